@@ -1,0 +1,10 @@
+//! Receiving a body: bounded in size, in time and in memory.
+
+mod collect;
+mod deadline;
+mod receive;
+mod response;
+
+pub(crate) use deadline::Deadline;
+pub(crate) use receive::{Receive, check_announced};
+pub use response::ResponseBody;

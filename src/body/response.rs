@@ -1,0 +1,70 @@
+//! The body of a response: the handler's, or a fixed one of ours.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use http_body_util::Full;
+use pin_project_lite::pin_project;
+
+pin_project! {
+    /// The body of a response from behind a webhook layer: the handler's own, untouched, or the fixed text of a refusal
+    /// or answer.
+    #[derive(Debug)]
+    pub struct ResponseBody<R> {
+        #[pin]
+        kind: Kind<R>,
+    }
+}
+
+pin_project! {
+    #[derive(Debug)]
+    #[project = KindProj]
+    enum Kind<R> {
+        Inner { #[pin] body: R },
+        Fixed { #[pin] body: Full<Bytes> },
+    }
+}
+
+impl<R> ResponseBody<R> {
+    pub(crate) fn inner(body: R) -> Self {
+        Self { kind: Kind::Inner { body } }
+    }
+
+    pub(crate) fn fixed(body: Bytes) -> Self {
+        Self { kind: Kind::Fixed { body: Full::new(body) } }
+    }
+}
+
+impl<R: Default> Default for ResponseBody<R> {
+    fn default() -> Self {
+        Self::inner(R::default())
+    }
+}
+
+impl<R: Body<Data = Bytes>> Body for ResponseBody<R> {
+    type Data = Bytes;
+    type Error = R::Error;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, R::Error>>> {
+        match self.project().kind.project() {
+            KindProj::Inner { body } => body.poll_frame(cx),
+            KindProj::Fixed { body } => body.poll_frame(cx).map_err(|never| match never {}),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.kind {
+            Kind::Inner { body } => body.is_end_stream(),
+            Kind::Fixed { body } => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.kind {
+            Kind::Inner { body } => body.size_hint(),
+            Kind::Fixed { body } => body.size_hint(),
+        }
+    }
+}

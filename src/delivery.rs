@@ -1,0 +1,351 @@
+//! The proof that a request was verified, and what it proves.
+
+use std::any::Any;
+use std::fmt;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use bytes::Bytes;
+use http::Extensions;
+use serde::de::DeserializeOwned;
+
+use crate::reject::{Reason, Rejection};
+use crate::text::Text;
+
+/// One verified webhook request.
+///
+/// Only a successful verification makes one, so a function that takes a `Delivery` cannot be reached by a forged
+/// request. The layer puts it into the request's extensions; with the feature `axum` it is an extractor.
+///
+/// What the sender did not sign is a hint and no proof: see [`signed`](Self::signed).
+#[derive(Clone)]
+pub struct Delivery {
+    provider: Text,
+    verified: Verified,
+    body: Bytes,
+}
+
+impl Delivery {
+    /// Called by the layer's future on a verdict of [`Deliver`](crate::provider::Outcome::Deliver), and nowhere else.
+    pub(crate) fn new(provider: Text, verified: Verified, body: Bytes) -> Self {
+        Self { provider, verified, body }
+    }
+
+    /// The name of the provider that verified it, in `snake_case`.
+    #[must_use]
+    pub fn provider(&self) -> &str {
+        &self.provider
+    }
+
+    /// The sender's id of this event or delivery, where there is one. Whether it was signed is told by
+    /// [`signed`](Self::signed).
+    #[must_use]
+    pub fn id(&self) -> Option<&str> {
+        self.verified.id.as_deref()
+    }
+
+    /// The sender's name for the kind of event, such as `push` or `invoice.paid`, where there is one outside the payload.
+    #[must_use]
+    pub fn event(&self) -> Option<&str> {
+        self.verified.event.as_deref()
+    }
+
+    /// The time at which the sender signed, where it says so. It lies within the provider's tolerance.
+    #[must_use]
+    pub fn timestamp(&self) -> Option<SystemTime> {
+        self.verified.timestamp
+    }
+
+    /// The position, from 0, of the secret or key that verified it, in the list that was configured or looked up. While
+    /// secrets rotate, this tells whether the old one is still in use.
+    #[must_use]
+    pub fn key_index(&self) -> usize {
+        self.verified.key_index
+    }
+
+    /// What the signature covers.
+    #[must_use]
+    pub fn signed(&self) -> Signed {
+        self.verified.signed
+    }
+
+    /// The body, byte for byte as it arrived.
+    #[must_use]
+    pub fn body(&self) -> &Bytes {
+        &self.body
+    }
+
+    /// What this delivery is, for telling a repetition from a new one.
+    #[must_use]
+    pub fn identity(&self) -> Identity {
+        let chosen = self.verified.identity.as_ref().and_then(|choose| choose(&self.body));
+        match (chosen, &self.verified.id) {
+            (Some(id), _) => Identity::Id(id),
+            (None, Some(id)) if self.verified.signed.id => Identity::Id(id.clone()),
+            _ => Identity::Body,
+        }
+    }
+
+    /// What the provider already parsed during the verification.
+    #[allow(dead_code, reason = "used by the providers behind features")]
+    pub(crate) fn parsed<T: 'static>(&self) -> Option<&T> {
+        self.verified.parsed.as_deref()?.downcast_ref()
+    }
+
+    /// The delivery in a request's extensions.
+    ///
+    /// # Errors
+    ///
+    /// [`Reason::NoDelivery`] where no webhook layer verified the request.
+    pub fn from_extensions(extensions: &Extensions) -> Result<&Self, Rejection> {
+        extensions.get().ok_or_else(|| Rejection::new(Reason::NoDelivery))
+    }
+}
+
+/// Prints no part of the body.
+impl fmt::Debug for Delivery {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Delivery")
+            .field("provider", &self.provider)
+            .field("verified", &self.verified)
+            .field("body", &format_args!("{} bytes", self.body.len()))
+            .finish()
+    }
+}
+
+/// What tells one delivery from another.
+#[derive(Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Identity {
+    /// An id that the sender signed and that stays the same over its retries. It may be confidential: `Debug` leaves it
+    /// out.
+    Id(Text),
+    /// The sender signs no id: the body itself tells.
+    Body,
+}
+
+impl fmt::Debug for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Id(_) => "Id(..)",
+            Self::Body => "Body",
+        })
+    }
+}
+
+/// Finds the signed id in a body that was verified.
+pub type ChooseIdentity = dyn Fn(&[u8]) -> Option<Text> + Send + Sync;
+
+/// What a signature covers. What it does not cover may have been changed by anyone on the way.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Signed {
+    /// The whole body.
+    pub body: bool,
+    /// [`Delivery::timestamp`].
+    pub timestamp: bool,
+    /// [`Delivery::id`].
+    pub id: bool,
+    /// [`Delivery::event`].
+    pub event: bool,
+    /// The URL that was requested.
+    pub url: bool,
+}
+
+/// What a [`Verification`](crate::provider::Verification) found out. The layer makes a [`Delivery`] of it.
+#[derive(Clone, Default)]
+pub struct Verified {
+    id: Option<Text>,
+    event: Option<Text>,
+    identity: Option<Arc<ChooseIdentity>>,
+    timestamp: Option<SystemTime>,
+    key_index: usize,
+    signed: Signed,
+    parsed: Option<Arc<dyn Any + Send + Sync>>,
+}
+
+impl Verified {
+    /// A genuine request of which `signed` was covered by its signature.
+    #[must_use]
+    pub fn new(signed: Signed) -> Self {
+        Self { signed, ..Self::default() }
+    }
+
+    /// Sets [`Delivery::id`].
+    #[must_use]
+    pub fn with_id(mut self, id: Option<Text>) -> Self {
+        self.id = id;
+        self
+    }
+
+    /// Sets [`Delivery::event`].
+    #[must_use]
+    pub fn with_event(mut self, event: Option<Text>) -> Self {
+        self.event = event;
+        self
+    }
+
+    /// Sets how the signed id that tells this delivery from others is found in the verified body, where it is not
+    /// [`Delivery::id`]: see [`Delivery::identity`].
+    #[must_use]
+    pub fn with_identity(mut self, choose: Option<Arc<ChooseIdentity>>) -> Self {
+        self.identity = choose;
+        self
+    }
+
+    /// Sets [`Delivery::timestamp`].
+    #[must_use]
+    pub fn with_timestamp(mut self, timestamp: Option<SystemTime>) -> Self {
+        self.timestamp = timestamp;
+        self
+    }
+
+    /// Sets [`Delivery::key_index`].
+    #[must_use]
+    pub fn with_key_index(mut self, key_index: usize) -> Self {
+        self.key_index = key_index;
+        self
+    }
+
+    /// Keeps what was parsed on the way, so that extracting it does not parse again.
+    #[must_use]
+    pub fn with_parsed<T: Any + Send + Sync>(mut self, parsed: T) -> Self {
+        self.parsed = Some(Arc::new(parsed));
+        self
+    }
+}
+
+/// Prints nothing of what was parsed.
+impl fmt::Debug for Verified {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Verified")
+            .field("id", &self.id)
+            .field("event", &self.event)
+            .field("timestamp", &self.timestamp)
+            .field("key_index", &self.key_index)
+            .field("signed", &self.signed)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A type that a delivery can be turned into.
+///
+/// ```
+/// use tower_webhook::{Delivery, FromDelivery, Reason, Rejection};
+///
+/// /// A payload of lines.
+/// struct Lines(Vec<String>);
+///
+/// impl FromDelivery for Lines {
+///     fn from_delivery(delivery: &Delivery) -> Result<Self, Rejection> {
+///         let text = std::str::from_utf8(delivery.body()).map_err(|_| Reason::MalformedPayload)?;
+///         Ok(Self(text.lines().map(String::from).collect()))
+///     }
+/// }
+/// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be made of a webhook delivery",
+    label = "no `FromDelivery` here",
+    note = "for a JSON payload of your own type `T`, use `Webhook<Json<T>>`",
+    note = "for the raw body, use `Webhook<Bytes>`"
+)]
+pub trait FromDelivery: Sized {
+    /// Turns a verified request into a value.
+    ///
+    /// # Errors
+    ///
+    /// Usually [`Reason::MalformedPayload`], answered 422.
+    fn from_delivery(delivery: &Delivery) -> Result<Self, Rejection>;
+}
+
+impl FromDelivery for Delivery {
+    fn from_delivery(delivery: &Delivery) -> Result<Self, Rejection> {
+        Ok(delivery.clone())
+    }
+}
+
+impl FromDelivery for Bytes {
+    fn from_delivery(delivery: &Delivery) -> Result<Self, Rejection> {
+        Ok(delivery.body.clone())
+    }
+}
+
+/// A JSON payload of any type that serde reads.
+///
+/// With the feature `axum`, `axum::Json` does the same; this one needs no framework.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Json<T>(pub T);
+
+impl<T: DeserializeOwned> FromDelivery for Json<T> {
+    fn from_delivery(delivery: &Delivery) -> Result<Self, Rejection> {
+        json(delivery.body()).map(Self)
+    }
+}
+
+/// Reads a payload from JSON. The rejection holds where it went wrong and never what was there.
+pub(crate) fn json<'de, T: serde::Deserialize<'de>>(text: &'de [u8]) -> Result<T, Rejection> {
+    serde_json::from_slice(text).map_err(|error| {
+        Rejection::new(Reason::MalformedPayload).with_source(JsonFault {
+            category: error.classify(),
+            line: error.line(),
+            column: error.column(),
+        })
+    })
+}
+
+/// Where a JSON text could not be read. serde's own message may quote the text, so it is not kept.
+#[derive(Debug, thiserror::Error)]
+#[error("{} at line {line} column {column}", name(*category))]
+struct JsonFault {
+    category: serde_json::error::Category,
+    line: usize,
+    column: usize,
+}
+
+fn name(category: serde_json::error::Category) -> &'static str {
+    use serde_json::error::Category;
+    match category {
+        Category::Io | Category::Syntax => "this is not JSON",
+        Category::Eof => "the JSON ends too early",
+        Category::Data => "the JSON does not have the type's shape",
+    }
+}
+
+/// A verified payload of type `T`.
+///
+/// With the feature `axum` it is an extractor; any other service takes it from the request's extensions.
+///
+/// ```
+/// use bytes::Bytes;
+/// use http::Request;
+/// use http_body_util::Full;
+/// use tower_webhook::{Json, Rejection, Webhook};
+///
+/// async fn handle(request: Request<Full<Bytes>>) -> Result<(), Rejection> {
+///     let Webhook(Json(order)) = Webhook::<Json<serde_json::Value>>::from_extensions(request.extensions())?;
+///     println!("order {}", order["number"]);
+///     Ok(())
+/// }
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Webhook<T>(pub T);
+
+impl<T: FromDelivery> Webhook<T> {
+    /// Takes the payload from the extensions of a request that passed a webhook layer.
+    ///
+    /// # Errors
+    ///
+    /// [`Reason::NoDelivery`] where no webhook layer verified the request, otherwise what `T` says.
+    pub fn from_extensions(extensions: &Extensions) -> Result<Self, Rejection> {
+        Self::from_delivery(Delivery::from_extensions(extensions)?)
+    }
+
+    /// Takes the payload from a delivery.
+    ///
+    /// # Errors
+    ///
+    /// What `T` says, usually [`Reason::MalformedPayload`].
+    pub fn from_delivery(delivery: &Delivery) -> Result<Self, Rejection> {
+        T::from_delivery(delivery).map(Self).map_err(|rejection| rejection.with_provider(&delivery.provider))
+    }
+}

@@ -1,0 +1,288 @@
+//! The way of one request: looked up, received, verified, handled.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use http::request::Parts;
+use http::{Request, Response};
+use http_body::Body;
+use http_body_util::Full;
+use pin_project_lite::pin_project;
+use tower_service::Service;
+
+use crate::answer::Answer;
+use crate::body::{Receive, ResponseBody, check_announced};
+use crate::delivery::Delivery;
+use crate::layer::Shared;
+use crate::observe::{self, End, Stopwatch};
+use crate::provider::{Begin, Outcome, Pending, Provider, Verification};
+use crate::reject::{BoxError, Rejection};
+use crate::verdict::Verdict;
+
+pin_project! {
+    /// The future of [`WebhookService`](crate::WebhookService).
+    ///
+    /// Dropping it at any time leaves nothing behind.
+    pub struct ResponseFuture<S, P, B>
+    where
+        S: Service<Request<Full<Bytes>>>,
+        P: Provider,
+    {
+        #[pin]
+        state: State<S, P, B>,
+        shared: Arc<Shared<P>>,
+        watch: Stopwatch,
+    }
+}
+
+pin_project! {
+    #[project = StateProj]
+    #[project_replace = StateOwned]
+    enum State<S, P, B>
+    where
+        S: Service<Request<Full<Bytes>>>,
+        P: Provider,
+    {
+        /// What the verification needs is being looked up.
+        Pend { pending: Pending<P::Verification>, body: B, call: Call<S> },
+        /// The body arrives.
+        Receive { verification: Judged<P::Verification>, #[pin] receive: Receive<B>, call: Call<S> },
+        /// The body is complete.
+        Verify { #[pin] verdict: <P::Verification as Verification>::Verdict, body: Bytes, call: Call<S> },
+        /// The handler works.
+        Handle { #[pin] handling: S::Future },
+        /// The answer is known without a handler.
+        Reply { response: Response<Bytes> },
+        /// Between two states, and at the end.
+        Done,
+    }
+}
+
+/// The service that was polled ready, and the head of the request that it may get.
+struct Call<S> {
+    inner: S,
+    head: Parts,
+}
+
+/// A verification that runs; or, in observe mode, one that is over while its body is still to be received.
+enum Judged<V> {
+    Verifying(V),
+    Observed(Verdict),
+}
+
+impl<S, P, B> ResponseFuture<S, P, B>
+where
+    S: Service<Request<Full<Bytes>>>,
+    P: Provider,
+    B: Body<Data = Bytes>,
+    B::Error: Into<BoxError>,
+{
+    pub(crate) fn new(shared: Arc<Shared<P>>, inner: S, request: Request<B>) -> Self {
+        let watch = Stopwatch::start();
+        let (head, body) = request.into_parts();
+        let state = State::begin(&shared, watch, Call { inner, head }, body);
+        Self { state, shared, watch }
+    }
+}
+
+impl<S, P, B> State<S, P, B>
+where
+    S: Service<Request<Full<Bytes>>>,
+    P: Provider,
+    B: Body<Data = Bytes>,
+    B::Error: Into<BoxError>,
+{
+    /// Judges the head.
+    fn begin(shared: &Shared<P>, watch: Stopwatch, call: Call<S>, body: B) -> Self {
+        let judged = match shared.provider.begin(&call.head, shared.clock.now()) {
+            Ok(Begin::Verify(verification)) => Judged::Verifying(verification),
+            Ok(Begin::Pending(pending)) => {
+                // The announced length is checked before anything is looked up for the request.
+                return match check_announced(&call.head.headers, &body, shared.body_limit) {
+                    Ok(()) => Self::Pend { pending, body, call },
+                    Err(rejection) => Self::Reply { response: shared.refuse(watch, rejection) },
+                };
+            }
+            Ok(Begin::Answer(_)) if shared.observe_only => Judged::Observed(shared.observed(watch, Ok(()))),
+            Ok(Begin::Answer(answer)) => return Self::Reply { response: shared.answer(watch, answer) },
+            Err(rejection) if shared.observe_only => Judged::Observed(shared.observed(watch, Err(rejection))),
+            Err(rejection) => return Self::Reply { response: shared.refuse(watch, rejection) },
+        };
+        Self::receive(shared, watch, judged, body, call)
+    }
+
+    fn receive(
+        shared: &Shared<P>,
+        watch: Stopwatch,
+        verification: Judged<P::Verification>,
+        body: B,
+        call: Call<S>,
+    ) -> Self {
+        match check_announced(&call.head.headers, &body, shared.body_limit) {
+            Ok(()) => {
+                let receive = Receive::new(body, shared.body_limit, shared.body_timeout);
+                Self::Receive { verification, receive, call }
+            }
+            Err(rejection) => Self::Reply { response: shared.refuse(watch, rejection) },
+        }
+    }
+
+    /// Acts on the verdict.
+    fn decide(
+        shared: &Shared<P>,
+        watch: Stopwatch,
+        verdict: Result<Outcome, Rejection>,
+        body: Bytes,
+        mut call: Call<S>,
+    ) -> Self {
+        let verdict = match verdict {
+            Ok(Outcome::Deliver(verified)) => {
+                observe::verdict(shared.provider.name(), watch, End::Delivered);
+                let name = shared.provider.name().clone();
+                call.head.extensions.insert(Delivery::new(name, verified, body.clone()));
+                if !shared.observe_only {
+                    return Self::handle(body, call);
+                }
+                Verdict::Verified
+            }
+            Ok(Outcome::Answer(_)) if shared.observe_only => shared.observed(watch, Ok(())),
+            Err(rejection) if shared.observe_only => shared.observed(watch, Err(rejection)),
+            Ok(Outcome::Answer(answer)) => return Self::Reply { response: shared.answer(watch, answer) },
+            Err(rejection) => return Self::Reply { response: shared.refuse(watch, rejection) },
+        };
+        call.head.extensions.insert(verdict);
+        Self::handle(body, call)
+    }
+
+    fn handle(body: Bytes, call: Call<S>) -> Self {
+        let Call { mut inner, head } = call;
+        Self::Handle { handling: inner.call(Request::from_parts(head, Full::new(body))) }
+    }
+}
+
+impl<P: Provider> Shared<P> {
+    fn refuse(&self, watch: Stopwatch, rejection: Rejection) -> Response<Bytes> {
+        self.report(watch, rejection).into_response()
+    }
+
+    fn report(&self, watch: Stopwatch, rejection: Rejection) -> Rejection {
+        let name = self.provider.name();
+        let rejection = rejection.with_provider(name);
+        observe::verdict(name, watch, End::Rejected(&rejection));
+        if let Some(hook) = &self.on_reject {
+            hook(&rejection);
+        }
+        rejection
+    }
+
+    fn answer(&self, watch: Stopwatch, answer: Answer) -> Response<Bytes> {
+        observe::verdict(self.provider.name(), watch, End::Answered);
+        answer.into_response()
+    }
+
+    /// The verdict of observe mode on what would have been an answer or a refusal.
+    fn observed(&self, watch: Stopwatch, would: Result<(), Rejection>) -> Verdict {
+        match would {
+            Ok(()) => {
+                observe::verdict(self.provider.name(), watch, End::Answered);
+                Verdict::Answered
+            }
+            Err(rejection) => Verdict::Rejected(self.report(watch, rejection)),
+        }
+    }
+
+    /// Reports what an extractor behind the layer refused.
+    fn observe_response<R>(&self, response: &Response<R>) {
+        let Some(rejection) = response.extensions().get::<Rejection>() else { return };
+        observe::payload_rejected(self.provider.name(), rejection);
+        if let Some(hook) = &self.on_reject {
+            hook(rejection);
+        }
+    }
+}
+
+impl<S, P, B, R> Future for ResponseFuture<S, P, B>
+where
+    S: Service<Request<Full<Bytes>>, Response = Response<R>>,
+    P: Provider,
+    B: Body<Data = Bytes>,
+    B::Error: Into<BoxError>,
+{
+    type Output = Result<Response<ResponseBody<R>>, S::Error>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut this = self.project();
+        let (shared, watch) = (&**this.shared, *this.watch);
+        loop {
+            match this.state.as_mut().project() {
+                StateProj::Pend { pending, .. } => {
+                    let found = ready!(pending.as_mut().poll(cx));
+                    let StateOwned::Pend { body, call, .. } = this.state.as_mut().project_replace(State::Done) else {
+                        continue;
+                    };
+                    this.state.set(match found {
+                        Ok(verification) => State::receive(shared, watch, Judged::Verifying(verification), body, call),
+                        Err(rejection) if shared.observe_only => {
+                            let verdict = shared.observed(watch, Err(rejection));
+                            State::receive(shared, watch, Judged::Observed(verdict), body, call)
+                        }
+                        Err(rejection) => State::Reply { response: shared.refuse(watch, rejection) },
+                    });
+                }
+                StateProj::Receive { verification, receive, .. } => {
+                    let received = ready!(receive.poll(cx, |frame| match verification {
+                        Judged::Verifying(verification) => verification.receive(frame),
+                        Judged::Observed(_) => {}
+                    }));
+                    let StateOwned::Receive { verification, mut call, .. } =
+                        this.state.as_mut().project_replace(State::Done)
+                    else {
+                        continue;
+                    };
+                    this.state.set(match (received, verification) {
+                        (Ok(body), Judged::Verifying(verification)) => {
+                            State::Verify { verdict: verification.finish(&call.head, &body), body, call }
+                        }
+                        (Ok(body), Judged::Observed(verdict)) => {
+                            call.head.extensions.insert(verdict);
+                            State::handle(body, call)
+                        }
+                        (Err(rejection), _) => State::Reply { response: shared.refuse(watch, rejection) },
+                    });
+                }
+                StateProj::Verify { verdict, .. } => {
+                    let verdict = ready!(verdict.poll(cx));
+                    let StateOwned::Verify { body, call, .. } = this.state.as_mut().project_replace(State::Done) else {
+                        continue;
+                    };
+                    this.state.set(State::decide(shared, watch, verdict, body, call));
+                }
+                StateProj::Handle { handling } => {
+                    let response = ready!(handling.poll(cx))?;
+                    shared.observe_response(&response);
+                    return Poll::Ready(Ok(response.map(ResponseBody::inner)));
+                }
+                StateProj::Reply { .. } | StateProj::Done => {
+                    let StateOwned::Reply { response } = this.state.as_mut().project_replace(State::Done) else {
+                        panic!("a webhook response future was polled after it was ready");
+                    };
+                    return Poll::Ready(Ok(response.map(ResponseBody::fixed)));
+                }
+            }
+        }
+    }
+}
+
+impl<S, P, B> fmt::Debug for ResponseFuture<S, P, B>
+where
+    S: Service<Request<Full<Bytes>>>,
+    P: Provider,
+{
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ResponseFuture").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,78 @@
+//! What operators see: the only file that knows of tracing and metrics.
+
+use crate::reject::Rejection;
+
+/// Times one verification, where anybody wants to know.
+#[derive(Clone, Copy)]
+pub(crate) struct Stopwatch {
+    #[cfg(feature = "metrics")]
+    started: std::time::Instant,
+}
+
+impl Stopwatch {
+    #[allow(clippy::disallowed_methods, reason = "a duration is measured, no time is judged")]
+    pub(crate) fn start() -> Self {
+        Self {
+            #[cfg(feature = "metrics")]
+            started: std::time::Instant::now(),
+        }
+    }
+}
+
+/// What became of a request.
+#[derive(Clone, Copy)]
+pub(crate) enum End<'a> {
+    Delivered,
+    Answered,
+    Rejected(&'a Rejection),
+}
+
+/// Reports the verdict on one request.
+#[cfg_attr(not(any(feature = "tracing", feature = "metrics")), allow(unused_variables))]
+pub(crate) fn verdict(provider: &str, watch: Stopwatch, end: End<'_>) {
+    #[cfg(feature = "tracing")]
+    match end {
+        End::Delivered => tracing::debug!(provider, "webhook delivered"),
+        End::Answered => tracing::debug!(provider, "webhook answered by protocol"),
+        End::Rejected(rejection) => rejected(provider, rejection),
+    }
+    #[cfg(feature = "metrics")]
+    {
+        let (outcome, reason) = match end {
+            End::Delivered => ("delivered", ""),
+            End::Answered => ("answered", ""),
+            End::Rejected(rejection) => ("rejected", rejection.reason().as_str()),
+        };
+        count(provider, outcome, reason);
+        let histogram = metrics::histogram!("webhook_verification_seconds", "provider" => provider.to_owned(), "outcome" => outcome);
+        histogram.record(watch.started.elapsed());
+    }
+}
+
+/// Reports a verified request whose payload the handler's type refused.
+#[cfg_attr(not(any(feature = "tracing", feature = "metrics")), allow(unused_variables))]
+pub(crate) fn payload_rejected(provider: &str, rejection: &Rejection) {
+    #[cfg(feature = "tracing")]
+    rejected(provider, rejection);
+    #[cfg(feature = "metrics")]
+    count(provider, "payload_rejected", rejection.reason().as_str());
+}
+
+#[cfg(feature = "metrics")]
+fn count(provider: &str, outcome: &'static str, reason: &'static str) {
+    metrics::counter!("webhook_requests_total", "provider" => provider.to_owned(), "outcome" => outcome, "reason" => reason)
+        .increment(1);
+}
+
+#[cfg(feature = "tracing")]
+fn rejected(provider: &str, rejection: &Rejection) {
+    use std::error::Error as _;
+
+    let reason = rejection.reason().as_str();
+    let status = rejection.status().as_u16();
+    let source = rejection.source().map(tracing::field::display);
+    match rejection.reason().is_final() {
+        true => tracing::warn!(provider, reason, status, source, "webhook rejected: {rejection}"),
+        false => tracing::error!(provider, reason, status, source, "webhook rejected: {rejection}"),
+    }
+}

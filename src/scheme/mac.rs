@@ -1,0 +1,141 @@
+//! Message authentication codes: keyed once, cloned for each request, fed as the bytes arrive.
+
+use hmac::digest::KeyInit;
+use hmac::{Hmac, Mac as _};
+use sha1::Sha1;
+use sha2::{Sha256, Sha512};
+use subtle::ConstantTimeEq;
+
+use crate::config::ConfigError;
+use crate::secret::Ring;
+
+/// The longest digest, that of SHA-512.
+pub(crate) const LONGEST_DIGEST: usize = 64;
+
+/// The hash function of an HMAC.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum MacKind {
+    Sha1,
+    Sha256,
+    Sha512,
+}
+
+impl MacKind {
+    pub(crate) const fn digest_len(self) -> usize {
+        match self {
+            Self::Sha1 => 20,
+            Self::Sha256 => 32,
+            Self::Sha512 => 64,
+        }
+    }
+}
+
+/// An HMAC with its key already absorbed.
+#[derive(Clone)]
+pub(crate) enum Mac {
+    Sha1(Hmac<Sha1>),
+    Sha256(Hmac<Sha256>),
+    Sha512(Hmac<Sha512>),
+}
+
+impl Mac {
+    pub(crate) fn new(kind: MacKind, key: &[u8]) -> Result<Self, ConfigError> {
+        let unusable = |_| ConfigError::new("a secret is no HMAC key");
+        Ok(match kind {
+            MacKind::Sha1 => Self::Sha1(Hmac::new_from_slice(key).map_err(unusable)?),
+            MacKind::Sha256 => Self::Sha256(Hmac::new_from_slice(key).map_err(unusable)?),
+            MacKind::Sha512 => Self::Sha512(Hmac::new_from_slice(key).map_err(unusable)?),
+        })
+    }
+
+    pub(crate) fn update(&mut self, bytes: &[u8]) {
+        match self {
+            Self::Sha1(mac) => mac.update(bytes),
+            Self::Sha256(mac) => mac.update(bytes),
+            Self::Sha512(mac) => mac.update(bytes),
+        }
+    }
+
+    pub(crate) fn finish(self) -> Digest {
+        match self {
+            Self::Sha1(mac) => Digest::new(&mac.finalize().into_bytes()),
+            Self::Sha256(mac) => Digest::new(&mac.finalize().into_bytes()),
+            Self::Sha512(mac) => Digest::new(&mac.finalize().into_bytes()),
+        }
+    }
+}
+
+/// A digest of up to 64 bytes, without an allocation, compared in constant time.
+#[derive(Clone, Copy)]
+pub(crate) struct Digest {
+    bytes: [u8; LONGEST_DIGEST],
+    len: usize,
+}
+
+impl Digest {
+    /// Takes the first 64 bytes at most.
+    pub(crate) fn new(digest: &[u8]) -> Self {
+        let len = digest.len().min(LONGEST_DIGEST);
+        let mut bytes = [0; LONGEST_DIGEST];
+        bytes[..len].copy_from_slice(&digest[..len]);
+        Self { bytes, len }
+    }
+
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        &self.bytes[..self.len]
+    }
+}
+
+/// The position of the first key that made one of the candidates. Every key is compared with every candidate, so the
+/// time tells nothing of which fitted.
+pub(crate) fn matching_key(macs: Ring<Mac>, candidates: &[Digest]) -> Option<usize> {
+    let mut matched = None;
+    for (position, mac) in macs.into_iter().enumerate() {
+        let digest = mac.finish();
+        let mut fits = subtle::Choice::from(0);
+        for candidate in candidates {
+            fits |= digest.as_bytes().ct_eq(candidate.as_bytes());
+        }
+        if bool::from(fits) && matched.is_none() {
+            matched = Some(position);
+        }
+    }
+    matched
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mac(kind: MacKind, key: &str, data: &str) -> String {
+        let mut mac = Mac::new(kind, key.as_bytes()).unwrap();
+        for byte in data.as_bytes().chunks(1) {
+            mac.update(byte);
+        }
+        hex::encode(mac.finish().as_bytes())
+    }
+
+    #[test]
+    fn the_rfc_vectors_hold() {
+        let (key, data) = ("Jefe", "what do ya want for nothing?");
+        assert_eq!(mac(MacKind::Sha1, key, data), "effcdf6ae5eb2fa2d27416d5f184df9c259a7c79");
+        assert_eq!(mac(MacKind::Sha256, key, data), "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843");
+        assert_eq!(
+            mac(MacKind::Sha512, key, data),
+            "164b7a7bfcf819e2e395fbe73b56e0a387bd64222e831fd610270cd7ea2505549758bf75c05a994a6d034f65f8f0e6fdcaeab1a34d4a6b4b636e070a38bce737"
+        );
+    }
+
+    #[test]
+    fn any_key_and_any_candidate_may_match_and_the_first_key_is_named() {
+        let macs = |keys: &[&str]| {
+            Ring::new(keys.iter().map(|key| Mac::new(MacKind::Sha256, key.as_bytes()))).unwrap().unwrap()
+        };
+        let [a, b, c] = ["a", "b", "c"].map(|key| Mac::new(MacKind::Sha256, key.as_bytes()).unwrap().finish());
+        assert_eq!(matching_key(macs(&["a", "b"]), &[b]), Some(1));
+        assert_eq!(matching_key(macs(&["a", "b"]), &[c, b, a]), Some(0));
+        assert_eq!(matching_key(macs(&["a", "b"]), &[c]), None);
+        assert_eq!(matching_key(macs(&["a"]), &[]), None);
+        assert_eq!(matching_key(macs(&["a"]), &[Digest::new(&a.as_bytes()[..31])]), None);
+    }
+}

@@ -1,0 +1,10 @@
+//! Testing what stands behind the layer: requests signed as their sender would, a clock that stands still, bodies that
+//! misbehave. Feature `testing`; it belongs into `[dev-dependencies]`.
+
+mod body;
+mod clock;
+mod sign;
+
+pub use body::{ScriptedBody, Step};
+pub use clock::ManualClock;
+pub use sign::{Sign, SignError, sign, sign_at};

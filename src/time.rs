@@ -1,0 +1,212 @@
+//! The clock, and how far a sender's time may be from it.
+
+use std::fmt;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+/// Where the present time comes from. Everything in this crate that depends on the time is given it, so that tests
+/// neither wait nor expire.
+///
+/// A closure is a clock too:
+///
+/// ```
+/// use std::time::{Duration, UNIX_EPOCH};
+/// use tower_webhook::Clock;
+///
+/// let clock = || UNIX_EPOCH + Duration::from_secs(1_700_000_000);
+/// assert_eq!(clock.now(), UNIX_EPOCH + Duration::from_secs(1_700_000_000));
+/// ```
+pub trait Clock: Send + Sync + 'static {
+    /// The present time.
+    fn now(&self) -> SystemTime;
+}
+
+impl<F> Clock for F
+where
+    F: Fn() -> SystemTime + Send + Sync + 'static,
+{
+    fn now(&self) -> SystemTime {
+        self()
+    }
+}
+
+/// The operating system's clock, the default.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SystemClock;
+
+impl Clock for SystemClock {
+    #[allow(clippy::disallowed_methods, reason = "this is the one place that reads the system's clock")]
+    fn now(&self) -> SystemTime {
+        SystemTime::now()
+    }
+}
+
+/// How far a sender's timestamp may lie in the past and in the future.
+///
+/// Both sides are bounded: a timestamp from the future would keep a captured request valid until then.
+///
+/// ```
+/// use std::time::{Duration, UNIX_EPOCH};
+/// use tower_webhook::Tolerance;
+///
+/// let now = UNIX_EPOCH + Duration::from_secs(1_000_000);
+/// let tolerance = Tolerance::within(Duration::from_secs(300));
+/// assert!(tolerance.allows(now - Duration::from_secs(300), now));
+/// assert!(!tolerance.allows(now + Duration::from_secs(301), now));
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Tolerance {
+    past: Duration,
+    future: Duration,
+}
+
+impl Tolerance {
+    /// The same distance on both sides.
+    #[must_use]
+    pub const fn within(distance: Duration) -> Self {
+        Self { past: distance, future: distance }
+    }
+
+    /// A distance for timestamps in the past (age) and one for those in the future (clock skew).
+    #[must_use]
+    pub const fn past_and_future(past: Duration, future: Duration) -> Self {
+        Self { past, future }
+    }
+
+    /// Whether `stamp` is near enough to `now`. A distance of exactly the tolerance is allowed.
+    #[must_use]
+    pub fn allows(self, stamp: SystemTime, now: SystemTime) -> bool {
+        match now.duration_since(stamp) {
+            Ok(age) => age <= self.past,
+            Err(ahead) => ahead.duration() <= self.future,
+        }
+    }
+
+    /// The larger of the two sides.
+    #[must_use]
+    pub fn longest(self) -> Duration {
+        self.past.max(self.future)
+    }
+}
+
+impl fmt::Debug for Tolerance {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Tolerance({:?} past, {:?} future)", self.past, self.future)
+    }
+}
+
+/// How a sender writes a point in time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum TimeFormat {
+    /// Whole seconds since 1970, decimal digits only.
+    UnixSeconds,
+    /// Whole milliseconds since 1970, decimal digits only.
+    UnixMillis,
+    /// RFC 3339, with any offset, such as `2023-01-10T10:02:27Z`.
+    Rfc3339,
+}
+
+/// More digits than this are no time: 13 digits of milliseconds reach the year 2286.
+const MOST_DIGITS: usize = 13;
+/// The longest RFC 3339 text we read: date, time, nine decimals and an offset are 35 characters.
+const LONGEST_RFC3339: usize = 40;
+
+impl TimeFormat {
+    /// Reads a time. `None` for anything that is not exactly this format: signs, spaces, fractions of unix times.
+    pub(crate) fn parse(self, text: &[u8]) -> Option<SystemTime> {
+        let since_epoch = match self {
+            Self::UnixSeconds => Duration::from_secs(digits(text)?),
+            Self::UnixMillis => Duration::from_millis(digits(text)?),
+            Self::Rfc3339 => return parse_rfc3339(text),
+        };
+        UNIX_EPOCH.checked_add(since_epoch)
+    }
+
+    /// Writes a time as the sender would. `None` before 1970.
+    #[cfg_attr(not(feature = "testing"), allow(dead_code))]
+    pub(crate) fn format(self, time: SystemTime) -> Option<String> {
+        let since_epoch = time.duration_since(UNIX_EPOCH).ok()?;
+        match self {
+            Self::UnixSeconds => Some(since_epoch.as_secs().to_string()),
+            Self::UnixMillis => Some(since_epoch.as_millis().to_string()),
+            Self::Rfc3339 => OffsetDateTime::from(time).format(&Rfc3339).ok(),
+        }
+    }
+}
+
+fn parse_rfc3339(text: &[u8]) -> Option<SystemTime> {
+    if text.len() > LONGEST_RFC3339 {
+        return None;
+    }
+    let text = std::str::from_utf8(text).ok()?;
+    OffsetDateTime::parse(text, &Rfc3339).ok().map(SystemTime::from)
+}
+
+fn digits(text: &[u8]) -> Option<u64> {
+    if text.is_empty() || text.len() > MOST_DIGITS {
+        return None;
+    }
+    text.iter().try_fold(0_u64, |sum, digit| match digit {
+        b'0'..=b'9' => Some(sum * 10 + u64::from(digit - b'0')),
+        _ => None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(seconds: u64) -> SystemTime {
+        UNIX_EPOCH + Duration::from_secs(seconds)
+    }
+
+    #[test]
+    fn both_sides_are_bounded_and_the_edge_is_inside() {
+        let tolerance = Tolerance::past_and_future(Duration::from_secs(10), Duration::from_secs(5));
+        for (stamp, allowed) in [(990, true), (989, false), (1000, true), (1005, true), (1006, false)] {
+            assert_eq!(tolerance.allows(at(stamp), at(1000)), allowed, "{stamp}");
+        }
+    }
+
+    #[test]
+    fn the_ends_of_time_neither_overflow_nor_pass() {
+        let tolerance = Tolerance::within(Duration::from_secs(300));
+        let last = TimeFormat::UnixSeconds.parse(b"9999999999999").unwrap();
+        assert!(!tolerance.allows(last, at(0)));
+        assert!(!tolerance.allows(at(0), last));
+        assert!(Tolerance::within(Duration::MAX).allows(last, at(0)));
+    }
+
+    #[test]
+    fn unix_times_are_plain_digits() {
+        assert_eq!(TimeFormat::UnixSeconds.parse(b"1531420618"), Some(at(1_531_420_618)));
+        assert_eq!(TimeFormat::UnixMillis.parse(b"1531420618000"), Some(at(1_531_420_618)));
+        for bad in
+            ["", "-1", "+1", " 1", "1 ", "1.0", "1e3", "0x1", "-9223372036854775808", "12345678901234", "\u{661}"]
+        {
+            assert_eq!(TimeFormat::UnixSeconds.parse(bad.as_bytes()), None, "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn rfc3339_reads_offsets_and_fractions() {
+        let time = at(1_673_344_947);
+        for good in ["2023-01-10T10:02:27Z", "2023-01-10T11:02:27+01:00", "2023-01-10T10:02:27.000Z"] {
+            assert_eq!(TimeFormat::Rfc3339.parse(good.as_bytes()), Some(time), "{good}");
+        }
+        for bad in ["2023-01-10", "2023-01-10 10:02:27", "1673344947", "2023-13-10T10:02:27Z", "2023-01-10T10:02:27"] {
+            assert_eq!(TimeFormat::Rfc3339.parse(bad.as_bytes()), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn what_is_written_is_read_again() {
+        for format in [TimeFormat::UnixSeconds, TimeFormat::UnixMillis, TimeFormat::Rfc3339] {
+            let text = format.format(at(1_700_000_000)).unwrap();
+            assert_eq!(format.parse(text.as_bytes()), Some(at(1_700_000_000)), "{text}");
+        }
+    }
+}

@@ -1,0 +1,4 @@
+//! Behaviour seen through real servers and clients over loopback.
+
+mod cdr_manager;
+mod support;
