@@ -15,12 +15,12 @@ use pin_project_lite::pin_project;
 use tower_service::Service;
 
 use crate::answer::Answer;
-use crate::body::{Receive, ResponseBody, check_announced};
+use crate::body::{Deadline, Receive, ResponseBody, check_announced};
 use crate::delivery::Delivery;
 use crate::layer::Shared;
 use crate::observe::{self, End, Stopwatch};
 use crate::provider::{Begin, Outcome, Pending, Provider, Verification};
-use crate::reject::{BoxError, Rejection};
+use crate::reject::{BoxError, Reason, Rejection};
 use crate::verdict::Verdict;
 
 pin_project! {
@@ -48,7 +48,7 @@ pin_project! {
         P: Provider,
     {
         /// What the verification needs is being looked up.
-        Pend { pending: Pending<P::Verification>, body: B, call: Call<S> },
+        Pend { pending: Pending<P::Verification>, #[pin] deadline: Deadline, body: B, call: Call<S> },
         /// The body arrives.
         Receive { verification: Judged<P::Verification>, #[pin] receive: Receive<B>, call: Call<S> },
         /// The body is complete.
@@ -103,7 +103,7 @@ where
             Ok(Begin::Pending(pending)) => {
                 // The announced length is checked before anything is looked up for the request.
                 return match check_announced(&call.head.headers, &body, shared.body_limit) {
-                    Ok(()) => Self::Pend { pending, body, call },
+                    Ok(()) => Self::Pend { pending, deadline: Deadline::new(Some(shared.lookup_timeout)), body, call },
                     Err(rejection) => Self::Reply { response: shared.refuse(watch, rejection) },
                 };
             }
@@ -219,8 +219,14 @@ where
         let (shared, watch) = (&**this.shared, *this.watch);
         loop {
             match this.state.as_mut().project() {
-                StateProj::Pend { pending, .. } => {
-                    let found = ready!(pending.as_mut().poll(cx));
+                StateProj::Pend { pending, deadline, .. } => {
+                    let found = match pending.as_mut().poll(cx) {
+                        Poll::Ready(found) => found,
+                        Poll::Pending => {
+                            ready!(deadline.poll(cx));
+                            Err(Rejection::new(Reason::SecretUnavailable).with_detail("the look-up took too long"))
+                        }
+                    };
                     let StateOwned::Pend { body, call, .. } = this.state.as_mut().project_replace(State::Done) else {
                         continue;
                     };

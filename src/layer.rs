@@ -15,6 +15,10 @@ use crate::time::{Clock, SystemClock};
 /// seconds themselves, so whoever takes longer than this is not going to finish.
 pub const DEFAULT_BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// The time for secrets to be looked up unless it is set: a database that needs longer is down, and the sender is better
+/// told so (503) while it still listens.
+pub const DEFAULT_LOOKUP_TIMEOUT: Duration = Duration::from_secs(5);
+
 /// A [tower layer](tower_layer::Layer) that lets only verified webhook requests through.
 ///
 /// It reads the request's body within bounds, has the provider verify it, and hands the same bytes on with a
@@ -37,6 +41,7 @@ pub(crate) struct Shared<P> {
     pub(crate) provider: Arc<P>,
     pub(crate) body_limit: usize,
     pub(crate) body_timeout: Option<Duration>,
+    pub(crate) lookup_timeout: Duration,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) on_reject: Option<Arc<OnReject>>,
     pub(crate) observe_only: bool,
@@ -54,6 +59,7 @@ impl<P: Provider> WebhookLayer<P> {
                 provider: Arc::new(provider),
                 body_limit,
                 body_timeout: Some(DEFAULT_BODY_TIMEOUT),
+                lookup_timeout: DEFAULT_LOOKUP_TIMEOUT,
                 clock: Arc::new(SystemClock),
                 on_reject: None,
                 observe_only: false,
@@ -80,6 +86,13 @@ impl<P> WebhookLayer<P> {
     #[must_use]
     pub fn without_body_timeout(self) -> Self {
         self.with(|shared| shared.body_timeout = None)
+    }
+
+    /// The time for [`Secrets::lookup`](crate::Secrets::lookup) to answer; after it the request is answered 503. It needs
+    /// the feature `tokio`, as the time for the body does.
+    #[must_use]
+    pub fn with_lookup_timeout(self, timeout: Duration) -> Self {
+        self.with(|shared| shared.lookup_timeout = timeout)
     }
 
     /// Another clock than the system's.
@@ -130,6 +143,7 @@ impl<P> Clone for Shared<P> {
             provider: self.provider.clone(),
             body_limit: self.body_limit,
             body_timeout: self.body_timeout,
+            lookup_timeout: self.lookup_timeout,
             clock: self.clock.clone(),
             on_reject: self.on_reject.clone(),
             observe_only: self.observe_only,

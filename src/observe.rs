@@ -58,6 +58,15 @@ pub(crate) fn payload_rejected(provider: &str, rejection: &Rejection) {
     count(provider, "payload_rejected", rejection.reason().as_str());
 }
 
+/// Reports a peer that is not on the allow-list.
+#[cfg_attr(not(any(feature = "tracing", feature = "metrics")), allow(unused_variables))]
+pub(crate) fn refused_peer(rejection: &Rejection) {
+    #[cfg(feature = "tracing")]
+    rejected("ip_allow_list", rejection);
+    #[cfg(feature = "metrics")]
+    count("ip_allow_list", "rejected", rejection.reason().as_str());
+}
+
 #[cfg(feature = "metrics")]
 fn count(provider: &str, outcome: &'static str, reason: &'static str) {
     metrics::counter!("webhook_requests_total", "provider" => provider.to_owned(), "outcome" => outcome, "reason" => reason)
