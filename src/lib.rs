@@ -1,4 +1,61 @@
-//! Tower layers that receive webhooks.
+//! Tower layers that receive webhooks: a request's body is read within bounds, the sender's signature is verified by that
+//! sender's own rules, and the handler gets a typed value.
+//!
+//! # In axum
+//!
+//! ```
+//! # #[cfg(feature = "axum")] {
+//! use axum::{Router, routing::post};
+//! use tower_webhook::{CdrManager, Webhook, WebhookLayer, cdr_manager::Report};
+//!
+//! async fn on_report(Webhook(report): Webhook<Report>) {
+//!     println!("{:?} has {:?} lines", report.file_name, report.number_of_lines);
+//! }
+//!
+//! # fn app() -> Result<(), tower_webhook::ConfigError> {
+//! let cdr = WebhookLayer::new(CdrManager::new("the key from the portal")?);
+//! let app: Router = Router::new().route("/webhooks/cdr", post(on_report).layer(cdr));
+//! # Ok(())
+//! # }
+//! # }
+//! ```
+//!
+//! # In any other tower service
+//!
+//! ```
+//! use std::convert::Infallible;
+//!
+//! use bytes::Bytes;
+//! use http::{Request, Response};
+//! use http_body_util::Full;
+//! use tower_layer::Layer;
+//! use tower_webhook::{CdrManager, Webhook, WebhookLayer, cdr_manager::Report};
+//!
+//! async fn on_report(request: Request<Full<Bytes>>) -> Result<Response<Full<Bytes>>, Infallible> {
+//!     Ok(match Webhook::<Report>::from_extensions(request.extensions()) {
+//!         Ok(Webhook(report)) => Response::new(format!("{:?}", report.task_id).into()),
+//!         Err(rejection) => rejection.into_response().map(Full::new),
+//!     })
+//! }
+//!
+//! # fn service() -> Result<(), tower_webhook::ConfigError> {
+//! let service = WebhookLayer::new(CdrManager::new("the key from the portal")?).layer(tower::service_fn(on_report));
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # What is where
+//!
+//! - [`WebhookLayer`] lets only verified requests through; [`IpAllowList`] may stand in front of it.
+//! - A [`Provider`] is a sender's rules: [`CdrManager`], or any sender that a [`Scheme`] describes.
+//! - [`Secrets`] rotate, and may be looked up for each request.
+//! - A [`Delivery`] is the proof that a request was verified; [`Webhook<T>`](Webhook) is its payload as a type of yours.
+//! - A [`Rejection`] says, by its [`Reason`], what was refused and why.
+//!
+//! # Features
+//!
+//! Features add and never change: `axum` (default) for extractors, `tokio` (default) for the timers of the time-outs, `tracing`
+//! and `metrics` for operators, `testing` for tests of what stands behind the layer.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![cfg_attr(not(test), warn(unreachable_pub, clippy::unwrap_used, clippy::expect_used))]
 
@@ -41,3 +98,8 @@ pub use service::WebhookService;
 pub use text::Text;
 pub use time::{Clock, SystemClock, TimeFormat, Tolerance};
 pub use verdict::Verdict;
+
+/// The programs of the README are run with the other examples.
+#[cfg(all(doctest, feature = "axum", feature = "testing"))]
+#[doc = include_str!("../README.md")]
+struct Readme;

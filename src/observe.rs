@@ -1,4 +1,5 @@
 //! What operators see: the only file that knows of tracing and metrics.
+#![cfg_attr(not(all(feature = "tracing", feature = "metrics")), allow(unused_variables, dead_code))]
 
 use crate::reject::Rejection;
 
@@ -28,7 +29,6 @@ pub(crate) enum End<'a> {
 }
 
 /// Reports the verdict on one request.
-#[cfg_attr(not(any(feature = "tracing", feature = "metrics")), allow(unused_variables))]
 pub(crate) fn verdict(provider: &str, watch: Stopwatch, end: End<'_>) {
     #[cfg(feature = "tracing")]
     match end {
@@ -50,7 +50,6 @@ pub(crate) fn verdict(provider: &str, watch: Stopwatch, end: End<'_>) {
 }
 
 /// Reports a verified request whose payload the handler's type refused.
-#[cfg_attr(not(any(feature = "tracing", feature = "metrics")), allow(unused_variables))]
 pub(crate) fn payload_rejected(provider: &str, rejection: &Rejection) {
     #[cfg(feature = "tracing")]
     rejected(provider, rejection);
@@ -59,7 +58,6 @@ pub(crate) fn payload_rejected(provider: &str, rejection: &Rejection) {
 }
 
 /// Reports a peer that is not on the allow-list.
-#[cfg_attr(not(any(feature = "tracing", feature = "metrics")), allow(unused_variables))]
 pub(crate) fn refused_peer(rejection: &Rejection) {
     #[cfg(feature = "tracing")]
     rejected("ip_allow_list", rejection);

@@ -1,4 +1,10 @@
 //! Behaviour seen through real servers and clients over loopback.
 
+mod bounds;
 mod cdr_manager;
+mod ip_allow;
+mod layers;
+mod operators;
+mod ranks;
+mod secrets;
 mod support;
