@@ -73,8 +73,10 @@ async fn main() -> Result<()> {
     Ok(())
 }
 
-/// What is sent, and the status it has to get.
-fn requests() -> Result<Vec<(&'static str, u16, Request<Full<Bytes>>)>> {
+/// What is sent, the status it has to get, and the request.
+type Attempt = (&'static str, u16, Request<Full<Bytes>>);
+
+fn requests() -> Result<Vec<Attempt>> {
     let request = |body: &'static str| Request::post("/").body(body);
     let signed = |body: &'static str| {
         testing::sign(&CdrManager::new(KEY)?, request(body)?).map_err(Box::<dyn Error + Send + Sync>::from)
