@@ -15,7 +15,7 @@ use pin_project_lite::pin_project;
 use tower_service::Service;
 
 use crate::answer::Answer;
-use crate::body::{Deadline, Receive, ResponseBody, check_announced};
+use crate::body::{Deadline, Lease, Receive, Received, ResponseBody, check_announced};
 use crate::delivery::Delivery;
 use crate::layer::Shared;
 use crate::observe::{self, End, Stopwatch};
@@ -52,9 +52,9 @@ pin_project! {
         /// The body arrives.
         Receive { verification: Judged<P::Verification>, #[pin] receive: Receive<B>, call: Call<S> },
         /// The body is complete.
-        Verify { #[pin] verdict: <P::Verification as Verification>::Verdict, body: Bytes, call: Call<S> },
+        Verify { #[pin] verdict: <P::Verification as Verification>::Verdict, received: Received, call: Call<S> },
         /// The handler works.
-        Handle { #[pin] handling: S::Future },
+        Handle { #[pin] handling: S::Future, lease: Lease },
         /// The answer is known without a handler.
         Reply { response: Response<Bytes> },
         /// Between two states, and at the end.
@@ -124,7 +124,8 @@ where
     ) -> Self {
         match check_announced(&call.head.headers, &body, shared.body_limit) {
             Ok(()) => {
-                let receive = Receive::new(body, shared.body_limit, shared.body_timeout);
+                let lease = Lease::new(shared.budget.clone());
+                let receive = Receive::new(body, shared.body_limit, shared.body_timeout, lease);
                 Self::Receive { verification, receive, call }
             }
             Err(rejection) => Self::Reply { response: shared.refuse(watch, rejection) },
@@ -136,16 +137,16 @@ where
         shared: &Shared<P>,
         watch: Stopwatch,
         verdict: Result<Outcome, Rejection>,
-        body: Bytes,
+        received: Received,
         mut call: Call<S>,
     ) -> Self {
         let verdict = match verdict {
             Ok(Outcome::Deliver(verified)) => {
                 observe::verdict(shared.provider.name(), watch, End::Delivered);
                 let name = shared.provider.name().clone();
-                call.head.extensions.insert(Delivery::new(name, verified, body.clone()));
+                call.head.extensions.insert(Delivery::new(name, verified, received.body.clone()));
                 if !shared.observe_only {
-                    return Self::handle(body, call);
+                    return Self::handle(received, call);
                 }
                 Verdict::Verified
             }
@@ -155,12 +156,13 @@ where
             Err(rejection) => return Self::Reply { response: shared.refuse(watch, rejection) },
         };
         call.head.extensions.insert(verdict);
-        Self::handle(body, call)
+        Self::handle(received, call)
     }
 
-    fn handle(body: Bytes, call: Call<S>) -> Self {
+    fn handle(received: Received, call: Call<S>) -> Self {
         let Call { mut inner, head } = call;
-        Self::Handle { handling: inner.call(Request::from_parts(head, Full::new(body))) }
+        let Received { body, lease } = received;
+        Self::Handle { handling: inner.call(Request::from_parts(head, Full::new(body))), lease }
     }
 }
 
@@ -250,24 +252,25 @@ where
                         continue;
                     };
                     this.state.set(match (received, verification) {
-                        (Ok(body), Judged::Verifying(verification)) => {
-                            State::Verify { verdict: verification.finish(&call.head, &body), body, call }
+                        (Ok(received), Judged::Verifying(verification)) => {
+                            State::Verify { verdict: verification.finish(&call.head, &received.body), received, call }
                         }
-                        (Ok(body), Judged::Observed(verdict)) => {
+                        (Ok(received), Judged::Observed(verdict)) => {
                             call.head.extensions.insert(verdict);
-                            State::handle(body, call)
+                            State::handle(received, call)
                         }
                         (Err(rejection), _) => State::Reply { response: shared.refuse(watch, rejection) },
                     });
                 }
                 StateProj::Verify { verdict, .. } => {
                     let verdict = ready!(verdict.poll(cx));
-                    let StateOwned::Verify { body, call, .. } = this.state.as_mut().project_replace(State::Done) else {
+                    let StateOwned::Verify { received, call, .. } = this.state.as_mut().project_replace(State::Done)
+                    else {
                         continue;
                     };
-                    this.state.set(State::decide(shared, watch, verdict, body, call));
+                    this.state.set(State::decide(shared, watch, verdict, received, call));
                 }
-                StateProj::Handle { handling } => {
+                StateProj::Handle { handling, .. } => {
                     let response = ready!(handling.poll(cx))?;
                     shared.observe_response(&response);
                     return Poll::Ready(Ok(response.map(ResponseBody::inner)));

@@ -83,7 +83,7 @@ mod extract;
 pub mod testing;
 
 pub use answer::Answer;
-pub use body::ResponseBody;
+pub use body::{MemoryBudget, ResponseBody};
 pub use config::ConfigError;
 pub use delivery::{ChooseIdentity, Delivery, FromDelivery, Identity, Json, Signed, Verified, Webhook};
 pub use encoding::Encoding;
