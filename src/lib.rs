@@ -17,6 +17,7 @@ mod secret;
 mod service;
 mod text;
 mod time;
+mod uri;
 mod verdict;
 
 #[cfg(feature = "axum")]
