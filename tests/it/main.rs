@@ -3,3 +3,5 @@
 mod cdr_manager;
 mod endpoint;
 mod support;
+#[cfg(feature = "tonic")]
+mod tonic;

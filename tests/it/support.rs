@@ -18,7 +18,7 @@ use tower::Service;
 /// A server that ends with its value.
 pub struct Server {
     pub address: SocketAddr,
-    task: JoinHandle<()>,
+    pub task: JoinHandle<()>,
 }
 
 impl Drop for Server {
