@@ -17,6 +17,7 @@ use tower_service::Service;
 use crate::answer::Answer;
 use crate::body::{Deadline, Lease, Receive, Received, ResponseBody, check_announced};
 use crate::delivery::Delivery;
+use crate::grpc::Protocol;
 use crate::layer::Shared;
 use crate::observe::{self, End, Stopwatch};
 use crate::provider::{Begin, Outcome, Pending, Provider, Verification};
@@ -36,6 +37,7 @@ pin_project! {
         state: State<S, P, B>,
         shared: Arc<Shared<P>>,
         watch: Stopwatch,
+        protocol: Protocol,
     }
 }
 
@@ -84,8 +86,9 @@ where
     pub(crate) fn new(shared: Arc<Shared<P>>, inner: S, request: Request<B>) -> Self {
         let watch = Stopwatch::start();
         let (head, body) = request.into_parts();
+        let protocol = Protocol::of(&head.method, head.version, &head.headers);
         let state = State::begin(&shared, watch, Call { inner, head }, body);
-        Self { state, shared, watch }
+        Self { state, shared, watch, protocol }
     }
 }
 
@@ -142,9 +145,9 @@ where
     ) -> Self {
         let verdict = match verdict {
             Ok(Outcome::Deliver(verified)) => {
-                observe::verdict(shared.provider.name(), watch, End::Delivered);
-                let name = shared.provider.name().clone();
-                call.head.extensions.insert(Delivery::new(name, verified, received.body.clone()));
+                let delivery = Delivery::new(shared.provider.name(), verified, received.body.clone());
+                observe::verdict(delivery.provider(), watch, End::Delivered);
+                call.head.extensions.insert(delivery);
                 if !shared.observe_only {
                     return Self::handle(received, call);
                 }
@@ -172,9 +175,8 @@ impl<P: Provider> Shared<P> {
     }
 
     fn report(&self, watch: Stopwatch, rejection: Rejection) -> Rejection {
-        let name = self.provider.name();
-        let rejection = rejection.with_provider(name);
-        observe::verdict(name, watch, End::Rejected(&rejection));
+        let rejection = rejection.with_provider(self.provider.name());
+        observe::verdict(rejection.provider().unwrap_or_default(), watch, End::Rejected(&rejection));
         if let Some(hook) = &self.on_reject {
             hook(&rejection);
         }
@@ -199,8 +201,8 @@ impl<P: Provider> Shared<P> {
 
     /// Reports what an extractor behind the layer refused.
     fn observe_response<R>(&self, response: &Response<R>) {
-        let Some(rejection) = response.extensions().get::<Rejection>() else { return };
-        observe::payload_rejected(self.provider.name(), rejection);
+        let Some(rejection) = Rejection::of_response(response.extensions()) else { return };
+        observe::payload_rejected(rejection.provider().unwrap_or(self.provider.name()), rejection);
         if let Some(hook) = &self.on_reject {
             hook(rejection);
         }
@@ -279,7 +281,7 @@ where
                     let StateOwned::Reply { response } = this.state.as_mut().project_replace(State::Done) else {
                         panic!("a webhook response future was polled after it was ready");
                     };
-                    return Poll::Ready(Ok(response.map(ResponseBody::fixed)));
+                    return Poll::Ready(Ok(this.protocol.translate(response).map(ResponseBody::fixed)));
                 }
             }
         }

@@ -65,6 +65,15 @@ pub(crate) fn refused_peer(rejection: &Rejection) {
     count("ip_allow_list", "rejected", rejection.reason().as_str());
 }
 
+/// Reports a handler behind an endpoint that failed before it answered.
+pub(crate) fn handler_failed(rejection: &Rejection) {
+    let provider = rejection.provider().unwrap_or_default();
+    #[cfg(feature = "tracing")]
+    rejected(provider, rejection);
+    #[cfg(feature = "metrics")]
+    count(provider, "handler_failed", rejection.reason().as_str());
+}
+
 #[cfg(feature = "metrics")]
 fn count(provider: &str, outcome: &'static str, reason: &'static str) {
     metrics::counter!("webhook_requests_total", "provider" => provider.to_owned(), "outcome" => outcome, "reason" => reason)

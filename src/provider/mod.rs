@@ -13,8 +13,10 @@ use crate::delivery::Verified;
 use crate::reject::Rejection;
 use crate::text::Text;
 
+mod any_of;
 pub mod cdr_manager;
 
+pub use any_of::{AnyOf, AnyVerdict, AnyVerification};
 pub use cdr_manager::CdrManager;
 
 /// The largest body taken unless the sender or the user says otherwise: 1 MiB, four times what the most generous

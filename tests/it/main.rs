@@ -2,9 +2,12 @@
 
 mod bounds;
 mod cdr_manager;
+mod endpoint;
 mod ip_allow;
 mod layers;
 mod operators;
 mod ranks;
 mod secrets;
 mod support;
+#[cfg(feature = "tonic")]
+mod tonic;
