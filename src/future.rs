@@ -198,7 +198,7 @@ impl<P: Provider> Shared<P> {
     /// Reports what an extractor behind the layer refused.
     fn observe_response<R>(&self, response: &Response<R>) {
         let Some(rejection) = response.extensions().get::<Rejection>() else { return };
-        observe::payload_rejected(self.provider.name(), rejection);
+        observe::refused_behind(self.provider.name(), rejection);
         if let Some(hook) = &self.on_reject {
             hook(rejection);
         }

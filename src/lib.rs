@@ -5,6 +5,8 @@
 mod answer;
 mod body;
 mod config;
+#[cfg(feature = "dedup")]
+pub mod dedup;
 mod delivery;
 mod encoding;
 mod future;
@@ -27,6 +29,10 @@ pub mod testing;
 pub use answer::Answer;
 pub use body::ResponseBody;
 pub use config::ConfigError;
+#[cfg(feature = "redis")]
+pub use dedup::RedisStore;
+#[cfg(feature = "dedup")]
+pub use dedup::{DedupLayer, MemoryStore};
 pub use delivery::{ChooseIdentity, Delivery, FromDelivery, Identity, Json, Signed, Verified, Webhook};
 pub use encoding::Encoding;
 pub use future::ResponseFuture;
