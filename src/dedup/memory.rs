@@ -156,3 +156,78 @@ impl Expiry<Key, Done> for Retention {
         Some(done.retention)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The stores' futures never wait.
+    fn now<T>(future: impl Future<Output = Result<T, StoreError>>) -> T {
+        let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+        match std::pin::pin!(future).poll(&mut context) {
+            std::task::Poll::Ready(result) => result.unwrap(),
+            std::task::Poll::Pending => panic!("the store waits"),
+        }
+    }
+
+    fn handle(store: &MemoryStore, id: u64) -> Claim {
+        let (key, token) = (Key::new("test", id.to_be_bytes()), Token::new());
+        let claim = now(store.claim(key, token, Duration::from_secs(60)));
+        if claim == Claim::Won {
+            assert!(now(store.commit(key, token, StatusCode::OK, Duration::from_secs(60))));
+        }
+        claim
+    }
+
+    #[test]
+    fn a_million_ids_leave_only_the_latest_behind_and_no_claim_in_flight_is_lost() {
+        const CAPACITY: u64 = 1000;
+        let store = MemoryStore::new(CAPACITY);
+        let (flying, owner, other) = (Key::new("test", "in flight"), Token::new(), Token::new());
+        now(store.claim(flying, owner, Duration::from_secs(60)));
+        let mut most = 0;
+        for id in 0..1_000_000 {
+            assert_eq!(handle(&store, id), Claim::Won);
+            if id % 1000 == 0 {
+                most = most.max(store.0.done.iter().count());
+            }
+        }
+        // What is over the capacity waits for the cache's next round of cleaning.
+        assert!(most <= 3 * 1000, "{most} entries at a time");
+        store.0.done.run_pending_tasks();
+        assert_eq!(store.0.done.entry_count(), CAPACITY);
+        assert_eq!(store.claims().len(), 1);
+        assert_eq!(now(store.claim(flying, other, Duration::from_secs(60))), Claim::InFlight);
+        assert_eq!(handle(&store, 999_999), Claim::Done(StatusCode::OK));
+        assert_eq!(handle(&store, 0), Claim::Won);
+    }
+
+    #[test]
+    fn a_hundred_threads_claim_a_key_once() {
+        let store = MemoryStore::default();
+        for round in 0..20 {
+            let barrier = std::sync::Barrier::new(100);
+            let won = std::sync::atomic::AtomicUsize::new(0);
+            std::thread::scope(|scope| {
+                for _ in 0..100 {
+                    scope.spawn(|| {
+                        barrier.wait();
+                        if handle(&store, round) == Claim::Won {
+                            won.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+                        }
+                    });
+                }
+            });
+            assert_eq!(won.into_inner(), 1);
+        }
+    }
+
+    #[test]
+    fn what_was_released_leaves_nothing_behind() {
+        let store = MemoryStore::new(0);
+        let (key, token) = (Key::new("test", "1"), Token::new());
+        now(store.claim(key, token, Duration::from_secs(60)));
+        assert!(store.release_now(key, token));
+        assert_eq!((store.claims().len(), store.0.done.entry_count()), (0, 0));
+    }
+}

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use http::StatusCode;
 use redis::aio::{ConnectionLike, ConnectionManager, ConnectionManagerConfig};
-use redis::{Client, ErrorKind, RedisError, Script};
+use redis::{Client, ConnectionAddr, ErrorKind, RedisError, Script};
+use rustls::crypto::{CryptoProvider, aws_lc_rs};
 
 use super::key::{Key, Token};
 use super::store::{Claim, Store, StoreError};
@@ -95,7 +96,20 @@ fn client(url: &str) -> Result<(Client, ConnectionManagerConfig), StoreError> {
         .set_response_timeout(Some(RESPONSE_TIMEOUT))
         .set_number_of_retries(RECONNECTIONS)
         .set_pipeline_buffer_size(PIPELINE);
-    Ok((Client::open(url).map_err(failed)?, config))
+    let client = Client::open(url).map_err(failed)?;
+    if matches!(client.get_connection_info().addr(), ConnectionAddr::TcpTls { .. }) {
+        choose_cryptography();
+    }
+    Ok((client, config))
+}
+
+/// The redis crate panics where it wants TLS and the process has not chosen one of several implementations. A choice that
+/// was made stays.
+fn choose_cryptography() {
+    if CryptoProvider::get_default().is_none() {
+        // An error says that another thread has chosen meanwhile.
+        let _ = aws_lc_rs::default_provider().install_default();
+    }
 }
 
 impl<C> RedisStore<C> {
@@ -209,5 +223,22 @@ mod tests {
         assert_eq!(malformed.to_string(), "the address of Redis is malformed");
         let shown = format!("{store:?} {error:?} {} {malformed:?}", error.source().unwrap());
         assert!(!shown.contains("hunter2"), "{shown}");
+    }
+
+    #[tokio::test]
+    async fn an_address_with_tls_neither_panics_nor_talks_in_the_clear() {
+        use tokio::io::AsyncReadExt as _;
+
+        let server = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("rediss://:hunter2@{}/", server.local_addr().unwrap());
+        let accept = async {
+            let mut first = [0; 3];
+            let mut connection = server.accept().await.unwrap().0;
+            connection.read_exact(&mut first).await.unwrap();
+            first
+        };
+        let (first, connected) = tokio::join!(accept, RedisStore::connect(&url));
+        assert_eq!(first[..2], [0x16, 0x03], "a handshake of TLS");
+        assert!(connected.is_err());
     }
 }
