@@ -202,7 +202,7 @@ impl<P: Provider> Shared<P> {
     /// Reports what an extractor behind the layer refused.
     fn observe_response<R>(&self, response: &Response<R>) {
         let Some(rejection) = Rejection::of_response(response.extensions()) else { return };
-        observe::payload_rejected(rejection.provider().unwrap_or(self.provider.name()), rejection);
+        observe::refused_behind(rejection.provider().unwrap_or(self.provider.name()), rejection);
         if let Some(hook) = &self.on_reject {
             hook(rejection);
         }

@@ -62,6 +62,8 @@
 mod answer;
 mod body;
 mod config;
+#[cfg(feature = "dedup")]
+pub mod dedup;
 mod delivery;
 mod encoding;
 mod endpoint;
@@ -88,6 +90,10 @@ pub mod testing;
 pub use answer::Answer;
 pub use body::{MemoryBudget, ResponseBody};
 pub use config::ConfigError;
+#[cfg(feature = "redis")]
+pub use dedup::RedisStore;
+#[cfg(feature = "dedup")]
+pub use dedup::{DedupLayer, MemoryStore};
 pub use delivery::{ChooseIdentity, Delivery, FromDelivery, Identity, Json, Signed, Verified, Webhook};
 pub use encoding::Encoding;
 pub use endpoint::{EndpointBody, EndpointFuture, EndpointLayer, EndpointService};

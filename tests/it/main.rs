@@ -2,6 +2,8 @@
 
 mod bounds;
 mod cdr_manager;
+#[cfg(feature = "dedup")]
+mod dedup;
 mod endpoint;
 mod ip_allow;
 mod layers;
