@@ -8,6 +8,8 @@ mod config;
 mod delivery;
 mod encoding;
 mod future;
+#[cfg(feature = "jwt")]
+mod json;
 mod layer;
 mod observe;
 pub mod provider;

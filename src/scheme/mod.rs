@@ -1,10 +1,12 @@
 //! Senders as a few declarative lines: where the signature is, what it covers, how it is made.
 
-mod mac;
+#[cfg(feature = "jwt")]
+pub(crate) mod jwt;
+pub(crate) mod mac;
 #[cfg(feature = "testing")]
 mod sign;
 mod signature;
-mod source;
+pub(crate) mod source;
 mod template;
 mod timestamp;
 mod verify;
