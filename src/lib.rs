@@ -34,6 +34,8 @@ pub use encoding::Encoding;
 pub use future::ResponseFuture;
 pub use layer::{DEFAULT_BODY_TIMEOUT, WebhookLayer};
 pub use provider::{CdrManager, DEFAULT_BODY_LIMIT, Provider, cdr_manager};
+#[cfg(feature = "jwt")]
+pub use provider::{Connect, connect};
 pub use reject::{Reason, Rejection};
 pub use scheme::Scheme;
 pub use secret::{Head, KeyFormat, MAX_SECRETS, Secret, Secrets};

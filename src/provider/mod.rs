@@ -14,8 +14,12 @@ use crate::reject::Rejection;
 use crate::text::Text;
 
 pub mod cdr_manager;
+#[cfg(feature = "jwt")]
+pub mod connect;
 
 pub use cdr_manager::CdrManager;
+#[cfg(feature = "jwt")]
+pub use connect::Connect;
 
 /// The largest body taken unless the sender or the user says otherwise: 1 MiB, four times what the most generous
 /// queue-backed sender (SNS) publishes, and little enough that a thousand requests at once fit in a small machine.

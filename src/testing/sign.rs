@@ -7,6 +7,8 @@ use http::Request;
 use http_body_util::Full;
 
 use crate::provider::CdrManager;
+#[cfg(feature = "jwt")]
+use crate::provider::Connect;
 use crate::scheme::Scheme;
 use crate::time::{Clock as _, SystemClock};
 
@@ -75,5 +77,14 @@ impl Sign for Scheme {
 impl Sign for CdrManager {
     fn sign_at(&self, request: Request<Bytes>, now: SystemTime) -> Result<Request<Bytes>, SignError> {
         self.scheme().sign_at(request, now)
+    }
+}
+
+/// The members of the body become the claims, with an end in ten minutes; ids that the provider expects are added where they
+/// are missing. A GET is sent without a body, after its members were put into the token.
+#[cfg(feature = "jwt")]
+impl Sign for Connect {
+    fn sign_at(&self, request: Request<Bytes>, now: SystemTime) -> Result<Request<Bytes>, SignError> {
+        self.sign_request(request, now)
     }
 }
