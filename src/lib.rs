@@ -70,6 +70,8 @@ mod endpoint;
 mod future;
 mod grpc;
 mod ip_allow;
+#[cfg(feature = "jwt")]
+mod json;
 mod layer;
 mod observe;
 pub mod provider;
@@ -77,6 +79,8 @@ mod reject;
 pub mod scheme;
 mod secret;
 mod service;
+#[cfg(feature = "testing")]
+mod sign;
 mod text;
 mod time;
 mod uri;
@@ -101,6 +105,8 @@ pub use future::ResponseFuture;
 pub use ip_allow::{IpAllowList, IpAllowListFuture, IpAllowListService};
 pub use layer::{DEFAULT_BODY_TIMEOUT, DEFAULT_LOOKUP_TIMEOUT, WebhookLayer};
 pub use provider::{AnyOf, CdrManager, DEFAULT_BODY_LIMIT, Provider, cdr_manager};
+#[cfg(feature = "jwt")]
+pub use provider::{Connect, connect};
 pub use reject::{Reason, Rejection};
 pub use scheme::Scheme;
 pub use secret::{Head, KeyFormat, MAX_SECRETS, Secret, Secrets};

@@ -2,6 +2,8 @@
 
 mod bounds;
 mod cdr_manager;
+#[cfg(feature = "jwt")]
+mod connect;
 #[cfg(feature = "dedup")]
 mod dedup;
 mod endpoint;
