@@ -6,6 +6,7 @@ mod cdr_manager;
 mod connect;
 #[cfg(feature = "dedup")]
 mod dedup;
+mod docs;
 mod endpoint;
 mod ip_allow;
 mod layers;
