@@ -24,7 +24,7 @@ use tower_webhook::scheme::header;
 use tower_webhook::testing::{self, ManualClock, store_suite};
 use tower_webhook::{CdrManager, DedupLayer, Delivery, MemoryStore, Reason, Rejection, Scheme, WebhookLayer};
 
-use crate::support::{Server, serve};
+use crate::support::{Server, serve, until};
 
 /// A sender that signs an id and a time.
 pub fn acme() -> Scheme {
@@ -46,13 +46,13 @@ pub fn delivery(id: &str) -> Request<Full<Bytes>> {
 
 /// A handler that counts its calls and does what it is told to in each.
 #[derive(Clone, Default)]
-struct Handler {
+pub struct Handler {
     calls: Arc<AtomicUsize>,
     plan: Arc<Vec<Act>>,
 }
 
 #[derive(Clone, Copy)]
-enum Act {
+pub enum Act {
     Answer(u16),
     Panic,
     Hang,
@@ -60,11 +60,11 @@ enum Act {
 
 impl Handler {
     /// The last of these acts is repeated; without any, it answers 200.
-    fn new(plan: impl IntoIterator<Item = Act>) -> Self {
+    pub fn new(plan: impl IntoIterator<Item = Act>) -> Self {
         Self { calls: Arc::default(), plan: Arc::new(plan.into_iter().collect()) }
     }
 
-    fn calls(&self) -> usize {
+    pub fn calls(&self) -> usize {
         self.calls.load(Ordering::SeqCst)
     }
 
@@ -78,7 +78,7 @@ impl Handler {
         }
     }
 
-    async fn serve(&self, layer: DedupLayer) -> Server {
+    pub async fn serve(&self, layer: DedupLayer) -> Server {
         let handler = self.clone();
         let layers = ServiceBuilder::new().layer(CatchPanicLayer::new()).layer(WebhookLayer::new(acme())).layer(layer);
         serve(Router::new().route("/", post(move |delivery| handler.call(delivery)).layer(layers))).await
@@ -87,18 +87,6 @@ impl Handler {
 
 fn memory() -> DedupLayer {
     DedupLayer::new(MemoryStore::new(1000))
-}
-
-/// Waits for what has to come, at most ten seconds.
-async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
-    let waiting = async {
-        while !holds().await {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(10), waiting)
-        .await
-        .unwrap_or_else(|_| panic!("not in ten seconds: {what}"));
 }
 
 #[tokio::test]

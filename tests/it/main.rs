@@ -3,4 +3,8 @@
 mod cdr_manager;
 #[cfg(feature = "dedup")]
 mod dedup;
+#[cfg(feature = "redis")]
+mod dedup_redis;
+#[cfg(feature = "redis")]
+mod redis_server;
 mod support;

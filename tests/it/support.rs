@@ -1,6 +1,7 @@
 //! A real server on a free port, and a real client.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use axum::Router;
 use bytes::Bytes;
@@ -29,6 +30,19 @@ pub async fn serve(app: Router) -> Server {
     let address = listener.local_addr().unwrap();
     let task = tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
     Server { address, task }
+}
+
+/// Waits for what has to come, at most ten seconds.
+#[allow(dead_code)]
+pub async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+    let waiting = async {
+        while !holds().await {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), waiting)
+        .await
+        .unwrap_or_else(|_| panic!("not in ten seconds: {what}"));
 }
 
 /// What came back.
