@@ -504,3 +504,37 @@ fn debug_tells_the_settings_and_nothing_of_the_store() {
         "DedupLayer { lease: 1ms, retention: 31622400s, store_timeout: 1s, store_failure: Refuse, .. }"
     );
 }
+
+#[cfg(feature = "metrics")]
+#[test]
+fn duplicates_failures_and_admissions_are_counted() {
+    use metrics_util::debugging::{DebugValue, DebuggingRecorder};
+
+    let recorder = DebuggingRecorder::new();
+    let snapshotter = recorder.snapshotter();
+    metrics::with_local_recorder(&recorder, || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let server = Handler::default().serve(memory()).await;
+            for _ in 0..3 {
+                server.send(delivery("1")).await;
+            }
+            let broken = || DedupLayer::new(Scripted::new(|_| Fault::Error));
+            Handler::default().serve(broken()).await.send(delivery("1")).await;
+            let admitting = broken().with_store_failure(StoreFailure::Admit);
+            Handler::default().serve(admitting).await.send(delivery("1")).await;
+        });
+    });
+    let snapshot = snapshotter.snapshot().into_vec();
+    let count = |name: &str, label: (&str, &str)| {
+        let counted = snapshot.iter().filter(|(key, ..)| {
+            key.key().name() == name && key.key().labels().any(|found| (found.key(), found.value()) == label)
+        });
+        counted.map(|(.., value)| if let DebugValue::Counter(count) = value { *count } else { 0 }).sum::<u64>()
+    };
+    assert_eq!(count("webhook_dedup_total", ("outcome", "duplicate")), 2);
+    assert_eq!(count("webhook_dedup_total", ("outcome", "admitted")), 1);
+    assert_eq!(count("webhook_store_failures_total", ("call", "claim")), 2);
+    assert_eq!(count("webhook_requests_total", ("outcome", "postponed")), 1);
+    assert_eq!(count("webhook_requests_total", ("reason", "store_unavailable")), 1);
+}

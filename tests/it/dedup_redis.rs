@@ -26,7 +26,7 @@ use crate::redis_server::Redis;
 use crate::support::until;
 
 /// Long enough for a request to be handled within, short enough to be waited for.
-const SHORT_LEASE: Duration = Duration::from_millis(800);
+const SHORT_LEASE: Duration = Duration::from_millis(1500);
 
 async fn layer(redis: &Redis) -> DedupLayer {
     DedupLayer::new(RedisStore::connect(redis.url()).await.unwrap())
@@ -139,7 +139,7 @@ async fn a_delivery_whose_process_was_killed_is_handled_again_after_the_lease() 
     let killed = async {
         until("the handler is at work", async || Replica::calls([&first]) == ["1"]).await;
         // Longer than the lease: it is renewed.
-        tokio::time::sleep(SHORT_LEASE * 2).await;
+        tokio::time::sleep(SHORT_LEASE + SHORT_LEASE / 3).await;
         assert_eq!(second.send(delivery("1")).await, Some(503));
     };
     tokio::select! {
