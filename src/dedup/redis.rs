@@ -72,10 +72,13 @@ impl RedisStore {
     ///
     /// # Errors
     ///
-    /// Where the address is malformed or the server cannot be reached now. The error does not repeat the address.
+    /// Where the address is malformed, or the server cannot be reached now or refuses. The error does not repeat the address.
     pub async fn connect(url: impl AsRef<str>) -> Result<Self, StoreError> {
         let (client, config) = client(url.as_ref())?;
-        ConnectionManager::new_with_config(client, config).await.map(Self::new).map_err(failed)
+        let mut connection = ConnectionManager::new_with_config(client, config).await.map_err(failed)?;
+        // A server that wants a password says so only when something is asked of it.
+        redis::cmd("PING").exec_async(&mut connection).await.map_err(failed)?;
+        Ok(Self::new(connection))
     }
 
     /// As [`connect`](Self::connect), but the connection is made with the first delivery, so that a service starts without

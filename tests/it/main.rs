@@ -2,12 +2,13 @@
 
 mod bounds;
 mod cdr_manager;
-mod compile_fail;
 mod composition;
 #[cfg(feature = "jwt")]
 mod connect;
 #[cfg(feature = "dedup")]
 mod dedup;
+#[cfg(feature = "redis")]
+mod dedup_redis;
 mod docs;
 mod endpoint;
 mod hyper;
@@ -16,6 +17,8 @@ mod layers;
 mod operators;
 mod programs;
 mod ranks;
+#[cfg(feature = "redis")]
+mod redis_server;
 mod secrets;
 mod support;
 #[cfg(feature = "tonic")]
