@@ -38,6 +38,11 @@ impl Delivery {
         &self.provider
     }
 
+    #[cfg(feature = "dedup")]
+    pub(crate) fn provider_text(&self) -> &Text {
+        &self.provider
+    }
+
     /// The sender's id of this event or delivery, where there is one. Whether it was signed is told by
     /// [`signed`](Self::signed).
     #[must_use]
