@@ -145,6 +145,29 @@ async fn tower_https_layers_work_around_and_inside() {
     };
     let outside = stack().layer(layer());
     let inside = ServiceBuilder::new().layer(layer()).layer(stack());
+    let server =
+        serve(Router::new().route("/outside", post(obey).layer(outside)).route("/inside", post(obey).layer(inside)))
+            .await;
+    for path in ["/outside", "/inside"] {
+        let mut compressed = signed(path, "text");
+        compressed.headers_mut().insert("accept-encoding", "gzip".parse().unwrap());
+        let reply = server.send(compressed).await;
+        assert_eq!((reply.status, &reply.headers["content-encoding"]), (StatusCode::OK, &"gzip".parse().unwrap()));
+        assert!(reply.headers.contains_key("x-request-id"));
+        assert_eq!(outcome(&server.send(signed(path, "text")).await), (200, "text".repeat(100).as_str()));
+        assert_eq!(server.send(signed(path, "panic")).await.status, 500);
+        assert_eq!(server.send(signed(path, "sleep")).await.status, 504);
+        assert_eq!(server.send(signed(path, vec![b' '; 1001])).await.status, 413);
+        assert_eq!(server.send(Request::post(path).body(Full::from("text")).unwrap()).await.status, 401);
+    }
+    assert!(
+        server.send(Request::post("/outside").body(Full::from("")).unwrap()).await.headers.contains_key("x-request-id")
+    );
+}
+
+#[tokio::test]
+async fn a_limit_around_the_layer_that_a_body_runs_into_is_413() {
+    let outside = ServiceBuilder::new().layer(RequestBodyLimitLayer::new(1000)).layer(layer());
     let server = serve(Router::new().route("/", post(obey).layer(outside))).await;
     let (head, _) = signed("/", vec![b' '; 2000]).into_parts();
     let frames =
