@@ -92,7 +92,8 @@ fn feed(pieces: &[Piece], values: &Values<'_>, mut sink: impl FnMut(&[u8])) {
             Piece::Id => sink(values.id.unwrap_or_default().as_bytes()),
             Piece::Method => sink(values.head.method.as_str().as_bytes()),
             Piece::Path => {
-                sink(requested_uri(values.head).path_and_query().map_or("/", |path| path.as_str()).as_bytes())
+                let path = requested_uri(values.head).path_and_query();
+                sink(path.map_or("/", |path| path.as_str()).as_bytes());
             }
             Piece::Body => {}
         }
