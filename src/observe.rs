@@ -137,6 +137,7 @@ pub(crate) fn claim_lost(provider: &str) {
 /// Reports a call of the store that failed.
 #[cfg(feature = "dedup")]
 #[cfg_attr(not(any(feature = "tracing", feature = "metrics")), allow(unused_variables))]
+#[cfg_attr(not(feature = "tracing"), allow(unused_variables))]
 pub(crate) fn store_failure(provider: &str, call: StoreCall, error: &(dyn std::error::Error + 'static)) {
     #[cfg(feature = "tracing")]
     {
