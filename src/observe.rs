@@ -1,4 +1,5 @@
 //! What operators see: the only file that knows of tracing and metrics.
+#![cfg_attr(not(all(feature = "tracing", feature = "metrics")), allow(unused_variables, dead_code))]
 
 use crate::reject::Rejection;
 
@@ -28,7 +29,6 @@ pub(crate) enum End<'a> {
 }
 
 /// Reports the verdict on one request.
-#[cfg_attr(not(any(feature = "tracing", feature = "metrics")), allow(unused_variables))]
 pub(crate) fn verdict(provider: &str, watch: Stopwatch, end: End<'_>) {
     #[cfg(feature = "tracing")]
     match end {
@@ -50,7 +50,6 @@ pub(crate) fn verdict(provider: &str, watch: Stopwatch, end: End<'_>) {
 }
 
 /// Reports a verified request that was refused behind the layer: by the handler's type, or by the deduplication.
-#[cfg_attr(not(any(feature = "tracing", feature = "metrics")), allow(unused_variables))]
 pub(crate) fn refused_behind(provider: &str, rejection: &Rejection) {
     #[cfg(feature = "tracing")]
     rejected(provider, rejection);
@@ -59,6 +58,23 @@ pub(crate) fn refused_behind(provider: &str, rejection: &Rejection) {
         let outcome = if rejection.reason().is_final() { "payload_rejected" } else { "postponed" };
         count(provider, outcome, rejection.reason().as_str());
     }
+}
+
+/// Reports a peer that is not on the allow-list.
+pub(crate) fn refused_peer(rejection: &Rejection) {
+    #[cfg(feature = "tracing")]
+    rejected("ip_allow_list", rejection);
+    #[cfg(feature = "metrics")]
+    count("ip_allow_list", "rejected", rejection.reason().as_str());
+}
+
+/// Reports a handler behind an endpoint that failed before it answered.
+pub(crate) fn handler_failed(rejection: &Rejection) {
+    let provider = rejection.provider().unwrap_or_default();
+    #[cfg(feature = "tracing")]
+    rejected(provider, rejection);
+    #[cfg(feature = "metrics")]
+    count(provider, "handler_failed", rejection.reason().as_str());
 }
 
 #[cfg(feature = "metrics")]
@@ -83,7 +99,6 @@ fn rejected(provider: &str, rejection: &Rejection) {
 /// What a deduplication asked of its store.
 #[cfg(feature = "dedup")]
 #[derive(Clone, Copy)]
-#[cfg_attr(not(any(feature = "tracing", feature = "metrics")), allow(dead_code))]
 pub(crate) enum StoreCall {
     Claim,
     Renew,
@@ -106,7 +121,6 @@ impl StoreCall {
 
 /// Reports a delivery that was answered without its handler because it was handled before.
 #[cfg(feature = "dedup")]
-#[cfg_attr(not(any(feature = "tracing", feature = "metrics")), allow(unused_variables))]
 pub(crate) fn duplicate(provider: &str) {
     #[cfg(feature = "tracing")]
     tracing::debug!(provider, "webhook delivered before");
@@ -116,7 +130,6 @@ pub(crate) fn duplicate(provider: &str) {
 
 /// Reports a delivery that was handled although the store could not say whether it is a repetition.
 #[cfg(feature = "dedup")]
-#[cfg_attr(not(any(feature = "tracing", feature = "metrics")), allow(unused_variables))]
 pub(crate) fn admitted(provider: &str) {
     #[cfg(feature = "tracing")]
     tracing::warn!(provider, "webhook admitted without deduplication");
@@ -126,7 +139,6 @@ pub(crate) fn admitted(provider: &str) {
 
 /// Reports a handler that succeeded and whose claim belongs to somebody else by now: it may have worked twice.
 #[cfg(feature = "dedup")]
-#[cfg_attr(not(any(feature = "tracing", feature = "metrics")), allow(unused_variables))]
 pub(crate) fn claim_lost(provider: &str) {
     #[cfg(feature = "tracing")]
     tracing::error!(provider, "webhook handled longer than its claim lasted");
@@ -136,8 +148,6 @@ pub(crate) fn claim_lost(provider: &str) {
 
 /// Reports a call of the store that failed.
 #[cfg(feature = "dedup")]
-#[cfg_attr(not(any(feature = "tracing", feature = "metrics")), allow(unused_variables))]
-#[cfg_attr(not(feature = "tracing"), allow(unused_variables))]
 pub(crate) fn store_failure(provider: &str, call: StoreCall, error: &(dyn std::error::Error + 'static)) {
     #[cfg(feature = "tracing")]
     {

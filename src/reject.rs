@@ -74,6 +74,8 @@ pub enum Reason {
     ConfirmationFailed,
     /// The memory set aside for bodies in flight is spent. 503.
     Overloaded,
+    /// The handler behind an endpoint failed before it answered. 503.
+    HandlerFailed,
     /// A handler asks for a delivery, and no webhook layer stands before it. 503.
     NoDelivery,
 }
@@ -108,6 +110,7 @@ impl Reason {
         Self::InFlight,
         Self::ConfirmationFailed,
         Self::Overloaded,
+        Self::HandlerFailed,
         Self::NoDelivery,
     ];
 
@@ -185,6 +188,7 @@ impl Reason {
                 ("confirmation_failed", S::SERVICE_UNAVAILABLE, "the subscription could not be confirmed")
             }
             Self::Overloaded => ("overloaded", S::SERVICE_UNAVAILABLE, "the memory for bodies in flight is spent"),
+            Self::HandlerFailed => ("handler_failed", S::SERVICE_UNAVAILABLE, "the handler failed before it answered"),
             Self::NoDelivery => (
                 "no_delivery",
                 S::SERVICE_UNAVAILABLE,

@@ -126,7 +126,7 @@ mod tests {
     use crate::delivery::{Signed, Verified};
 
     fn delivery(provider: &'static str, verified: Verified, body: &'static str) -> Delivery {
-        Delivery::new(provider.into(), verified, Bytes::from_static(body.as_bytes()))
+        Delivery::new(&provider.into(), verified, Bytes::from_static(body.as_bytes()))
     }
 
     fn signed(id: bool, timestamp: bool) -> Verified {
