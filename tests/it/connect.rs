@@ -16,6 +16,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tower::{Layer as _, ServiceExt as _, service_fn};
 use tower_webhook::connect::{ObjectClass, TokenHeader, Trigger};
+use tower_webhook::provider::Provider as _;
 use tower_webhook::testing::{ManualClock, ScriptedBody, Step};
 use tower_webhook::{
     Connect, Delivery, Head, Identity, Reason, Rejection, Secret, Secrets, Webhook, WebhookLayer, testing,
@@ -87,6 +88,12 @@ impl App {
         assert_refusal(&reply);
         (reply.status.as_u16(), reason)
     }
+}
+
+/// What the layer answers to a request whose body is scripted, without a server.
+async fn answer_alone(request: Request<ScriptedBody>) -> StatusCode {
+    let inner = service_fn(async |_| Ok::<_, std::convert::Infallible>(http::Response::new(Full::<Bytes>::default())));
+    WebhookLayer::new(connect()).without_body_timeout().layer(inner).oneshot(request).await.unwrap().status()
 }
 
 fn assert_refusal(reply: &Reply) {
@@ -398,6 +405,9 @@ async fn a_get_with_a_body_and_other_methods_are_refused() {
     let app = App::new(connect()).await;
     let request = with(Request::get("/connect"), &fresh(""), r#"{"webhook_id":"WH-1"}"#);
     assert_eq!(app.refused(request).await, (400, Reason::MalformedBody));
+    let unannounced = ScriptedBody::new([Step::Data("{}".into())]);
+    let request = get_request(CONNECTOR).map(|_| unannounced);
+    assert_eq!(answer_alone(request).await, 400);
     let head = with(Request::head("/connect"), &fresh(""), "");
     let reply = app.server.send(head).await;
     assert_eq!((reply.status.as_u16(), &reply.headers["allow"]), (405, &"GET, POST".parse().unwrap()));
@@ -470,13 +480,33 @@ async fn secrets_rotate_and_are_looked_up_by_the_unverified_webhook_id() {
 
 #[tokio::test]
 async fn a_forged_token_is_refused_before_the_body_is_read() {
-    let inner = service_fn(async |_| Ok::<_, std::convert::Infallible>(http::Response::new(Full::<Bytes>::default())));
-    let service = WebhookLayer::new(connect()).without_body_timeout().layer(inner);
     let forged = PYJWT.replace("_HCT", "_HCU");
     for token in [forged.as_str(), "a.b.c"] {
         let request = Request::post("/").header("authorization", format!("Bearer {token}"));
         let request = request.body(ScriptedBody::new([Step::Stall])).unwrap();
-        assert_eq!(service.clone().oneshot(request).await.unwrap().status(), 401);
+        assert_eq!(answer_alone(request).await, 401);
+    }
+}
+
+#[test]
+fn a_genuine_token_with_any_one_character_changed_is_refused() {
+    let now = UNIX_EPOCH + Duration::from_secs(NOW);
+    let judge = |token: &[u8]| {
+        let (mut head, _) = get_request("").into_parts();
+        let value = [b"Bearer ", token].concat();
+        head.headers.insert("authorization", http::HeaderValue::from_bytes(&value).unwrap());
+        connect().begin(&head, now).map(|_| ())
+    };
+    assert!(judge(CONNECTOR.as_bytes()).is_ok());
+    for at in 0..CONNECTOR.len() {
+        for other in (b'!'..=b'~').chain([b' ', b'\t', 0x80, 0xff]) {
+            let mut token = CONNECTOR.as_bytes().to_vec();
+            if std::mem::replace(&mut token[at], other) != other && !(at == 0 && other == b' ') {
+                assert!(judge(&token).is_err(), "{} at {at}", other.escape_ascii());
+            }
+        }
+        let cut = [&CONNECTOR.as_bytes()[..at], &CONNECTOR.as_bytes()[at + 1..]].concat();
+        assert!(judge(&cut).is_err(), "without {at}");
     }
 }
 
