@@ -424,7 +424,9 @@ async fn what_a_token_leaves_to_the_body_is_refused_where_it_is_required() {
 
 #[tokio::test]
 async fn a_valid_token_for_another_webhook_product_or_account_is_not_for_us() {
+    let looked_up = Secrets::lookup(|_: Head| async { Ok::<_, std::io::Error>([SECRET]) });
     for (connect, name, value) in [
+        (Connect::new(looked_up).unwrap().webhook_id("WH-1"), "webhook_id", "WH-1"),
         (connect().webhook_id("WH-1").webhook_id("WH-9"), "webhook_id", "WH-9"),
         (connect().product_id("PRD-1"), "product_id", "PRD-1"),
         (connect().account_id("VA-1"), "account_id", "VA-1"),
@@ -435,6 +437,11 @@ async fn a_valid_token_for_another_webhook_product_or_account_is_not_for_us() {
         for other in ["\"other\"", "\"\"", "null", "1"] {
             assert_eq!(app.refused(get_request(&token(other))).await, (403, Reason::NotForUs), "{name} {other}");
         }
+        let forger = EncodingKey::from_secret(b"guess");
+        let forged = format!(r#"{{"exp":{},"{name}":"other"}}"#, NOW + 600);
+        let forged = token_by(r#"{"alg":"HS256"}"#, &forged, &forger, Algorithm::HS256);
+        let verdict = app.refused(get_request(&forged)).await;
+        assert_eq!(verdict, (401, Reason::SignatureMismatch), "a stranger is not told for whom we are");
         let unsaid = claims(&format!(r#"{{"exp":{}}}"#, NOW + 600));
         let body = format!(r#"{{"{name}":"{value}"}}"#);
         assert_eq!(app.refused(post(&unsaid, body)).await, (403, Reason::NotForUs), "{name} in the body alone");

@@ -51,6 +51,7 @@ impl ConnectVerification {
         }
         let key_index = verdict?;
         let (claims, times) = rules.claims(token, now)?;
+        rules.check_pins(&claims)?;
         Ok(Self { rules, claims, times, key_index })
     }
 
