@@ -13,10 +13,12 @@ use crate::delivery::Verified;
 use crate::reject::Rejection;
 use crate::text::Text;
 
+mod any_of;
 pub mod cdr_manager;
 #[cfg(feature = "jwt")]
 pub mod connect;
 
+pub use any_of::{AnyOf, AnyVerdict, AnyVerification};
 pub use cdr_manager::CdrManager;
 #[cfg(feature = "jwt")]
 pub use connect::Connect;

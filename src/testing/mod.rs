@@ -4,7 +4,12 @@
 mod body;
 mod clock;
 mod sign;
+#[cfg(feature = "dedup")]
+mod store_suite;
 
+pub use crate::sign::{Sign, SignError};
 pub use body::{ScriptedBody, Step};
 pub use clock::ManualClock;
-pub use sign::{Sign, SignError, sign, sign_at};
+pub use sign::{sign, sign_at};
+#[cfg(feature = "dedup")]
+pub use store_suite::store_suite;

@@ -10,7 +10,7 @@ use http::header::HeaderValue;
 use crate::json::Object;
 use crate::scheme::jwt::{LONGEST_TOKEN, encode_hs256};
 use crate::secret::Keys;
-use crate::testing::SignError;
+use crate::sign::SignError;
 use crate::time::TimeFormat;
 
 use super::Connect;
