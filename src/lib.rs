@@ -7,6 +7,9 @@ mod body;
 mod config;
 mod delivery;
 mod encoding;
+#[cfg(feature = "fetch")]
+#[allow(dead_code, unused_imports, reason = "the cache is for the providers that fetch, each behind its own feature")]
+mod fetch;
 mod future;
 mod layer;
 mod observe;
@@ -29,6 +32,10 @@ pub use body::ResponseBody;
 pub use config::ConfigError;
 pub use delivery::{ChooseIdentity, Delivery, FromDelivery, Identity, Json, Signed, Verified, Webhook};
 pub use encoding::Encoding;
+#[cfg(feature = "client")]
+pub use fetch::HttpsClient;
+#[cfg(feature = "fetch")]
+pub use fetch::{FETCH_TIMEOUT, Fetch, FetchFuture, MAX_FETCHED};
 pub use future::ResponseFuture;
 pub use layer::{DEFAULT_BODY_TIMEOUT, WebhookLayer};
 pub use provider::{CdrManager, DEFAULT_BODY_LIMIT, Provider, cdr_manager};
