@@ -39,6 +39,8 @@ pub use fetch::{FETCH_TIMEOUT, Fetch, FetchFuture, MAX_FETCHED};
 pub use future::ResponseFuture;
 pub use layer::{DEFAULT_BODY_TIMEOUT, WebhookLayer};
 pub use provider::{CdrManager, DEFAULT_BODY_LIMIT, Provider, cdr_manager};
+#[cfg(feature = "sns")]
+pub use provider::{Sns, pce, sns, telna};
 pub use reject::{Reason, Rejection};
 pub use scheme::Scheme;
 pub use secret::{Head, KeyFormat, MAX_SECRETS, Secret, Secrets};

@@ -1,4 +1,6 @@
 //! Behaviour seen through real servers and clients over loopback.
 
 mod cdr_manager;
+#[cfg(feature = "sns")]
+mod sns;
 mod support;

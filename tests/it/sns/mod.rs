@@ -1,0 +1,3 @@
+//! AWS SNS end to end.
+
+mod real;
