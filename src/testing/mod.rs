@@ -4,7 +4,11 @@
 mod body;
 mod clock;
 mod sign;
+#[cfg(feature = "sns")]
+mod sns;
 
 pub use body::{ScriptedBody, Step};
 pub use clock::ManualClock;
 pub use sign::{Sign, SignError, sign, sign_at};
+#[cfg(feature = "sns")]
+pub use sns::{FakeMessage, FakeSns};

@@ -87,7 +87,7 @@ impl SignatureVersion {
 
 /// The members of the JSON, borrowed from the body where no escape stands in them. A member that occurs twice, that is null
 /// or of another type is refused; unknown ones are not looked at.
-#[derive(Debug, Default, Deserialize, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub(crate) struct Envelope<'a> {
     #[serde(borrow, deserialize_with = "text")]
@@ -155,11 +155,9 @@ pub(super) struct Checked<'a> {
     pub(super) message_id: &'a str,
     pub(super) message: &'a str,
     pub(super) subject: Option<&'a str>,
-    pub(super) timestamp_text: &'a str,
     pub(super) timestamp: SystemTime,
     /// Of a confirmation.
     pub(super) token: &'a str,
-    pub(super) subscribe_url: &'a str,
     pub(super) version: SignatureVersion,
     pub(super) signature: Vec<u8>,
     pub(super) signing_cert_url: &'a str,
@@ -197,10 +195,10 @@ impl<'a> Envelope<'a> {
         if subject.is_some_and(is_ambiguous) {
             return Err(malformed("its Subject could be read as other members"));
         }
-        let (token, subscribe_url) = match (kind, &self.token, &self.subscribe_url) {
-            (MessageType::Notification, None, None) => ("", ""),
+        let token = match (kind, &self.token, &self.subscribe_url) {
+            (MessageType::Notification, None, None) => "",
             (MessageType::Notification, ..) => return Err(malformed("it is a Notification with a Token")),
-            (_, Some(token), Some(url)) if is_token(token) && is_address(url) => (&**token, &**url),
+            (_, Some(token), Some(url)) if is_token(token) && is_address(url) => &**token,
             _ => return Err(malformed("its Token or SubscribeURL is missing or malformed")),
         };
         let version = match required(&self.signature_version, "there is no SignatureVersion")? {
@@ -221,10 +219,8 @@ impl<'a> Envelope<'a> {
             message_id,
             message,
             subject,
-            timestamp_text,
             timestamp,
             token,
-            subscribe_url,
             version,
             signature,
             signing_cert_url,
@@ -232,11 +228,11 @@ impl<'a> Envelope<'a> {
     }
 }
 
-impl Checked<'_> {
-    /// The digest of the signed text, of which no copy is made.
-    pub(super) fn digest(&self) -> Digest {
-        let mut context = digest::Context::new(self.version.hash());
-        for (name, value) in self.signed_members().into_iter().flatten() {
+impl Envelope<'_> {
+    /// The digest of the text that is signed about a message of this type, of which no copy is made.
+    pub(crate) fn digest(&self, kind: MessageType, version: SignatureVersion) -> Digest {
+        let mut context = digest::Context::new(version.hash());
+        for (name, value) in self.signed_members(kind) {
             context.update(name.as_bytes());
             context.update(b"\n");
             context.update(value.as_bytes());
@@ -245,21 +241,22 @@ impl Checked<'_> {
         context.finish()
     }
 
-    /// The signed members in their order.
-    fn signed_members(&self) -> [Option<(&'static str, &str)>; 7] {
-        let ends =
-            [("Timestamp", self.timestamp_text), ("TopicArn", self.topic.as_str()), ("Type", self.kind.as_str())];
-        let [timestamp, topic, kind] = ends.map(Some);
-        let (message, id) = (Some(("Message", self.message)), Some(("MessageId", self.message_id)));
-        match self.kind {
-            MessageType::Notification => {
-                [message, id, self.subject.map(|subject| ("Subject", subject)), timestamp, topic, kind, None]
-            }
-            MessageType::SubscriptionConfirmation | MessageType::UnsubscribeConfirmation => {
-                let url = Some(("SubscribeURL", self.subscribe_url));
-                [message, id, url, timestamp, Some(("Token", self.token)), topic, kind]
-            }
-        }
+    /// The members that are signed, in their order, as far as they are there.
+    fn signed_members(&self, kind: MessageType) -> impl Iterator<Item = (&'static str, &str)> {
+        let only = |member, wanted: bool| if wanted { member } else { &None };
+        let is_notification = kind == MessageType::Notification;
+        [
+            ("Message", &self.message),
+            ("MessageId", &self.message_id),
+            ("Subject", only(&self.subject, is_notification)),
+            ("SubscribeURL", only(&self.subscribe_url, !is_notification)),
+            ("Timestamp", &self.timestamp),
+            ("Token", only(&self.token, !is_notification)),
+            ("TopicArn", &self.topic_arn),
+            ("Type", &self.r#type),
+        ]
+        .into_iter()
+        .filter_map(|(name, value)| Some((name, value.as_deref()?)))
     }
 }
 
@@ -305,8 +302,7 @@ mod tests {
     fn check(json: &str) -> Result<String, Reason> {
         let envelope = Envelope::parse(json.as_bytes()).map_err(|rejection| rejection.reason())?;
         let checked = envelope.check().map_err(|rejection| rejection.reason())?;
-        let members = checked.signed_members();
-        Ok(members.into_iter().flatten().map(|(name, value)| format!("{name}\n{value}\n")).collect())
+        Ok(envelope.signed_members(checked.kind).map(|(name, value)| format!("{name}\n{value}\n")).collect())
     }
 
     #[test]

@@ -132,7 +132,7 @@ impl SnsVerification {
                 .with_detail("its SigningCertURL is not one of the topic's region")
         })?;
         let claim = Claim {
-            digest: checked.digest(),
+            digest: envelope.digest(checked.kind, checked.version),
             version: checked.version,
             message: plan.message(&envelope, &checked)?,
             signature: checked.signature,
