@@ -1,1 +1,1 @@
-//! x
+//! The default client, against servers on loopback.
