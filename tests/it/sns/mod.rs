@@ -2,6 +2,7 @@
 
 mod access;
 mod certificates;
+#[cfg(feature = "client")]
 mod client;
 mod confirmations;
 mod portals;
