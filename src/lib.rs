@@ -8,7 +8,10 @@ mod config;
 mod delivery;
 mod encoding;
 #[cfg(feature = "fetch")]
-#[allow(dead_code, unused_imports, reason = "the cache is for the providers that fetch, each behind its own feature")]
+#[cfg_attr(
+    not(feature = "sns"),
+    allow(dead_code, unused_imports, reason = "the cache is for the providers that fetch")
+)]
 mod fetch;
 mod future;
 mod layer;

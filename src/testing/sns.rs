@@ -212,6 +212,18 @@ impl Sign for FakeSns {
 }
 
 /// A message that is not sent yet.
+///
+/// ```
+/// use std::time::{Duration, UNIX_EPOCH};
+/// use tower_webhook::sns::SignatureVersion;
+/// use tower_webhook::testing::FakeSns;
+///
+/// let message = FakeSns::new()
+///     .notification("hello")
+///     .version(SignatureVersion::V1)
+///     .at(UNIX_EPOCH + Duration::from_secs(1_800_000_000));
+/// assert!(message.json().contains(r#""Timestamp": "2027-01-15T08:00:00.000Z""#));
+/// ```
 #[derive(Clone)]
 pub struct FakeMessage {
     sns: FakeSns,

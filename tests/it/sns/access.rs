@@ -67,7 +67,8 @@ async fn the_challenge_leaves_the_connection_to_the_second_attempt() {
     let mut answers = String::new();
     let (mut read, mut write) = stream.split();
     let (sent, received) = tokio::join!(write.write_all(text.as_bytes()), read.read_to_string(&mut answers));
-    (sent.unwrap(), received.unwrap());
+    sent.unwrap();
+    received.unwrap();
     assert_eq!(answers.matches("HTTP/1.1 401").count(), 1, "{answers}");
     assert_eq!(answers.matches("HTTP/1.1 200").count(), 1, "{answers}");
 }
