@@ -67,6 +67,12 @@ pub mod dedup;
 mod delivery;
 mod encoding;
 mod endpoint;
+#[cfg(feature = "fetch")]
+#[cfg_attr(
+    not(feature = "sns"),
+    allow(dead_code, unused_imports, reason = "the cache is for the providers that fetch")
+)]
+mod fetch;
 mod future;
 mod grpc;
 #[cfg(all(feature = "axum", feature = "jwt", feature = "redis", feature = "testing", feature = "tonic"))]
@@ -109,6 +115,15 @@ pub use layer::{DEFAULT_BODY_TIMEOUT, DEFAULT_LOOKUP_TIMEOUT, WebhookLayer};
 pub use provider::{AnyOf, CdrManager, DEFAULT_BODY_LIMIT, Provider, cdr_manager};
 #[cfg(feature = "jwt")]
 pub use provider::{Connect, connect};
+#[cfg(feature = "client")]
+pub use fetch::HttpsClient;
+#[cfg(feature = "fetch")]
+pub use fetch::{FETCH_TIMEOUT, Fetch, FetchFuture, MAX_FETCHED};
+pub use future::ResponseFuture;
+pub use layer::{DEFAULT_BODY_TIMEOUT, WebhookLayer};
+pub use provider::{CdrManager, DEFAULT_BODY_LIMIT, Provider, cdr_manager};
+#[cfg(feature = "sns")]
+pub use provider::{Sns, pce, sns, telna};
 pub use reject::{Reason, Rejection};
 pub use scheme::Scheme;
 pub use secret::{Head, KeyFormat, MAX_SECRETS, Secret, Secrets};

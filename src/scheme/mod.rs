@@ -33,6 +33,7 @@ use timestamp::TimestampPlan;
 use verify::Claimed;
 
 pub use signature::SignatureSpec;
+pub(crate) use source::single;
 pub use source::{Source, header};
 pub use timestamp::TimestampSpec;
 pub use verify::SchemeVerification;

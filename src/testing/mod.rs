@@ -6,6 +6,8 @@ mod clock;
 mod sign;
 #[cfg(feature = "dedup")]
 mod store_suite;
+#[cfg(feature = "sns")]
+mod sns;
 
 pub use crate::sign::{Sign, SignError};
 pub use body::{ScriptedBody, Step};
@@ -13,3 +15,6 @@ pub use clock::ManualClock;
 pub use sign::{sign, sign_at};
 #[cfg(feature = "dedup")]
 pub use store_suite::store_suite;
+pub use sign::{Sign, SignError, sign, sign_at};
+#[cfg(feature = "sns")]
+pub use sns::{FakeMessage, FakeSns};

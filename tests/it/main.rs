@@ -20,6 +20,8 @@ mod ranks;
 #[cfg(feature = "redis")]
 mod redis_server;
 mod secrets;
+#[cfg(feature = "sns")]
+mod sns;
 mod support;
 #[cfg(feature = "tonic")]
 mod tonic;
