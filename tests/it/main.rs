@@ -7,6 +7,7 @@ mod connect;
 #[cfg(feature = "dedup")]
 mod dedup;
 mod endpoint;
+mod hostile;
 mod ip_allow;
 mod layers;
 mod operators;

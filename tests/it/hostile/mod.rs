@@ -1,0 +1,7 @@
+//! What strangers send on purpose: forgeries, malformed input, broken connections, more than memory holds.
+
+mod chance;
+mod forgery;
+mod properties;
+mod subjects;
+mod wire;
