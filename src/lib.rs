@@ -69,6 +69,8 @@ mod encoding;
 mod endpoint;
 mod future;
 mod grpc;
+#[cfg(all(feature = "axum", feature = "jwt", feature = "redis", feature = "testing", feature = "tonic"))]
+pub mod guide;
 mod ip_allow;
 #[cfg(feature = "jwt")]
 mod json;

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 fn rank(module: &str) -> u8 {
     let first = module.split("::").next().unwrap();
     match (first, module) {
-        (_, "lib") => 7,
+        (_, "lib" | "guide") => 7,
         ("testing" | "extract", _) => 6,
         ("layer" | "service" | "future" | "ip_allow" | "endpoint" | "dedup", _) => 5,
         (_, "provider") => 3,

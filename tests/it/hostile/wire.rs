@@ -54,10 +54,10 @@ pub const WAYS: &[(&str, Tamper)] = &[
     ("the body laid out anew", |wire, _, chance| lay_out(&mut wire.body, chance)),
     ("a field of the body", |wire, other, chance| swap_field(&mut wire.body, &other.body, chance)),
     ("a form reordered", |wire, _, chance| reorder(&mut wire.body, b'&', chance)),
-    ("a bit of a header", |wire, _, chance| value(wire, chance, flip)),
+    ("a bit of a header", |wire, _, chance| value(wire, chance, |value, chance| flip(value, chance))),
     ("a byte of a header", |wire, _, chance| value(wire, chance, edit)),
-    ("the case of a header", |wire, _, chance| value(wire, chance, recase)),
-    ("the case of one letter", |wire, _, chance| value(wire, chance, recase_one)),
+    ("the case of a header", |wire, _, chance| value(wire, chance, |value, chance| recase(value, chance))),
+    ("the case of one letter", |wire, _, chance| value(wire, chance, |value, chance| recase_one(value, chance))),
     ("another encoding", |wire, _, chance| value(wire, chance, recode)),
     ("another end of the encoding", |wire, _, chance| value(wire, chance, pad)),
     ("a number moved", |wire, _, chance| value(wire, chance, shift_number)),
@@ -161,7 +161,7 @@ fn value(wire: &mut Wire, chance: &mut Chance, tamper: impl Fn(&mut Vec<u8>, &mu
     }
 }
 
-fn flip(bytes: &mut Vec<u8>, chance: &mut Chance) {
+fn flip(bytes: &mut [u8], chance: &mut Chance) {
     let at = chance.below(bytes.len());
     if let Some(byte) = bytes.get_mut(at) {
         *byte ^= 1 << chance.below(8);
@@ -179,14 +179,14 @@ fn edit(bytes: &mut Vec<u8>, chance: &mut Chance) {
     }
 }
 
-fn recase(bytes: &mut Vec<u8>, chance: &mut Chance) {
+fn recase(bytes: &mut [u8], chance: &mut Chance) {
     match chance.below(2) {
         0 => bytes.make_ascii_uppercase(),
         _ => bytes.make_ascii_lowercase(),
     }
 }
 
-fn recase_one(bytes: &mut Vec<u8>, chance: &mut Chance) {
+fn recase_one(bytes: &mut [u8], chance: &mut Chance) {
     let letters: Vec<usize> = (0..bytes.len()).filter(|&at| bytes[at].is_ascii_alphabetic()).collect();
     if !letters.is_empty() {
         bytes[*chance.pick(&letters)] ^= 0x20;
