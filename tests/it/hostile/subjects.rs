@@ -84,7 +84,7 @@ impl Subject {
             response.extensions_mut().insert(delivery.clone());
             Ok::<_, Infallible>(response)
         });
-        let (whole, framed) = (boxed(&layer, handler.clone()), boxed(&layer, handler));
+        let (whole, framed) = (boxed(&layer, handler), boxed(&layer, handler));
         let subject = Self { name, genuine, clock, whole, framed };
         for request in &subject.genuine {
             let end = subject.judge(request.clone());
