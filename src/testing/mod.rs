@@ -3,6 +3,8 @@
 
 mod body;
 mod clock;
+#[doc(hidden)]
+pub mod fuzz;
 mod sign;
 #[cfg(feature = "dedup")]
 mod store_suite;

@@ -11,6 +11,7 @@ mod dedup;
 mod dedup_redis;
 mod docs;
 mod endpoint;
+mod hostile;
 mod hyper;
 mod ip_allow;
 mod layers;
