@@ -75,7 +75,15 @@ mod endpoint;
 mod fetch;
 mod future;
 mod grpc;
-#[cfg(all(feature = "axum", feature = "jwt", feature = "redis", feature = "testing", feature = "tonic"))]
+#[cfg(all(
+    feature = "axum",
+    feature = "jwt",
+    feature = "redis",
+    feature = "sns",
+    feature = "client",
+    feature = "testing",
+    feature = "tonic"
+))]
 pub mod guide;
 mod ip_allow;
 #[cfg(feature = "jwt")]
@@ -109,19 +117,16 @@ pub use dedup::{DedupLayer, MemoryStore};
 pub use delivery::{ChooseIdentity, Delivery, FromDelivery, Identity, Json, Signed, Verified, Webhook};
 pub use encoding::Encoding;
 pub use endpoint::{EndpointBody, EndpointFuture, EndpointLayer, EndpointService};
+#[cfg(feature = "client")]
+pub use fetch::HttpsClient;
+#[cfg(feature = "fetch")]
+pub use fetch::{FETCH_TIMEOUT, Fetch, FetchFuture, MAX_FETCHED};
 pub use future::ResponseFuture;
 pub use ip_allow::{IpAllowList, IpAllowListFuture, IpAllowListService};
 pub use layer::{DEFAULT_BODY_TIMEOUT, DEFAULT_LOOKUP_TIMEOUT, WebhookLayer};
 pub use provider::{AnyOf, CdrManager, DEFAULT_BODY_LIMIT, Provider, cdr_manager};
 #[cfg(feature = "jwt")]
 pub use provider::{Connect, connect};
-#[cfg(feature = "client")]
-pub use fetch::HttpsClient;
-#[cfg(feature = "fetch")]
-pub use fetch::{FETCH_TIMEOUT, Fetch, FetchFuture, MAX_FETCHED};
-pub use future::ResponseFuture;
-pub use layer::{DEFAULT_BODY_TIMEOUT, WebhookLayer};
-pub use provider::{CdrManager, DEFAULT_BODY_LIMIT, Provider, cdr_manager};
 #[cfg(feature = "sns")]
 pub use provider::{Sns, pce, sns, telna};
 pub use reject::{Reason, Rejection};

@@ -33,7 +33,7 @@ use timestamp::TimestampPlan;
 use verify::Claimed;
 
 pub use signature::SignatureSpec;
-pub(crate) use source::single;
+pub(crate) use source::{LONGEST_HEADER, single};
 pub use source::{Source, header};
 pub use timestamp::TimestampSpec;
 pub use verify::SchemeVerification;

@@ -13,7 +13,7 @@ use super::signature::SignatureSpec;
 use super::timestamp::TimestampSpec;
 
 /// The longest header value that is looked at. The longest genuine ones are lists of a few signatures.
-const LONGEST_HEADER: usize = 4096;
+pub(crate) const LONGEST_HEADER: usize = 4096;
 
 /// A header that holds a signature, a timestamp, an id or an event name.
 ///
