@@ -33,7 +33,7 @@ pub use encoding::Encoding;
 pub use future::ResponseFuture;
 pub use ip_allow::{IpAllowList, IpAllowListFuture, IpAllowListService};
 pub use layer::{DEFAULT_BODY_TIMEOUT, DEFAULT_LOOKUP_TIMEOUT, WebhookLayer};
-pub use provider::{CdrManager, DEFAULT_BODY_LIMIT, Provider, cdr_manager};
+pub use provider::{CdrManager, DEFAULT_BODY_LIMIT, Provider, cdr_manager, senders};
 pub use reject::{Reason, Rejection};
 pub use scheme::Scheme;
 pub use secret::{Head, KeyFormat, MAX_SECRETS, Secret, Secrets};

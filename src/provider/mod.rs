@@ -14,6 +14,7 @@ use crate::reject::Rejection;
 use crate::text::Text;
 
 pub mod cdr_manager;
+pub mod senders;
 
 pub use cdr_manager::CdrManager;
 

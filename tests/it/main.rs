@@ -1,4 +1,5 @@
 //! Behaviour seen through real servers and clients over loopback.
 
 mod cdr_manager;
+mod senders;
 mod support;

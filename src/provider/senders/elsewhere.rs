@@ -1,0 +1,6 @@
+//! Senders that sign an address or parameters, or put their signature into the body.
+
+use super::Sender;
+
+pub(super) const SENDERS: &[Sender] = &[];
+pub(super) const MORE: &[Sender] = &[];
