@@ -30,13 +30,19 @@ pub struct Delivery {
 
 impl Delivery {
     /// Called by the layer's future on a verdict of [`Deliver`](crate::provider::Outcome::Deliver), and nowhere else.
-    pub(crate) fn new(provider: Text, verified: Verified, body: Bytes) -> Self {
+    pub(crate) fn new(provider: &Text, mut verified: Verified, body: Bytes) -> Self {
+        let provider = verified.provider.take().unwrap_or_else(|| provider.clone());
         Self { provider, verified, body, id_in_body: OnceLock::new(), event_in_body: OnceLock::new() }
     }
 
     /// The name of the provider that verified it, in `snake_case`.
     #[must_use]
     pub fn provider(&self) -> &str {
+        &self.provider
+    }
+
+    #[cfg(feature = "dedup")]
+    pub(crate) fn provider_text(&self) -> &Text {
         &self.provider
     }
 
@@ -172,6 +178,7 @@ pub struct Signed {
 /// What a [`Verification`](crate::provider::Verification) found out. The layer makes a [`Delivery`] of it.
 #[derive(Clone, Default)]
 pub struct Verified {
+    provider: Option<Text>,
     id: Option<Text>,
     id_in: Option<Arc<ChooseIdentity>>,
     event: Option<Text>,
@@ -188,6 +195,13 @@ impl Verified {
     #[must_use]
     pub fn new(signed: Signed) -> Self {
         Self { signed, ..Self::default() }
+    }
+
+    /// Names the provider that verified, where another one stands for it. The first name stays: it is the nearest to
+    /// the sender.
+    pub(crate) fn with_provider(mut self, provider: &Text) -> Self {
+        self.provider.get_or_insert_with(|| provider.clone());
+        self
     }
 
     /// Sets [`Delivery::id`].

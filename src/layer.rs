@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tower_layer::Layer;
 
+use crate::body::MemoryBudget;
 use crate::provider::Provider;
 use crate::reject::Rejection;
 use crate::service::WebhookService;
@@ -42,6 +43,7 @@ pub(crate) struct Shared<P> {
     pub(crate) body_limit: usize,
     pub(crate) body_timeout: Option<Duration>,
     pub(crate) lookup_timeout: Duration,
+    pub(crate) budget: Option<MemoryBudget>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) on_reject: Option<Arc<OnReject>>,
     pub(crate) observe_only: bool,
@@ -60,6 +62,7 @@ impl<P: Provider> WebhookLayer<P> {
                 body_limit,
                 body_timeout: Some(DEFAULT_BODY_TIMEOUT),
                 lookup_timeout: DEFAULT_LOOKUP_TIMEOUT,
+                budget: None,
                 clock: Arc::new(SystemClock),
                 on_reject: None,
                 observe_only: false,
@@ -93,6 +96,12 @@ impl<P> WebhookLayer<P> {
     #[must_use]
     pub fn with_lookup_timeout(self, timeout: Duration) -> Self {
         self.with(|shared| shared.lookup_timeout = timeout)
+    }
+
+    /// Takes the memory for bodies from this budget, which any number of layers may share.
+    #[must_use]
+    pub fn with_memory_budget(self, budget: &MemoryBudget) -> Self {
+        self.with(|shared| shared.budget = Some(budget.clone()))
     }
 
     /// Another clock than the system's.
@@ -144,6 +153,7 @@ impl<P> Clone for Shared<P> {
             body_limit: self.body_limit,
             body_timeout: self.body_timeout,
             lookup_timeout: self.lookup_timeout,
+            budget: self.budget.clone(),
             clock: self.clock.clone(),
             on_reject: self.on_reject.clone(),
             observe_only: self.observe_only,

@@ -13,10 +13,16 @@ use crate::delivery::Verified;
 use crate::reject::Rejection;
 use crate::text::Text;
 
+mod any_of;
 pub mod cdr_manager;
+#[cfg(feature = "jwt")]
+pub mod connect;
 pub mod senders;
 
+pub use any_of::{AnyOf, AnyVerdict, AnyVerification};
 pub use cdr_manager::CdrManager;
+#[cfg(feature = "jwt")]
+pub use connect::Connect;
 
 /// The largest body taken unless the sender or the user says otherwise: 1 MiB, four times what the most generous
 /// queue-backed sender (SNS) publishes, and little enough that a thousand requests at once fit in a small machine.

@@ -11,10 +11,10 @@ use crate::answer::Answer;
 use crate::config::ConfigError;
 use crate::reject::{Reason, Rejection};
 use crate::secret::{KeyFormat, Secret};
+use crate::uri::requested_uri;
 
 use super::mac::Mac;
-use super::public_url::requested;
-use super::source::single;
+use super::source::{LONGEST_HEADER, single};
 use super::token::Token;
 use super::{pointer, urlencoded};
 
@@ -235,7 +235,7 @@ impl fmt::Debug for Handshake {
 
 /// A query parameter that is a challenge; `None` where it is absent.
 fn challenge(head: &Parts, parameter: &str) -> Option<Result<String, Rejection>> {
-    let query = requested(head).query().unwrap_or_default();
+    let query = requested_uri(head).query().unwrap_or_default();
     match urlencoded::field(query.as_bytes(), parameter, Reason::MalformedHeader) {
         Ok(None) => None,
         Ok(Some(value)) => Some(printable(&value)),
@@ -244,7 +244,7 @@ fn challenge(head: &Parts, parameter: &str) -> Option<Result<String, Rejection>>
 }
 
 fn one<'a>(head: &'a Parts, name: &'static str) -> Option<Result<&'a [u8], Rejection>> {
-    match single(head, &HeaderName::from_static(name)) {
+    match single(head, &HeaderName::from_static(name), LONGEST_HEADER) {
         Ok(value) => value.map(|value| Ok(value.as_bytes())),
         Err(rejection) => Some(Err(rejection)),
     }
@@ -268,7 +268,7 @@ fn subscribe(head: &Parts, token: &Token) -> Option<Result<Answer, Rejection>> {
 
 fn offered(head: &Parts, name: &'static str, accept: &Arc<Accept>) -> Option<Result<Step, Rejection>> {
     let name = HeaderName::from_static(name);
-    let value = match single(head, &name) {
+    let value = match single(head, &name, LONGEST_HEADER) {
         Ok(value) => value?,
         Err(rejection) => return Some(Err(rejection)),
     };

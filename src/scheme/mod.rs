@@ -3,7 +3,9 @@
 mod builder;
 mod describe;
 mod handshake;
-mod mac;
+#[cfg(feature = "jwt")]
+pub(crate) mod jwt;
+pub(crate) mod mac;
 mod plan;
 mod pointer;
 #[cfg(feature = "asymmetric")]
@@ -12,7 +14,7 @@ mod public_url;
 #[cfg(feature = "testing")]
 mod sign;
 mod signature;
-mod source;
+pub(crate) mod source;
 mod template;
 mod timestamp;
 mod token;
@@ -36,7 +38,7 @@ use crate::time::Tolerance;
 
 use handshake::Step;
 use mac::MacKind;
-use plan::{Plan, Proof, wrong_method};
+use plan::{Plan, Proof};
 #[cfg(feature = "asymmetric")]
 use public_key::Algorithm;
 use verify::{Attempt, Claimed, Running};
@@ -45,10 +47,9 @@ use verify::{Attempt, Claimed, Running};
 pub(crate) use {
     handshake::{challenge_in, echo, member_is, object},
     mac::{Digest, Mac},
-    plan::{Applies, Crafted, Item},
+    plan::{Applies, Crafted, Item, wrong_method},
     pointer::member,
-    public_url::requested,
-    source::single,
+    source::{LONGEST_HEADER, single},
     template::{Computed, ComputedCovers, Piece, Values},
     urlencoded::is_form,
 };
@@ -268,7 +269,7 @@ impl Scheme {
             return Err(match fault {
                 Some(fault) => fault,
                 None if self.plans().any(|plan| plan.methods.contains(&head.method)) => Reason::MissingSignature.into(),
-                None => wrong_method(self.plans()),
+                None => wrong_method(self.plans().flat_map(|plan| &plan.methods)),
             });
         }
         if started.iter().any(|attempt| matches!(attempt, Started::Later(_))) {

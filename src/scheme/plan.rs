@@ -166,9 +166,9 @@ impl Plan {
     }
 }
 
-/// The refusal of a method that no form has.
-pub(super) fn wrong_method<'a>(plans: impl Iterator<Item = &'a Plan>) -> Rejection {
-    let mut allowed: Vec<_> = plans.flat_map(|plan| plan.methods.iter().map(Method::as_str)).collect();
+/// The refusal of a method that is not one of these.
+pub(crate) fn wrong_method<'a>(methods: impl IntoIterator<Item = &'a Method>) -> Rejection {
+    let mut allowed: Vec<_> = methods.into_iter().map(Method::as_str).collect();
     allowed.dedup();
     let rejection = Rejection::new(Reason::MethodNotAllowed);
     match allowed.join(", ").try_into() {

@@ -7,8 +7,9 @@ use http::uri::Scheme as UriScheme;
 
 use crate::config::ConfigError;
 use crate::reject::{Reason, Rejection};
+use crate::uri::requested_uri;
 
-use super::source::single;
+use super::source::{LONGEST_HEADER, single};
 
 /// How the address that the sender requested is known. What a service behind a proxy sees of it may differ.
 #[derive(Clone, Debug)]
@@ -45,7 +46,7 @@ impl PublicUrl {
                 }
                 let host = match forwarded(head, FORWARDED_HOST)? {
                     Some(host) => host,
-                    None => single(head, &HOST)?
+                    None => single(head, &HOST, LONGEST_HEADER)?
                         .and_then(|host| host.to_str().ok())
                         .or_else(|| head.uri.authority().map(|authority| authority.as_str()))
                         .ok_or_else(missing)?,
@@ -55,7 +56,7 @@ impl PublicUrl {
                 sink(host.as_bytes());
             }
         }
-        sink(requested(head).path_and_query().map_or("/", |path| path.as_str()).as_bytes());
+        sink(requested_uri(head).path_and_query().map_or("/", |path| path.as_str()).as_bytes());
         Ok(())
     }
 }
@@ -65,7 +66,7 @@ const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 
 /// One value: a list would be several proxies, of which only the nearest is known to us.
 fn forwarded(head: &Parts, name: HeaderName) -> Result<Option<&str>, Rejection> {
-    let Some(value) = single(head, &name)? else { return Ok(None) };
+    let Some(value) = single(head, &name, LONGEST_HEADER)? else { return Ok(None) };
     match value.to_str() {
         Ok(text) if !text.is_empty() && !text.contains([',', ' ', '/']) => Ok(Some(text)),
         _ => Err(Rejection::new(Reason::MalformedHeader).with_detail("a forwarded header is not one plain value")),
@@ -74,15 +75,6 @@ fn forwarded(head: &Parts, name: HeaderName) -> Result<Option<&str>, Rejection> 
 
 fn missing() -> Rejection {
     Rejection::new(Reason::MissingHeader).with_detail("the proxy does not say which address was requested")
-}
-
-/// What the sender requested. A nested axum router sees only the rest of the path; the whole is kept in the extensions.
-pub(crate) fn requested(head: &Parts) -> &Uri {
-    #[cfg(feature = "axum")]
-    if let Some(axum::extract::OriginalUri(uri)) = head.extensions.get() {
-        return uri;
-    }
-    &head.uri
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use sha2::{Digest as _, Sha256};
 use crate::encoding::Encoding;
 use crate::reject::Reason;
 use crate::secret::Keys;
-use crate::testing::SignError;
+use crate::sign::SignError;
 
 use super::Scheme;
 use super::plan::{Applies, Plan, Proof, Where};

@@ -11,14 +11,14 @@ use crate::encoding::Encoding;
 use crate::reject::{Reason, Rejection};
 use crate::text::Text;
 use crate::time::TimeFormat;
+use crate::uri::requested_uri;
 
-use super::public_url::requested;
 use super::signature::SignatureSpec;
 use super::timestamp::TimestampSpec;
 use super::{pointer, urlencoded};
 
 /// The longest header value that is looked at. The longest genuine ones are lists of a few signatures.
-const LONGEST_HEADER: usize = 4096;
+pub(crate) const LONGEST_HEADER: usize = 4096;
 
 /// The most signatures in one list. Senders that rotate send two; each candidate costs a comparison with every key.
 const MOST_IN_LIST: usize = 16;
@@ -265,9 +265,9 @@ impl Place {
     /// The whole value, with prefix and list. The body is empty as long as it is not known.
     fn raw<'a>(&self, head: &'a Parts, body: &'a [u8], malformed: Reason) -> Result<Option<Value<'a>>, Rejection> {
         Ok(match &self.spot {
-            Spot::Header(name) => single(head, name)?.map(Value::new),
+            Spot::Header(name) => single(head, name, LONGEST_HEADER)?.map(Value::new),
             Spot::Numbered(_) => None,
-            Spot::Basic => match single(head, &AUTHORIZATION)? {
+            Spot::Basic => match single(head, &AUTHORIZATION, LONGEST_HEADER)? {
                 Some(value) => {
                     let decoded =
                         value.as_bytes().strip_prefix(b"Basic ").and_then(|text| Encoding::Base64.decode(text));
@@ -277,7 +277,7 @@ impl Place {
             },
             Spot::Query(parameter) => query_field(head, parameter)?.map(Value::Decoded),
             Spot::PathEnd => {
-                let path = requested(head).path();
+                let path = requested_uri(head).path();
                 let segment = path.rsplit('/').next().unwrap_or_default().as_bytes();
                 (!segment.is_empty()).then_some(Value::Decoded(Cow::Borrowed(segment)))
             }
@@ -335,7 +335,7 @@ impl Place {
             for number in 1..=MOST_NUMBERED {
                 let Some(mut values) = numbered(head, stem, number) else { continue };
                 if let Some(value) = values.next() {
-                    check_length(value)?;
+                    check_length(value, LONGEST_HEADER)?;
                     take(value.as_bytes().strip_prefix(self.prefix.as_bytes()).ok_or(malformed)?)?;
                     count += 1;
                 }
@@ -387,25 +387,29 @@ fn numbered<'a>(head: &'a Parts, stem: &str, number: usize) -> Option<impl Itera
 }
 
 fn query_field<'a>(head: &'a Parts, parameter: &str) -> Result<Option<Cow<'a, [u8]>>, Rejection> {
-    let query = requested(head).query().unwrap_or_default();
+    let query = requested_uri(head).query().unwrap_or_default();
     urlencoded::field(query.as_bytes(), parameter, Reason::MalformedSignature)
 }
 
 /// The one value of a header. Two lines are refused even where they are equal: what stands before us may look at one,
-/// and we at the other.
-pub(crate) fn single<'a>(head: &'a Parts, name: &HeaderName) -> Result<Option<&'a HeaderValue>, Rejection> {
+/// and we at the other. A value of more than `longest` bytes is refused too.
+pub(crate) fn single<'a>(
+    head: &'a Parts,
+    name: &HeaderName,
+    longest: usize,
+) -> Result<Option<&'a HeaderValue>, Rejection> {
     let mut values = head.headers.get_all(name).iter();
     let Some(value) = values.next() else { return Ok(None) };
     if values.next().is_some() {
         return Err(Reason::DuplicateHeader.into());
     }
-    check_length(value)?;
+    check_length(value, longest)?;
     Ok(Some(value))
 }
 
-fn check_length(value: &HeaderValue) -> Result<(), Rejection> {
-    match value.len() > LONGEST_HEADER {
-        true => Err(Rejection::new(Reason::MalformedHeader).with_detail("it is longer than 4096 bytes")),
+fn check_length(value: &HeaderValue, longest: usize) -> Result<(), Rejection> {
+    match value.len() > longest {
+        true => Err(Rejection::new(Reason::MalformedHeader).with_detail("it is too long")),
         false => Ok(()),
     }
 }

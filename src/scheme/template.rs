@@ -7,9 +7,10 @@ use http::request::Parts;
 
 use crate::config::ConfigError;
 use crate::reject::{Reason, Rejection};
+use crate::uri::requested_uri;
 
-use super::public_url::{PublicUrl, requested};
-use super::source::single;
+use super::public_url::PublicUrl;
+use super::source::{LONGEST_HEADER, single};
 use super::urlencoded;
 
 /// A piece of the signed text.
@@ -216,9 +217,11 @@ impl Piece {
                 Some(url) => url.feed(values.head, sink)?,
                 None => return Err(Reason::MissingHeader.into()),
             },
-            Self::Path => sink(requested(values.head).path().as_bytes()),
-            Self::Query => sink(requested(values.head).query().unwrap_or_default().as_bytes()),
-            Self::Header(name) => sink(single(values.head, name)?.ok_or(Reason::MissingHeader)?.as_bytes()),
+            Self::Path => sink(requested_uri(values.head).path().as_bytes()),
+            Self::Query => sink(requested_uri(values.head).query().unwrap_or_default().as_bytes()),
+            Self::Header(name) => {
+                sink(single(values.head, name, LONGEST_HEADER)?.ok_or(Reason::MissingHeader)?.as_bytes())
+            }
             Self::Params => urlencoded::feed_sorted(values.body, sink)?,
             Self::BodyCrc32 => sink(crc32(values.body).to_string().as_bytes()),
             Self::Computed(computed) => (computed.feed)(values, sink)?,

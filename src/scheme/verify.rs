@@ -23,7 +23,7 @@ use super::pointer;
 #[cfg(feature = "asymmetric")]
 use super::public_key::{PublicKey, verifying_key};
 use super::signature::Candidates;
-use super::source::{Place, single};
+use super::source::{LONGEST_HEADER, Place, single};
 use super::template::{Piece, Values};
 use super::token::{Token, matching_token};
 
@@ -54,7 +54,7 @@ impl Claimed {
             claimed.signatures = plan.read_signatures(head, b"")?;
         }
         for (name, value) in &plan.required {
-            let given = single(head, name)?.ok_or(Reason::MissingHeader)?;
+            let given = single(head, name, LONGEST_HEADER)?.ok_or(Reason::MissingHeader)?;
             if given.as_bytes() != value.as_bytes() {
                 return Err(Rejection::new(Reason::UnacceptableAlgorithm).with_detail("a header names another method"));
             }

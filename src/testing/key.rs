@@ -18,7 +18,7 @@ use crate::encoding::Encoding;
 use crate::scheme::Scheme;
 use crate::time::{Clock as _, SystemClock};
 
-use super::SignError;
+use crate::sign::SignError;
 
 /// A key pair that plays the sender. Feature `asymmetric`.
 ///

@@ -6,9 +6,14 @@ mod clock;
 #[cfg(feature = "asymmetric")]
 mod key;
 mod sign;
+#[cfg(feature = "dedup")]
+mod store_suite;
 
+pub use crate::sign::{Sign, SignError};
 pub use body::{ScriptedBody, Step};
 pub use clock::ManualClock;
 #[cfg(feature = "asymmetric")]
 pub use key::{SigningKey, sign_with, sign_with_at};
-pub use sign::{Sign, SignError, sign, sign_at};
+pub use sign::{sign, sign_at};
+#[cfg(feature = "dedup")]
+pub use store_suite::store_suite;

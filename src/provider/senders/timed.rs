@@ -7,8 +7,8 @@ use http::Method;
 use crate::config::ConfigError;
 use crate::reject::{Reason, Rejection};
 use crate::scheme::{
-    Computed, ComputedCovers, Handshake, Piece, Scheme, SchemeBuilder, Source, Values, challenge_in, echo, header,
-    json, member_is, object, single,
+    Computed, ComputedCovers, Handshake, LONGEST_HEADER, Piece, Scheme, SchemeBuilder, Source, Values, challenge_in,
+    echo, header, json, member_is, object, single,
 };
 use crate::secret::{KeyFormat, Secrets};
 
@@ -307,7 +307,7 @@ fn hubspot_url(values: &Values<'_>, sink: &mut dyn FnMut(&[u8])) -> Result<(), R
 
 /// The path, and the query escaped as one text; then the whole escaped as JavaScript's `encodeURI` does.
 fn contentful_path(values: &Values<'_>, sink: &mut dyn FnMut(&[u8])) -> Result<(), Rejection> {
-    let uri = crate::scheme::requested(values.head);
+    let uri = crate::uri::requested_uri(values.head);
     let mut text = uri.path().to_owned();
     if let Some(query) = uri.query() {
         text.push('?');
@@ -334,7 +334,7 @@ fn contentful_headers(values: &Values<'_>, sink: &mut dyn FnMut(&[u8])) -> Resul
     const MOST_HEADERS: usize = 64;
     const LIST: http::HeaderName = http::HeaderName::from_static("x-contentful-signed-headers");
     let malformed = |detail| Rejection::new(Reason::MalformedHeader).with_detail(detail);
-    let list = single(values.head, &LIST)?.ok_or(Reason::MissingHeader)?;
+    let list = single(values.head, &LIST, LONGEST_HEADER)?.ok_or(Reason::MissingHeader)?;
     let list = list.to_str().map_err(|_| malformed("the list of signed headers is not ASCII"))?;
     let mut names: Vec<_> = list.split(',').map(|name| name.trim().to_ascii_lowercase()).collect();
     if names.len() > MOST_HEADERS {
@@ -348,7 +348,7 @@ fn contentful_headers(values: &Values<'_>, sink: &mut dyn FnMut(&[u8])) -> Resul
     names.sort_unstable();
     for (index, name) in names.iter().enumerate() {
         let header = name.parse().map_err(|_| malformed("the list of signed headers has an impossible name"))?;
-        let value = single(values.head, &header)?.ok_or(Reason::MissingHeader)?;
+        let value = single(values.head, &header, LONGEST_HEADER)?.ok_or(Reason::MissingHeader)?;
         sink(if index == 0 { b"" } else { b";" });
         sink(name.as_bytes());
         sink(b":");

@@ -1,0 +1,286 @@
+//! JSON read strictly: members by name and none twice, numbers as they are written.
+//!
+//! serde's own maps keep the last of two members with one name and its numbers round; where a part of a JSON text is
+//! trusted because it was signed, neither will do.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::fmt;
+
+use bytes::Bytes;
+use serde::Deserialize;
+use serde::de::{Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
+use serde_json::value::RawValue;
+
+/// Values nested deeper than this are not compared, but taken as different. serde_json stops at the same depth where it
+/// builds values, and a text of nothing but brackets must not use up the stack.
+const DEEPEST: usize = 128;
+
+/// The members of one JSON object, each value still a text: [`Bytes`] that share the whole text's memory.
+#[derive(Clone, Default)]
+pub(crate) struct Object(Vec<(Box<str>, Bytes)>);
+
+impl Object {
+    /// `None` where the text is no JSON object, or two of its members have one name.
+    pub(crate) fn read(text: &Bytes) -> Option<Self> {
+        let mut json = serde_json::Deserializer::from_slice(text);
+        let mut members = json.deserialize_map(MembersOf(text)).ok()?;
+        json.end().ok()?;
+        members.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
+        match members.windows(2).any(|pair| pair[0].0 == pair[1].0) {
+            true => None,
+            false => Some(Self(members)),
+        }
+    }
+
+    /// The text of a member's value.
+    pub(crate) fn get(&self, name: &str) -> Option<&[u8]> {
+        let position = self.0.binary_search_by(|(known, _)| (**known).cmp(name)).ok()?;
+        Some(&self.0[position].1)
+    }
+
+    /// A member of a type that serde reads. `None` where it is absent, null, or not of that type.
+    pub(crate) fn parse<'a, T: Deserialize<'a>>(&'a self, name: &str) -> Option<T> {
+        serde_json::from_slice::<Option<T>>(self.get(name)?).ok()?
+    }
+
+    pub(crate) fn contains(&self, name: &str) -> bool {
+        self.get(name).is_some()
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &[u8])> {
+        self.0.iter().map(|(name, value)| (&**name, &**value))
+    }
+}
+
+struct MembersOf<'a>(&'a Bytes);
+
+impl<'de> Visitor<'de> for MembersOf<'_> {
+    type Value = Vec<(Box<str>, Bytes)>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut members = Vec::new();
+        while let Some(name) = map.next_key()? {
+            let value: &'de RawValue = map.next_value()?;
+            members.push((name, self.0.slice_ref(value.get().as_bytes())));
+        }
+        Ok(members)
+    }
+}
+
+/// Whether two JSON texts stand for the same value: order of members, white space and the spelling of strings and numbers
+/// aside. Numbers are compared exactly, whatever their size. A text that is no JSON, is nested deeper than 128 levels or
+/// holds an object with two members of one name equals nothing.
+pub(crate) fn equal(a: &[u8], b: &[u8]) -> bool {
+    match (std::str::from_utf8(a), std::str::from_utf8(b)) {
+        (Ok(a), Ok(b)) => same(a.trim_ascii(), b.trim_ascii(), DEEPEST),
+        _ => false,
+    }
+}
+
+/// Each level is read anew, so the cost is the length times the depth, which is bounded.
+fn same(a: &str, b: &str, levels: usize) -> bool {
+    let Some(levels) = levels.checked_sub(1) else { return false };
+    if let (true, true) = (is_number(a), is_number(b)) {
+        return matches!((Number::read(a), Number::read(b)), (Some(a), Some(b)) if a == b);
+    }
+    let (Ok(a), Ok(b)) = (serde_json::from_str(a), serde_json::from_str(b)) else { return false };
+    match (a, b) {
+        (Node::Scalar(a), Node::Scalar(b)) => a == b,
+        (Node::String(a), Node::String(b)) => a == b,
+        (Node::Array(a), Node::Array(b)) => {
+            a.len() == b.len() && a.iter().zip(&b).all(|(a, b)| same(a.get(), b.get(), levels))
+        }
+        (Node::Object(a), Node::Object(b)) => {
+            a.len() == b.len()
+                && a.iter().zip(&b).all(|((name_a, a), (name_b, b))| name_a == name_b && same(a.get(), b.get(), levels))
+        }
+        _ => false,
+    }
+}
+
+/// One level of a value. A number is never read as one.
+enum Node<'a> {
+    Scalar(Option<bool>),
+    String(Cow<'a, str>),
+    Array(Vec<&'a RawValue>),
+    Object(BTreeMap<Cow<'a, str>, &'a RawValue>),
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Node<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(NodeVisitor).map(|node: Node<'de>| node)
+    }
+}
+
+struct NodeVisitor;
+
+impl<'de> Visitor<'de> for NodeVisitor {
+    type Value = Node<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("anything but a number")
+    }
+
+    fn visit_unit<E>(self) -> Result<Self::Value, E> {
+        Ok(Node::Scalar(None))
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Self::Value, E> {
+        Ok(Node::Scalar(Some(value)))
+    }
+
+    fn visit_borrowed_str<E>(self, value: &'de str) -> Result<Self::Value, E> {
+        Ok(Node::String(value.into()))
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Self::Value, E> {
+        Ok(Node::String(value.to_owned().into()))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
+        let mut values = Vec::new();
+        while let Some(value) = seq.next_element()? {
+            values.push(value);
+        }
+        Ok(Node::Array(values))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut members = BTreeMap::new();
+        while let Some(Name(name)) = map.next_key()? {
+            if members.insert(name, map.next_value()?).is_some() {
+                return Err(A::Error::custom("two members have one name"));
+            }
+        }
+        Ok(Node::Object(members))
+    }
+}
+
+/// A name that is only copied where it has escapes.
+#[derive(Deserialize)]
+struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
+
+fn is_number(text: &str) -> bool {
+    text.starts_with(|first: char| first == '-' || first.is_ascii_digit())
+}
+
+/// A number as `0.digits * 10^exponent`, without zeros at either end of the digits: one form for each value.
+#[derive(PartialEq, Eq)]
+struct Number {
+    negative: bool,
+    digits: String,
+    exponent: i64,
+}
+
+impl Number {
+    /// Reads a JSON number. `None` also where the exponent is beyond anything that is meant seriously.
+    fn read(text: &str) -> Option<Self> {
+        let (negative, unsigned) = text.strip_prefix('-').map_or((false, text), |rest| (true, rest));
+        let (mantissa, exponent) = unsigned.split_once(['e', 'E']).unwrap_or((unsigned, "0"));
+        let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+        let all_digits = [whole, fraction].concat();
+        if !all_digits.bytes().all(|byte| byte.is_ascii_digit()) {
+            return None;
+        }
+        let digits = all_digits.trim_start_matches('0');
+        let leading_zeros = i64::try_from(all_digits.len() - digits.len()).ok()?;
+        let point = i64::try_from(whole.len()).ok()?.checked_sub(leading_zeros)?;
+        let digits = digits.trim_end_matches('0').to_owned();
+        if digits.is_empty() {
+            return Some(Self { negative: false, digits, exponent: 0 });
+        }
+        Some(Self { negative, digits, exponent: exponent.parse::<i64>().ok()?.checked_add(point)? })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &'static str) -> Option<Object> {
+        Object::read(&Bytes::from_static(text.as_bytes()))
+    }
+
+    #[test]
+    fn an_object_is_read_by_name_and_its_values_are_texts() {
+        let object = read(r#" {"b": [1, 2] ,"a\u0062":"x","n":null} "#).unwrap();
+        assert_eq!(object.get("b"), Some(&b"[1, 2]"[..]));
+        assert_eq!(object.parse::<String>("ab").as_deref(), Some("x"));
+        assert!(object.contains("n") && object.parse::<u8>("n").is_none());
+        assert!(!object.contains("c"));
+        assert_eq!(object.iter().count(), 3);
+    }
+
+    #[test]
+    fn what_is_no_object_or_has_a_member_twice_is_not_read() {
+        for text in [
+            "",
+            "[]",
+            "1",
+            "null",
+            "{",
+            "{}x",
+            "{} {}",
+            "\u{feff}{}",
+            r#"{"a":1,"b":2,"a":1}"#,
+            r#"{"a":1,"\u0061":1}"#,
+        ] {
+            assert!(read(text).is_none(), "{text}");
+        }
+        assert!(Object::read(&Bytes::from_static(b"{\"\xff\":1}")).is_none());
+    }
+
+    #[test]
+    fn spelling_does_not_matter_and_values_do() {
+        for (a, b) in [
+            ("1", "1.0"),
+            ("100", "1e2"),
+            ("0.001", "1E-3"),
+            ("-0", "0"),
+            ("0e7", "0.00"),
+            ("12345678901234567890123", "1.2345678901234567890123e22"),
+            (r#""A\/é""#, r#""\u0041/\u00e9""#),
+            (r#"{"a":1,"b":[true,null]}"#, r#" { "b" : [ true , null ], "a" : 1.0 } "#),
+        ] {
+            assert!(equal(a.as_bytes(), b.as_bytes()) && equal(b.as_bytes(), a.as_bytes()), "{a} {b}");
+        }
+        for (a, b) in [
+            ("1", "-1"),
+            ("1", r#""1""#),
+            ("1", "10"),
+            ("12345678901234567890123", "12345678901234567890124"),
+            ("9007199254740993", "9007199254740992"),
+            ("0.1", "0.01"),
+            ("null", "false"),
+            ("true", "false"),
+            ("[1,2]", "[2,1]"),
+            ("[1]", "[1,1]"),
+            ("{}", "[]"),
+            (r#"{"a":{"b":1}}"#, r#"{"a":{"b":2}}"#),
+            (r#"{"a":1}"#, r#"{"a":1,"b":1}"#),
+            (r#""2021-05-27T09:54:03+00:00""#, r#""2021-05-27T09:54:03Z""#),
+        ] {
+            assert!(!equal(a.as_bytes(), b.as_bytes()) && !equal(b.as_bytes(), a.as_bytes()), "{a} {b}");
+        }
+    }
+
+    #[test]
+    fn two_members_of_one_name_equal_nothing_at_any_depth() {
+        let twice = br#"[{"a":1,"a":1}]"#;
+        assert!(!equal(twice, twice));
+    }
+
+    #[test]
+    fn depth_and_exponents_are_bounded() {
+        let nested = |levels: usize| ["[".repeat(levels), "]".repeat(levels)].concat();
+        assert!(equal(nested(127).as_bytes(), nested(127).as_bytes()));
+        assert!(!equal(nested(129).as_bytes(), nested(129).as_bytes()));
+        assert!(!equal(nested(10_000).as_bytes(), nested(10_000).as_bytes()));
+        assert!(!equal(b"1e99999999999999999999", b"1e99999999999999999999"));
+    }
+}
