@@ -304,10 +304,10 @@ impl SchemeBuilder {
     }
 
     fn place_of_signature(&self) -> Result<Where, ConfigError> {
-        match (&self.kind, &self.signature, self.crafted) {
+        match (&self.kind, &self.signature, &self.crafted) {
             (Kind::Token(_), Some(_), _) => Err(ConfigError::new("a token is no signature: the scheme has both")),
             (Kind::Token(place), None, _) => Ok(Where::Token(place.clone().place()?)),
-            (_, None, Some(crafted)) => Ok(Where::Crafted(crafted)),
+            (_, None, Some(crafted)) => Ok(Where::Crafted(crafted.clone())),
             (_, Some(signature), _) => Ok(Where::Signature(signature.clone().plan()?)),
             (_, None, None) => Err(ConfigError::new("the scheme does not say where the signature is")),
         }

@@ -53,7 +53,7 @@ pub(super) enum Kind {
     },
     QueryMac {
         parameter: &'static str,
-        answer: fn(Mac, &str, &str) -> Answer,
+        answer: fn(Mac, &str, &str) -> Result<Answer, Rejection>,
         label: Box<str>,
     },
     HeaderToJson {
@@ -91,7 +91,7 @@ pub(super) enum Step {
     Answer(Answer),
     /// An answer that needs the key.
     Keyed {
-        answer: fn(Mac, &str, &str) -> Answer,
+        answer: fn(Mac, &str, &str) -> Result<Answer, Rejection>,
         challenge: String,
         label: Box<str>,
     },
@@ -150,7 +150,7 @@ impl Handshake {
     pub(crate) fn query_mac(
         parameter: &'static str,
         label: impl Into<Box<str>>,
-        answer: fn(Mac, &str, &str) -> Answer,
+        answer: fn(Mac, &str, &str) -> Result<Answer, Rejection>,
     ) -> Self {
         Self(Kind::QueryMac { parameter, answer, label: label.into() })
     }

@@ -51,8 +51,11 @@ pub(crate) use {
     pointer::member,
     source::{LONGEST_HEADER, single},
     template::{Computed, ComputedCovers, Piece, Values},
-    urlencoded::is_form,
+    urlencoded::{feed_sorted, field as form_field, is_form},
 };
+
+#[cfg(feature = "testing")]
+pub(crate) use urlencoded::encode as encode_form;
 
 pub use builder::SchemeBuilder;
 pub use describe::SchemeFacts;
@@ -295,7 +298,7 @@ impl Scheme {
         &self,
         head: &Parts,
         now: SystemTime,
-        answer: impl FnOnce(Mac) -> crate::Answer + Send + 'static,
+        answer: impl FnOnce(Mac) -> Result<crate::Answer, Rejection> + Send + 'static,
     ) -> Result<Begin<SchemeVerification>, Rejection> {
         let Proof::Mac { keys, .. } = &self.first.proof else { return Err(Reason::MethodNotAllowed.into()) };
         let first = |keys: KeysFor<Mac>| match (keys.known, keys.ring.into_iter().next()) {
@@ -303,11 +306,11 @@ impl Scheme {
             _ => Err(Rejection::new(Reason::UnknownTenant)),
         };
         match keys.find(head, None) {
-            Find::Now(keys) => first(keys).map(|mac| Begin::Answer(answer(mac))),
+            Find::Now(keys) => first(keys).and_then(answer).map(Begin::Answer),
             Find::Later { keys, .. } => {
                 let plan = self.first.clone();
                 Ok(Begin::Pending(Box::pin(async move {
-                    let answer = answer(first(keys.await?)?);
+                    let answer = answer(first(keys.await?)?)?;
                     Ok(Attempt::without_claims(plan, Running::Answered(answer), now).into())
                 })))
             }

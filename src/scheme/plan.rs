@@ -7,12 +7,13 @@ use http::request::Parts;
 use http::{Method, StatusCode};
 
 use crate::delivery::ChooseIdentity;
+use crate::encoding::Encoding;
 use crate::reject::{Reason, Rejection};
 use crate::secret::{Keys, Ring};
 use crate::text::Text;
 
 use super::handshake::Handshake;
-use super::mac::{Digest, Mac, MacKind, matching_key};
+use super::mac::{Digest, LONGEST_DIGEST, Mac, MacKind, matching_key};
 #[cfg(feature = "asymmetric")]
 use super::public_key::{Algorithm, PublicKey};
 use super::public_url::PublicUrl;
@@ -89,28 +90,45 @@ pub(super) enum Proof {
 }
 
 /// Several signed texts in one body, in a form of one sender's own.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub(crate) struct Crafted {
-    /// In words: what is signed.
+    /// In words: what is signed, and where the signature is.
     pub(crate) signed: &'static str,
     pub(crate) covers_body: bool,
+    /// What the functions are told besides the body.
+    pub(crate) parameter: Box<str>,
     /// At least one item; every one of them has to be signed.
-    pub(crate) read: fn(&[u8]) -> Result<Vec<Item>, Rejection>,
+    pub(crate) read: fn(&[u8], &str) -> Result<Vec<Item>, Rejection>,
     #[cfg(feature = "testing")]
-    pub(crate) write: fn(&[u8], &Mac) -> Option<Vec<u8>>,
+    pub(crate) write: fn(&[u8], &Mac, &str) -> Option<Vec<u8>>,
 }
 
 /// One signed text. Any of its spellings may be what was signed.
 pub(crate) struct Item {
-    pub(crate) texts: Vec<Vec<u8>>,
-    pub(crate) signature: Digest,
+    texts: Vec<Vec<u8>>,
+    signature: Digest,
+}
+
+impl Item {
+    pub(crate) fn new(
+        texts: Vec<Vec<u8>>,
+        signature: &str,
+        encoding: Encoding,
+        digest_len: usize,
+    ) -> Result<Self, Rejection> {
+        let mut digest = [0; LONGEST_DIGEST];
+        match encoding.decode_exact(signature.as_bytes(), &mut digest[..digest_len]) {
+            true => Ok(Self { texts, signature: Digest::new(&digest[..digest_len]) }),
+            false => Err(Reason::MalformedSignature.into()),
+        }
+    }
 }
 
 impl Crafted {
     /// The position of the key that signed the first item, where every item is signed.
     pub(super) fn judge(&self, macs: &Ring<Mac>, body: &[u8]) -> Result<Option<usize>, Rejection> {
         let mut first = None;
-        for item in (self.read)(body)? {
+        for item in (self.read)(body, &self.parameter)? {
             let key = item.texts.iter().find_map(|text| {
                 let mut macs = macs.clone();
                 macs.iter_mut().for_each(|mac| mac.update(text));
@@ -128,6 +146,11 @@ impl Crafted {
 impl Plan {
     pub(super) fn is_crafted(&self) -> bool {
         matches!(self.signature, Where::Crafted(_))
+    }
+
+    /// Whether the MAC is fed while the body arrives.
+    pub(super) fn streams(&self) -> bool {
+        !self.is_crafted() && self.template.streams()
     }
 
     pub(super) fn signature_in_body(&self) -> bool {

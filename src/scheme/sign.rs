@@ -85,7 +85,7 @@ impl Plan {
         let (place, encoding) = match &self.signature {
             Where::Token(place) => return place.put(head, body, &self.token()?),
             Where::Crafted(crafted) => {
-                let signed = (crafted.write)(body, self.mac()?);
+                let signed = (crafted.write)(body, self.mac()?, &crafted.parameter);
                 *body = signed.ok_or(SignError("the body is not in the sender's form"))?.into();
                 return Ok(());
             }

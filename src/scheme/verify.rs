@@ -216,10 +216,10 @@ impl Attempt {
         let mut attempt = Self { plan, claimed, running, known, now };
         let Self { plan, claimed, running, .. } = &mut attempt;
         if let Running::Mac { macs, unused } = running {
-            if plan.is_crafted() || plan.handshakes.iter().any(Handshake::is_keyed) {
+            if plan.handshakes.iter().any(Handshake::is_keyed) {
                 *unused = Some(macs.clone());
             }
-            if plan.template.streams() {
+            if plan.streams() {
                 let values = claimed.values(plan, head, b"");
                 plan.template.feed_before(&values, &mut |bytes| update(macs, bytes))?;
             }
@@ -233,7 +233,7 @@ impl Attempt {
 
     fn receive(&mut self, chunk: &[u8]) {
         if let Running::Mac { macs, .. } = &mut self.running
-            && self.plan.template.streams()
+            && self.plan.streams()
         {
             update(macs, chunk);
         }
@@ -259,7 +259,7 @@ impl Attempt {
                     _ => {
                         let values = self.claimed.values(plan, head, body);
                         let mut sink = |bytes: &[u8]| update(&mut macs, bytes);
-                        match plan.template.streams() {
+                        match plan.streams() {
                             true => plan.template.feed_after(&values, &mut sink)?,
                             false => plan.template.feed(&values, &mut sink)?,
                         }

@@ -21,6 +21,8 @@ struct Case {
     id: Option<&'static str>,
     identity: Is,
     config: fn(&mut SenderConfig),
+    /// Members or fields of the body that are signed, where not all of it is.
+    signed_fields: &'static [&'static str],
     key: Option<SigningKey>,
 }
 
@@ -34,6 +36,10 @@ fn json(body: &'static str) -> Request<Bytes> {
     Request::post("/hooks/in?tenant=a%2Fb").header("content-type", "application/json").body(body.into()).unwrap()
 }
 
+fn sent_form(body: &'static str) -> Request<Bytes> {
+    with(json(body), "content-type", "application/x-www-form-urlencoded; charset=UTF-8")
+}
+
 fn with(mut request: Request<Bytes>, name: &'static str, value: &'static str) -> Request<Bytes> {
     request.headers_mut().insert(name, HeaderValue::from_static(value));
     request
@@ -41,7 +47,7 @@ fn with(mut request: Request<Bytes>, name: &'static str, value: &'static str) ->
 
 impl Case {
     fn new(name: &'static str, request: Request<Bytes>) -> Self {
-        Self { name, request, event: None, id: None, identity: Is::Body, config: |_| {}, key: None }
+        Self { name, request, event: None, id: None, identity: Is::Body, config: |_| {}, signed_fields: &[], key: None }
     }
 
     fn event(self, event: &'static str) -> Self {
@@ -148,6 +154,47 @@ fn cases() -> Vec<Case> {
             with(topic, "x-contentful-signed-headers", list)
         })
         .event("ContentManagement.Entry.publish"),
+        Case::new("twilio", sent_form("Empty=&To=%2B1&From=a+b&MessageSid=SM1"))
+            .identity("EmptyFroma bMessageSidSM1To+1"),
+        Case::new("twilio", json(r#"{"property": "value"}"#)),
+        Case::new("twilio", {
+            let mut get = json("");
+            *get.method_mut() = http::Method::GET;
+            get
+        }),
+        Case::new("square", json(r#"{"type":"payment.created","event_id":"sq1"}"#)).event("payment.created").id("sq1"),
+        Case::new("trello", json(r#"{"action":{"type":"updateCard","id":"tr1"}}"#)).event("updateCard").id("tr1"),
+        Case::new("mandrill", sent_form("mandrill_events=%5B%5D&a=1")).identity("a1mandrill_events[]"),
+        Case { signed_fields: &["timestamp", "token", "signature"], ..Case::new("mailgun", json(MAILGUN)) }
+            .event("opened")
+            .id("tok1"),
+        Case {
+            signed_fields: &["timestamp", "token", "signature"],
+            ..Case::new("mailgun", sent_form("event=opened&token=tok1"))
+        }
+        .event("opened")
+        .id("tok1"),
+        Case {
+            config: |config| config.secrets = vec!["0a1B".into()],
+            signed_fields: &[
+                "pspReference",
+                "merchantAccountCode",
+                "merchantReference",
+                "value",
+                "currency",
+                "eventCode",
+                "success",
+                "hmacSignature",
+            ],
+            ..Case::new("adyen_payments", json(ADYEN))
+        }
+        .event("AUTHORISATION")
+        .identity("79140733 AUTHORISATION"),
+        Case {
+            signed_fields: &["bt_payload", "bt_signature"],
+            ..Case::new("braintree", sent_form("bt_payload=PHhtbD4%2B%0A&bt_signature="))
+        }
+        .identity("PHhtbD4+\n"),
         Case::new("standard_webhooks", typed()).event("x.done").id("msg_1").key(SigningKey::ed25519().unwrap()),
         Case::new("discord", json(r#"{"type":1,"id":"x1","event":{"type":"APPLICATION_AUTHORIZED"}}"#))
             .event("APPLICATION_AUTHORIZED")
@@ -171,8 +218,14 @@ fn cases() -> Vec<Case> {
     ]
 }
 
+const MAILGUN: &str = r#"{"signature":{"token":"tok1"},"event-data":{"event":"opened"}}"#;
+
+const ADYEN: &str = r#"{"live":"false","notificationItems":[{"NotificationRequestItem":{
+    "pspReference":"79140733","merchantAccountCode":"M","merchantReference":"R","amount":{"value":1130,"currency":"EUR"},
+    "eventCode":"AUTHORISATION","success":"true"}}]}"#;
+
 /// What each sender leaves unsigned is known, and nothing else is.
-const BODY_UNSIGNED: &[&str] = &["gitlab", "okta", "telegram"];
+const BODY_UNSIGNED: &[&str] = &["gitlab", "okta", "telegram", "mailgun", "adyen_payments", "braintree"];
 
 /// Senders whose signature has no time, so that a copy looks genuine for ever.
 const TIMELESS: &[&str] = &[
@@ -202,9 +255,16 @@ const TIMELESS: &[&str] = &[
     "gitlab",
     "okta",
     "telegram",
+    "twilio",
+    "square",
+    "trello",
+    "mandrill",
+    "adyen_payments",
+    "braintree",
 ];
 
 const NOW: u64 = 1_700_000_000;
+const SECOND: Duration = Duration::from_secs(1);
 
 fn configure(config: &mut SenderConfig, case: &Case) {
     (case.config)(config);
@@ -304,7 +364,9 @@ async fn round_trip(sender: &Sender, case: &Case) {
     assert_eq!(delivery.signed().body, !BODY_UNSIGNED.contains(&name), "{name}");
 
     // The body, bit by bit at each end and in the middle.
-    if delivery.signed().body {
+    if delivery.signed().body && signed.body().is_empty() {
+        must_refuse(&bench, &signed.clone().map(|_| "x".into()), &format!("{name}: a body")).await;
+    } else if delivery.signed().body {
         let len = signed.body().len();
         for at in [0, 1, len / 2, len - 1] {
             for bit in 0..8 {
@@ -316,6 +378,15 @@ async fn round_trip(sender: &Sender, case: &Case) {
         for body in [&signed.body()[..len - 1], &[signed.body(), &b" "[..]].concat()] {
             let body = Bytes::copy_from_slice(body);
             must_refuse(&bench, &signed.clone().map(|_| body), &format!("{name}: another length")).await;
+        }
+    }
+
+    // The parts of the body that are signed, where not all of it is.
+    for field in case.signed_fields {
+        for at in value_of(signed.body(), field) {
+            let mut body = signed.body().to_vec();
+            body[at] ^= 1;
+            must_refuse(&bench, &signed.clone().map(|_| body.into()), &format!("{name}: {field}, byte {at}")).await;
         }
     }
 
@@ -358,17 +429,21 @@ async fn round_trip(sender: &Sender, case: &Case) {
     assert_eq!(facts.tolerance.is_none(), TIMELESS.contains(&name), "{name}");
     if let Some(tolerance) = facts.tolerance {
         let edge = tolerance.longest();
-        let now = UNIX_EPOCH + Duration::from_secs(NOW);
-        for (at, expected) in [
-            (now + edge, None),
-            (now - edge, None),
-            (now + edge + Duration::from_secs(1), Some(Reason::Stale)),
-            (now - edge - Duration::from_secs(1), Some(Reason::Premature)),
-        ] {
+        let stamp = UNIX_EPOCH + Duration::from_secs(NOW);
+        let mut refused = BTreeSet::new();
+        for (sign, distance) in [(1, edge), (-1, edge), (1, edge + SECOND), (-1, edge + SECOND)] {
+            let at = if sign > 0 { stamp + distance } else { stamp - distance };
             bench.clock.set(at);
-            assert_eq!(bench.send(&signed).await.err(), expected, "{name}: {:?}", facts.tolerance);
+            let expected = match (tolerance.allows(stamp, at), sign) {
+                (true, _) => None,
+                (false, 1) => Some(Reason::Stale),
+                (false, _) => Some(Reason::Premature),
+            };
+            assert_eq!(bench.send(&signed).await.err(), expected, "{name}: {tolerance:?}");
+            refused.extend(expected.map(Reason::as_str));
         }
-        bench.clock.set(now);
+        assert_eq!(refused.len(), 2, "{name}: both sides are bounded");
+        bench.clock.set(stamp);
     }
 
     // Another secret or key.
@@ -384,4 +459,25 @@ async fn round_trip(sender: &Sender, case: &Case) {
     }
     let other = Bench { scheme: sender.build(config).unwrap(), clock: bench.clock.clone() };
     assert_eq!(must_refuse(&other, &signed, name).await, Reason::SignatureMismatch, "{name}");
+}
+
+/// Where the value of a JSON member or a form field is in a body.
+fn value_of(body: &[u8], name: &str) -> std::ops::Range<usize> {
+    let text = std::str::from_utf8(body).unwrap();
+    let (start, ends): (usize, &[char]) = match text.find(&format!("\"{name}\":")) {
+        Some(at) => {
+            let start = at + name.len() + 3;
+            // The value itself, and not the braces that a few members share their name with.
+            match text[start..].strip_prefix('"') {
+                Some(_) => (start + 1, &['"']),
+                None if text[start..].starts_with('{') => {
+                    let inner = text[start..].find(&format!("\"{name}\":")).unwrap();
+                    (start + inner + name.len() + 4, &['"'])
+                }
+                None => (start, &[',', '}']),
+            }
+        }
+        None => (text.find(&format!("{name}=")).unwrap() + name.len() + 1, &['&']),
+    };
+    start..start + text[start..].find(ends).unwrap_or(text.len() - start)
 }

@@ -16,6 +16,7 @@
 //!
 //! Rules change: each function names the sender's document, and says where a rule was not found in one.
 
+mod adyen;
 mod config;
 mod elsewhere;
 mod plain;
@@ -50,16 +51,16 @@ pub fn all() -> impl Iterator<Item = &'static Sender> {
 
 /// Every sender, in groups: signed bodies, signed times, signed addresses and fields, public keys, tokens.
 pub const ALL: &[&[Sender]] = &[
-    plain::SENDERS,
-    plain::MORE,
-    timed::SENDERS,
-    timed::MORE,
-    elsewhere::SENDERS,
-    elsewhere::MORE,
+    PLAIN,
+    PLAIN_MORE,
+    TIMED,
+    TIMED_MORE,
+    ELSEWHERE,
+    ELSEWHERE_MORE,
     #[cfg(feature = "asymmetric")]
-    signed::SENDERS,
-    token::SENDERS,
-    token::MORE,
+    SIGNED,
+    TOKEN,
+    TOKEN_MORE,
 ];
 
 /// A sender in the table.
@@ -145,13 +146,13 @@ pub fn by_name(name: &str, config: SenderConfig) -> Result<Scheme, ConfigError> 
 /// The first word says what a sender is made from: `secret` takes secrets, `address` also the public URL (none takes the
 /// address from forwarded headers), `key` public keys.
 macro_rules! senders {
-    ($(
+    ($group:ident; $(
         $(#[$doc:meta])*
         $kind:ident $name:ident = $title:literal, $document:literal, $evidence:ident: $scheme:expr;
     )*) => {
         $(senders!(@function $kind $(#[$doc])* $name $title $document $evidence $scheme);)*
 
-        pub(super) const SENDERS: &[super::Sender] = &[$(super::Sender {
+        pub(super) const $group: &[super::Sender] = &[$(super::Sender {
             name: stringify!($name),
             title: $title,
             document: $document,

@@ -15,6 +15,8 @@ use super::{Evidence, Sender, SenderConfig, senders};
 const GITHUB_LIMIT: usize = 25 * 1024 * 1024;
 
 senders! {
+    PLAIN;
+
     /// Webhooks of the platform, of management and of banking. The secret is hexadecimal, as the Customer Area shows it. The
     /// header's name is not in the document, it is what others found.
     secret adyen_banking = "Adyen for Platforms, Management and Banking",
@@ -166,7 +168,7 @@ fn woocommerce_ping(body: &[u8]) -> Result<Option<Answer>, Rejection> {
 }
 
 /// Senders whose functions have more to say.
-pub(super) const MORE: &[Sender] = &[
+pub(super) const PLAIN_MORE: &[Sender] = &[
     Sender {
         name: "meta",
         title: "Meta: WhatsApp, Messenger, Instagram, Pages",

@@ -12,6 +12,8 @@ use super::senders;
 use super::timed::standard_frame;
 
 senders! {
+    SIGNED;
+
     /// Interactions and webhook events. Answers the pings of both, which are signed. Every refusal is a 401: Discord probes
     /// for it with deliberately wrong signatures. The tolerance of 300 seconds is ours. Keys are hexadecimal.
     key discord = "Discord", "https://discord.com/developers/docs/events/webhook-events", Official:

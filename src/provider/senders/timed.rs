@@ -25,6 +25,8 @@ const OURS: Duration = seconds(300);
 const LINEAR_LIMIT: usize = 5 * 1024 * 1024;
 
 senders! {
+    TIMED;
+
     /// Webhooks of the Standard Webhooks form.
     secret openai = "OpenAI", "https://platform.openai.com/docs/webhooks", Official: standard("webhook");
 
@@ -188,7 +190,7 @@ senders! {
 }
 
 /// Senders whose functions have more to say.
-pub(super) const MORE: &[Sender] = &[
+pub(super) const TIMED_MORE: &[Sender] = &[
     Sender {
         name: "standard_webhooks",
         title: "Standard Webhooks",

@@ -9,6 +9,8 @@ use crate::secret::Secrets;
 use super::{Evidence, Sender, SenderConfig, senders};
 
 senders! {
+    TOKEN;
+
     /// A secret token in a header: body, event name and ids are not signed. GitLab can sign as Standard Webhooks do as well;
     /// prefer that where it is offered: [`standard_webhooks`](super::standard_webhooks).
     secret gitlab = "GitLab", "https://docs.gitlab.com/user/project/integrations/webhooks", Official:
@@ -20,7 +22,7 @@ senders! {
 }
 
 /// Senders whose functions have more to say.
-pub(super) const MORE: &[Sender] = &[Sender {
+pub(super) const TOKEN_MORE: &[Sender] = &[Sender {
     name: "okta",
     title: "Okta event hooks",
     document: "https://developer.okta.com/docs/concepts/event-hooks",
