@@ -377,13 +377,17 @@ fn name(category: serde_json::error::Category) -> &'static str {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Webhook<T>(pub T);
 
-impl<T: FromDelivery> Webhook<T> {
+// The bound is on the methods, so that a type without it gets the advice above and not "method not found".
+impl<T> Webhook<T> {
     /// Takes the payload from the extensions of a request that passed a webhook layer.
     ///
     /// # Errors
     ///
     /// [`Reason::NoDelivery`] where no webhook layer verified the request, otherwise what `T` says.
-    pub fn from_extensions(extensions: &Extensions) -> Result<Self, Rejection> {
+    pub fn from_extensions(extensions: &Extensions) -> Result<Self, Rejection>
+    where
+        T: FromDelivery,
+    {
         Self::from_delivery(Delivery::from_extensions(extensions)?)
     }
 
@@ -392,7 +396,10 @@ impl<T: FromDelivery> Webhook<T> {
     /// # Errors
     ///
     /// What `T` says, usually [`Reason::MalformedPayload`].
-    pub fn from_delivery(delivery: &Delivery) -> Result<Self, Rejection> {
+    pub fn from_delivery(delivery: &Delivery) -> Result<Self, Rejection>
+    where
+        T: FromDelivery,
+    {
         T::from_delivery(delivery).map(Self).map_err(|rejection| rejection.with_provider(&delivery.provider))
     }
 }

@@ -33,6 +33,10 @@ pub const DEFAULT_LOOKUP_TIMEOUT: Duration = Duration::from_secs(5);
 /// # Ok(())
 /// # }
 /// ```
+///
+/// A gRPC request is answered in gRPC's terms: a refusal is a status such as `UNAUTHENTICATED` without a body. What is
+/// verified is the request's body as it is on the wire, received whole before the handler is called, so the layer
+/// suits unary calls; to have streaming services beside a webhook, use an [`EndpointLayer`](crate::EndpointLayer).
 pub struct WebhookLayer<P> {
     shared: Arc<Shared<P>>,
 }

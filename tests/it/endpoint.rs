@@ -12,7 +12,7 @@ use futures_util::FutureExt as _;
 use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
-use tokio::sync::Semaphore;
+use tower::buffer::Buffer;
 use tower::{Layer as _, Service as _, ServiceBuilder, ServiceExt as _, service_fn};
 use tower_webhook::cdr_manager::Report;
 use tower_webhook::testing::{self, ScriptedBody, Step};
@@ -209,14 +209,9 @@ async fn a_busy_handler_holds_up_nobody_else() {
 
 #[tokio::test]
 async fn a_handler_that_cannot_become_ready_is_a_passing_failure() {
-    let closed = Arc::new(Semaphore::new(0));
-    closed.close();
-    let handler = ServiceBuilder::new()
-        .filter(move |request: Request<Full<Bytes>>| match closed.try_acquire() {
-            Ok(_) => Ok(request),
-            Err(error) => Err(error),
-        })
-        .service_fn(on_report);
+    // A buffer whose worker is gone is never ready again.
+    let (handler, worker) = Buffer::<Request<Full<Bytes>>, _>::pair(service_fn(on_report), 1);
+    drop(worker);
     let inner =
         service_fn(async |_: Request<Full<Bytes>>| Ok::<_, Infallible>(Response::new(Full::<Bytes>::default())));
     let service = EndpointLayer::new("/hook", WebhookLayer::new(cdr()), handler).layer(inner);

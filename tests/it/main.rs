@@ -2,15 +2,19 @@
 
 mod bounds;
 mod cdr_manager;
+mod compile_fail;
+mod composition;
 #[cfg(feature = "jwt")]
 mod connect;
 #[cfg(feature = "dedup")]
 mod dedup;
 mod docs;
 mod endpoint;
+mod hyper;
 mod ip_allow;
 mod layers;
 mod operators;
+mod programs;
 mod ranks;
 mod secrets;
 mod senders;
