@@ -6,6 +6,8 @@ mod clock;
 #[cfg(feature = "asymmetric")]
 mod key;
 mod sign;
+#[cfg(feature = "sns")]
+mod sns;
 #[cfg(feature = "dedup")]
 mod store_suite;
 
@@ -15,5 +17,7 @@ pub use clock::ManualClock;
 #[cfg(feature = "asymmetric")]
 pub use key::{SigningKey, sign_with, sign_with_at};
 pub use sign::{sign, sign_at};
+#[cfg(feature = "sns")]
+pub use sns::{FakeMessage, FakeSns};
 #[cfg(feature = "dedup")]
 pub use store_suite::store_suite;

@@ -18,6 +18,8 @@ mod programs;
 mod ranks;
 mod secrets;
 mod senders;
+#[cfg(feature = "sns")]
+mod sns;
 mod support;
 #[cfg(feature = "tonic")]
 mod tonic;
