@@ -21,6 +21,7 @@ mod ranks;
 #[cfg(feature = "redis")]
 mod redis_server;
 mod secrets;
+mod senders;
 #[cfg(feature = "sns")]
 mod sns;
 mod support;
