@@ -1,5 +1,6 @@
 //! Behaviour seen through real servers and clients over loopback.
 
+mod api;
 mod bounds;
 mod cdr_manager;
 mod compile_fail;
@@ -8,6 +9,7 @@ mod composition;
 mod connect;
 #[cfg(feature = "dedup")]
 mod dedup;
+mod dependencies;
 mod docs;
 mod endpoint;
 mod hostile;
