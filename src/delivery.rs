@@ -27,13 +27,19 @@ pub struct Delivery {
 
 impl Delivery {
     /// Called by the layer's future on a verdict of [`Deliver`](crate::provider::Outcome::Deliver), and nowhere else.
-    pub(crate) fn new(provider: Text, verified: Verified, body: Bytes) -> Self {
+    pub(crate) fn new(provider: &Text, mut verified: Verified, body: Bytes) -> Self {
+        let provider = verified.provider.take().unwrap_or_else(|| provider.clone());
         Self { provider, verified, body }
     }
 
     /// The name of the provider that verified it, in `snake_case`.
     #[must_use]
     pub fn provider(&self) -> &str {
+        &self.provider
+    }
+
+    #[cfg(feature = "dedup")]
+    pub(crate) fn provider_text(&self) -> &Text {
         &self.provider
     }
 
@@ -155,6 +161,7 @@ pub struct Signed {
 /// What a [`Verification`](crate::provider::Verification) found out. The layer makes a [`Delivery`] of it.
 #[derive(Clone, Default)]
 pub struct Verified {
+    provider: Option<Text>,
     id: Option<Text>,
     event: Option<Text>,
     identity: Option<Arc<ChooseIdentity>>,
@@ -169,6 +176,13 @@ impl Verified {
     #[must_use]
     pub fn new(signed: Signed) -> Self {
         Self { signed, ..Self::default() }
+    }
+
+    /// Names the provider that verified, where another one stands for it. The first name stays: it is the nearest to
+    /// the sender.
+    pub(crate) fn with_provider(mut self, provider: &Text) -> Self {
+        self.provider.get_or_insert_with(|| provider.clone());
+        self
     }
 
     /// Sets [`Delivery::id`].
@@ -330,13 +344,17 @@ fn name(category: serde_json::error::Category) -> &'static str {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Webhook<T>(pub T);
 
-impl<T: FromDelivery> Webhook<T> {
+// The bound is on the methods, so that a type without it gets the advice above and not "method not found".
+impl<T> Webhook<T> {
     /// Takes the payload from the extensions of a request that passed a webhook layer.
     ///
     /// # Errors
     ///
     /// [`Reason::NoDelivery`] where no webhook layer verified the request, otherwise what `T` says.
-    pub fn from_extensions(extensions: &Extensions) -> Result<Self, Rejection> {
+    pub fn from_extensions(extensions: &Extensions) -> Result<Self, Rejection>
+    where
+        T: FromDelivery,
+    {
         Self::from_delivery(Delivery::from_extensions(extensions)?)
     }
 
@@ -345,7 +363,10 @@ impl<T: FromDelivery> Webhook<T> {
     /// # Errors
     ///
     /// What `T` says, usually [`Reason::MalformedPayload`].
-    pub fn from_delivery(delivery: &Delivery) -> Result<Self, Rejection> {
+    pub fn from_delivery(delivery: &Delivery) -> Result<Self, Rejection>
+    where
+        T: FromDelivery,
+    {
         T::from_delivery(delivery).map(Self).map_err(|rejection| rejection.with_provider(&delivery.provider))
     }
 }

@@ -15,12 +15,13 @@ use pin_project_lite::pin_project;
 use tower_service::Service;
 
 use crate::answer::Answer;
-use crate::body::{Receive, ResponseBody, check_announced};
+use crate::body::{Deadline, Lease, Receive, Received, ResponseBody, check_announced};
 use crate::delivery::Delivery;
+use crate::grpc::Protocol;
 use crate::layer::Shared;
 use crate::observe::{self, End, Stopwatch};
 use crate::provider::{Begin, Outcome, Pending, Provider, Verification};
-use crate::reject::{BoxError, Rejection};
+use crate::reject::{BoxError, Reason, Rejection};
 use crate::verdict::Verdict;
 
 pin_project! {
@@ -36,6 +37,7 @@ pin_project! {
         state: State<S, P, B>,
         shared: Arc<Shared<P>>,
         watch: Stopwatch,
+        protocol: Protocol,
     }
 }
 
@@ -48,13 +50,13 @@ pin_project! {
         P: Provider,
     {
         /// What the verification needs is being looked up.
-        Pend { pending: Pending<P::Verification>, body: B, call: Call<S> },
+        Pend { pending: Pending<P::Verification>, #[pin] deadline: Deadline, body: B, call: Call<S> },
         /// The body arrives.
         Receive { verification: Judged<P::Verification>, #[pin] receive: Receive<B>, call: Call<S> },
         /// The body is complete.
-        Verify { #[pin] verdict: <P::Verification as Verification>::Verdict, body: Bytes, call: Call<S> },
+        Verify { #[pin] verdict: <P::Verification as Verification>::Verdict, received: Received, call: Call<S> },
         /// The handler works.
-        Handle { #[pin] handling: S::Future },
+        Handle { #[pin] handling: S::Future, lease: Lease },
         /// The answer is known without a handler.
         Reply { response: Response<Bytes> },
         /// Between two states, and at the end.
@@ -84,8 +86,9 @@ where
     pub(crate) fn new(shared: Arc<Shared<P>>, inner: S, request: Request<B>) -> Self {
         let watch = Stopwatch::start();
         let (head, body) = request.into_parts();
+        let protocol = Protocol::of(&head.method, head.version, &head.headers);
         let state = State::begin(&shared, watch, Call { inner, head }, body);
-        Self { state, shared, watch }
+        Self { state, shared, watch, protocol }
     }
 }
 
@@ -103,7 +106,7 @@ where
             Ok(Begin::Pending(pending)) => {
                 // The announced length is checked before anything is looked up for the request.
                 return match check_announced(&call.head.headers, &body, shared.body_limit) {
-                    Ok(()) => Self::Pend { pending, body, call },
+                    Ok(()) => Self::Pend { pending, deadline: Deadline::new(Some(shared.lookup_timeout)), body, call },
                     Err(rejection) => Self::Reply { response: shared.refuse(watch, rejection) },
                 };
             }
@@ -124,7 +127,8 @@ where
     ) -> Self {
         match check_announced(&call.head.headers, &body, shared.body_limit) {
             Ok(()) => {
-                let receive = Receive::new(body, shared.body_limit, shared.body_timeout);
+                let lease = Lease::new(shared.budget.clone());
+                let receive = Receive::new(body, shared.body_limit, shared.body_timeout, lease);
                 Self::Receive { verification, receive, call }
             }
             Err(rejection) => Self::Reply { response: shared.refuse(watch, rejection) },
@@ -136,16 +140,16 @@ where
         shared: &Shared<P>,
         watch: Stopwatch,
         verdict: Result<Outcome, Rejection>,
-        body: Bytes,
+        received: Received,
         mut call: Call<S>,
     ) -> Self {
         let verdict = match verdict {
             Ok(Outcome::Deliver(verified)) => {
-                observe::verdict(shared.provider.name(), watch, End::Delivered);
-                let name = shared.provider.name().clone();
-                call.head.extensions.insert(Delivery::new(name, verified, body.clone()));
+                let delivery = Delivery::new(shared.provider.name(), verified, received.body.clone());
+                observe::verdict(delivery.provider(), watch, End::Delivered);
+                call.head.extensions.insert(delivery);
                 if !shared.observe_only {
-                    return Self::handle(body, call);
+                    return Self::handle(received, call);
                 }
                 Verdict::Verified
             }
@@ -155,12 +159,13 @@ where
             Err(rejection) => return Self::Reply { response: shared.refuse(watch, rejection) },
         };
         call.head.extensions.insert(verdict);
-        Self::handle(body, call)
+        Self::handle(received, call)
     }
 
-    fn handle(body: Bytes, call: Call<S>) -> Self {
+    fn handle(received: Received, call: Call<S>) -> Self {
         let Call { mut inner, head } = call;
-        Self::Handle { handling: inner.call(Request::from_parts(head, Full::new(body))) }
+        let Received { body, lease } = received;
+        Self::Handle { handling: inner.call(Request::from_parts(head, Full::new(body))), lease }
     }
 }
 
@@ -170,9 +175,8 @@ impl<P: Provider> Shared<P> {
     }
 
     fn report(&self, watch: Stopwatch, rejection: Rejection) -> Rejection {
-        let name = self.provider.name();
-        let rejection = rejection.with_provider(name);
-        observe::verdict(name, watch, End::Rejected(&rejection));
+        let rejection = rejection.with_provider(self.provider.name());
+        observe::verdict(rejection.provider().unwrap_or_default(), watch, End::Rejected(&rejection));
         if let Some(hook) = &self.on_reject {
             hook(&rejection);
         }
@@ -197,8 +201,8 @@ impl<P: Provider> Shared<P> {
 
     /// Reports what an extractor behind the layer refused.
     fn observe_response<R>(&self, response: &Response<R>) {
-        let Some(rejection) = response.extensions().get::<Rejection>() else { return };
-        observe::payload_rejected(self.provider.name(), rejection);
+        let Some(rejection) = Rejection::of_response(response.extensions()) else { return };
+        observe::refused_behind(rejection.provider().unwrap_or(self.provider.name()), rejection);
         if let Some(hook) = &self.on_reject {
             hook(rejection);
         }
@@ -219,8 +223,14 @@ where
         let (shared, watch) = (&**this.shared, *this.watch);
         loop {
             match this.state.as_mut().project() {
-                StateProj::Pend { pending, .. } => {
-                    let found = ready!(pending.as_mut().poll(cx));
+                StateProj::Pend { pending, deadline, .. } => {
+                    let found = match pending.as_mut().poll(cx) {
+                        Poll::Ready(found) => found,
+                        Poll::Pending => {
+                            ready!(deadline.poll(cx));
+                            Err(Rejection::new(Reason::SecretUnavailable).with_detail("the look-up took too long"))
+                        }
+                    };
                     let StateOwned::Pend { body, call, .. } = this.state.as_mut().project_replace(State::Done) else {
                         continue;
                     };
@@ -244,33 +254,34 @@ where
                         continue;
                     };
                     this.state.set(match (received, verification) {
-                        (Ok(body), Judged::Verifying(verification)) => {
-                            State::Verify { verdict: verification.finish(&call.head, &body), body, call }
+                        (Ok(received), Judged::Verifying(verification)) => {
+                            State::Verify { verdict: verification.finish(&call.head, &received.body), received, call }
                         }
-                        (Ok(body), Judged::Observed(verdict)) => {
+                        (Ok(received), Judged::Observed(verdict)) => {
                             call.head.extensions.insert(verdict);
-                            State::handle(body, call)
+                            State::handle(received, call)
                         }
                         (Err(rejection), _) => State::Reply { response: shared.refuse(watch, rejection) },
                     });
                 }
                 StateProj::Verify { verdict, .. } => {
                     let verdict = ready!(verdict.poll(cx));
-                    let StateOwned::Verify { body, call, .. } = this.state.as_mut().project_replace(State::Done) else {
+                    let StateOwned::Verify { received, call, .. } = this.state.as_mut().project_replace(State::Done)
+                    else {
                         continue;
                     };
-                    this.state.set(State::decide(shared, watch, verdict, body, call));
+                    this.state.set(State::decide(shared, watch, verdict, received, call));
                 }
-                StateProj::Handle { handling } => {
+                StateProj::Handle { handling, .. } => {
                     let response = ready!(handling.poll(cx))?;
                     shared.observe_response(&response);
-                    return Poll::Ready(Ok(response.map(ResponseBody::inner)));
+                    return Poll::Ready(Ok(this.protocol.pass_on(response)));
                 }
                 StateProj::Reply { .. } | StateProj::Done => {
                     let StateOwned::Reply { response } = this.state.as_mut().project_replace(State::Done) else {
                         panic!("a webhook response future was polled after it was ready");
                     };
-                    return Poll::Ready(Ok(response.map(ResponseBody::fixed)));
+                    return Poll::Ready(Ok(this.protocol.translate(response).map(ResponseBody::fixed)));
                 }
             }
         }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tower_layer::Layer;
 
+use crate::body::MemoryBudget;
 use crate::provider::Provider;
 use crate::reject::Rejection;
 use crate::service::WebhookService;
@@ -14,6 +15,10 @@ use crate::time::{Clock, SystemClock};
 /// The time for a whole body to arrive unless it is set: senders write theirs at once and give up after 3 to 30
 /// seconds themselves, so whoever takes longer than this is not going to finish.
 pub const DEFAULT_BODY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The time for secrets to be looked up unless it is set: a database that needs longer is down, and the sender is better
+/// told so (503) while it still listens.
+pub const DEFAULT_LOOKUP_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A [tower layer](tower_layer::Layer) that lets only verified webhook requests through.
 ///
@@ -28,6 +33,10 @@ pub const DEFAULT_BODY_TIMEOUT: Duration = Duration::from_secs(10);
 /// # Ok(())
 /// # }
 /// ```
+///
+/// A gRPC request is answered in gRPC's terms: a refusal is a status such as `UNAUTHENTICATED` without a body. What is
+/// verified is the request's body as it is on the wire, received whole before the handler is called, so the layer
+/// suits unary calls; to have streaming services beside a webhook, use an [`EndpointLayer`](crate::EndpointLayer).
 pub struct WebhookLayer<P> {
     shared: Arc<Shared<P>>,
 }
@@ -37,6 +46,8 @@ pub(crate) struct Shared<P> {
     pub(crate) provider: Arc<P>,
     pub(crate) body_limit: usize,
     pub(crate) body_timeout: Option<Duration>,
+    pub(crate) lookup_timeout: Duration,
+    pub(crate) budget: Option<MemoryBudget>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) on_reject: Option<Arc<OnReject>>,
     pub(crate) observe_only: bool,
@@ -54,6 +65,8 @@ impl<P: Provider> WebhookLayer<P> {
                 provider: Arc::new(provider),
                 body_limit,
                 body_timeout: Some(DEFAULT_BODY_TIMEOUT),
+                lookup_timeout: DEFAULT_LOOKUP_TIMEOUT,
+                budget: None,
                 clock: Arc::new(SystemClock),
                 on_reject: None,
                 observe_only: false,
@@ -80,6 +93,19 @@ impl<P> WebhookLayer<P> {
     #[must_use]
     pub fn without_body_timeout(self) -> Self {
         self.with(|shared| shared.body_timeout = None)
+    }
+
+    /// The time for [`Secrets::lookup`](crate::Secrets::lookup) to answer; after it the request is answered 503. It needs
+    /// the feature `tokio`, as the time for the body does.
+    #[must_use]
+    pub fn with_lookup_timeout(self, timeout: Duration) -> Self {
+        self.with(|shared| shared.lookup_timeout = timeout)
+    }
+
+    /// Takes the memory for bodies from this budget, which any number of layers may share.
+    #[must_use]
+    pub fn with_memory_budget(self, budget: &MemoryBudget) -> Self {
+        self.with(|shared| shared.budget = Some(budget.clone()))
     }
 
     /// Another clock than the system's.
@@ -130,6 +156,8 @@ impl<P> Clone for Shared<P> {
             provider: self.provider.clone(),
             body_limit: self.body_limit,
             body_timeout: self.body_timeout,
+            lookup_timeout: self.lookup_timeout,
+            budget: self.budget.clone(),
             clock: self.clock.clone(),
             on_reject: self.on_reject.clone(),
             observe_only: self.observe_only,

@@ -1,12 +1,72 @@
-//! Tower layers that receive webhooks.
+//! Tower layers that receive webhooks: a request's body is read within bounds, the sender's signature is verified by that
+//! sender's own rules, and the handler gets a typed value.
+//!
+//! # In axum
+//!
+//! ```
+//! # #[cfg(feature = "axum")] {
+//! use axum::{Router, routing::post};
+//! use tower_webhook::{CdrManager, Webhook, WebhookLayer, cdr_manager::Report};
+//!
+//! async fn on_report(Webhook(report): Webhook<Report>) {
+//!     println!("{:?} has {:?} lines", report.file_name, report.number_of_lines);
+//! }
+//!
+//! # fn app() -> Result<(), tower_webhook::ConfigError> {
+//! let cdr = WebhookLayer::new(CdrManager::new("the key from the portal")?);
+//! let app: Router = Router::new().route("/webhooks/cdr", post(on_report).layer(cdr));
+//! # Ok(())
+//! # }
+//! # }
+//! ```
+//!
+//! # In any other tower service
+//!
+//! ```
+//! use std::convert::Infallible;
+//!
+//! use bytes::Bytes;
+//! use http::{Request, Response};
+//! use http_body_util::Full;
+//! use tower_layer::Layer;
+//! use tower_webhook::{CdrManager, Webhook, WebhookLayer, cdr_manager::Report};
+//!
+//! async fn on_report(request: Request<Full<Bytes>>) -> Result<Response<Full<Bytes>>, Infallible> {
+//!     Ok(match Webhook::<Report>::from_extensions(request.extensions()) {
+//!         Ok(Webhook(report)) => Response::new(format!("{:?}", report.task_id).into()),
+//!         Err(rejection) => rejection.into_response().map(Full::new),
+//!     })
+//! }
+//!
+//! # fn service() -> Result<(), tower_webhook::ConfigError> {
+//! let service = WebhookLayer::new(CdrManager::new("the key from the portal")?).layer(tower::service_fn(on_report));
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # What is where
+//!
+//! - [`WebhookLayer`] lets only verified requests through; [`IpAllowList`] may stand in front of it.
+//! - A [`Provider`] is a sender's rules: [`CdrManager`], or any sender that a [`Scheme`] describes.
+//! - [`Secrets`] rotate, and may be looked up for each request.
+//! - A [`Delivery`] is the proof that a request was verified; [`Webhook<T>`](Webhook) is its payload as a type of yours.
+//! - A [`Rejection`] says, by its [`Reason`], what was refused and why.
+//!
+//! # Features
+//!
+//! Features add and never change: `axum` (default) for extractors, `tokio` (default) for the timers of the time-outs, `tracing`
+//! and `metrics` for operators, `testing` for tests of what stands behind the layer.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![cfg_attr(not(test), warn(unreachable_pub, clippy::unwrap_used, clippy::expect_used))]
 
 mod answer;
 mod body;
 mod config;
+#[cfg(feature = "dedup")]
+pub mod dedup;
 mod delivery;
 mod encoding;
+mod endpoint;
 #[cfg(feature = "fetch")]
 #[cfg_attr(
     not(feature = "sns"),
@@ -14,6 +74,20 @@ mod encoding;
 )]
 mod fetch;
 mod future;
+mod grpc;
+#[cfg(all(
+    feature = "axum",
+    feature = "jwt",
+    feature = "redis",
+    feature = "sns",
+    feature = "client",
+    feature = "testing",
+    feature = "tonic"
+))]
+pub mod guide;
+mod ip_allow;
+#[cfg(feature = "jwt")]
+mod json;
 mod layer;
 mod observe;
 pub mod provider;
@@ -21,8 +95,11 @@ mod reject;
 pub mod scheme;
 mod secret;
 mod service;
+#[cfg(feature = "testing")]
+mod sign;
 mod text;
 mod time;
+mod uri;
 mod verdict;
 
 #[cfg(feature = "axum")]
@@ -31,17 +108,25 @@ mod extract;
 pub mod testing;
 
 pub use answer::Answer;
-pub use body::ResponseBody;
+pub use body::{MemoryBudget, ResponseBody};
 pub use config::ConfigError;
+#[cfg(feature = "redis")]
+pub use dedup::RedisStore;
+#[cfg(feature = "dedup")]
+pub use dedup::{DedupLayer, MemoryStore};
 pub use delivery::{ChooseIdentity, Delivery, FromDelivery, Identity, Json, Signed, Verified, Webhook};
 pub use encoding::Encoding;
+pub use endpoint::{EndpointBody, EndpointFuture, EndpointLayer, EndpointService};
 #[cfg(feature = "client")]
 pub use fetch::HttpsClient;
 #[cfg(feature = "fetch")]
 pub use fetch::{FETCH_TIMEOUT, Fetch, FetchFuture, MAX_FETCHED};
 pub use future::ResponseFuture;
-pub use layer::{DEFAULT_BODY_TIMEOUT, WebhookLayer};
-pub use provider::{CdrManager, DEFAULT_BODY_LIMIT, Provider, cdr_manager};
+pub use ip_allow::{IpAllowList, IpAllowListFuture, IpAllowListService};
+pub use layer::{DEFAULT_BODY_TIMEOUT, DEFAULT_LOOKUP_TIMEOUT, WebhookLayer};
+pub use provider::{AnyOf, CdrManager, DEFAULT_BODY_LIMIT, Provider, cdr_manager};
+#[cfg(feature = "jwt")]
+pub use provider::{Connect, connect};
 #[cfg(feature = "sns")]
 pub use provider::{Sns, pce, sns, telna};
 pub use reject::{Reason, Rejection};
@@ -51,3 +136,8 @@ pub use service::WebhookService;
 pub use text::Text;
 pub use time::{Clock, SystemClock, TimeFormat, Tolerance};
 pub use verdict::Verdict;
+
+/// The programs of the README are run with the other examples.
+#[cfg(all(doctest, feature = "axum", feature = "testing"))]
+#[doc = include_str!("../README.md")]
+struct Readme;

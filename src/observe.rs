@@ -1,4 +1,5 @@
 //! What operators see: the only file that knows of tracing and metrics.
+#![cfg_attr(not(all(feature = "tracing", feature = "metrics")), allow(unused_variables, dead_code))]
 
 use crate::reject::Rejection;
 
@@ -28,7 +29,6 @@ pub(crate) enum End<'a> {
 }
 
 /// Reports the verdict on one request.
-#[cfg_attr(not(any(feature = "tracing", feature = "metrics")), allow(unused_variables))]
 pub(crate) fn verdict(provider: &str, watch: Stopwatch, end: End<'_>) {
     #[cfg(feature = "tracing")]
     match end {
@@ -49,13 +49,32 @@ pub(crate) fn verdict(provider: &str, watch: Stopwatch, end: End<'_>) {
     }
 }
 
-/// Reports a verified request whose payload the handler's type refused.
-#[cfg_attr(not(any(feature = "tracing", feature = "metrics")), allow(unused_variables))]
-pub(crate) fn payload_rejected(provider: &str, rejection: &Rejection) {
+/// Reports a verified request that was refused behind the layer: by the handler's type, or by the deduplication.
+pub(crate) fn refused_behind(provider: &str, rejection: &Rejection) {
     #[cfg(feature = "tracing")]
     rejected(provider, rejection);
     #[cfg(feature = "metrics")]
-    count(provider, "payload_rejected", rejection.reason().as_str());
+    {
+        let outcome = if rejection.reason().is_final() { "payload_rejected" } else { "postponed" };
+        count(provider, outcome, rejection.reason().as_str());
+    }
+}
+
+/// Reports a peer that is not on the allow-list.
+pub(crate) fn refused_peer(rejection: &Rejection) {
+    #[cfg(feature = "tracing")]
+    rejected("ip_allow_list", rejection);
+    #[cfg(feature = "metrics")]
+    count("ip_allow_list", "rejected", rejection.reason().as_str());
+}
+
+/// Reports a handler behind an endpoint that failed before it answered.
+pub(crate) fn handler_failed(rejection: &Rejection) {
+    let provider = rejection.provider().unwrap_or_default();
+    #[cfg(feature = "tracing")]
+    rejected(provider, rejection);
+    #[cfg(feature = "metrics")]
+    count(provider, "handler_failed", rejection.reason().as_str());
 }
 
 #[cfg(feature = "metrics")]
@@ -75,4 +94,72 @@ fn rejected(provider: &str, rejection: &Rejection) {
         true => tracing::warn!(provider, reason, status, source, "webhook rejected: {rejection}"),
         false => tracing::error!(provider, reason, status, source, "webhook rejected: {rejection}"),
     }
+}
+
+/// What a deduplication asked of its store.
+#[cfg(feature = "dedup")]
+#[derive(Clone, Copy)]
+pub(crate) enum StoreCall {
+    Claim,
+    Renew,
+    Commit,
+    Release,
+}
+
+#[cfg(feature = "dedup")]
+#[cfg(any(feature = "tracing", feature = "metrics"))]
+impl StoreCall {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Claim => "claim",
+            Self::Renew => "renew",
+            Self::Commit => "commit",
+            Self::Release => "release",
+        }
+    }
+}
+
+/// Reports a delivery that was answered without its handler because it was handled before.
+#[cfg(feature = "dedup")]
+pub(crate) fn duplicate(provider: &str) {
+    #[cfg(feature = "tracing")]
+    tracing::debug!(provider, "webhook delivered before");
+    #[cfg(feature = "metrics")]
+    count_dedup(provider, "duplicate");
+}
+
+/// Reports a delivery that was handled although the store could not say whether it is a repetition.
+#[cfg(feature = "dedup")]
+pub(crate) fn admitted(provider: &str) {
+    #[cfg(feature = "tracing")]
+    tracing::warn!(provider, "webhook admitted without deduplication");
+    #[cfg(feature = "metrics")]
+    count_dedup(provider, "admitted");
+}
+
+/// Reports a handler that succeeded and whose claim belongs to somebody else by now: it may have worked twice.
+#[cfg(feature = "dedup")]
+pub(crate) fn claim_lost(provider: &str) {
+    #[cfg(feature = "tracing")]
+    tracing::error!(provider, "webhook handled longer than its claim lasted");
+    #[cfg(feature = "metrics")]
+    count_dedup(provider, "claim_lost");
+}
+
+/// Reports a call of the store that failed.
+#[cfg(feature = "dedup")]
+pub(crate) fn store_failure(provider: &str, call: StoreCall, error: &(dyn std::error::Error + 'static)) {
+    #[cfg(feature = "tracing")]
+    {
+        let source = error.source().map(tracing::field::display);
+        tracing::error!(provider, call = call.as_str(), source, "webhook store failed: {error}");
+    }
+    #[cfg(feature = "metrics")]
+    metrics::counter!("webhook_store_failures_total", "provider" => provider.to_owned(), "call" => call.as_str())
+        .increment(1);
+}
+
+#[cfg(all(feature = "dedup", feature = "metrics"))]
+fn count_dedup(provider: &str, outcome: &'static str) {
+    metrics::counter!("webhook_dedup_total", "provider" => provider.to_owned(), "outcome" => outcome).increment(1);
 }

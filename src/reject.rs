@@ -74,6 +74,8 @@ pub enum Reason {
     ConfirmationFailed,
     /// The memory set aside for bodies in flight is spent. 503.
     Overloaded,
+    /// The handler behind an endpoint failed before it answered. 503.
+    HandlerFailed,
     /// A handler asks for a delivery, and no webhook layer stands before it. 503.
     NoDelivery,
 }
@@ -108,6 +110,7 @@ impl Reason {
         Self::InFlight,
         Self::ConfirmationFailed,
         Self::Overloaded,
+        Self::HandlerFailed,
         Self::NoDelivery,
     ];
 
@@ -185,6 +188,7 @@ impl Reason {
                 ("confirmation_failed", S::SERVICE_UNAVAILABLE, "the subscription could not be confirmed")
             }
             Self::Overloaded => ("overloaded", S::SERVICE_UNAVAILABLE, "the memory for bodies in flight is spent"),
+            Self::HandlerFailed => ("handler_failed", S::SERVICE_UNAVAILABLE, "the handler failed before it answered"),
             Self::NoDelivery => (
                 "no_delivery",
                 S::SERVICE_UNAVAILABLE,
@@ -256,12 +260,13 @@ impl Rejection {
     }
 
     /// Sets another status than the reason's own. A passing reason stays a server error: a status that tells the sender
-    /// to give up would lose the message, so anything but a 5xx or 429 is ignored there; and no rejection becomes
-    /// a success.
+    /// to give up would lose the message, so anything but a 5xx or 429 is ignored there, except 409 for
+    /// [`Reason::InFlight`]; and no rejection becomes a success.
     #[must_use]
     pub fn with_status(mut self, status: StatusCode) -> Self {
         let fits = match self.reason.is_final() {
             true => status.is_client_error(),
+            false if status == StatusCode::CONFLICT => self.reason == Reason::InFlight,
             false => status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS,
         };
         if fits {
@@ -386,6 +391,9 @@ const fn problem(status: StatusCode) -> &'static str {
         408 => {
             r#"{"type":"about:blank","title":"Request Timeout","status":408,"detail":"The body did not arrive in time."}"#
         }
+        409 => {
+            r#"{"type":"about:blank","title":"Conflict","status":409,"detail":"The same request is being processed at this time; try again later."}"#
+        }
         413 => {
             r#"{"type":"about:blank","title":"Content Too Large","status":413,"detail":"The body is longer than this webhook accepts."}"#
         }
@@ -441,6 +449,17 @@ mod tests {
         let rejection = Rejection::new(Reason::SignatureMismatch);
         assert_eq!(rejection.clone().with_status(StatusCode::FORBIDDEN).status(), 403);
         assert_eq!(rejection.with_status(StatusCode::OK).status(), 401);
+    }
+
+    #[test]
+    fn only_a_delivery_in_flight_may_be_answered_409_and_keeps_its_retry_after() {
+        let conflict = |reason| Rejection::new(reason).with_status(StatusCode::CONFLICT).into_response();
+        let response = conflict(Reason::InFlight);
+        assert_eq!(
+            (response.status(), &response.headers()["retry-after"]),
+            (StatusCode::CONFLICT, &"5".parse().unwrap())
+        );
+        assert_eq!(conflict(Reason::StoreUnavailable).status(), 503);
     }
 
     #[test]

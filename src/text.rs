@@ -27,6 +27,12 @@ enum Inner {
 }
 
 impl Text {
+    /// A literal.
+    #[must_use]
+    pub const fn from_static(text: &'static str) -> Self {
+        Self(Inner::Static(text))
+    }
+
     /// The text.
     #[must_use]
     pub fn as_str(&self) -> &str {

@@ -1,8 +1,10 @@
 //! Frames put together, with as few copies as their number allows.
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 
 use crate::reject::Reason;
+
+use super::budget::Lease;
 
 /// Memory is taken for at most this many times what has arrived, so that many small frames cost few allocations and
 /// an announced length costs nothing.
@@ -15,47 +17,63 @@ const LEAST: usize = 4096;
 pub(super) struct Collector {
     limit: usize,
     first: Bytes,
-    all: BytesMut,
+    all: Vec<u8>,
+    lease: Lease,
+}
+
+/// A whole body, and the memory that is accounted for it.
+#[derive(Default)]
+pub(crate) struct Received {
+    pub(crate) body: Bytes,
+    pub(crate) lease: Lease,
 }
 
 impl Collector {
-    pub(super) fn new(limit: usize) -> Self {
-        Self { limit, first: Bytes::new(), all: BytesMut::new() }
+    pub(super) fn new(limit: usize, lease: Lease) -> Self {
+        Self { limit, first: Bytes::new(), all: Vec::new(), lease }
     }
 
-    pub(super) fn len(&self) -> usize {
+    fn len(&self) -> usize {
         self.first.len() + self.all.len()
     }
 
-    /// Adds a frame. `announced` is the length that the body claims to have from here on, and only ever a hint.
-    pub(super) fn push(&mut self, frame: Bytes, announced: Option<u64>) -> Result<(), Reason> {
-        let len = self.len() + frame.len();
+    /// Makes room for a frame of this length. `announced` is the length that the body claims to have behind it, and only
+    /// ever a hint.
+    pub(super) fn make_room(&mut self, frame: usize, announced: Option<u64>) -> Result<(), Reason> {
+        let len = self.len().saturating_add(frame);
         if len > self.limit {
             return Err(Reason::BodyTooLarge);
         }
-        if frame.is_empty() {
-            return Ok(());
-        }
-        if self.len() == 0 {
-            self.first = frame;
-            return Ok(());
+        if frame == 0 || self.len() == 0 {
+            return self.lease.hold(len);
         }
         if len > self.all.capacity() {
             let allowed = len.saturating_mul(HEADROOM).max(LEAST).min(self.limit);
-            let wanted =
-                announced.and_then(|more| usize::try_from(more).ok()).map_or(len * 2, |more| len.saturating_add(more));
-            self.all.reserve(wanted.clamp(len, allowed.max(len)) - self.all.len());
+            let announced = announced.map(|more| usize::try_from(more).unwrap_or(usize::MAX));
+            let wanted = announced.map_or(len.saturating_mul(2), |more| len.saturating_add(more)).clamp(len, allowed);
+            // The first frame is still there while it is copied.
+            self.lease.hold(wanted.saturating_add(self.first.len()))?;
+            self.all.reserve_exact(wanted - self.all.len());
         }
-        self.all.extend_from_slice(&std::mem::take(&mut self.first));
-        self.all.extend_from_slice(&frame);
         Ok(())
     }
 
-    pub(super) fn finish(self) -> Bytes {
-        match self.all.is_empty() {
-            true => self.first,
-            false => self.all.freeze(),
+    /// Adds a frame that room was made for.
+    pub(super) fn push(&mut self, frame: Bytes) {
+        if self.len() == 0 {
+            self.first = frame;
+        } else if !frame.is_empty() {
+            self.all.extend_from_slice(&std::mem::take(&mut self.first));
+            self.all.extend_from_slice(&frame);
         }
+    }
+
+    pub(super) fn finish(self) -> Received {
+        let body = match self.all.is_empty() {
+            true => self.first,
+            false => self.all.into(),
+        };
+        Received { body, lease: self.lease }
     }
 }
 
@@ -63,22 +81,29 @@ impl Collector {
 mod tests {
     use super::*;
 
+    fn add(collector: &mut Collector, frame: impl Into<Bytes>, announced: Option<u64>) -> Result<(), Reason> {
+        let frame = frame.into();
+        collector.make_room(frame.len(), announced)?;
+        collector.push(frame);
+        Ok(())
+    }
+
     fn collect(limit: usize, frames: &[&'static [u8]]) -> Result<Bytes, Reason> {
-        let mut collector = Collector::new(limit);
-        for frame in frames {
-            collector.push(Bytes::from_static(frame), None)?;
+        let mut collector = Collector::new(limit, Lease::default());
+        for &frame in frames {
+            add(&mut collector, frame, None)?;
         }
-        Ok(collector.finish())
+        Ok(collector.finish().body)
     }
 
     #[test]
     fn one_frame_is_not_copied() {
         let frame = Bytes::from(vec![7; 100]);
-        let mut collector = Collector::new(100);
-        collector.push(Bytes::new(), None).unwrap();
-        collector.push(frame.clone(), None).unwrap();
-        collector.push(Bytes::new(), None).unwrap();
-        assert_eq!(collector.finish().as_ptr(), frame.as_ptr());
+        let mut collector = Collector::new(100, Lease::default());
+        add(&mut collector, "", None).unwrap();
+        add(&mut collector, frame.clone(), None).unwrap();
+        add(&mut collector, "", None).unwrap();
+        assert_eq!(collector.finish().body.as_ptr(), frame.as_ptr());
     }
 
     #[test]
@@ -91,26 +116,26 @@ mod tests {
 
     #[test]
     fn memory_follows_what_arrived_and_not_what_was_announced() {
-        let mut collector = Collector::new(usize::MAX);
-        collector.push(Bytes::from_static(b"a"), Some(u64::MAX)).unwrap();
+        let mut collector = Collector::new(usize::MAX, Lease::default());
+        add(&mut collector, "a", Some(u64::MAX)).unwrap();
         assert_eq!(collector.all.capacity(), 0);
-        collector.push(Bytes::from_static(b"b"), Some(u64::MAX)).unwrap();
+        add(&mut collector, "b", Some(u64::MAX)).unwrap();
         assert!(collector.all.capacity() <= LEAST, "{}", collector.all.capacity());
-        collector.push(Bytes::from(vec![0; 10_000]), Some(u64::MAX)).unwrap();
+        add(&mut collector, vec![0; 10_000], Some(u64::MAX)).unwrap();
         assert!(collector.all.capacity() <= 10_002 * HEADROOM, "{}", collector.all.capacity());
     }
 
     #[test]
     fn a_true_announcement_costs_one_allocation() {
-        let mut collector = Collector::new(1 << 20);
+        let mut collector = Collector::new(1 << 20, Lease::default());
         let mut left = 1_u64 << 20;
         let mut capacities = std::collections::BTreeSet::new();
         for _ in 0..64 {
             left -= 16_384;
-            collector.push(Bytes::from(vec![1; 16_384]), Some(left)).unwrap();
+            add(&mut collector, vec![1; 16_384], Some(left)).unwrap();
             capacities.insert(collector.all.capacity());
         }
         assert_eq!(capacities.len(), 2, "none and one: {capacities:?}");
-        assert_eq!(collector.finish().len(), 1 << 20);
+        assert_eq!(collector.finish().body.len(), 1 << 20);
     }
 }

@@ -1,10 +1,14 @@
 //! Receiving a body: bounded in size, in time and in memory.
 
+mod budget;
 mod collect;
 mod deadline;
 mod receive;
 mod response;
 
+pub(crate) use budget::Lease;
+pub use budget::MemoryBudget;
+pub(crate) use collect::Received;
 pub(crate) use deadline::Deadline;
 pub(crate) use receive::{Receive, check_announced};
 pub use response::ResponseBody;

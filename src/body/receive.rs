@@ -13,8 +13,9 @@ use pin_project_lite::pin_project;
 
 use crate::reject::{BoxError, Reason, Rejection};
 
-use super::Deadline;
-use super::collect::Collector;
+use super::budget::Lease;
+use super::collect::{Collector, Received};
+use super::deadline::Deadline;
 
 /// After this many frames without a pause the task lets others run, so that a sender of tiny frames cannot hold
 /// a thread; rarely enough to cost nothing.
@@ -32,8 +33,8 @@ pin_project! {
 }
 
 impl<B: Body> Receive<B> {
-    pub(crate) fn new(body: B, limit: usize, timeout: Option<Duration>) -> Self {
-        Self { body, collector: Some(Collector::new(limit)), deadline: Deadline::new(timeout) }
+    pub(crate) fn new(body: B, limit: usize, timeout: Option<Duration>, lease: Lease) -> Self {
+        Self { body, collector: Some(Collector::new(limit, lease)), deadline: Deadline::new(timeout) }
     }
 }
 
@@ -57,18 +58,19 @@ where
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         mut on_frame: impl FnMut(&[u8]),
-    ) -> Poll<Result<Bytes, Rejection>> {
+    ) -> Poll<Result<Received, Rejection>> {
         let mut this = self.project();
         for _ in 0..FRAMES_A_TURN {
             match this.body.as_mut().poll_frame(cx) {
                 Poll::Ready(Some(Ok(frame))) => {
                     let (Ok(data), Some(collector)) = (frame.into_data(), this.collector.as_mut()) else { continue };
-                    collector.push(data.clone(), this.body.size_hint().exact())?;
+                    collector.make_room(data.len(), this.body.size_hint().exact())?;
                     on_frame(&data);
+                    collector.push(data);
                 }
                 Poll::Ready(Some(Err(error))) => return Poll::Ready(Err(broken(error.into()))),
                 Poll::Ready(None) => {
-                    return Poll::Ready(Ok(this.collector.take().map_or_else(Bytes::new, Collector::finish)));
+                    return Poll::Ready(Ok(this.collector.take().map(Collector::finish).unwrap_or_default()));
                 }
                 Poll::Pending => {
                     ready!(this.deadline.poll(cx));

@@ -13,7 +13,10 @@ use crate::delivery::Verified;
 use crate::reject::Rejection;
 use crate::text::Text;
 
+mod any_of;
 pub mod cdr_manager;
+#[cfg(feature = "jwt")]
+pub mod connect;
 #[cfg(feature = "sns")]
 pub mod pce;
 #[cfg(feature = "sns")]
@@ -21,7 +24,10 @@ pub mod sns;
 #[cfg(feature = "sns")]
 pub mod telna;
 
+pub use any_of::{AnyOf, AnyVerdict, AnyVerification};
 pub use cdr_manager::CdrManager;
+#[cfg(feature = "jwt")]
+pub use connect::Connect;
 #[cfg(feature = "sns")]
 pub use sns::Sns;
 

@@ -1,10 +1,12 @@
 //! Senders as a few declarative lines: where the signature is, what it covers, how it is made.
 
-mod mac;
+#[cfg(feature = "jwt")]
+pub(crate) mod jwt;
+pub(crate) mod mac;
 #[cfg(feature = "testing")]
 mod sign;
 mod signature;
-mod source;
+pub(crate) mod source;
 mod template;
 mod timestamp;
 mod verify;
@@ -31,7 +33,7 @@ use timestamp::TimestampPlan;
 use verify::Claimed;
 
 pub use signature::SignatureSpec;
-pub(crate) use source::single;
+pub(crate) use source::{LONGEST_HEADER, single};
 pub use source::{Source, header};
 pub use timestamp::TimestampSpec;
 pub use verify::SchemeVerification;
@@ -112,7 +114,7 @@ impl Provider for Scheme {
     fn begin(&self, head: &Parts, now: SystemTime) -> Result<Begin<SchemeVerification>, Rejection> {
         let plan = &self.0;
         if !plan.methods.contains(&head.method) {
-            return Err(plan.wrong_method());
+            return Err(wrong_method(&plan.methods));
         }
         let claimed = Claimed::read(plan, head, now)?;
         Ok(match plan.keys.find(head, None) {
@@ -125,14 +127,13 @@ impl Provider for Scheme {
     }
 }
 
-impl Plan {
-    fn wrong_method(&self) -> Rejection {
-        let allowed = self.methods.iter().map(Method::as_str).collect::<Vec<_>>().join(", ");
-        let rejection = Rejection::new(Reason::MethodNotAllowed);
-        match allowed.try_into() {
-            Ok(allowed) => rejection.with_header(http::header::ALLOW, allowed),
-            Err(_) => rejection,
-        }
+/// The refusal of a method that is not one of these.
+pub(crate) fn wrong_method(methods: &[Method]) -> Rejection {
+    let allowed = methods.iter().map(Method::as_str).collect::<Vec<_>>().join(", ");
+    let rejection = Rejection::new(Reason::MethodNotAllowed);
+    match allowed.try_into() {
+        Ok(allowed) => rejection.with_header(http::header::ALLOW, allowed),
+        Err(_) => rejection,
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::SystemTime;
 use http::request::Parts;
 
 use crate::secret::Keys;
-use crate::testing::SignError;
+use crate::sign::SignError;
 
 use super::Scheme;
 use super::template::{Piece, Values};

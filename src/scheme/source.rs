@@ -13,7 +13,7 @@ use super::signature::SignatureSpec;
 use super::timestamp::TimestampSpec;
 
 /// The longest header value that is looked at. The longest genuine ones are lists of a few signatures.
-const LONGEST_HEADER: usize = 4096;
+pub(crate) const LONGEST_HEADER: usize = 4096;
 
 /// A header that holds a signature, a timestamp, an id or an event name.
 ///
@@ -110,7 +110,7 @@ impl Place {
     /// The value behind the prefix. `Ok(None)` where the header is absent; `malformed` is why a value without the prefix
     /// is refused.
     pub(super) fn value<'a>(&self, head: &'a Parts, malformed: Reason) -> Result<Option<&'a [u8]>, Rejection> {
-        let Some(value) = single(head, &self.header)? else { return Ok(None) };
+        let Some(value) = single(head, &self.header, LONGEST_HEADER)? else { return Ok(None) };
         match value.as_bytes().strip_prefix(self.prefix.as_bytes()) {
             Some(rest) => Ok(Some(rest)),
             None => Err(Rejection::new(malformed).with_detail("the prefix is missing")),
@@ -120,7 +120,7 @@ impl Place {
     /// The value behind the prefix as a text, which shares the header's bytes where there is no prefix.
     pub(super) fn text(&self, head: &Parts, malformed: Reason) -> Result<Option<Text>, Rejection> {
         let text = match self.prefix {
-            "" => single(head, &self.header)?.map(Text::from_header),
+            "" => single(head, &self.header, LONGEST_HEADER)?.map(Text::from_header),
             _ => self.value(head, malformed)?.map(|value| Some(std::str::from_utf8(value).ok()?.to_owned().into())),
         };
         text.map(|text| text.ok_or_else(|| malformed.into())).transpose()
@@ -138,15 +138,19 @@ impl Place {
 }
 
 /// The one value of a header. Two lines are refused even where they are equal: what stands before us may look at one,
-/// and we at the other.
-pub(crate) fn single<'a>(head: &'a Parts, name: &HeaderName) -> Result<Option<&'a HeaderValue>, Rejection> {
+/// and we at the other. A value of more than `longest` bytes is refused too.
+pub(crate) fn single<'a>(
+    head: &'a Parts,
+    name: &HeaderName,
+    longest: usize,
+) -> Result<Option<&'a HeaderValue>, Rejection> {
     let mut values = head.headers.get_all(name).iter();
     let Some(value) = values.next() else { return Ok(None) };
     if values.next().is_some() {
         return Err(Reason::DuplicateHeader.into());
     }
-    if value.len() > LONGEST_HEADER {
-        return Err(Rejection::new(Reason::MalformedHeader).with_detail("it is longer than 4096 bytes"));
+    if value.len() > longest {
+        return Err(Rejection::new(Reason::MalformedHeader).with_detail("it is too long"));
     }
     Ok(Some(value))
 }

@@ -3,6 +3,7 @@
 use http::request::Parts;
 
 use crate::config::ConfigError;
+use crate::uri::requested_uri;
 
 /// A piece of the signed text.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -90,7 +91,10 @@ fn feed(pieces: &[Piece], values: &Values<'_>, mut sink: impl FnMut(&[u8])) {
             Piece::Timestamp => sink(values.timestamp.unwrap_or_default().as_bytes()),
             Piece::Id => sink(values.id.unwrap_or_default().as_bytes()),
             Piece::Method => sink(values.head.method.as_str().as_bytes()),
-            Piece::Path => sink(values.head.uri.path_and_query().map_or("/", |path| path.as_str()).as_bytes()),
+            Piece::Path => {
+                let path = requested_uri(values.head).path_and_query();
+                sink(path.map_or("/", |path| path.as_str()).as_bytes());
+            }
             Piece::Body => {}
         }
     }

@@ -110,6 +110,12 @@ pub(crate) enum Find<K> {
 }
 
 impl<K: Clone + Send + 'static> Keys<K> {
+    /// Whether each request's keys have to be looked up.
+    #[cfg(feature = "jwt")]
+    pub(crate) fn are_looked_up(&self) -> bool {
+        matches!(self, Self::Lookup { .. })
+    }
+
     /// The keys for a request, which `hint` may help to look up: see [`Head::unverified_hint`].
     pub(crate) fn find(&self, parts: &Parts, hint: Option<Text>) -> Find<K> {
         match self {

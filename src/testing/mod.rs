@@ -3,12 +3,19 @@
 
 mod body;
 mod clock;
+#[doc(hidden)]
+pub mod fuzz;
 mod sign;
 #[cfg(feature = "sns")]
 mod sns;
+#[cfg(feature = "dedup")]
+mod store_suite;
 
+pub use crate::sign::{Sign, SignError};
 pub use body::{ScriptedBody, Step};
 pub use clock::ManualClock;
-pub use sign::{Sign, SignError, sign, sign_at};
+pub use sign::{sign, sign_at};
 #[cfg(feature = "sns")]
 pub use sns::{FakeMessage, FakeSns};
+#[cfg(feature = "dedup")]
+pub use store_suite::store_suite;

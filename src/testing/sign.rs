@@ -7,23 +7,11 @@ use http::Request;
 use http_body_util::Full;
 
 use crate::provider::CdrManager;
+#[cfg(feature = "jwt")]
+use crate::provider::Connect;
 use crate::scheme::Scheme;
+use crate::sign::{Sign, SignError};
 use crate::time::{Clock as _, SystemClock};
-
-/// A provider that knows how its sender signs.
-pub trait Sign {
-    /// Adds to a request what its sender would add at this time, replacing what is there.
-    ///
-    /// # Errors
-    ///
-    /// Where the provider cannot sign, because it holds no fixed secret or no private key.
-    fn sign_at(&self, request: Request<Bytes>, now: SystemTime) -> Result<Request<Bytes>, SignError>;
-}
-
-/// Why a request could not be signed.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the request cannot be signed: {0}")]
-pub struct SignError(pub(crate) &'static str);
 
 /// Signs a request as its sender would sign it now, with the first of the provider's secrets.
 ///
@@ -75,5 +63,14 @@ impl Sign for Scheme {
 impl Sign for CdrManager {
     fn sign_at(&self, request: Request<Bytes>, now: SystemTime) -> Result<Request<Bytes>, SignError> {
         self.scheme().sign_at(request, now)
+    }
+}
+
+/// The members of the body become the claims, with an end in ten minutes; ids that the provider expects are added where they
+/// are missing. A GET is sent without a body, after its members were put into the token.
+#[cfg(feature = "jwt")]
+impl Sign for Connect {
+    fn sign_at(&self, request: Request<Bytes>, now: SystemTime) -> Result<Request<Bytes>, SignError> {
+        self.sign_request(request, now)
     }
 }

@@ -1,6 +1,28 @@
 //! Behaviour seen through real servers and clients over loopback.
 
+mod bounds;
 mod cdr_manager;
+mod composition;
+#[cfg(feature = "jwt")]
+mod connect;
+#[cfg(feature = "dedup")]
+mod dedup;
+#[cfg(feature = "redis")]
+mod dedup_redis;
+mod docs;
+mod endpoint;
+mod hostile;
+mod hyper;
+mod ip_allow;
+mod layers;
+mod operators;
+mod programs;
+mod ranks;
+#[cfg(feature = "redis")]
+mod redis_server;
+mod secrets;
 #[cfg(feature = "sns")]
 mod sns;
 mod support;
+#[cfg(feature = "tonic")]
+mod tonic;

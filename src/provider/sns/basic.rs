@@ -12,7 +12,7 @@ use crate::answer::Answer;
 use crate::config::ConfigError;
 use crate::encoding::Encoding;
 use crate::reject::{Reason, Rejection};
-use crate::scheme::single;
+use crate::scheme::{LONGEST_HEADER, single};
 use crate::secret::MAX_SECRETS;
 
 /// The longest credentials looked at, in base64. Those in a URL are far shorter.
@@ -79,7 +79,7 @@ impl Basic {
         if !self.is_used() {
             return Ok(Access::Granted);
         }
-        let Some(header) = single(head, &AUTHORIZATION)? else { return Ok(Access::Challenge) };
+        let Some(header) = single(head, &AUTHORIZATION, LONGEST_HEADER)? else { return Ok(Access::Challenge) };
         let wrong = |reason, detail| self.refuse(Rejection::new(reason).with_detail(detail));
         let credentials =
             header.as_bytes().split_at_checked(6).filter(|(scheme, _)| scheme.eq_ignore_ascii_case(b"basic "));

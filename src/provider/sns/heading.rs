@@ -4,7 +4,7 @@ use http::header::HeaderName;
 use http::request::Parts;
 
 use crate::reject::{Reason, Rejection};
-use crate::scheme::single;
+use crate::scheme::{LONGEST_HEADER, single};
 
 use super::envelope::{Checked, MessageType};
 
@@ -23,7 +23,7 @@ pub(super) struct Heading<'a> {
 
 impl<'a> Heading<'a> {
     pub(super) fn of(head: &'a Parts) -> Result<Self, Rejection> {
-        let value = |name: &HeaderName| match single(head, name)? {
+        let value = |name: &HeaderName| match single(head, name, LONGEST_HEADER)? {
             Some(value) => value.to_str().map(Some).map_err(|_| Rejection::from(Reason::MalformedHeader)),
             None => Ok(None),
         };

@@ -1,0 +1,138 @@
+//! A webhook endpoint in an axum app, and what it accepts and refuses.
+//!
+//! `cargo run --example quickstart --features testing` starts the app on a free port of this machine, sends itself signed and
+//! forged requests with a real HTTP client, prints what became of them, and ends.
+//!
+//! With `-- --serve` it stays up instead, and prints a line of shell that signs and sends a request.
+
+use std::error::Error;
+use std::io::IsTerminal as _;
+
+use axum::Router;
+use axum::routing::post;
+use bytes::Bytes;
+use http::{HeaderValue, Request, StatusCode};
+use http_body_util::{BodyExt as _, Full};
+use hyper_util::client::legacy::Client;
+use hyper_util::rt::TokioExecutor;
+use tokio::net::TcpListener;
+use tower_webhook::cdr_manager::Report;
+use tower_webhook::{CdrManager, Webhook, WebhookLayer, testing};
+
+const KEY: &str = "the key from the portal";
+const REPORT: &str = r#"{"contentType":"application\/zip","httpMethod":"GET","callbackURL":"https:\/\/cdr.example.test\/r\/1","validUntil":"2030-01-01T00:00:00Z","fileName":"tx00001.zip","fileSizeInBytes":1048576,"numberOfLines":4711,"taskId":12,"taskName":"hourly","error":""}"#;
+
+type Result<T, E = Box<dyn Error + Send + Sync>> = std::result::Result<T, E>;
+
+/// The whole integration: one layer on the route, one typed argument of the handler.
+fn app() -> Result<Router> {
+    let cdr = WebhookLayer::new(CdrManager::new(KEY)?).with_body_limit(64 * 1024).on_reject(|rejection| {
+        // In a real program this would be an alert; here it is the last column of the table.
+        LAST_REASON.with_borrow_mut(|last| *last = rejection.to_string());
+    });
+    Ok(Router::new().route("/webhooks/cdr", post(on_report).layer(cdr)))
+}
+
+async fn on_report(Webhook(report): Webhook<Report>) -> (StatusCode, String) {
+    match report.outcome() {
+        Ok(report) => (StatusCode::OK, format!("{} lines to fetch", report.number_of_lines.unwrap_or_default())),
+        Err(failed) => (StatusCode::ACCEPTED, format!("the export failed: {failed}")),
+    }
+}
+
+thread_local! {
+    static LAST_REASON: std::cell::RefCell<String> = const { std::cell::RefCell::new(String::new()) };
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<()> {
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let address = listener.local_addr()?;
+    let url = format!("http://{address}/webhooks/cdr");
+    if std::env::args().any(|argument| argument == "--serve") {
+        println!("listening on {url}; sign and send a request with:\n\n{}\n", shell_line(&url));
+        return Ok(axum::serve(listener, app()?).with_graceful_shutdown(ctrl_c()).await?);
+    }
+    let server = tokio::spawn(async move { axum::serve(listener, app().map_err(std::io::Error::other)?).await });
+    let client = Client::builder(TokioExecutor::new()).build_http();
+    let table = Table::new();
+    for (what, expected, request) in requests()? {
+        LAST_REASON.with_borrow_mut(String::clear);
+        let (mut head, body) = request.into_parts();
+        head.uri = url.parse()?;
+        let response = client.request(Request::from_parts(head, body)).await?;
+        let status = response.status();
+        let text = String::from_utf8(response.into_body().collect().await?.to_bytes().into())?;
+        let why = LAST_REASON.with_borrow(|reason| if reason.is_empty() { text } else { reason.clone() });
+        table.row(what, status, &why);
+        if status != expected {
+            return Err(format!("{what}: expected {expected}").into());
+        }
+    }
+    server.abort();
+    Ok(())
+}
+
+/// What is sent, the status it has to get, and the request.
+type Attempt = (&'static str, u16, Request<Full<Bytes>>);
+
+fn requests() -> Result<Vec<Attempt>> {
+    let request = |body: &'static str| Request::post("/").body(body);
+    let signed = |body: &'static str| {
+        testing::sign(&CdrManager::new(KEY)?, request(body)?).map_err(Box::<dyn Error + Send + Sync>::from)
+    };
+    let mut by_another_key = testing::sign(&CdrManager::new("a guess")?, request(REPORT)?)?;
+    by_another_key.headers_mut().insert("user-agent", HeaderValue::from_static("somebody else"));
+    let mut twice = signed(REPORT)?;
+    let signature = twice.headers()["x-cdr-signature"].clone();
+    twice.headers_mut().append("x-cdr-signature", signature);
+    let mut hexadecimal = signed(REPORT)?;
+    hexadecimal.headers_mut().insert("x-cdr-signature", HeaderValue::from_str(&"ab".repeat(64))?);
+    Ok(vec![
+        ("a signed report", 200, signed(REPORT)?),
+        ("a signed failure notice", 202, signed(r#"{"taskId":12,"error":"disk full"}"#)?),
+        ("a changed body", 401, signed(REPORT)?.map(|_| Full::from(REPORT.replace("4711", "4712")))),
+        ("another key", 401, by_another_key),
+        ("no signature", 401, request(REPORT)?.map(Full::from)),
+        ("a signature in hexadecimal", 401, hexadecimal),
+        ("two signature headers", 400, twice),
+        ("a signed text that is no report", 422, signed("hello")?),
+        ("a body over the limit", 413, signed(Box::leak("x".repeat(65 * 1024).into_boxed_str()))?),
+    ])
+}
+
+/// Signs with openssl and sends with curl.
+fn shell_line(url: &str) -> String {
+    format!(
+        r#"body='{{"taskId":12,"numberOfLines":4711,"error":""}}'; curl -i --data-binary "$body" -H "X-CDR-Signature: $(printf %s "$body" | openssl dgst -sha512 -hmac '{KEY}' -binary | base64 -w0)" {url}"#
+    )
+}
+
+async fn ctrl_c() {
+    // Where no signal can be awaited, the server runs until it is killed.
+    if tokio::signal::ctrl_c().await.is_err() {
+        std::future::pending().await
+    }
+}
+
+/// Aligned lines, in colour where somebody looks.
+struct Table {
+    colour: bool,
+}
+
+impl Table {
+    fn new() -> Self {
+        let table = Self { colour: std::io::stdout().is_terminal() };
+        println!("{:<34} {:<8} what the handler or the layer says", "request", "answer");
+        table
+    }
+
+    fn row(&self, what: &str, status: StatusCode, why: &str) {
+        let status = match (self.colour, status.is_success()) {
+            (false, _) => format!("{:<8}", status.as_str()),
+            (true, true) => format!("\x1b[32m{:<8}\x1b[0m", status.as_str()),
+            (true, false) => format!("\x1b[31m{:<8}\x1b[0m", status.as_str()),
+        };
+        println!("{what:<34} {status} {why}");
+    }
+}

@@ -1,0 +1,131 @@
+//! Memory for bodies in flight, shared by all requests.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use crate::reject::Reason;
+
+/// A request may hold at most this part of what is free. However many greedy requests there are, they then leave enough
+/// free for small ones: a budget of `B` bytes with `n` of them at their limit still grants `B / (8 + n)` to the next. The
+/// rule is that of dynamic queue thresholds (Choudhury and Hahne, IEEE/ACM Transactions on Networking 6(2), 1998).
+const PART_OF_FREE: usize = 8;
+
+/// Memory for the bodies of all requests that are on their way through one or more layers.
+///
+/// It is taken as bytes arrive, never by what a request announces, and given back when the response is there or the
+/// request is gone. A request may hold an eighth of what is free at the moment: a few large bodies, or thousands
+/// of slow senders, cannot take it all, and small deliveries still pass. A request that gets no more is refused with 503
+/// and `Retry-After`.
+///
+/// For a body of the largest size to pass alone, the budget has to be nine times the body limit; a comfortable one is
+/// some hundred times.
+///
+/// ```
+/// use tower_webhook::{CdrManager, MemoryBudget, WebhookLayer};
+///
+/// # fn main() -> Result<(), tower_webhook::ConfigError> {
+/// let budget = MemoryBudget::new(64 * 1024 * 1024);
+/// let layer = WebhookLayer::new(CdrManager::new("key")?).with_memory_budget(&budget);
+/// assert_eq!(budget.used(), 0);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+pub struct MemoryBudget(Arc<Account>);
+
+#[derive(Debug)]
+struct Account {
+    limit: usize,
+    used: AtomicUsize,
+}
+
+impl MemoryBudget {
+    /// A budget of this many bytes.
+    #[must_use]
+    pub fn new(bytes: usize) -> Self {
+        Self(Arc::new(Account { limit: bytes, used: AtomicUsize::new(0) }))
+    }
+
+    /// The bytes that are taken at this moment.
+    #[must_use]
+    pub fn used(&self) -> usize {
+        self.0.used.load(Ordering::Relaxed)
+    }
+}
+
+/// What one request holds of a budget, given back when it is dropped. Without a budget it is only a number.
+#[derive(Debug, Default)]
+pub(crate) struct Lease {
+    budget: Option<MemoryBudget>,
+    held: usize,
+}
+
+impl Lease {
+    pub(crate) fn new(budget: Option<MemoryBudget>) -> Self {
+        Self { budget, held: 0 }
+    }
+
+    /// Sees that at least this much is held.
+    pub(super) fn hold(&mut self, bytes: usize) -> Result<(), Reason> {
+        let Some(more) = bytes.checked_sub(self.held).filter(|&more| more > 0) else { return Ok(()) };
+        if let Some(MemoryBudget(account)) = &self.budget {
+            let grant = |used: usize| {
+                let free = account.limit.saturating_sub(used);
+                (bytes <= free / PART_OF_FREE).then_some(used + more)
+            };
+            account.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, grant).map_err(|_| Reason::Overloaded)?;
+        }
+        self.held = bytes;
+        Ok(())
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        if let Some(MemoryBudget(account)) = &self.budget {
+            account.used.fetch_sub(self.held, Ordering::Relaxed);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_held_is_taken_once_and_given_back() {
+        let budget = MemoryBudget::new(1000);
+        let mut lease = Lease::new(Some(budget.clone()));
+        lease.hold(50).unwrap();
+        lease.hold(40).unwrap();
+        lease.hold(100).unwrap();
+        assert_eq!(budget.used(), 100);
+        drop(lease);
+        assert_eq!(budget.used(), 0);
+    }
+
+    #[test]
+    fn one_request_gets_an_eighth_of_what_is_free() {
+        let budget = MemoryBudget::new(800);
+        let mut lease = Lease::new(Some(budget.clone()));
+        assert_eq!(lease.hold(101), Err(Reason::Overloaded));
+        assert_eq!(budget.used(), 0);
+        lease.hold(100).unwrap();
+    }
+
+    #[test]
+    fn thousands_of_greedy_requests_leave_room_for_a_small_one() {
+        let budget = MemoryBudget::new(64 << 20);
+        let mut greedy: Vec<_> = (0..2000).map(|_| Lease::new(Some(budget.clone()))).collect();
+        for size in (1..=1024).map(|kib| kib << 10) {
+            for lease in &mut greedy {
+                let _ = lease.hold(size);
+            }
+        }
+        assert!(budget.used() <= 64 << 20);
+        let mut small = Lease::new(Some(budget.clone()));
+        assert_eq!(small.hold(16 << 10), Ok(()), "{} used", budget.used());
+        drop((greedy, small));
+        assert_eq!(budget.used(), 0);
+    }
+}

@@ -1,0 +1,76 @@
+//! The body of a response: the wrapped service's or the endpoint's.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use pin_project_lite::pin_project;
+
+use crate::body::ResponseBody;
+use crate::reject::BoxError;
+
+pin_project! {
+    /// The body of a response from behind an endpoint layer: the wrapped service's (`R`) or the endpoint's (`A`), each
+    /// untouched.
+    #[derive(Debug)]
+    pub struct EndpointBody<R, A> {
+        #[pin]
+        kind: Kind<R, A>,
+    }
+}
+
+pin_project! {
+    #[derive(Debug)]
+    #[project = KindProj]
+    enum Kind<R, A> {
+        Inner { #[pin] body: R },
+        Endpoint { #[pin] body: ResponseBody<A> },
+    }
+}
+
+impl<R, A> EndpointBody<R, A> {
+    pub(super) fn inner(body: R) -> Self {
+        Self { kind: Kind::Inner { body } }
+    }
+
+    pub(super) fn endpoint(body: ResponseBody<A>) -> Self {
+        Self { kind: Kind::Endpoint { body } }
+    }
+}
+
+impl<R: Default, A> Default for EndpointBody<R, A> {
+    fn default() -> Self {
+        Self::inner(R::default())
+    }
+}
+
+impl<R, A> Body for EndpointBody<R, A>
+where
+    R: Body<Data = Bytes, Error: Into<BoxError>>,
+    A: Body<Data = Bytes, Error: Into<BoxError>>,
+{
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        match self.project().kind.project() {
+            KindProj::Inner { body } => body.poll_frame(cx).map_err(Into::into),
+            KindProj::Endpoint { body } => body.poll_frame(cx).map_err(Into::into),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.kind {
+            Kind::Inner { body } => body.is_end_stream(),
+            Kind::Endpoint { body } => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.kind {
+            Kind::Inner { body } => body.size_hint(),
+            Kind::Endpoint { body } => body.size_hint(),
+        }
+    }
+}

@@ -1,0 +1,227 @@
+//! Refusals as gRPC tells them: a status of gRPC's own, on an HTTP response that looks successful.
+
+use bytes::Bytes;
+use http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
+use http::{Extensions, HeaderMap, Method, Response, StatusCode, Version};
+
+use crate::body::ResponseBody;
+use crate::reject::Rejection;
+
+const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
+const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
+
+/// In which protocol a request wants its refusal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Protocol {
+    Http,
+    Grpc,
+}
+
+impl Protocol {
+    /// gRPC is a `POST` over HTTP/2 or later with its own content type. All three are asked for, so that an ordinary
+    /// webhook cannot have its refusal dressed as a 200 by one header that somebody added.
+    ///
+    /// gRPC-Web is not meant: its clients understand HTTP statuses.
+    pub(crate) fn of(method: &Method, version: Version, headers: &HeaderMap) -> Self {
+        let is_grpc = || {
+            let rest = headers.get(CONTENT_TYPE)?.as_bytes().strip_prefix(b"application/grpc")?;
+            matches!(rest.first(), None | Some(b'+' | b';')).then_some(())
+        };
+        match *method == Method::POST && version >= Version::HTTP_2 && is_grpc().is_some() {
+            true => Self::Grpc,
+            false => Self::Http,
+        }
+    }
+
+    /// A reply of ours, put in this protocol. Answers that a sender's protocol demands stay as they are.
+    pub(crate) fn translate(self, mut response: Response<Bytes>) -> Response<Bytes> {
+        match (self, response.extensions_mut().remove::<Rejection>()) {
+            (Self::Grpc, Some(rejection)) => rejection.into_grpc_response(),
+            (Self::Http, Some(rejection)) => {
+                response.extensions_mut().insert(rejection);
+                response
+            }
+            (_, None) => response,
+        }
+    }
+
+    /// A response from behind the layer. What a layer or an extractor there refused in HTTP's terms is put into gRPC's.
+    pub(crate) fn pass_on<R>(self, response: Response<R>) -> Response<ResponseBody<R>> {
+        let refusal = match self {
+            Self::Grpc if !response.headers().contains_key(GRPC_STATUS) => response.extensions().get::<Rejection>(),
+            _ => None,
+        };
+        match refusal.cloned() {
+            Some(rejection) => rejection.into_grpc_response().map(ResponseBody::fixed),
+            None => response.map(ResponseBody::inner),
+        }
+    }
+}
+
+/// Whether a handler succeeded. A gRPC handler that failed answers 200 as well, and says so in a header of its own; what
+/// it says in trailers, after a part of a stream, comes too late to be seen here.
+#[cfg_attr(not(feature = "dedup"), allow(dead_code))]
+pub(crate) fn succeeded<R>(response: &Response<R>) -> bool {
+    response.status().is_success() && response.headers().get(GRPC_STATUS).is_none_or(|code| code == "0")
+}
+
+impl Rejection {
+    /// The gRPC status code that says the same as [`status`](Self::status): see
+    /// <https://grpc.github.io/grpc/core/md_doc_statuscodes.html>.
+    ///
+    /// ```
+    /// use tower_webhook::{Reason, Rejection};
+    ///
+    /// assert_eq!(Rejection::new(Reason::SignatureMismatch).grpc_code(), 16); // UNAUTHENTICATED
+    /// assert_eq!(Rejection::new(Reason::KeyUnavailable).grpc_code(), 14); // UNAVAILABLE: try again
+    /// ```
+    #[must_use]
+    pub fn grpc_code(&self) -> u8 {
+        grpc_status(self.status()).0
+    }
+
+    /// The rejection as a gRPC response without a body ("trailers only"): the code, a fixed text that depends on
+    /// nothing else, and the rejection in the extensions. The layers answer gRPC requests like this by themselves.
+    #[must_use]
+    pub fn into_grpc_response(self) -> Response<Bytes> {
+        let (code, message) = grpc_status(self.status());
+        let mut response = Response::new(Bytes::new());
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+        headers.insert(GRPC_STATUS, HeaderValue::from(u16::from(code)));
+        headers.insert(GRPC_MESSAGE, HeaderValue::from_static(message));
+        response.extensions_mut().insert(self);
+        response
+    }
+
+    /// The rejection that a response carries: as it is, or as the source of a `tonic::Status`.
+    pub(crate) fn of_response(extensions: &Extensions) -> Option<&Self> {
+        let own = extensions.get::<Self>();
+        #[cfg(feature = "tonic")]
+        let own = own.or_else(|| {
+            let status = extensions.get::<tonic::Status>()?;
+            std::error::Error::source(status)?.downcast_ref()
+        });
+        own
+    }
+}
+
+/// As with HTTP, one text a code. It is printable and has no `%`, so its percent-encoding is itself.
+const fn grpc_status(status: StatusCode) -> (u8, &'static str) {
+    match status.as_u16() {
+        400 | 422 => (3, "the request is not in the form that this webhook expects"),
+        401 => (16, "the request could not be authenticated"),
+        403 => (7, "the request is not meant for this webhook"),
+        405 => (12, "this webhook does not accept that method"),
+        408 => (4, "the body did not arrive in time"),
+        413 => (8, "the body is longer than this webhook accepts"),
+        429 | 500..=599 => (14, "the request could not be processed at this time; try again later"),
+        _ => (9, "the request was refused"),
+    }
+}
+
+/// For `?` in tonic handlers: the code and the fixed text, with the rejection as the status's source, where the webhook
+/// layer around the handler finds it for `on_reject`, logs and metrics.
+#[cfg(feature = "tonic")]
+impl From<Rejection> for tonic::Status {
+    fn from(rejection: Rejection) -> Self {
+        let (code, message) = grpc_status(rejection.status());
+        let mut status = Self::new(tonic::Code::from_i32(code.into()), message);
+        status.set_source(std::sync::Arc::new(rejection));
+        status
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::Request;
+
+    use super::*;
+    use crate::reject::Reason;
+
+    fn protocol(version: Version, content_type: &str) -> Protocol {
+        let request = Request::post("/").version(version).header(CONTENT_TYPE, content_type).body(()).unwrap();
+        Protocol::of(request.method(), version, request.headers())
+    }
+
+    #[test]
+    fn grpc_is_known_by_its_method_its_version_and_its_type() {
+        for content_type in ["application/grpc", "application/grpc+proto", "application/grpc;charset=utf-8"] {
+            assert_eq!(protocol(Version::HTTP_2, content_type), Protocol::Grpc);
+            assert_eq!(protocol(Version::HTTP_11, content_type), Protocol::Http);
+        }
+        for content_type in ["application/json", "application/grpc-web", "application/grpc-web+proto", ""] {
+            assert_eq!(protocol(Version::HTTP_2, content_type), Protocol::Http);
+        }
+        assert_eq!(Protocol::of(&Method::GET, Version::HTTP_2, &HeaderMap::new()), Protocol::Http);
+        let headers = HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static("application/grpc"))]);
+        assert_eq!(Protocol::of(&Method::GET, Version::HTTP_2, &headers), Protocol::Http);
+    }
+
+    #[test]
+    fn every_reason_has_a_code_that_is_passing_exactly_where_the_reason_is() {
+        for &reason in Reason::ALL {
+            let rejection = Rejection::new(reason);
+            let code = rejection.grpc_code();
+            assert_ne!(code, 0, "{reason:?} must not look like a success");
+            assert_ne!(code, 9, "{reason:?} has no code of its own");
+            assert_eq!(code == 14, !reason.is_final(), "{reason:?}");
+            let response = rejection.into_grpc_response();
+            assert_eq!(response.headers()["grpc-status"], code.to_string());
+            let message = response.headers()["grpc-message"].to_str().unwrap();
+            assert!(message.bytes().all(|byte| matches!(byte, b' '..=b'~') && byte != b'%'));
+            assert!(response.body().is_empty());
+            assert_eq!(Rejection::of_response(response.extensions()).unwrap().reason(), reason);
+        }
+    }
+
+    #[test]
+    fn only_refusals_are_translated() {
+        let refusal = || Rejection::new(Reason::Stale).into_response();
+        assert_eq!(Protocol::Http.translate(refusal()).status(), 401);
+        assert!(Protocol::Http.translate(refusal()).extensions().get::<Rejection>().is_some());
+        assert_eq!(Protocol::Grpc.translate(refusal()).headers()["grpc-status"], "16");
+        let answer = Protocol::Grpc.translate(Response::new(Bytes::from_static(b"challenge")));
+        assert_eq!((answer.body().as_ref(), answer.headers().len()), (b"challenge".as_slice(), 0));
+    }
+
+    #[test]
+    fn what_a_layer_behind_refused_is_translated_and_what_a_handler_answered_is_not() {
+        let refused = || Rejection::new(Reason::InFlight).into_response();
+        let passed = Protocol::Grpc.pass_on(refused());
+        assert_eq!(
+            (passed.status().as_u16(), &passed.headers()["grpc-status"]),
+            (200, &HeaderValue::from_static("14"))
+        );
+        assert_eq!(Protocol::Http.pass_on(refused()).status(), 503);
+        let mut own = Rejection::new(Reason::InFlight).into_grpc_response();
+        own.headers_mut().insert("x-own", HeaderValue::from_static("1"));
+        assert!(Protocol::Grpc.pass_on(own).headers().contains_key("x-own"));
+    }
+
+    #[test]
+    fn a_grpc_status_other_than_ok_is_no_success() {
+        let mut response = Response::new(());
+        assert!(succeeded(&response));
+        response.headers_mut().insert(GRPC_STATUS, HeaderValue::from_static("0"));
+        assert!(succeeded(&response));
+        response.headers_mut().insert(GRPC_STATUS, HeaderValue::from_static("13"));
+        assert!(!succeeded(&response));
+        *response.status_mut() = StatusCode::BAD_GATEWAY;
+        response.headers_mut().clear();
+        assert!(!succeeded(&response));
+    }
+
+    #[cfg(feature = "tonic")]
+    #[test]
+    fn a_tonic_status_has_the_same_code_and_keeps_the_rejection() {
+        for &reason in Reason::ALL {
+            let rejection = Rejection::new(reason);
+            let code = rejection.grpc_code();
+            let status = tonic::Status::from(rejection);
+            assert_eq!(status.code() as i32, i32::from(code));
+            let response: Response<Bytes> = status.into_http();
+            assert_eq!(Rejection::of_response(response.extensions()).unwrap().reason(), reason);
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! The cryptography of the crate `jsonwebtoken`: proven to be there, and used for public keys.
+//!
+//! jsonwebtoken takes its back end from the process: one that the program installed, else the only one that is compiled
+//! in. Where two are compiled in and none is installed, its first use panics. This crate compiles in one of them
+//! (aws-lc), so a program that has asked for the other comes into that state by enabling the feature `jwt`. It is told
+//! when it builds a provider, and not by its first token.
+
+use std::panic::catch_unwind;
+use std::sync::OnceLock;
+
+use jsonwebtoken::{Algorithm, DecodingKey, crypto};
+
+use crate::config::ConfigError;
+
+/// The proof that jsonwebtoken has a back end that works.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Backend(());
+
+impl Backend {
+    /// Verifies a known token. This settles the process's back end, so a program that installs one does it before.
+    ///
+    /// jsonwebtoken has no way to ask for a back end but to use it, hence the caught panic. In a program that aborts on
+    /// panic it ends here, at its start, with jsonwebtoken's own message.
+    pub(crate) fn prove() -> Result<Self, ConfigError> {
+        /// What the process has does not change once it was asked for.
+        static WORKS: OnceLock<bool> = OnceLock::new();
+        match WORKS.get_or_init(|| catch_unwind(known_answer).unwrap_or(false)) {
+            true => Ok(Self(())),
+            false => Err(ConfigError::new(
+                "jsonwebtoken has no usable cryptography: both of its back ends are compiled in and none is chosen; \
+                 call jsonwebtoken::crypto::CryptoProvider::install_default first",
+            )),
+        }
+    }
+}
+
+/// RFC 4231, case 2.
+fn known_answer() -> bool {
+    let key = DecodingKey::from_secret(b"Jefe");
+    let signature = "W9zBRr9gdU5qBCQmCJV1x1oAPwidJzmDnexYuWTsOEM";
+    crypto::verify(signature, b"what do ya want for nothing?", &key, Algorithm::HS256).unwrap_or(false)
+}
+
+/// A public key and its one algorithm.
+#[derive(Clone)]
+#[allow(dead_code, reason = "for senders whose keys are public")]
+pub(crate) struct PublicKey {
+    algorithm: Algorithm,
+    key: DecodingKey,
+}
+
+#[allow(dead_code, reason = "for senders whose keys are public")]
+impl PublicKey {
+    /// A key for RS256, by the members `n` and `e` of its JWK. `None` where they are not base64url.
+    pub(crate) fn rs256(_: Backend, n: &str, e: &str) -> Option<Self> {
+        let key = DecodingKey::from_rsa_components(n, e).ok()?;
+        Some(Self { algorithm: Algorithm::RS256, key })
+    }
+
+    /// A key for ES256, by the members `x` and `y` of its JWK. `None` where they are not base64url.
+    pub(crate) fn es256(_: Backend, x: &str, y: &str) -> Option<Self> {
+        let key = DecodingKey::from_ec_components(x, y).ok()?;
+        Some(Self { algorithm: Algorithm::ES256, key })
+    }
+
+    pub(crate) fn algorithm(&self) -> Algorithm {
+        self.algorithm
+    }
+
+    /// Whether this key made a signature. `None` where the signature is not base64url, or the key is none.
+    pub(super) fn made(&self, signature: &[u8], message: &[u8]) -> Option<bool> {
+        crypto::verify(std::str::from_utf8(signature).ok()?, message, &self.key, self.algorithm).ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_one_back_end_that_is_compiled_in_works() {
+        assert!(Backend::prove().is_ok());
+    }
+}

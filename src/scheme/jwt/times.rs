@@ -1,0 +1,148 @@
+//! From when and until when a token holds.
+
+use std::time::{Duration, SystemTime};
+
+use crate::json::Object;
+use crate::reject::{Reason, Rejection};
+use crate::time::{TimeFormat, Tolerance};
+
+use super::malformed;
+
+/// How the times in a token are judged. A time that is there is judged always; the rules say which ones have to be.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct TimeRules {
+    /// How far the sender's clock and ours may disagree.
+    pub(crate) leeway: Duration,
+    /// Whether a token without an end (`exp`) is refused.
+    pub(crate) requires_exp: bool,
+    /// How far from now a token must have been issued (`iat`), where it must say so.
+    pub(crate) issued: Option<Tolerance>,
+}
+
+/// The times of a token that holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Times {
+    /// `iat`
+    pub(crate) issued: Option<SystemTime>,
+    /// `exp`
+    #[allow(dead_code, reason = "for senders that say how long a token holds")]
+    pub(crate) expires: Option<SystemTime>,
+}
+
+impl TimeRules {
+    /// Judges `exp`, `nbf` and `iat`. Each is a whole number of seconds since 1970 of at most 13 digits; anything else,
+    /// a text of digits or a null too, is refused.
+    pub(crate) fn check(&self, claims: &Object, now: SystemTime) -> Result<Times, Rejection> {
+        let [expires, starts, issued] = ["exp", "nbf", "iat"].map(|name| numeric_date(claims, name));
+        let (expires, starts, issued) = (expires?, starts?, issued?);
+        match expires {
+            None if self.requires_exp => return Err(malformed("it has no exp")),
+            Some(end) if end.checked_add(self.leeway).is_some_and(|end| end <= now) => return Err(Reason::Stale.into()),
+            _ => {}
+        }
+        let ahead = Tolerance::past_and_future(Duration::MAX, self.leeway);
+        if [starts, issued].into_iter().flatten().any(|time| !ahead.allows(time, now)) {
+            return Err(Reason::Premature.into());
+        }
+        match (self.issued, issued) {
+            (Some(_), None) => return Err(malformed("it has no iat")),
+            (Some(tolerance), Some(time)) if !tolerance.allows(time, now) => {
+                return Err(if time < now { Reason::Stale } else { Reason::Premature }.into());
+            }
+            _ => {}
+        }
+        Ok(Times { issued, expires })
+    }
+}
+
+fn numeric_date(claims: &Object, name: &str) -> Result<Option<SystemTime>, Rejection> {
+    let Some(text) = claims.get(name) else { return Ok(None) };
+    match TimeFormat::UnixSeconds.parse(text) {
+        Some(time) => Ok(Some(time)),
+        None => Err(malformed("exp, nbf or iat is no whole number of seconds")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::UNIX_EPOCH;
+
+    use bytes::Bytes;
+
+    use super::*;
+
+    const RULES: TimeRules = TimeRules { leeway: Duration::from_secs(30), requires_exp: true, issued: None };
+
+    fn check(rules: TimeRules, claims: &str) -> Result<(), Reason> {
+        let claims = Object::read(&Bytes::copy_from_slice(claims.as_bytes())).unwrap();
+        let verdict = rules.check(&claims, UNIX_EPOCH + Duration::from_secs(1_000_000));
+        verdict.map(|_| ()).map_err(|rejection| rejection.reason())
+    }
+
+    #[test]
+    fn the_end_is_required_and_holds_to_the_second() {
+        for (claims, verdict) in [
+            (r#"{"exp":1000600}"#, Ok(())),
+            (r#"{"exp":999971}"#, Ok(())),
+            (r#"{"exp":999970}"#, Err(Reason::Stale)),
+            (r#"{"exp":0}"#, Err(Reason::Stale)),
+            (r#"{"exp":9999999999999}"#, Ok(())),
+            ("{}", Err(Reason::MalformedSignature)),
+        ] {
+            assert_eq!(check(RULES, claims), verdict, "{claims}");
+        }
+        assert_eq!(check(TimeRules { requires_exp: false, ..RULES }, "{}"), Ok(()));
+    }
+
+    #[test]
+    fn a_start_or_an_issue_in_the_future_is_too_early() {
+        for name in ["nbf", "iat"] {
+            for (time, verdict) in [(0, Ok(())), (1_000_030, Ok(())), (1_000_031, Err(Reason::Premature))] {
+                assert_eq!(check(RULES, &format!(r#"{{"exp":1000600,"{name}":{time}}}"#)), verdict, "{name} {time}");
+            }
+        }
+    }
+
+    #[test]
+    fn an_issue_that_is_required_is_bounded_on_both_sides() {
+        let rules =
+            TimeRules { issued: Some(Tolerance::within(Duration::from_secs(10))), requires_exp: false, ..RULES };
+        for (claims, verdict) in [
+            (r#"{"iat":999990}"#, Ok(())),
+            (r#"{"iat":999989}"#, Err(Reason::Stale)),
+            (r#"{"iat":1000010}"#, Ok(())),
+            (r#"{"iat":1000011}"#, Err(Reason::Premature)),
+            ("{}", Err(Reason::MalformedSignature)),
+        ] {
+            assert_eq!(check(rules, claims), verdict, "{claims}");
+        }
+    }
+
+    #[test]
+    fn a_time_is_a_whole_number_and_nothing_else() {
+        for time in [
+            "null",
+            "true",
+            "\"1000600\"",
+            "1000600.0",
+            "1000600.5",
+            "1e9",
+            "-1",
+            "-9223372036854775808",
+            "18446744073709551616",
+            "10000000000000",
+            "[1000600]",
+            "{}",
+        ] {
+            for claims in [format!(r#"{{"exp":{time}}}"#), format!(r#"{{"exp":1000600,"nbf":{time}}}"#)] {
+                assert_eq!(check(RULES, &claims), Err(Reason::MalformedSignature), "{claims}");
+            }
+        }
+    }
+
+    #[test]
+    fn no_leeway_overflows() {
+        let rules = TimeRules { leeway: Duration::MAX, ..RULES };
+        assert_eq!(check(rules, r#"{"exp":0,"nbf":9999999999999}"#), Ok(()));
+    }
+}

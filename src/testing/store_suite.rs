@@ -1,0 +1,168 @@
+//! What every deduplication store has to do.
+
+#![allow(clippy::expect_used, reason = "a suite of tests fails by panicking")]
+
+use std::time::Duration;
+
+use http::StatusCode;
+
+use crate::dedup::{Claim, Key, Store, Token};
+
+/// The lease and the retention that the suite uses: long enough for a store over a network to be asked a few things within,
+/// short enough to be waited for.
+const SHORT: Duration = Duration::from_millis(400);
+/// A little more than that, since a store may count a moment longer.
+const OVER: Duration = Duration::from_millis(450);
+const LONG: Duration = Duration::from_secs(600);
+
+/// Shows that a [`Store`] keeps the rules of the trait; it panics where one does not.
+///
+/// `open` gives a way to the one store, a new one each time, as replicas have it. `wait` lets time pass: for a store with a
+/// clock of its own by moving that, otherwise by sleeping. The suite waits for less than three seconds in all. It uses keys that
+/// nobody else has.
+///
+/// ```
+/// use std::time::{Duration, UNIX_EPOCH};
+/// use tower_webhook::MemoryStore;
+/// use tower_webhook::testing::{ManualClock, store_suite};
+///
+/// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+/// let clock = ManualClock::new(UNIX_EPOCH);
+/// let store = MemoryStore::with_clock(100, clock.clone());
+/// store_suite(async || store.clone(), async |time: Duration| clock.advance(time)).await;
+/// # });
+/// ```
+///
+/// # Panics
+///
+/// Where the store breaks a rule, or fails.
+pub async fn store_suite<S: Store>(open: impl AsyncFn() -> S, wait: impl AsyncFn(Duration)) {
+    let (here, there) = (open().await, open().await);
+    let suite = Suite { here, there };
+    suite.one_owner().await;
+    suite.release_frees().await;
+    suite.commit_is_remembered().await;
+    suite.only_the_owner().await;
+    suite.keys_are_apart().await;
+    suite.lease_ends(&wait).await;
+    suite.lease_is_extended(&wait).await;
+    suite.late_commit(&wait).await;
+    suite.retention_ends(&wait).await;
+}
+
+/// Two replicas of one service.
+struct Suite<S> {
+    here: S,
+    there: S,
+}
+
+impl<S: Store> Suite<S> {
+    async fn claim(store: &S, key: Key, token: Token, lease: Duration) -> Claim {
+        store.claim(key, token, lease).await.expect("the store fails to claim")
+    }
+
+    async fn commit(store: &S, key: Key, token: Token, retention: Duration) -> bool {
+        store.commit(key, token, StatusCode::ACCEPTED, retention).await.expect("the store fails to commit")
+    }
+
+    async fn release(store: &S, key: Key, token: Token) {
+        store.release(key, token).await.expect("the store fails to release");
+    }
+
+    async fn one_owner(&self) {
+        let (key, one, other) = names();
+        assert_eq!(Self::claim(&self.here, key, one, LONG).await, Claim::Won, "a free key can be claimed");
+        assert_eq!(Self::claim(&self.there, key, other, LONG).await, Claim::InFlight, "a claimed key has one owner");
+        assert_eq!(
+            Self::claim(&self.there, key, one, LONG).await,
+            Claim::Won,
+            "a claim is by token, not by connection"
+        );
+    }
+
+    async fn release_frees(&self) {
+        let (key, one, other) = names();
+        Self::claim(&self.here, key, one, LONG).await;
+        Self::release(&self.here, key, one).await;
+        assert_eq!(Self::claim(&self.there, key, other, LONG).await, Claim::Won, "a released key can be claimed");
+        Self::release(&self.there, key, other).await;
+        Self::release(&self.there, key, other).await;
+    }
+
+    async fn commit_is_remembered(&self) {
+        let (key, one, other) = names();
+        Self::claim(&self.here, key, one, LONG).await;
+        assert!(Self::commit(&self.here, key, one, LONG).await, "the owner can commit");
+        let done = Claim::Done(StatusCode::ACCEPTED);
+        assert_eq!(Self::claim(&self.there, key, other, LONG).await, done, "what is done keeps its status");
+        assert_eq!(Self::claim(&self.here, key, one, LONG).await, done, "what is done is so for its owner too");
+        Self::release(&self.here, key, one).await;
+        assert_eq!(Self::claim(&self.there, key, other, LONG).await, done, "what is done cannot be released");
+        assert!(!Self::commit(&self.there, key, other, LONG).await, "what is done cannot be committed again");
+    }
+
+    async fn only_the_owner(&self) {
+        let (key, one, other) = names();
+        Self::claim(&self.here, key, one, LONG).await;
+        Self::release(&self.there, key, other).await;
+        assert_eq!(Self::claim(&self.there, key, other, LONG).await, Claim::InFlight, "only the owner releases");
+        assert!(!Self::commit(&self.there, key, other, LONG).await, "only the owner commits");
+        assert_eq!(
+            Self::claim(&self.there, key, other, LONG).await,
+            Claim::InFlight,
+            "a refused commit changes nothing"
+        );
+        assert!(Self::commit(&self.here, key, one, LONG).await, "the owner still commits");
+    }
+
+    async fn keys_are_apart(&self) {
+        let ((key, one, _), (another, other, _)) = (names(), names());
+        assert_eq!(Self::claim(&self.here, key, one, LONG).await, Claim::Won);
+        assert_eq!(Self::claim(&self.here, another, other, LONG).await, Claim::Won, "keys do not disturb each other");
+    }
+
+    async fn lease_ends(&self, wait: &impl AsyncFn(Duration)) {
+        let (key, one, other) = names();
+        Self::claim(&self.here, key, one, SHORT).await;
+        wait(OVER).await;
+        assert_eq!(Self::claim(&self.there, key, other, LONG).await, Claim::Won, "a lease that ended frees the key");
+        Self::release(&self.here, key, one).await;
+        assert!(!Self::commit(&self.here, key, one, LONG).await, "who lost a claim cannot commit");
+        assert_eq!(Self::claim(&self.here, key, one, LONG).await, Claim::InFlight, "who lost a claim cannot touch it");
+        assert!(Self::commit(&self.there, key, other, LONG).await);
+    }
+
+    async fn lease_is_extended(&self, wait: &impl AsyncFn(Duration)) {
+        let (key, one, other) = names();
+        Self::claim(&self.here, key, one, SHORT).await;
+        assert_eq!(Self::claim(&self.here, key, one, LONG).await, Claim::Won, "the owner may claim again");
+        wait(OVER).await;
+        assert_eq!(Self::claim(&self.there, key, other, LONG).await, Claim::InFlight, "the lease is the later one");
+    }
+
+    async fn late_commit(&self, wait: &impl AsyncFn(Duration)) {
+        let (key, one, other) = names();
+        Self::claim(&self.here, key, one, SHORT).await;
+        wait(OVER).await;
+        assert!(Self::commit(&self.here, key, one, LONG).await, "a key that nobody took meanwhile can be committed");
+        assert_eq!(Self::claim(&self.there, key, other, LONG).await, Claim::Done(StatusCode::ACCEPTED));
+    }
+
+    async fn retention_ends(&self, wait: &impl AsyncFn(Duration)) {
+        let (key, one, other) = names();
+        Self::claim(&self.here, key, one, LONG).await;
+        Self::commit(&self.here, key, one, SHORT).await;
+        wait(OVER).await;
+        assert_eq!(
+            Self::claim(&self.there, key, other, LONG).await,
+            Claim::Won,
+            "what is done is forgotten in the end"
+        );
+    }
+}
+
+/// A key that nobody has, and two owners.
+fn names() -> (Key, Token, Token) {
+    let unique = Token::new();
+    (Key::new("store suite", unique.to_string()), Token::new(), Token::new())
+}

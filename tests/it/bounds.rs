@@ -1,0 +1,182 @@
+//! What a stranger can make the layer do: size, time, broken connections.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use axum::Router;
+use axum::routing::post;
+use bytes::Bytes;
+use http::{Request, StatusCode};
+use http_body::SizeHint;
+use http_body_util::Full;
+use tower::{Service, ServiceExt};
+use tower_webhook::testing::{self, ScriptedBody, Step};
+use tower_webhook::{CdrManager, Reason, Rejection, WebhookLayer};
+
+use crate::support::{serve, service};
+
+fn provider() -> CdrManager {
+    CdrManager::new("Jefe").unwrap()
+}
+
+fn signed(body: impl Into<Bytes>) -> Request<Full<Bytes>> {
+    testing::sign(&provider(), Request::post("/").body(body.into()).unwrap()).unwrap()
+}
+
+async fn refused<B>(layer: WebhookLayer<CdrManager>, request: Request<B>) -> (StatusCode, Option<Reason>)
+where
+    B: http_body::Body<Data = Bytes>,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let response = service(layer, async |_| "handled".into()).oneshot(request).await.unwrap();
+    (response.status(), response.extensions().get::<Rejection>().map(Rejection::reason))
+}
+
+fn layer() -> WebhookLayer<CdrManager> {
+    WebhookLayer::new(provider())
+}
+
+/// The head of a signed request with another body.
+fn with_body<B>(body: &'static str, other: B) -> Request<B> {
+    signed(body).map(|_| other)
+}
+
+#[tokio::test]
+async fn a_body_at_the_limit_passes_and_one_byte_more_is_413() {
+    for limit in [0, 1, 1000] {
+        let layer = layer().with_body_limit(limit);
+        assert_eq!(refused(layer.clone(), signed(vec![b'x'; limit])).await, (StatusCode::OK, None));
+        let too_large = (StatusCode::PAYLOAD_TOO_LARGE, Some(Reason::BodyTooLarge));
+        assert_eq!(refused(layer.clone(), signed(vec![b'x'; limit + 1])).await, too_large, "announced");
+        let body = ScriptedBody::in_frames(&vec![b'x'; limit + 1].into(), 1);
+        assert_eq!(refused(layer, with_body("", body)).await, too_large, "not announced");
+    }
+}
+
+#[tokio::test]
+async fn an_announced_length_over_the_limit_is_refused_before_a_byte_is_read() {
+    let stalled = || ScriptedBody::new([Step::Stall]);
+    let too_large = (StatusCode::PAYLOAD_TOO_LARGE, Some(Reason::BodyTooLarge));
+    let mut by_header = with_body("", stalled());
+    by_header.headers_mut().insert("content-length", "100000000000".parse().unwrap());
+    assert_eq!(refused(layer(), by_header).await, too_large);
+    let by_hint = with_body("", stalled().announcing(SizeHint::with_exact(u64::MAX)));
+    assert_eq!(refused(layer(), by_hint).await, too_large);
+}
+
+#[tokio::test]
+async fn a_limit_around_the_layer_is_413_too() {
+    let limited = http_body_util::Limited::new(ScriptedBody::in_frames(&"0123456789".into(), 4), 5);
+    let refusal = refused(layer(), with_body("0123456789", limited)).await;
+    assert_eq!(refusal, (StatusCode::PAYLOAD_TOO_LARGE, Some(Reason::BodyTooLarge)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_stalls_is_408_after_the_timeout_and_not_before() {
+    let started = tokio::time::Instant::now();
+    let body = ScriptedBody::new([Step::Data("half".into()), Step::Stall]);
+    let refusal = refused(layer().with_body_timeout(Duration::from_secs(7)), with_body("half", body)).await;
+    assert_eq!(refusal, (StatusCode::REQUEST_TIMEOUT, Some(Reason::BodyTimeout)));
+    assert_eq!(started.elapsed().as_secs(), 7);
+}
+
+#[tokio::test]
+async fn a_body_that_never_pauses_still_ends_by_its_timeout() {
+    /// Empty frames for ever, always ready.
+    struct Endless;
+    impl http_body::Body for Endless {
+        type Data = Bytes;
+        type Error = std::convert::Infallible;
+        fn poll_frame(
+            self: std::pin::Pin<&mut Self>,
+            _: &mut std::task::Context<'_>,
+        ) -> std::task::Poll<Option<Result<http_body::Frame<Bytes>, Self::Error>>> {
+            std::task::Poll::Ready(Some(Ok(http_body::Frame::data(Bytes::new()))))
+        }
+    }
+    let refusal = refused(layer().with_body_timeout(Duration::from_millis(20)), with_body("", Endless)).await;
+    assert_eq!(refusal, (StatusCode::REQUEST_TIMEOUT, Some(Reason::BodyTimeout)));
+}
+
+#[tokio::test]
+async fn a_body_that_breaks_off_is_400() {
+    let body = ScriptedBody::new([Step::Data("half".into()), Step::Break]);
+    assert_eq!(refused(layer(), with_body("half", body)).await, (StatusCode::BAD_REQUEST, Some(Reason::BodyBroken)));
+}
+
+#[tokio::test]
+async fn how_the_body_is_split_has_no_meaning() {
+    let body = Bytes::from_static(b"0123456789abcdef");
+    for size in 1..=body.len() {
+        let request = with_body("0123456789abcdef", ScriptedBody::in_frames(&body, size));
+        assert_eq!(refused(layer(), request).await.0, 200, "frames of {size}");
+    }
+    let odd =
+        [Step::Pause, Step::Data(Bytes::new()), Step::Data(body), Step::Trailers(http::HeaderMap::new()), Step::Pause];
+    assert_eq!(refused(layer(), with_body("0123456789abcdef", ScriptedBody::new(odd))).await.0, 200);
+}
+
+#[tokio::test]
+async fn dropping_the_future_in_the_middle_of_a_body_leaves_nothing_behind() {
+    let alive = Arc::new(());
+    let held = alive.clone();
+    let mut service = service(layer(), move |_| {
+        let _held = &held;
+        async { Bytes::new() }
+    });
+    let held_by_service = Arc::strong_count(&alive);
+    for steps in [vec![Step::Stall], vec![Step::Data("half".into()), Step::Stall]] {
+        let ready = ServiceExt::<Request<ScriptedBody>>::ready(&mut service).await.unwrap();
+        let future = ready.call(with_body("half", ScriptedBody::new(steps)));
+        let mut future = Box::pin(future);
+        assert!(futures_util::poll!(&mut future).is_pending());
+        drop(future);
+        assert_eq!(Arc::strong_count(&alive), held_by_service);
+    }
+}
+
+#[tokio::test]
+async fn raw_connections_get_a_clear_answer() {
+    let calls = Arc::new(AtomicUsize::new(0));
+    let counter = calls.clone();
+    let handler = async move || {
+        counter.fetch_add(1, Ordering::SeqCst);
+        "handled"
+    };
+    let layer = layer().with_body_limit(100).with_body_timeout(Duration::from_millis(100));
+    let server = serve(Router::new().route("/", post(handler).layer(layer))).await;
+    let signature = signed("hello").headers()["x-cdr-signature"].to_str().unwrap().to_owned();
+    let head = format!("POST / HTTP/1.1\r\nhost: x\r\nconnection: close\r\nx-cdr-signature: {signature}\r\n");
+    for (what, rest, status) in [
+        ("whole", "content-length: 5\r\n\r\nhello", "200"),
+        ("chunked", "transfer-encoding: chunked\r\n\r\n2\r\nhe\r\n3\r\nllo\r\n0\r\n\r\n", "200"),
+        ("chunked with a trailer", "transfer-encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\nx-late: 1\r\n\r\n", "200"),
+        ("a huge length", "content-length: 100000000000\r\n\r\nhello", "413"),
+        (
+            "chunks over the limit",
+            &format!("transfer-encoding: chunked\r\n\r\n65\r\n{}\r\n0\r\n\r\n", "x".repeat(101)),
+            "413",
+        ),
+        ("stalling", "content-length: 5\r\n\r\nhell", "408"),
+        ("a broken chunk", "transfer-encoding: chunked\r\n\r\nzz\r\nhello", "400"),
+        ("a non-ascii header", "x-odd: \u{fc}\r\ncontent-length: 5\r\n\r\nhello", "200"),
+        ("other bytes", "content-length: 5\r\n\r\nhellO", "401"),
+    ] {
+        let reply = server.raw(format!("{head}{rest}").as_bytes()).await;
+        assert!(reply.starts_with(&format!("HTTP/1.1 {status}")), "{what}: {reply}");
+    }
+    assert_eq!(calls.load(Ordering::SeqCst), 4);
+}
+
+#[tokio::test]
+async fn a_connection_cut_in_the_middle_of_a_body_never_reaches_the_handler() {
+    let (sender, mut rejections) = tokio::sync::mpsc::unbounded_channel();
+    let layer = layer().on_reject(move |rejection| sender.send(rejection.reason()).unwrap());
+    let server = serve(Router::new().route("/", post(async || -> () { panic!("handled") }).layer(layer))).await;
+    let signature = signed("hello").headers()["x-cdr-signature"].to_str().unwrap().to_owned();
+    let head = format!("POST / HTTP/1.1\r\nhost: x\r\nx-cdr-signature: {signature}\r\ncontent-length: 5\r\n\r\nhel");
+    server.cut(head.as_bytes()).await;
+    let reason = tokio::time::timeout(Duration::from_secs(10), rejections.recv()).await.unwrap();
+    assert_eq!(reason, Some(Reason::BodyBroken));
+}

@@ -1,0 +1,101 @@
+//! Secrets that rotate and secrets of tenants.
+
+use std::time::Duration;
+
+use axum::Router;
+use axum::routing::post;
+use bytes::Bytes;
+use http::Request;
+use http_body_util::Full;
+use tower_webhook::{CdrManager, Delivery, Head, Secret, Secrets, WebhookLayer, testing};
+
+use crate::support::{Server, serve};
+
+fn signed_by(secret: &str, path: &str) -> Request<Full<Bytes>> {
+    testing::sign(&CdrManager::new(secret).unwrap(), Request::post(path).body("hello").unwrap()).unwrap()
+}
+
+async fn server(secrets: impl Into<Secrets>) -> Server {
+    let layer = WebhookLayer::new(CdrManager::new(secrets).unwrap()).with_lookup_timeout(Duration::from_millis(50));
+    serve(Router::new().fallback(async |delivery: Delivery| delivery.key_index().to_string()).layer(layer)).await
+}
+
+#[tokio::test]
+async fn while_secrets_rotate_any_of_them_verifies_and_the_delivery_says_which() {
+    let server = server(Secrets::new(["current", "previous"])).await;
+    for (secret, status, index) in [("current", 200, "0"), ("previous", 200, "1"), ("older", 401, "")] {
+        let reply = server.send(signed_by(secret, "/")).await;
+        assert_eq!(reply.status, status, "{secret}");
+        assert!(status == 401 || reply.text() == index, "{secret}: {}", reply.text());
+    }
+}
+
+#[test]
+fn no_secret_an_empty_one_and_nine_are_refused_when_the_provider_is_built() {
+    for (secrets, fault) in [
+        (Secrets::new([""]), "a secret is empty"),
+        (Secrets::new(["a", ""]), "a secret is empty"),
+        (Secrets::new(Vec::<String>::new()), "there is no secret"),
+        (Secrets::new((0..9).map(|n| n.to_string())), "there are more than 8 secrets"),
+    ] {
+        assert_eq!(CdrManager::new(secrets).unwrap_err().to_string(), fault);
+    }
+    assert!(CdrManager::new(Secrets::new((0..8).map(|n| n.to_string()))).is_ok());
+}
+
+async fn find(head: Head) -> Result<Vec<Secret>, std::io::Error> {
+    match head.uri.path() {
+        "/one" => Ok(vec!["secret of one".into()]),
+        "/two" => Ok(vec!["new secret of two".into(), "secret of two".into()]),
+        "/down" => Err(std::io::Error::other("the database is down")),
+        "/empty" => Ok(vec!["".into()]),
+        "/many" => Ok((0..9).map(|n| Secret::new(n.to_string())).collect()),
+        "/slow" => std::future::pending().await,
+        _ => Ok(Vec::new()),
+    }
+}
+
+#[tokio::test]
+async fn each_tenant_has_its_own_secrets() {
+    let server = server(Secrets::lookup(find)).await;
+    for (path, secret, status, text) in [
+        ("/one", "secret of one", 200, "0"),
+        ("/two", "secret of two", 200, "1"),
+        ("/two", "secret of one", 401, ""),
+        ("/unknown", "secret of one", 401, ""),
+        ("/down", "secret of one", 503, ""),
+        ("/empty", "secret of one", 503, ""),
+        ("/many", "0", 503, ""),
+        ("/slow", "secret of one", 503, ""),
+    ] {
+        let reply = server.send(signed_by(secret, path)).await;
+        assert_eq!(reply.status, status, "{path}");
+        assert!(text.is_empty() || reply.text() == text, "{path}: {}", reply.text());
+        assert_eq!(reply.headers.contains_key("retry-after"), status == 503, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn an_unknown_tenant_is_answered_exactly_as_a_wrong_signature_is() {
+    let server = server(Secrets::lookup(find)).await;
+    let wrong = server.send(signed_by("wrong", "/one")).await;
+    let unknown = server.send(signed_by("wrong", "/unknown")).await;
+    assert_eq!((wrong.status, &wrong.body), (unknown.status, &unknown.body));
+    let names = |reply: &crate::support::Reply| reply.headers.keys().map(ToString::to_string).collect::<Vec<_>>();
+    assert_eq!(names(&wrong), names(&unknown));
+    // The decoy that is tried for an unknown tenant is no key.
+    let decoy = "no tenant has this key; it only makes the refusal take its usual time";
+    assert_eq!(server.send(signed_by(decoy, "/unknown")).await.status, 401);
+}
+
+#[tokio::test]
+async fn nothing_is_looked_up_for_a_head_that_is_refused_anyway() {
+    let looked_up = Secrets::lookup(async |_| -> Result<Option<Secret>, std::io::Error> { panic!("looked up") });
+    let layer = WebhookLayer::new(CdrManager::new(looked_up).unwrap());
+    let server = serve(Router::new().route("/", post(async || "handled")).layer(layer)).await;
+    assert_eq!(server.send(Request::post("/").body("x".into()).unwrap()).await.status, 401);
+    let signature = signed_by("x", "/").headers()["x-cdr-signature"].to_str().unwrap().to_owned();
+    let head = format!("POST / HTTP/1.1\r\nhost: x\r\nconnection: close\r\nx-cdr-signature: {signature}\r\n");
+    let reply = server.raw(format!("{head}content-length: 99999999\r\n\r\n").as_bytes()).await;
+    assert!(reply.starts_with("HTTP/1.1 413"), "{reply}");
+}
