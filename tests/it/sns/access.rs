@@ -122,7 +122,7 @@ async fn a_raw_delivery_needs_its_switch_and_its_other_proof() {
 #[tokio::test]
 async fn a_confirmation_is_never_raw() {
     let endpoint = Endpoint::new(|it| it.raw_delivery(RawProof::InsecureUnlessProvenInFront)).await;
-    let mut request = fake().subscription_confirmation().at(now()).post::<Full<Bytes>>("/sns");
+    let mut request = fake().subscription_confirmation().at(now()).post("/sns");
     request.headers_mut().insert("x-amz-sns-rawdelivery", HeaderValue::from_static("true"));
     assert_eq!(endpoint.server.send(request).await.text(), "");
     assert_eq!(endpoint.fetches.count(), 2);
