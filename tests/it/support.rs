@@ -109,18 +109,6 @@ where
     Server { address, task }
 }
 
-/// Waits for what has to come, at most ten seconds.
-pub async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
-    let waiting = async {
-        while !holds().await {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(10), waiting)
-        .await
-        .unwrap_or_else(|_| panic!("not in ten seconds: {what}"));
-}
-
 /// What came back.
 #[derive(Debug)]
 pub struct Reply {
