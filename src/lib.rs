@@ -124,7 +124,7 @@ pub use fetch::{FETCH_TIMEOUT, Fetch, FetchFuture, MAX_FETCHED};
 pub use future::ResponseFuture;
 pub use ip_allow::{IpAllowList, IpAllowListFuture, IpAllowListService};
 pub use layer::{DEFAULT_BODY_TIMEOUT, DEFAULT_LOOKUP_TIMEOUT, WebhookLayer};
-pub use provider::{AnyOf, CdrManager, DEFAULT_BODY_LIMIT, Provider, cdr_manager};
+pub use provider::{AnyOf, CdrManager, DEFAULT_BODY_LIMIT, Provider, cdr_manager, senders};
 #[cfg(feature = "jwt")]
 pub use provider::{Connect, connect};
 #[cfg(feature = "sns")]

@@ -19,6 +19,7 @@ pub mod cdr_manager;
 pub mod connect;
 #[cfg(feature = "sns")]
 pub mod pce;
+pub mod senders;
 #[cfg(feature = "sns")]
 pub mod sns;
 #[cfg(feature = "sns")]

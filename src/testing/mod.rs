@@ -5,6 +5,8 @@ mod body;
 mod clock;
 #[doc(hidden)]
 pub mod fuzz;
+#[cfg(feature = "asymmetric")]
+mod key;
 mod sign;
 #[cfg(feature = "sns")]
 mod sns;
@@ -14,6 +16,8 @@ mod store_suite;
 pub use crate::sign::{Sign, SignError};
 pub use body::{ScriptedBody, Step};
 pub use clock::ManualClock;
+#[cfg(feature = "asymmetric")]
+pub use key::{SigningKey, sign_with, sign_with_at};
 pub use sign::{sign, sign_at};
 #[cfg(feature = "sns")]
 pub use sns::{FakeMessage, FakeSns};

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use axum::Router;
@@ -117,27 +118,28 @@ async fn replicas_share_what_failed_and_what_is_done() {
 #[tokio::test]
 async fn a_hundred_deliveries_to_two_processes_are_handled_once() {
     let redis = Redis::start().await;
-    let replicas = [Replica::start(&redis, "answer").await, Replica::start(&redis, "answer").await];
+    let mut replicas = [Replica::start(&redis, "answer").await, Replica::start(&redis, "answer").await];
     let sent = (0..100).map(|n| replicas[n % 2].send(delivery("1")));
     let statuses = futures_util::future::join_all(sent).await;
-    assert_eq!(Replica::calls(&replicas), ["1"]);
     assert!(statuses.contains(&Some(200)));
     assert!(statuses.iter().all(|status| matches!(status, Some(200 | 503))), "{statuses:?}");
     for replica in &replicas {
         assert_eq!(replica.send(delivery("1")).await, Some(200));
         assert_eq!(replica.send(delivery("2")).await, Some(200));
     }
-    assert_eq!(Replica::calls(&replicas), ["1", "2"]);
+    let mut calls: Vec<_> = replicas.iter_mut().flat_map(Replica::end).collect();
+    calls.sort();
+    assert_eq!(calls, ["1", "2"]);
 }
 
 #[tokio::test]
 async fn a_delivery_whose_process_was_killed_is_handled_again_after_the_lease() {
     let redis = Redis::start().await;
     let mut first = Replica::start(&redis, "hang").await;
-    let second = Replica::start(&redis, "answer").await;
+    let mut second = Replica::start(&redis, "answer").await;
     let working = first.send(delivery("1"));
     let killed = async {
-        until("the handler is at work", async || Replica::calls([&first]) == ["1"]).await;
+        until("the handler is at work", async || *first.calls.lock().unwrap() == ["1"]).await;
         // Longer than the lease: it is renewed.
         tokio::time::sleep(SHORT_LEASE + SHORT_LEASE / 3).await;
         assert_eq!(second.send(delivery("1")).await, Some(503));
@@ -146,12 +148,11 @@ async fn a_delivery_whose_process_was_killed_is_handled_again_after_the_lease() 
         status = working => panic!("answered {status:?}"),
         () = killed => {}
     }
-    first.child.kill().unwrap();
-    first.child.wait().unwrap();
+    assert_eq!(first.end(), ["1"]);
     assert_eq!(second.send(delivery("1")).await, Some(503), "nobody can know yet that the process is gone");
     until("the lease has ended", async || second.send(delivery("1")).await == Some(200)).await;
     assert_eq!(second.send(delivery("1")).await, Some(200));
-    assert_eq!(Replica::calls([&second]), ["1"]);
+    assert_eq!(second.end(), ["1"]);
 }
 
 /// What a sender saw of each of its deliveries, while it sent them one after another.
@@ -285,6 +286,7 @@ struct Replica {
     child: Child,
     address: SocketAddr,
     calls: Arc<Mutex<Vec<String>>>,
+    reader: Option<JoinHandle<()>>,
 }
 
 const REPLICA_OF: &str = "WEBHOOK_TEST_REPLICA_OF";
@@ -302,7 +304,7 @@ impl Replica {
         let calls: Arc<Mutex<Vec<String>>> = Arc::default();
         let (told, address) = tokio::sync::oneshot::channel();
         let (stdout, seen) = (child.stdout.take().unwrap(), calls.clone());
-        std::thread::spawn(move || {
+        let reader = std::thread::spawn(move || {
             let mut told = Some(told);
             for line in BufReader::new(stdout).lines().map_while(Result::ok) {
                 if let Some((_, address)) = line.split_once("listening on ") {
@@ -312,7 +314,7 @@ impl Replica {
                 }
             }
         });
-        Self { child, address: address.await.unwrap(), calls }
+        Self { child, address: address.await.unwrap(), calls, reader: Some(reader) }
     }
 
     /// The status; `None` where the process ended.
@@ -322,11 +324,13 @@ impl Replica {
         Some(client.request(request).await.ok()?.status().as_u16())
     }
 
-    /// The ids that handlers were called for, in all of these processes.
-    fn calls<'a>(replicas: impl IntoIterator<Item = &'a Self>) -> Vec<String> {
-        let mut all: Vec<_> = replicas.into_iter().flat_map(|replica| replica.calls.lock().unwrap().clone()).collect();
-        all.sort();
-        all
+    /// Kills it, and tells for which ids its handler was called.
+    fn end(&mut self) -> Vec<String> {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+        // It ends once it has read all that the process wrote.
+        self.reader.take().unwrap().join().unwrap();
+        self.calls.lock().unwrap().clone()
     }
 }
 

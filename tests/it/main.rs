@@ -1,5 +1,6 @@
 //! Behaviour seen through real servers and clients over loopback.
 
+mod api;
 mod bounds;
 mod cdr_manager;
 mod composition;
@@ -9,6 +10,7 @@ mod connect;
 mod dedup;
 #[cfg(feature = "redis")]
 mod dedup_redis;
+mod dependencies;
 mod docs;
 mod endpoint;
 mod hostile;
@@ -21,6 +23,7 @@ mod ranks;
 #[cfg(feature = "redis")]
 mod redis_server;
 mod secrets;
+mod senders;
 #[cfg(feature = "sns")]
 mod sns;
 mod support;
