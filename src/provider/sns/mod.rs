@@ -5,7 +5,7 @@
 mod arn;
 mod basic;
 mod builder;
-mod certificate;
+pub(crate) mod certificate;
 mod confirm;
 mod envelope;
 mod heading;
