@@ -68,11 +68,22 @@ mod delivery;
 mod encoding;
 mod endpoint;
 #[cfg(feature = "fetch")]
-#[allow(dead_code, unused_imports, reason = "the cache is for the providers that fetch, each behind its own feature")]
+#[cfg_attr(
+    not(feature = "sns"),
+    allow(dead_code, unused_imports, reason = "the cache is for the providers that fetch")
+)]
 mod fetch;
 mod future;
 mod grpc;
-#[cfg(all(feature = "axum", feature = "jwt", feature = "redis", feature = "testing", feature = "tonic"))]
+#[cfg(all(
+    feature = "axum",
+    feature = "jwt",
+    feature = "redis",
+    feature = "sns",
+    feature = "client",
+    feature = "testing",
+    feature = "tonic"
+))]
 pub mod guide;
 mod ip_allow;
 #[cfg(feature = "jwt")]

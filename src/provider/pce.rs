@@ -69,6 +69,17 @@ fn event_id(body: &[u8]) -> Option<Text> {
 ///
 /// Members that are absent or null are `None`; the ones that are not in Priority's document are in
 /// [`other`](Self::other). Ids are read from strings and from numbers.
+///
+/// ```
+/// use tower_webhook::{Webhook, pce};
+///
+/// async fn on_event(Webhook(event): Webhook<pce::Event>) {
+///     if event.event_type.as_deref() == Some("merchant.boarded") {
+///         let urls: Vec<_> = event.payload.iter().filter_map(|resource| resource.url.as_deref()).collect();
+///         println!("boarded: {urls:?}");
+///     }
+/// }
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 #[non_exhaustive]

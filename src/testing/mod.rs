@@ -3,6 +3,8 @@
 
 mod body;
 mod clock;
+#[doc(hidden)]
+pub mod fuzz;
 #[cfg(feature = "asymmetric")]
 mod key;
 mod sign;

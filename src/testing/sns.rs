@@ -11,6 +11,7 @@ use std::time::SystemTime;
 
 use bytes::Bytes;
 use http::{Request, Response, StatusCode, Uri};
+use http_body_util::Full;
 
 use crate::encoding::Encoding;
 use crate::fetch::{Fetch, FetchFuture};
@@ -205,13 +206,25 @@ impl Sign for FakeSns {
     fn sign_at(&self, request: Request<Bytes>, now: SystemTime) -> Result<Request<Bytes>, SignError> {
         let (mut head, body) = request.into_parts();
         let text = std::str::from_utf8(&body).map_err(|_| SignError("the message is not UTF-8"))?;
-        let (signed, body) = self.notification(text).at(now).post("/").into_parts();
+        let (signed, body) = self.notification(text).at(now).request("/").into_parts();
         head.headers.extend(signed.headers);
         Ok(Request::from_parts(head, body))
     }
 }
 
 /// A message that is not sent yet.
+///
+/// ```
+/// use std::time::{Duration, UNIX_EPOCH};
+/// use tower_webhook::sns::SignatureVersion;
+/// use tower_webhook::testing::FakeSns;
+///
+/// let message = FakeSns::new()
+///     .notification("hello")
+///     .version(SignatureVersion::V1)
+///     .at(UNIX_EPOCH + Duration::from_secs(1_800_000_000));
+/// assert!(message.json().contains(r#""Timestamp": "2027-01-15T08:00:00.000Z""#));
+/// ```
 #[derive(Clone)]
 pub struct FakeMessage {
     sns: FakeSns,
@@ -281,7 +294,11 @@ impl FakeMessage {
     ///
     /// Where `path` is not one, or the message cannot be signed.
     #[must_use]
-    pub fn post<B: From<Bytes>>(&self, path: &str) -> Request<B> {
+    pub fn post(&self, path: &str) -> Request<Full<Bytes>> {
+        self.request(path).map(Full::new)
+    }
+
+    fn request(&self, path: &str) -> Request<Bytes> {
         let header = |member: &Option<Cow<'static, str>>| member.as_deref().unwrap_or_default().to_owned();
         Request::post(path)
             .header("content-type", "text/plain; charset=UTF-8")
@@ -289,7 +306,7 @@ impl FakeMessage {
             .header("x-amz-sns-message-type", self.kind.as_str())
             .header("x-amz-sns-message-id", header(&self.envelope.message_id))
             .header("x-amz-sns-topic-arn", header(&self.envelope.topic_arn))
-            .body(Bytes::from(self.json()).into())
+            .body(Bytes::from(self.json()))
             .unwrap_or_else(|fault| panic!("this is no path: {fault}"))
     }
 }

@@ -30,6 +30,24 @@ const SHORTEST_PATH_SECRET: usize = 16;
 const KEY_BITS: std::ops::RangeInclusive<usize> = 1024..=8192;
 
 /// Builds [`Sns`]; nothing is checked before [`build`](Self::build).
+///
+/// ```
+/// use tower_webhook::Sns;
+/// use tower_webhook::sns::{Confirm, Unsubscribe};
+///
+/// # fn main() -> Result<(), tower_webhook::ConfigError> {
+/// # let fetch = |_| async { Err::<http::Response<bytes::Bytes>, _>("offline") };
+/// let sns = Sns::builder()
+///     .topic("arn:aws:sns:us-west-2:123456789012:MyTopic")
+///     .basic_auth("sns", "a long password")
+///     .confirm(Confirm::Automatic)
+///     .unsubscribe(Unsubscribe::Resubscribe)
+///     .require_signature_version_2()
+/// #   .fetch(fetch)
+///     .build()?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct SnsBuilder {
     name: Text,
@@ -48,6 +66,16 @@ pub struct SnsBuilder {
 }
 
 /// What proves a raw delivery, which SNS does not sign.
+///
+/// ```
+/// use tower_webhook::Sns;
+/// use tower_webhook::sns::RawProof;
+///
+/// // The endpoint is subscribed as https://example.test/webhooks/sns/q3XvTt8yRk2mWb0zJd5a
+/// let sns = Sns::builder()
+///     .topic("arn:aws:sns:us-west-2:123456789012:MyTopic")
+///     .raw_delivery(RawProof::SecretPath("q3XvTt8yRk2mWb0zJd5a".into()));
+/// ```
 #[derive(Clone)]
 #[non_exhaustive]
 pub enum RawProof {

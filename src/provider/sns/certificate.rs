@@ -1,4 +1,4 @@
-//! The certificate that a message names: where it may be, and what it has to be.
+//! What the certificate that a message names has to be.
 
 use std::fmt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -7,8 +7,6 @@ use aws_lc_rs::digest::Digest;
 use aws_lc_rs::signature::{
     ParsedPublicKey, RSA_PKCS1_1024_8192_SHA1_FOR_LEGACY_USE_ONLY, RSA_PKCS1_1024_8192_SHA256_FOR_LEGACY_USE_ONLY,
 };
-use http::Uri;
-use http::uri::{Authority, Scheme};
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, TrustAnchor, UnixTime};
 use x509_parser::certificate::X509Certificate;
@@ -20,10 +18,9 @@ use crate::config::ConfigError;
 use crate::fetch::Fresh;
 
 use super::SignatureVersion;
+use super::address::LocalSns;
 use super::arn::TopicArn;
 
-/// The longest address of a certificate. A genuine one has about 100 bytes.
-const LONGEST_URL: usize = 200;
 /// How long a certificate is believed before it is fetched again, where it does not end before.
 const LONGEST_KEPT: Duration = Duration::from_secs(24 * 60 * 60);
 /// The certificates taken from one answer: SNS sends one, a chain to a root has two or three more.
@@ -45,117 +42,6 @@ impl Default for CertificateRules {
     fn default() -> Self {
         Self { min_key_bits: MIN_KEY_BITS, allow_self_signed: false, anchors: None, local: None }
     }
-}
-
-/// An emulator or a stand-in in place of the SNS of Amazon: where it is, and what its certificate is checked for.
-///
-/// **This replaces the anchor of trust**: whoever answers at this address decides which messages are genuine, so it is for
-/// tests and for emulators on the own machine. Certificates are taken from there and confirmations go there; every other
-/// rule stays.
-///
-/// ```
-/// use tower_webhook::sns::LocalSns;
-///
-/// # fn main() -> Result<(), tower_webhook::ConfigError> {
-/// // LocalStack.
-/// let local = LocalSns::new("http://127.0.0.1:4566")?.path_prefix("/_aws/sns/");
-/// # Ok(())
-/// # }
-/// ```
-#[derive(Clone, Debug)]
-pub struct LocalSns {
-    scheme: Scheme,
-    authority: Authority,
-    path_prefix: String,
-    name: Option<String>,
-    check_validity: bool,
-}
-
-impl LocalSns {
-    /// The SNS at this origin: `http` or `https`, host and port, nothing else.
-    ///
-    /// # Errors
-    ///
-    /// Where it is not an origin.
-    pub fn new(origin: &str) -> Result<Self, ConfigError> {
-        let fault = || ConfigError::new("the local SNS is not an origin such as http://127.0.0.1:4566");
-        let uri: Uri = origin.parse().map_err(|_| fault())?;
-        let parts = uri.into_parts();
-        let scheme = parts.scheme.filter(|it| *it == Scheme::HTTP || *it == Scheme::HTTPS).ok_or_else(fault)?;
-        let authority = parts.authority.filter(|it| !it.as_str().contains('@')).ok_or_else(fault)?;
-        let bare = parts.path_and_query.is_none_or(|path| path == "/");
-        bare.then_some(Self { scheme, authority, path_prefix: "/".into(), name: None, check_validity: true })
-            .ok_or_else(fault)
-    }
-
-    /// What stands before `SimpleNotificationService-` in the path of its certificates. `/` unless it is set.
-    #[must_use]
-    pub fn path_prefix(mut self, prefix: impl Into<String>) -> Self {
-        self.path_prefix = prefix.into();
-        self
-    }
-
-    /// The name that its certificates bear. Unless it is set, the name is not checked.
-    #[must_use]
-    pub fn certificate_name(mut self, name: impl Into<String>) -> Self {
-        self.name = Some(name.into());
-        self
-    }
-
-    /// Takes certificates outside their time of validity.
-    #[must_use]
-    pub fn insecure_ignore_validity(mut self) -> Self {
-        self.check_validity = false;
-        self
-    }
-
-    #[cfg(feature = "client")]
-    pub(super) fn is_plain_http(&self) -> bool {
-        self.scheme == Scheme::HTTP
-    }
-
-    pub(super) fn check(&self) -> Result<(), ConfigError> {
-        let prefix = self.path_prefix.as_str();
-        let plain = prefix.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'?' | b'#'));
-        match prefix.starts_with('/') && prefix.ends_with('/') && plain {
-            true => Ok(()),
-            false => Err(ConfigError::new("the local SNS's path prefix does not start and end with /")),
-        }
-    }
-}
-
-/// The file name of a certificate's address, if that is where certificates of this topic's messages are: the topic's own
-/// region, nothing but the path, and a path of exactly one form.
-pub(super) fn check_url(url: &str, topic: TopicArn<'_>, local: Option<&LocalSns>) -> Option<Uri> {
-    if url.len() > LONGEST_URL || !url.bytes().all(|byte| byte.is_ascii_graphic()) || url.contains(['#', '\\']) {
-        return None;
-    }
-    let uri: Uri = url.parse().ok()?;
-    let (scheme, authority) = (uri.scheme()?, uri.authority()?);
-    let path = match local {
-        None => {
-            // The whole authority is compared: no user, no port, not even the default one.
-            let right = *scheme == Scheme::HTTPS && url.starts_with("https://") && topic.is_host(authority.as_str());
-            uri.path().strip_prefix('/').filter(|_| right)?
-        }
-        Some(local) => {
-            let right = *scheme == local.scheme && *authority == local.authority;
-            uri.path().strip_prefix(local.path_prefix.as_str()).filter(|_| right)?
-        }
-    };
-    let id = path.strip_prefix("SimpleNotificationService-")?.strip_suffix(".pem")?;
-    let is_id = id.len() == 32 && id.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
-    (is_id && uri.query().is_none()).then_some(uri)
-}
-
-/// The address that confirms a subscription, rebuilt from what was signed and never the one that was sent.
-pub(super) fn confirmation_url(topic: TopicArn<'_>, token: &str, local: Option<&LocalSns>) -> Option<Uri> {
-    let query = format!("/?Action=ConfirmSubscription&TopicArn={topic}&Token={token}");
-    let (scheme, authority) = match local {
-        None => (Scheme::HTTPS, topic.host().parse().ok()?),
-        Some(local) => (local.scheme.clone(), local.authority.clone()),
-    };
-    Uri::builder().scheme(scheme).authority(authority).path_and_query(query).build().ok()
 }
 
 /// A key that messages are signed with, parsed once.
@@ -213,8 +99,8 @@ impl CertificateRules {
         topic: TopicArn<'_>,
         now: SystemTime,
     ) -> Result<Fresh<SigningKey>, &'static str> {
-        let check_validity = self.local.as_ref().is_none_or(|local| local.check_validity);
-        match self.local.as_ref().map(|local| local.name.as_deref()) {
+        let check_validity = self.local.as_ref().is_none_or(|local| local.checks_validity());
+        match self.local.as_ref().map(|local| local.name()) {
             None => self.judge_as(pem, Some(&topic.signer()), check_validity, now),
             Some(name) => self.judge_as(pem, name, check_validity, now),
         }
@@ -323,4 +209,16 @@ fn bears_name(certificate: &X509Certificate<'_>, name: &str) -> bool {
 fn bits(number: &[u8]) -> usize {
     let zeros = number.iter().take_while(|byte| **byte == 0).count();
     number.get(zeros).map_or(0, |first| (number.len() - zeros) * 8 - first.leading_zeros() as usize)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn zeros_before_a_number_do_not_make_it_longer() {
+        for (number, len) in [(&[][..], 0), (&[0, 0], 0), (&[1], 1), (&[0, 0x80], 8), (&[0, 0, 1, 0], 9)] {
+            assert_eq!(bits(number), len, "{number:?}");
+        }
+    }
 }

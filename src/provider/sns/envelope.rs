@@ -87,7 +87,7 @@ impl SignatureVersion {
 
 /// The members of the JSON, borrowed from the body where no escape stands in them. A member that occurs twice, that is null
 /// or of another type is refused; unknown ones are not looked at.
-#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[derive(Clone, Default, Deserialize, Serialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub(crate) struct Envelope<'a> {
     #[serde(borrow, deserialize_with = "text")]

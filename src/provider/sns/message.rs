@@ -114,6 +114,15 @@ impl<T: fmt::Debug> fmt::Debug for Notification<T> {
 }
 
 /// An attribute of a message. It is not signed.
+///
+/// ```
+/// use tower_webhook::sns::Notification;
+///
+/// fn trace_id(notification: &Notification) -> Option<String> {
+///     let attributes = notification.unsigned_attributes().ok()?;
+///     Some(attributes.get("trace")?.value.clone())
+/// }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 #[non_exhaustive]
@@ -135,39 +144,58 @@ pub(super) struct Handshake {
     pub(super) link: String,
 }
 
-impl Handshake {
-    fn fmt(&self, name: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct(name)
-            .field("topic_arn", &self.topic_arn)
-            .field("message_id", &self.message_id)
-            .field("timestamp", &self.timestamp)
-            .finish_non_exhaustive()
-    }
+/// What both confirmations say of themselves. Whoever holds the token can act on it, so `Debug` leaves it and the link out.
+macro_rules! handshake {
+    ($type:ident, $when:literal) => {
+        impl $type {
+            /// The topic's full name.
+            #[must_use]
+            pub fn topic_arn(&self) -> &str {
+                &self.0.topic_arn
+            }
+
+            /// The message's id, a UUID that stays the same over retries.
+            #[must_use]
+            pub fn message_id(&self) -> &str {
+                &self.0.message_id
+            }
+
+            #[doc = $when]
+            #[must_use]
+            pub fn timestamp(&self) -> SystemTime {
+                self.0.timestamp
+            }
+        }
+
+        impl fmt::Debug for $type {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.debug_struct(stringify!($type))
+                    .field("topic_arn", &self.0.topic_arn)
+                    .field("message_id", &self.0.message_id)
+                    .field("timestamp", &self.0.timestamp)
+                    .finish_non_exhaustive()
+            }
+        }
+    };
 }
 
+handshake!(Confirmation, "When the endpoint was subscribed.");
+handshake!(Unsubscribed, "When the endpoint was unsubscribed.");
+
 /// A verified request to confirm a subscription. Whoever holds its token can confirm, so `Debug` leaves it out.
+///
+/// ```
+/// use tower_webhook::{Webhook, sns::Confirmation};
+///
+/// // Behind a layer with `Confirm::Manual`.
+/// async fn on_confirmation(Webhook(confirmation): Webhook<Confirmation>) {
+///     println!("to subscribe to {}, visit {}", confirmation.topic_arn(), confirmation.subscribe_url());
+/// }
+/// ```
 #[derive(Clone)]
 pub struct Confirmation(pub(super) Handshake);
 
 impl Confirmation {
-    /// The topic's full name.
-    #[must_use]
-    pub fn topic_arn(&self) -> &str {
-        &self.0.topic_arn
-    }
-
-    /// The message's id, a UUID that stays the same over retries.
-    #[must_use]
-    pub fn message_id(&self) -> &str {
-        &self.0.message_id
-    }
-
-    /// When the endpoint was subscribed.
-    #[must_use]
-    pub fn timestamp(&self) -> SystemTime {
-        self.0.timestamp
-    }
-
     /// The token, for the API call `ConfirmSubscription`. With that call, which is signed by you,
     /// `AuthenticateOnUnsubscribe` can be asked for: then not everybody who sees a notification can unsubscribe you.
     #[must_use]
@@ -183,46 +211,24 @@ impl Confirmation {
     }
 }
 
-impl fmt::Debug for Confirmation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt("Confirmation", f)
-    }
-}
-
 /// A verified notice that the endpoint was unsubscribed. Whoever holds its token can subscribe it again, so `Debug` leaves
 /// it out.
+///
+/// ```
+/// use tower_webhook::{Webhook, sns::Unsubscribed};
+///
+/// async fn on_end(Webhook(it): Webhook<Unsubscribed>) {
+///     println!("no longer subscribed to {}", it.topic_arn());
+/// }
+/// ```
 #[derive(Clone)]
 pub struct Unsubscribed(pub(super) Handshake);
 
 impl Unsubscribed {
-    /// The topic's full name.
-    #[must_use]
-    pub fn topic_arn(&self) -> &str {
-        &self.0.topic_arn
-    }
-
-    /// The message's id, a UUID that stays the same over retries.
-    #[must_use]
-    pub fn message_id(&self) -> &str {
-        &self.0.message_id
-    }
-
-    /// When the endpoint was unsubscribed.
-    #[must_use]
-    pub fn timestamp(&self) -> SystemTime {
-        self.0.timestamp
-    }
-
     /// The link that subscribes the endpoint again once it is visited.
     #[must_use]
     pub fn resubscribe_url(&self) -> &str {
         &self.0.link
-    }
-}
-
-impl fmt::Debug for Unsubscribed {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt("Unsubscribed", f)
     }
 }
 

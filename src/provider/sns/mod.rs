@@ -2,6 +2,7 @@
 //!
 //! Source: <https://docs.aws.amazon.com/sns/latest/dg/sns-http-https-endpoint-as-subscriber.html>.
 
+mod address;
 mod arn;
 mod basic;
 mod builder;
@@ -38,8 +39,9 @@ use confirm::Confirmations;
 use heading::Heading;
 use topics::Topics;
 
+pub use address::LocalSns;
 pub use builder::{DEFAULT_TOLERANCE, RawProof, SnsBuilder};
-pub use certificate::LocalSns;
+
 pub use confirm::{Callback, Confirm, Unsubscribe};
 pub(crate) use envelope::Envelope;
 pub use envelope::{MessageType, SignatureVersion};

@@ -19,8 +19,9 @@ use crate::provider::{Outcome, Verification};
 use crate::reject::{Reason, Rejection};
 use crate::text::Text;
 
+use super::address::{check_url, confirmation_url};
 use super::basic::Access;
-use super::certificate::{SigningKey, check_url, confirmation_url};
+use super::certificate::SigningKey;
 use super::confirm::{Confirm, Unsubscribe};
 use super::envelope::{Checked, Envelope, MessageType, SignatureVersion};
 use super::message::{Confirmation, Handshake, Message, Notification, Unsubscribed};

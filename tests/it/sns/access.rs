@@ -67,7 +67,8 @@ async fn the_challenge_leaves_the_connection_to_the_second_attempt() {
     let mut answers = String::new();
     let (mut read, mut write) = stream.split();
     let (sent, received) = tokio::join!(write.write_all(text.as_bytes()), read.read_to_string(&mut answers));
-    (sent.unwrap(), received.unwrap());
+    sent.unwrap();
+    received.unwrap();
     assert_eq!(answers.matches("HTTP/1.1 401").count(), 1, "{answers}");
     assert_eq!(answers.matches("HTTP/1.1 200").count(), 1, "{answers}");
 }
@@ -121,7 +122,7 @@ async fn a_raw_delivery_needs_its_switch_and_its_other_proof() {
 #[tokio::test]
 async fn a_confirmation_is_never_raw() {
     let endpoint = Endpoint::new(|it| it.raw_delivery(RawProof::InsecureUnlessProvenInFront)).await;
-    let mut request = fake().subscription_confirmation().at(now()).post::<Full<Bytes>>("/sns");
+    let mut request = fake().subscription_confirmation().at(now()).post("/sns");
     request.headers_mut().insert("x-amz-sns-rawdelivery", HeaderValue::from_static("true"));
     assert_eq!(endpoint.server.send(request).await.text(), "");
     assert_eq!(endpoint.fetches.count(), 2);

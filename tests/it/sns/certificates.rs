@@ -132,7 +132,7 @@ async fn a_host_that_never_answers_costs_five_seconds_and_is_503() {
     let handler = service_fn(async |_| Ok::<_, std::convert::Infallible>(Response::new(Full::<Bytes>::default())));
     let service = WebhookLayer::new(sns).with_clock(ManualClock::new(now())).layer(handler);
     let started = tokio::time::Instant::now();
-    let response = service.oneshot(notification().post::<Full<Bytes>>("/")).await.unwrap();
+    let response = service.oneshot(notification().post("/")).await.unwrap();
     assert_eq!(response.status(), 503);
     assert_eq!(started.elapsed().as_secs(), 5);
 }
@@ -152,7 +152,7 @@ async fn a_thousand_first_requests_cause_one_fetch() {
     let handler = service_fn(async |_| Ok::<_, std::convert::Infallible>(Response::new(Full::<Bytes>::default())));
     let service = WebhookLayer::new(sns).with_clock(ManualClock::new(now())).layer(handler);
     let request = notification();
-    let requests = (0..1000).map(|_| service.clone().oneshot(request.post::<Full<Bytes>>("/")));
+    let requests = (0..1000).map(|_| service.clone().oneshot(request.post("/")));
     let opened = async {
         // Every request has come as far as it gets by now, as all are polled in turn.
         tokio::task::yield_now().await;
@@ -187,7 +187,7 @@ async fn a_failed_fetch_stands_for_seconds_and_a_certificate_for_a_day_at_most()
 async fn junk_addresses_are_rationed_and_do_not_starve_the_genuine_one() {
     let endpoint = Endpoint::new(|it| it).await;
     let url = |id: u32| format!("https://sns.us-west-2.amazonaws.com/SimpleNotificationService-{id:032x}.pem");
-    let junk = |id| notification().signing_cert_url(url(id)).post::<Full<Bytes>>("/sns");
+    let junk = |id| notification().signing_cert_url(url(id)).post("/sns");
     assert_eq!(endpoint.server.send(notification().post("/sns")).await.status, 200);
     for id in 0..300 {
         assert_eq!(endpoint.server.send(junk(id)).await.status, 503);

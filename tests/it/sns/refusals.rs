@@ -17,7 +17,7 @@ fn notification() -> FakeMessage {
 
 /// The request of a message whose JSON was changed after it was signed.
 fn changed(message: &FakeMessage, change: impl FnOnce(String) -> String) -> Request<Full<Bytes>> {
-    let (mut head, _) = message.post::<Bytes>("/sns").into_parts();
+    let (mut head, _) = message.post("/sns").into_parts();
     head.headers.remove("content-length");
     Request::from_parts(head, Bytes::from(change(message.json())).into())
 }
@@ -89,7 +89,7 @@ async fn what_an_honest_sns_never_sends_is_refused_before_anything_is_fetched() 
     ] {
         cases.push((url(&bad), R::MalformedSignature));
     }
-    let mut twice = notification().post::<Full<Bytes>>("/sns");
+    let mut twice = notification().post("/sns");
     twice.headers_mut().append("x-amz-sns-topic-arn", HeaderValue::from_static(fake().topic_arn()));
     cases.push((twice, R::DuplicateHeader));
     for (name, value, reason) in [
@@ -101,11 +101,11 @@ async fn what_an_honest_sns_never_sends_is_refused_before_anything_is_fetched() 
         ("x-amz-sns-rawdelivery", "true", R::MissingSignature),
         ("x-amz-sns-rawdelivery", "yes", R::MalformedHeader),
     ] {
-        let mut request = notification().post::<Full<Bytes>>("/sns");
+        let mut request = notification().post("/sns");
         request.headers_mut().insert(name, HeaderValue::from_static(value));
         cases.push((request, reason));
     }
-    let mut get = notification().post::<Full<Bytes>>("/sns");
+    let mut get = notification().post("/sns");
     *get.method_mut() = http::Method::PUT;
     cases.push((get, R::MethodNotAllowed));
     let large = changed(&notification(), |json| json + &" ".repeat(2 * 1024 * 1024));
