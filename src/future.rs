@@ -275,7 +275,7 @@ where
                 StateProj::Handle { handling, .. } => {
                     let response = ready!(handling.poll(cx))?;
                     shared.observe_response(&response);
-                    return Poll::Ready(Ok(response.map(ResponseBody::inner)));
+                    return Poll::Ready(Ok(this.protocol.pass_on(response)));
                 }
                 StateProj::Reply { .. } | StateProj::Done => {
                     let StateOwned::Reply { response } = this.state.as_mut().project_replace(State::Done) else {

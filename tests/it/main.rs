@@ -3,12 +3,13 @@
 mod api;
 mod bounds;
 mod cdr_manager;
-mod compile_fail;
 mod composition;
 #[cfg(feature = "jwt")]
 mod connect;
 #[cfg(feature = "dedup")]
 mod dedup;
+#[cfg(feature = "redis")]
+mod dedup_redis;
 mod dependencies;
 mod docs;
 mod endpoint;
@@ -19,7 +20,12 @@ mod layers;
 mod operators;
 mod programs;
 mod ranks;
+#[cfg(feature = "redis")]
+mod redis_server;
 mod secrets;
+mod senders;
+#[cfg(feature = "sns")]
+mod sns;
 mod support;
 #[cfg(feature = "tonic")]
 mod tonic;
