@@ -2,7 +2,7 @@
 
 use std::any::Any;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::SystemTime;
 
 use bytes::Bytes;
@@ -23,13 +23,16 @@ pub struct Delivery {
     provider: Text,
     verified: Verified,
     body: Bytes,
+    /// What was read from the body when it was asked for.
+    id_in_body: OnceLock<Option<Text>>,
+    event_in_body: OnceLock<Option<Text>>,
 }
 
 impl Delivery {
     /// Called by the layer's future on a verdict of [`Deliver`](crate::provider::Outcome::Deliver), and nowhere else.
     pub(crate) fn new(provider: &Text, mut verified: Verified, body: Bytes) -> Self {
         let provider = verified.provider.take().unwrap_or_else(|| provider.clone());
-        Self { provider, verified, body }
+        Self { provider, verified, body, id_in_body: OnceLock::new(), event_in_body: OnceLock::new() }
     }
 
     /// The name of the provider that verified it, in `snake_case`.
@@ -47,13 +50,24 @@ impl Delivery {
     /// [`signed`](Self::signed).
     #[must_use]
     pub fn id(&self) -> Option<&str> {
-        self.verified.id.as_deref()
+        self.known(&self.verified.id, &self.verified.id_in, &self.id_in_body).map(Text::as_str)
     }
 
-    /// The sender's name for the kind of event, such as `push` or `invoice.paid`, where there is one outside the payload.
+    /// The sender's name for the kind of event, such as `push` or `invoice.paid`, where there is one in a header or at a
+    /// known place of the body.
     #[must_use]
     pub fn event(&self) -> Option<&str> {
-        self.verified.event.as_deref()
+        self.known(&self.verified.event, &self.verified.event_in, &self.event_in_body).map(Text::as_str)
+    }
+
+    /// What the head said, or what the body says, which is read the first time that it is asked for.
+    fn known<'a>(
+        &self,
+        head: &'a Option<Text>,
+        choose: &Option<Arc<ChooseIdentity>>,
+        read: &'a OnceLock<Option<Text>>,
+    ) -> Option<&'a Text> {
+        head.as_ref().or_else(|| read.get_or_init(|| choose.as_ref()?(&self.body)).as_ref())
     }
 
     /// The time at which the sender signed, where it says so. It lies within the provider's tolerance.
@@ -85,10 +99,13 @@ impl Delivery {
     #[must_use]
     pub fn identity(&self) -> Identity {
         let chosen = self.verified.identity.as_ref().and_then(|choose| choose(&self.body));
-        match (chosen, &self.verified.id) {
-            (Some(id), _) => Identity::Id(id),
-            (None, Some(id)) if self.verified.signed.id => Identity::Id(id.clone()),
-            _ => Identity::Body,
+        match chosen {
+            Some(id) => Identity::Id(id),
+            None if self.verified.signed.id => {
+                let id = self.known(&self.verified.id, &self.verified.id_in, &self.id_in_body);
+                id.cloned().map_or(Identity::Body, Identity::Id)
+            }
+            None => Identity::Body,
         }
     }
 
@@ -139,7 +156,7 @@ impl fmt::Debug for Identity {
     }
 }
 
-/// Finds the signed id in a body that was verified.
+/// Finds an id or a name in a body that was verified.
 pub type ChooseIdentity = dyn Fn(&[u8]) -> Option<Text> + Send + Sync;
 
 /// What a signature covers. What it does not cover may have been changed by anyone on the way.
@@ -163,7 +180,9 @@ pub struct Signed {
 pub struct Verified {
     provider: Option<Text>,
     id: Option<Text>,
+    id_in: Option<Arc<ChooseIdentity>>,
     event: Option<Text>,
+    event_in: Option<Arc<ChooseIdentity>>,
     identity: Option<Arc<ChooseIdentity>>,
     timestamp: Option<SystemTime>,
     key_index: usize,
@@ -189,6 +208,20 @@ impl Verified {
     #[must_use]
     pub fn with_id(mut self, id: Option<Text>) -> Self {
         self.id = id;
+        self
+    }
+
+    /// Sets how [`Delivery::id`] is found in the verified body, once it is asked for.
+    #[must_use]
+    pub fn with_id_in(mut self, choose: Option<Arc<ChooseIdentity>>) -> Self {
+        self.id_in = choose;
+        self
+    }
+
+    /// Sets how [`Delivery::event`] is found in the verified body, once it is asked for.
+    #[must_use]
+    pub fn with_event_in(mut self, choose: Option<Arc<ChooseIdentity>>) -> Self {
+        self.event_in = choose;
         self
     }
 

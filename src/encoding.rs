@@ -44,6 +44,16 @@ impl Encoding {
         }
     }
 
+    /// The encoding's name, for tables.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Hex => "hex",
+            Self::HexAnyCase => "hex in either case",
+            Self::Base64 => "base64",
+            Self::Base64Url => "base64url",
+        }
+    }
+
     /// Decodes a text that must stand for exactly `out.len()` bytes. Nothing is allocated; what is in `out` after a
     /// failure has no meaning.
     pub(crate) fn decode_exact(self, text: &[u8], out: &mut [u8]) -> bool {

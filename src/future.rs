@@ -281,7 +281,7 @@ where
                 StateProj::Handle { handling, .. } => {
                     let response = ready!(handling.poll(cx))?;
                     shared.observe_response(&response);
-                    return Poll::Ready(Ok(response.map(ResponseBody::inner)));
+                    return Poll::Ready(Ok(this.protocol.pass_on(response)));
                 }
                 StateProj::Reply { response } => {
                     let Some(response) = response.take() else { polled_again() };

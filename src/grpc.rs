@@ -4,6 +4,7 @@ use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
 use http::{Extensions, HeaderMap, Method, Response, StatusCode, Version};
 
+use crate::body::ResponseBody;
 use crate::reject::Rejection;
 
 const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
@@ -43,6 +44,25 @@ impl Protocol {
             (_, None) => response,
         }
     }
+
+    /// A response from behind the layer. What a layer or an extractor there refused in HTTP's terms is put into gRPC's.
+    pub(crate) fn pass_on<R>(self, response: Response<R>) -> Response<ResponseBody<R>> {
+        let refusal = match self {
+            Self::Grpc if !response.headers().contains_key(GRPC_STATUS) => response.extensions().get::<Rejection>(),
+            _ => None,
+        };
+        match refusal.cloned() {
+            Some(rejection) => rejection.into_grpc_response().map(ResponseBody::fixed),
+            None => response.map(ResponseBody::inner),
+        }
+    }
+}
+
+/// Whether a handler succeeded. A gRPC handler that failed answers 200 as well, and says so in a header of its own; what
+/// it says in trailers, after a part of a stream, comes too late to be seen here.
+#[cfg_attr(not(feature = "dedup"), allow(dead_code))]
+pub(crate) fn succeeded<R>(response: &Response<R>) -> bool {
+    response.status().is_success() && response.headers().get(GRPC_STATUS).is_none_or(|code| code == "0")
 }
 
 impl Rejection {
@@ -163,6 +183,33 @@ mod tests {
         assert_eq!(Protocol::Grpc.translate(refusal()).headers()["grpc-status"], "16");
         let answer = Protocol::Grpc.translate(Response::new(Bytes::from_static(b"challenge")));
         assert_eq!((answer.body().as_ref(), answer.headers().len()), (b"challenge".as_slice(), 0));
+    }
+
+    #[test]
+    fn what_a_layer_behind_refused_is_translated_and_what_a_handler_answered_is_not() {
+        let refused = || Rejection::new(Reason::InFlight).into_response();
+        let passed = Protocol::Grpc.pass_on(refused());
+        assert_eq!(
+            (passed.status().as_u16(), &passed.headers()["grpc-status"]),
+            (200, &HeaderValue::from_static("14"))
+        );
+        assert_eq!(Protocol::Http.pass_on(refused()).status(), 503);
+        let mut own = Rejection::new(Reason::InFlight).into_grpc_response();
+        own.headers_mut().insert("x-own", HeaderValue::from_static("1"));
+        assert!(Protocol::Grpc.pass_on(own).headers().contains_key("x-own"));
+    }
+
+    #[test]
+    fn a_grpc_status_other_than_ok_is_no_success() {
+        let mut response = Response::new(());
+        assert!(succeeded(&response));
+        response.headers_mut().insert(GRPC_STATUS, HeaderValue::from_static("0"));
+        assert!(succeeded(&response));
+        response.headers_mut().insert(GRPC_STATUS, HeaderValue::from_static("13"));
+        assert!(!succeeded(&response));
+        *response.status_mut() = StatusCode::BAD_GATEWAY;
+        response.headers_mut().clear();
+        assert!(!succeeded(&response));
     }
 
     #[cfg(feature = "tonic")]

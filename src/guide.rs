@@ -11,6 +11,15 @@ pub mod cdr_manager {}
 #[doc = include_str!("../docs/connect.md")]
 pub mod connect {}
 
+#[doc = include_str!("../docs/sns.md")]
+pub mod sns {}
+
+#[doc = include_str!("../docs/telna.md")]
+pub mod telna {}
+
+#[doc = include_str!("../docs/pce.md")]
+pub mod pce {}
+
 #[doc = include_str!("../docs/new-sender.md")]
 pub mod new_sender {}
 

@@ -6,6 +6,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
+use std::ops::Range;
 
 use bytes::Bytes;
 use serde::Deserialize;
@@ -16,27 +17,61 @@ use serde_json::value::RawValue;
 /// builds values, and a text of nothing but brackets must not use up the stack.
 const DEEPEST: usize = 128;
 
-/// The members of one JSON object, each value still a text: [`Bytes`] that share the whole text's memory.
+/// One JSON object: its text, and where in it the members stand.
 #[derive(Clone, Default)]
-pub(crate) struct Object(Vec<(Box<str>, Bytes)>);
+pub(crate) struct Object {
+    text: Bytes,
+    /// As they stand where they are few, else in the order of their names.
+    members: Vec<Member>,
+}
+
+#[derive(Clone)]
+struct Member {
+    name: Range<usize>,
+    value: Range<usize>,
+    /// The name, where it is written with escapes.
+    unescaped: Option<Box<str>>,
+}
+
+/// So many members are collected without moving them, and are looked through faster than they are sorted. The time for
+/// objects of more grows with their length times its logarithm.
+const FEW: usize = 16;
 
 impl Object {
     /// `None` where the text is no JSON object, or two of its members have one name.
     pub(crate) fn read(text: &Bytes) -> Option<Self> {
-        let mut json = serde_json::Deserializer::from_slice(text);
-        let mut members = json.deserialize_map(MembersOf(text)).ok()?;
+        let whole = std::str::from_utf8(text).ok()?;
+        let mut json = serde_json::Deserializer::from_str(whole);
+        let mut members = json.deserialize_map(MembersOf(whole)).ok()?;
         json.end().ok()?;
-        members.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
-        match members.windows(2).any(|pair| pair[0].0 == pair[1].0) {
-            true => None,
-            false => Some(Self(members)),
+        if members.len() > FEW {
+            members.sort_unstable_by(|a, b| a.name(text).cmp(b.name(text)));
         }
+        let object = Self { text: text.clone(), members };
+        (!object.has_a_name_twice()).then_some(object)
+    }
+
+    fn has_a_name_twice(&self) -> bool {
+        let same = |a: &Member, b: &Member| a.name(&self.text) == b.name(&self.text);
+        match self.members.len() <= FEW {
+            true => self.members.iter().enumerate().any(|(at, a)| self.members[..at].iter().any(|b| same(a, b))),
+            false => self.members.windows(2).any(|pair| same(&pair[0], &pair[1])),
+        }
+    }
+
+    /// The text of the whole object.
+    pub(crate) fn text(&self) -> &[u8] {
+        &self.text
     }
 
     /// The text of a member's value.
     pub(crate) fn get(&self, name: &str) -> Option<&[u8]> {
-        let position = self.0.binary_search_by(|(known, _)| (**known).cmp(name)).ok()?;
-        Some(&self.0[position].1)
+        let name = name.as_bytes();
+        let member = match self.members.len() <= FEW {
+            true => self.members.iter().find(|member| member.name(&self.text) == name)?,
+            false => &self.members[self.members.binary_search_by(|it| it.name(&self.text).cmp(name)).ok()?],
+        };
+        Some(part(&self.text, &member.value))
     }
 
     /// A member of a type that serde reads. `None` where it is absent, null, or not of that type.
@@ -48,25 +83,49 @@ impl Object {
         self.get(name).is_some()
     }
 
+    /// The names, and the texts of the values.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &[u8])> {
-        self.0.iter().map(|(name, value)| (&**name, &**value))
+        self.members.iter().map(|member| {
+            let name = std::str::from_utf8(member.name(&self.text)).unwrap_or_default();
+            (name, part(&self.text, &member.value))
+        })
     }
 }
 
-struct MembersOf<'a>(&'a Bytes);
+impl Member {
+    fn name<'a>(&'a self, text: &'a [u8]) -> &'a [u8] {
+        self.unescaped.as_deref().map_or_else(|| part(text, &self.name), str::as_bytes)
+    }
+}
 
-impl<'de> Visitor<'de> for MembersOf<'_> {
-    type Value = Vec<(Box<str>, Bytes)>;
+fn part<'a>(text: &'a [u8], range: &Range<usize>) -> &'a [u8] {
+    text.get(range.clone()).unwrap_or_default()
+}
+
+/// Where `part`, which was borrowed from `whole`, stands in it.
+fn place(whole: &str, part: &str) -> Range<usize> {
+    let start = (part.as_ptr() as usize).saturating_sub(whole.as_ptr() as usize);
+    start..start + part.len()
+}
+
+struct MembersOf<'a>(&'a str);
+
+impl<'de> Visitor<'de> for MembersOf<'de> {
+    type Value = Vec<Member>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an object")
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let mut members = Vec::new();
-        while let Some(name) = map.next_key()? {
+        let mut members = Vec::with_capacity(FEW);
+        while let Some(Name(name)) = map.next_key()? {
             let value: &'de RawValue = map.next_value()?;
-            members.push((name, self.0.slice_ref(value.get().as_bytes())));
+            let value = place(self.0, value.get());
+            members.push(match name {
+                Cow::Borrowed(name) => Member { name: place(self.0, name), value, unescaped: None },
+                Cow::Owned(name) => Member { name: 0..0, value, unescaped: Some(name.into()) },
+            });
         }
         Ok(members)
     }
@@ -233,6 +292,22 @@ mod tests {
             assert!(read(text).is_none(), "{text}");
         }
         assert!(Object::read(&Bytes::from_static(b"{\"\xff\":1}")).is_none());
+    }
+
+    #[test]
+    fn few_members_and_many_are_found_alike() {
+        for len in [1, FEW, FEW + 1, 500] {
+            let members: Vec<_> = (0..len).rev().map(|n| format!("\"n{n}\":{n}")).collect();
+            let object = |members: &[String]| Object::read(&Bytes::from(format!("{{{}}}", members.join(","))));
+            let read = object(&members).unwrap();
+            for n in 0..len {
+                assert_eq!(read.parse::<usize>(&format!("n{n}")), Some(n));
+            }
+            assert!(read.get("n").is_none() && read.get(&format!("n{len}")).is_none());
+            for twice in [&members[0], &members[len / 2], &members[len - 1]] {
+                assert!(object(&[&members[..], std::slice::from_ref(twice)].concat()).is_none());
+            }
+        }
     }
 
     #[test]

@@ -67,9 +67,23 @@ pub mod dedup;
 mod delivery;
 mod encoding;
 mod endpoint;
+#[cfg(feature = "fetch")]
+#[cfg_attr(
+    not(feature = "sns"),
+    allow(dead_code, unused_imports, reason = "the cache is for the providers that fetch")
+)]
+mod fetch;
 mod future;
 mod grpc;
-#[cfg(all(feature = "axum", feature = "jwt", feature = "redis", feature = "testing", feature = "tonic"))]
+#[cfg(all(
+    feature = "axum",
+    feature = "jwt",
+    feature = "redis",
+    feature = "sns",
+    feature = "client",
+    feature = "testing",
+    feature = "tonic"
+))]
 pub mod guide;
 mod ip_allow;
 #[cfg(feature = "jwt")]
@@ -103,12 +117,18 @@ pub use dedup::{DedupLayer, MemoryStore};
 pub use delivery::{ChooseIdentity, Delivery, FromDelivery, Identity, Json, Signed, Verified, Webhook};
 pub use encoding::Encoding;
 pub use endpoint::{EndpointBody, EndpointFuture, EndpointLayer, EndpointService};
+#[cfg(feature = "client")]
+pub use fetch::HttpsClient;
+#[cfg(feature = "fetch")]
+pub use fetch::{FETCH_TIMEOUT, Fetch, FetchFuture, MAX_FETCHED};
 pub use future::ResponseFuture;
 pub use ip_allow::{IpAllowList, IpAllowListFuture, IpAllowListService};
 pub use layer::{DEFAULT_BODY_TIMEOUT, DEFAULT_LOOKUP_TIMEOUT, WebhookLayer};
-pub use provider::{AnyOf, CdrManager, DEFAULT_BODY_LIMIT, Provider, cdr_manager};
+pub use provider::{AnyOf, CdrManager, DEFAULT_BODY_LIMIT, Provider, cdr_manager, senders};
 #[cfg(feature = "jwt")]
 pub use provider::{Connect, connect};
+#[cfg(feature = "sns")]
+pub use provider::{Sns, pce, sns, telna};
 pub use reject::{Reason, Rejection};
 pub use scheme::Scheme;
 pub use secret::{Head, KeyFormat, MAX_SECRETS, Secret, Secrets};

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
-use std::ops::Deref;
+use std::ops::{Deref, Range};
 use std::sync::Arc;
 
 use http::HeaderValue;
@@ -22,8 +22,8 @@ pub struct Text(Inner);
 enum Inner {
     Static(&'static str),
     Shared(Arc<str>),
-    /// Only values whose `to_str` succeeded are put here.
-    Header(HeaderValue),
+    /// Only values whose `to_str` succeeded are put here, with the part that is meant.
+    Header(HeaderValue, Range<usize>),
 }
 
 impl Text {
@@ -39,15 +39,22 @@ impl Text {
         match &self.0 {
             Inner::Static(text) => text,
             Inner::Shared(text) => text,
-            Inner::Header(value) => value.to_str().unwrap_or_default(),
+            Inner::Header(value, part) => {
+                value.to_str().ok().and_then(|text| text.get(part.clone())).unwrap_or_default()
+            }
         }
     }
 
     /// A header's value, sharing its bytes. `None` where it is not visible ASCII.
     #[must_use]
     pub fn from_header(value: &HeaderValue) -> Option<Self> {
-        value.to_str().ok()?;
-        Some(Self(Inner::Header(value.clone())))
+        Self::from_header_part(value, 0..value.len())
+    }
+
+    /// A part of a header's value, sharing its bytes. `None` where the value is not visible ASCII.
+    pub(crate) fn from_header_part(value: &HeaderValue, part: Range<usize>) -> Option<Self> {
+        value.to_str().ok()?.get(part.clone())?;
+        Some(Self(Inner::Header(value.clone(), part)))
     }
 }
 

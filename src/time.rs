@@ -125,14 +125,17 @@ impl TimeFormat {
         UNIX_EPOCH.checked_add(since_epoch)
     }
 
-    /// Writes a time as the sender would. `None` before 1970.
+    /// Writes a time as the sender would. `None` before 1970, and after the year 9999 where the year has four digits.
     #[cfg_attr(not(feature = "testing"), allow(dead_code))]
     pub(crate) fn format(self, time: SystemTime) -> Option<String> {
         let since_epoch = time.duration_since(UNIX_EPOCH).ok()?;
         match self {
             Self::UnixSeconds => Some(since_epoch.as_secs().to_string()),
             Self::UnixMillis => Some(since_epoch.as_millis().to_string()),
-            Self::Rfc3339 => OffsetDateTime::from(time).format(&Rfc3339).ok(),
+            Self::Rfc3339 => {
+                let since_epoch = time::Duration::try_from(since_epoch).ok()?;
+                OffsetDateTime::UNIX_EPOCH.checked_add(since_epoch)?.format(&Rfc3339).ok()
+            }
         }
     }
 }
@@ -142,7 +145,12 @@ fn parse_rfc3339(text: &[u8]) -> Option<SystemTime> {
         return None;
     }
     let text = std::str::from_utf8(text).ok()?;
-    OffsetDateTime::parse(text, &Rfc3339).ok().map(SystemTime::from)
+    let since_epoch = OffsetDateTime::parse(text, &Rfc3339).ok()? - OffsetDateTime::UNIX_EPOCH;
+    // Not every system's clock reaches back to the year 0.
+    match since_epoch.is_negative() {
+        true => UNIX_EPOCH.checked_sub(since_epoch.unsigned_abs()),
+        false => UNIX_EPOCH.checked_add(since_epoch.unsigned_abs()),
+    }
 }
 
 fn digits(text: &[u8]) -> Option<u64> {
@@ -199,6 +207,16 @@ mod tests {
         }
         for bad in ["2023-01-10", "2023-01-10 10:02:27", "1673344947", "2023-13-10T10:02:27Z", "2023-01-10T10:02:27"] {
             assert_eq!(TimeFormat::Rfc3339.parse(bad.as_bytes()), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn the_ends_of_the_calendar_are_read_and_what_lies_behind_them_is_not_written() {
+        for (text, is_written) in
+            [("0000-01-01T00:00:00+23:59", false), ("9999-12-31T23:59:59Z", true), ("9999-12-31T23:59:59-23:59", false)]
+        {
+            let time = TimeFormat::Rfc3339.parse(text.as_bytes()).unwrap();
+            assert_eq!(TimeFormat::Rfc3339.format(time).is_some(), is_written, "{text}");
         }
     }
 

@@ -1,5 +1,7 @@
 //! How many allocations a request costs, counted exactly: a change that adds one fails here.
 
+use std::convert::Infallible;
+
 use axum::Router;
 use axum::body::Body;
 use axum::routing::post;
@@ -8,7 +10,7 @@ use http::{Request, Response};
 use http_body_util::Full;
 use tower::{Layer as _, Service, ServiceExt as _};
 use tower_webhook::testing::{self, ScriptedBody, Step};
-use tower_webhook::{CdrManager, WebhookLayer};
+use tower_webhook::{CdrManager, EndpointLayer, WebhookLayer};
 
 fn provider() -> CdrManager {
     CdrManager::new("Jefe").unwrap()
@@ -70,7 +72,7 @@ fn a_verified_delivery_costs_two_allocations_outside_the_router_and_six_on_a_rou
 /// The layer around a service that allocates nothing of its own.
 fn around_nothing(
     layer: WebhookLayer<CdrManager>,
-) -> impl Service<Request<ScriptedBody>, Response = Response<impl Sized>, Error = std::convert::Infallible> + Clone {
+) -> impl Service<Request<ScriptedBody>, Response = Response<impl Sized>, Error = Infallible> + Clone {
     layer.layer(tower::service_fn(async |_: Request<Full<Bytes>>| Ok(Response::new(Body::empty()))))
 }
 
@@ -90,4 +92,14 @@ fn one_frame_costs_no_allocation_to_collect_and_many_cost_one_buffer() {
     println!("one frame {one}, 64 frames {many}");
     // The buffer, and its reference count, once the delivery and the request share it.
     assert_eq!(many, one + 2);
+}
+
+#[test]
+fn what_passes_an_endpoint_costs_nothing() {
+    let inner = || tower::service_fn(async |_: Request<Full<Bytes>>| Ok::<_, Infallible>(Response::new(Body::empty())));
+    let webhook = WebhookLayer::new(provider());
+    let one = EndpointLayer::new("/hook", webhook.clone(), post(bare));
+    let two = EndpointLayer::matching(|head| head.uri.path().starts_with("/hooks/"), webhook, bare_router());
+    let passed = allocations(one.layer(two.layer(inner())), || signed(1024));
+    assert_eq!(passed, allocations(inner(), || signed(1024)));
 }

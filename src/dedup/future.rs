@@ -14,6 +14,7 @@ use tower_service::Service;
 
 use crate::body::ResponseBody;
 use crate::delivery::Delivery;
+use crate::grpc;
 use crate::observe::{self, StoreCall};
 use crate::reject::{Reason, Rejection};
 use crate::verdict::Verdict;
@@ -181,7 +182,7 @@ where
                         return Poll::Pending;
                     };
                     let settling = renewed.take().map(|held| match &result {
-                        Ok(response) if response.status().is_success() => held.commit(response.status()),
+                        Ok(response) if grpc::succeeded(response) => held.commit(response.status()),
                         _ => held.release(),
                     });
                     state.set(State::Settle { settling, result });

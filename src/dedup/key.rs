@@ -24,7 +24,7 @@ const DOMAIN: &[u8] = b"tower-webhook deduplication 1";
 /// assert_ne!(key, key.within("tenant 7"));
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Key([u8; 32]);
+pub struct Key(pub(super) [u8; 32]);
 
 impl Key {
     /// The key of an event that goes by this id within a scope such as a provider's name.

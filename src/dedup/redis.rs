@@ -41,10 +41,10 @@ static DELETE: LazyLock<Script> = LazyLock::new(|| {
     Script::new("if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end return 0")
 });
 
-/// A [`Store`] in Redis (5 or later, or what speaks its protocol), for any number of processes. Clones share one connection, which
-/// carries many commands at once and is made again after it was lost. It needs tokio.
+/// A [`Store`] in Redis, or in what speaks its protocol and runs its scripts, for any number of processes. Clones share one
+/// connection, which carries many commands at once and is made again after it was lost. It needs tokio.
 ///
-/// Each delivery is one entry, `webhook:` and 64 hexadecimal digits, some 150 bytes with its lease or retention as expiry.
+/// Each delivery is one entry, `webhook:` and 64 hexadecimal digits, some 200 bytes in all, with its lease or retention as expiry.
 /// All operations are scripts on a single key, so they run on a cluster too.
 ///
 /// Redis forgets by itself where it is set up to: give it memory for the retention with the policy `noeviction`, and
@@ -68,14 +68,17 @@ pub struct RedisStore<C = ConnectionManager> {
 }
 
 impl RedisStore {
-    /// Connects to the server with this address: `redis://`, `rediss://` for TLS (with the roots of Mozilla and the system), `unix://`.
+    /// Connects to the server with this address: `redis://`, `rediss://` for TLS (trusting Mozilla's roots), `unix://`.
     ///
     /// # Errors
     ///
-    /// Where the address is malformed or the server cannot be reached now. The error does not repeat the address.
+    /// Where the address is malformed, or the server cannot be reached now or refuses. The error does not repeat the address.
     pub async fn connect(url: impl AsRef<str>) -> Result<Self, StoreError> {
         let (client, config) = client(url.as_ref())?;
-        ConnectionManager::new_with_config(client, config).await.map(Self::new).map_err(failed)
+        let mut connection = ConnectionManager::new_with_config(client, config).await.map_err(failed)?;
+        // A server that wants a password says so only when something is asked of it.
+        redis::cmd("PING").exec_async(&mut connection).await.map_err(failed)?;
+        Ok(Self::new(connection))
     }
 
     /// As [`connect`](Self::connect), but the connection is made with the first delivery, so that a service starts without

@@ -49,8 +49,10 @@ use super::EndpointService;
 /// The handler is a [`Service`](tower_service::Service) of `Request<Full<Bytes>>`: a `service_fn`, an
 /// `axum::routing::MethodRouter`, a whole `axum::Router`. It has to be `Clone` and, on servers with threads, `Sync`. It may
 /// fail with any error: a [`Rejection`](crate::Rejection) is answered as the webhook layer would answer it, and any other
-/// error is answered 503 ([`Reason::HandlerFailed`](crate::Reason::HandlerFailed)), so that the sender tries again. Thus
-/// the error of the whole stays the wrapped service's own.
+/// error is answered 503 ([`Reason::HandlerFailed`](crate::Reason::HandlerFailed)), so that the sender tries again; it
+/// is logged as the cause, so it should hold neither secrets nor payloads. Thus the error of the whole stays the wrapped
+/// service's own. The webhook layer's `on_reject` sees what a handler answers, not
+/// what it fails with: to have it called, answer [`Rejection::into_response`](crate::Rejection::into_response).
 ///
 /// Between path and handler stands a [`WebhookLayer`](crate::WebhookLayer), or a stack of layers with one in it; without
 /// one the handler would get unverified requests, and `Webhook` and `Delivery` would refuse them all.

@@ -11,6 +11,7 @@ use pin_project_lite::pin_project;
 use tower_service::Service;
 
 use crate::body::ResponseBody;
+use crate::grpc::Protocol;
 use crate::observe;
 
 use super::layer::Rules;
@@ -46,7 +47,8 @@ where
             Ok(()) => State::Handle { handling: self.inner.call(Request::from_parts(head, body)) },
             Err(rejection) => {
                 observe::refused_peer(&rejection);
-                State::Refuse { response: Some(rejection.into_response()) }
+                let protocol = Protocol::of(&head.method, head.version, &head.headers);
+                State::Refuse { response: Some(protocol.translate(rejection.into_response())) }
             }
         };
         IpAllowListFuture { state }

@@ -17,11 +17,20 @@ mod any_of;
 pub mod cdr_manager;
 #[cfg(feature = "jwt")]
 pub mod connect;
+#[cfg(feature = "sns")]
+pub mod pce;
+pub mod senders;
+#[cfg(feature = "sns")]
+pub mod sns;
+#[cfg(feature = "sns")]
+pub mod telna;
 
 pub use any_of::{AnyOf, AnyVerdict, AnyVerification};
 pub use cdr_manager::CdrManager;
 #[cfg(feature = "jwt")]
 pub use connect::Connect;
+#[cfg(feature = "sns")]
+pub use sns::Sns;
 
 /// The largest body taken unless the sender or the user says otherwise: 1 MiB, four times what the most generous
 /// queue-backed sender (SNS) publishes, and little enough that a thousand requests at once fit in a small machine.

@@ -1,6 +1,6 @@
 //! Message authentication codes: keyed once, cloned for each request, fed as the bytes arrive.
 
-use hmac::digest::KeyInit;
+use hmac::digest::{Digest as _, KeyInit};
 use hmac::{Hmac, Mac as _};
 use sha1::Sha1;
 use sha2::{Sha256, Sha512};
@@ -18,14 +18,28 @@ pub(crate) enum MacKind {
     Sha1,
     Sha256,
     Sha512,
+    /// No HMAC at all: SHA-256 of the secret and then the text.
+    SecretThenTextSha256,
+    /// HMAC-SHA1 whose key is the SHA-1 digest of the secret.
+    Sha1OfHashedKey,
 }
 
 impl MacKind {
     pub(crate) const fn digest_len(self) -> usize {
         match self {
-            Self::Sha1 => 20,
-            Self::Sha256 => 32,
+            Self::Sha1 | Self::Sha1OfHashedKey => 20,
+            Self::Sha256 | Self::SecretThenTextSha256 => 32,
             Self::Sha512 => 64,
+        }
+    }
+
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Sha1 => "HMAC-SHA1",
+            Self::Sha256 => "HMAC-SHA256",
+            Self::Sha512 => "HMAC-SHA512",
+            Self::SecretThenTextSha256 => "SHA-256 of secret and text",
+            Self::Sha1OfHashedKey => "HMAC-SHA1 by the hashed key",
         }
     }
 }
@@ -36,6 +50,7 @@ pub(crate) enum Mac {
     Sha1(Hmac<Sha1>),
     Sha256(Hmac<Sha256>),
     Sha512(Hmac<Sha512>),
+    SecretThenTextSha256(Sha256),
 }
 
 impl Mac {
@@ -45,6 +60,8 @@ impl Mac {
             MacKind::Sha1 => Self::Sha1(Hmac::new_from_slice(key).map_err(unusable)?),
             MacKind::Sha256 => Self::Sha256(Hmac::new_from_slice(key).map_err(unusable)?),
             MacKind::Sha512 => Self::Sha512(Hmac::new_from_slice(key).map_err(unusable)?),
+            MacKind::SecretThenTextSha256 => Self::SecretThenTextSha256(Sha256::new_with_prefix(key)),
+            MacKind::Sha1OfHashedKey => Self::new(MacKind::Sha1, &Sha1::digest(key))?,
         })
     }
 
@@ -53,7 +70,14 @@ impl Mac {
             Self::Sha1(mac) => mac.update(bytes),
             Self::Sha256(mac) => mac.update(bytes),
             Self::Sha512(mac) => mac.update(bytes),
+            Self::SecretThenTextSha256(hash) => hash.update(bytes),
         }
+    }
+
+    /// The code of a text that is there as a whole.
+    pub(crate) fn of(mut self, text: &[u8]) -> Digest {
+        self.update(text);
+        self.finish()
     }
 
     pub(crate) fn finish(self) -> Digest {
@@ -61,6 +85,7 @@ impl Mac {
             Self::Sha1(mac) => Digest::new(&mac.finalize().into_bytes()),
             Self::Sha256(mac) => Digest::new(&mac.finalize().into_bytes()),
             Self::Sha512(mac) => Digest::new(&mac.finalize().into_bytes()),
+            Self::SecretThenTextSha256(hash) => Digest::new(&hash.finalize()),
         }
     }
 }
@@ -88,12 +113,12 @@ impl Digest {
 
 /// The position of the first key that made one of the candidates. Every key is compared with every candidate, so the
 /// time tells nothing of which fitted.
-pub(crate) fn matching_key(macs: Ring<Mac>, candidates: &[Digest]) -> Option<usize> {
+pub(crate) fn matching_key<'a>(macs: Ring<Mac>, candidates: impl Iterator<Item = &'a Digest> + Clone) -> Option<usize> {
     let mut matched = None;
     for (position, mac) in macs.into_iter().enumerate() {
         let digest = mac.finish();
         let mut fits = subtle::Choice::from(0);
-        for candidate in candidates {
+        for candidate in candidates.clone() {
             fits |= digest.as_bytes().ct_eq(candidate.as_bytes());
         }
         if bool::from(fits) && matched.is_none() {
@@ -132,10 +157,10 @@ mod tests {
             Ring::new(keys.iter().map(|key| Mac::new(MacKind::Sha256, key.as_bytes()))).unwrap().unwrap()
         };
         let [a, b, c] = ["a", "b", "c"].map(|key| Mac::new(MacKind::Sha256, key.as_bytes()).unwrap().finish());
-        assert_eq!(matching_key(macs(&["a", "b"]), &[b]), Some(1));
-        assert_eq!(matching_key(macs(&["a", "b"]), &[c, b, a]), Some(0));
-        assert_eq!(matching_key(macs(&["a", "b"]), &[c]), None);
-        assert_eq!(matching_key(macs(&["a"]), &[]), None);
-        assert_eq!(matching_key(macs(&["a"]), &[Digest::new(&a.as_bytes()[..31])]), None);
+        assert_eq!(matching_key(macs(&["a", "b"]), [b].iter()), Some(1));
+        assert_eq!(matching_key(macs(&["a", "b"]), [c, b, a].iter()), Some(0));
+        assert_eq!(matching_key(macs(&["a", "b"]), [c].iter()), None);
+        assert_eq!(matching_key(macs(&["a"]), [].iter()), None);
+        assert_eq!(matching_key(macs(&["a"]), [Digest::new(&a.as_bytes()[..31])].iter()), None);
     }
 }

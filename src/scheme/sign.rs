@@ -2,39 +2,210 @@
 
 use std::time::SystemTime;
 
+use bytes::Bytes;
+use http::header::{AUTHORIZATION, HeaderName, HeaderValue};
 use http::request::Parts;
+use http::{Request, Uri};
+use sha2::{Digest as _, Sha256};
 
+use crate::encoding::Encoding;
+use crate::reject::Reason;
 use crate::secret::Keys;
 use crate::sign::SignError;
 
 use super::Scheme;
+use super::plan::{Applies, Plan, Proof, Where};
+use super::source::{Place, Spot};
 use super::template::{Piece, Values};
+use super::urlencoded::encode;
+
+/// A private key that signs what a public key verifies.
+pub(crate) type SignWith<'a> = dyn Fn(&[u8]) -> Option<Vec<u8>> + 'a;
 
 impl Scheme {
-    /// Puts the timestamp, the id where it is signed and absent, and the signature into a head.
-    pub(crate) fn sign_parts(&self, head: &mut Parts, body: &[u8], now: SystemTime) -> Result<(), SignError> {
-        let plan = &self.0;
-        let Keys::Fixed(ring) = &plan.keys else { return Err(SignError("its secrets are looked up")) };
-        let mut timestamp_text = None;
-        if let Some(timestamp) = &plan.timestamp {
-            let text = timestamp.format.format(now).ok_or(SignError("the time lies before 1970"))?;
-            timestamp.place.put(&mut head.headers, &text).map_err(invalid)?;
-            timestamp_text = Some(text);
-        }
-        if let Some(id) = plan.id.as_ref().filter(|id| plan.template.has(&Piece::Id) && !id.is_present(head)) {
-            id.put(&mut head.headers, "msg_1").map_err(invalid)?;
-        }
-        let id = plan.id.as_ref().and_then(|id| id.text(head, crate::Reason::MalformedHeader).ok()?);
-        let mut mac = ring.first().clone();
-        let values = Values { head, timestamp: timestamp_text.as_deref(), id: id.as_deref() };
-        plan.template.feed_before(&values, |bytes| mac.update(bytes));
-        mac.update(body);
-        plan.template.feed_after(&values, |bytes| mac.update(bytes));
-        let signature = plan.signature.write(&mac.finish());
-        plan.signature.place.put(&mut head.headers, &signature).map_err(invalid)
+    /// Adds what the sender would add. Private keys come from `key`; secrets are the scheme's own.
+    pub(crate) fn sign_request(
+        &self,
+        request: Request<Bytes>,
+        now: SystemTime,
+        key: Option<&SignWith<'_>>,
+    ) -> Result<Request<Bytes>, SignError> {
+        let (mut head, mut body) = request.into_parts();
+        let fits = |plan: &&Plan| {
+            let empty = plan.applies != Some(Applies::NoBody) || body.is_empty();
+            plan.is_for(&head) && empty && plan.is_public() == key.is_some()
+        };
+        let plan = self.plans().find(fits).ok_or(SignError(match key {
+            Some(_) => "it does not verify such a request by a public key",
+            None => "it does not take such a request, or verifies it by a public key alone",
+        }))?;
+        plan.sign(&mut head, &mut body, now, key)?;
+        Ok(Request::from_parts(head, body))
     }
 }
 
-fn invalid(_: http::header::InvalidHeaderValue) -> SignError {
-    SignError("a value does not fit a header")
+impl Plan {
+    fn is_public(&self) -> bool {
+        !matches!(self.proof, Proof::Mac { .. } | Proof::Token { .. })
+    }
+
+    fn sign(
+        &self,
+        head: &mut Parts,
+        body: &mut Bytes,
+        now: SystemTime,
+        key: Option<&SignWith<'_>>,
+    ) -> Result<(), SignError> {
+        for (name, value) in &self.required {
+            head.headers.insert(name, HeaderValue::from_static(value));
+        }
+        let places = match &self.signature {
+            Where::Signature(signature) => &signature.places[..],
+            Where::Token(place) => std::slice::from_ref(place),
+            Where::Crafted(_) => &[],
+        };
+        for place in places.iter().chain(self.timestamp.iter().map(|timestamp| &timestamp.place)) {
+            place.clear(head);
+        }
+        let mut timestamp_text = None;
+        if let Some(timestamp) = &self.timestamp {
+            let text = timestamp.format.format(now).ok_or(SignError("the time lies before 1970"))?;
+            timestamp.place.put(head, body, &text)?;
+            timestamp_text = Some(text);
+        }
+        if let Some(id) = self.id.as_ref().filter(|_| self.template.has(&Piece::Id))
+            && !matches!(id.text(head, body, Reason::MalformedHeader), Ok(Some(_)))
+        {
+            id.put(head, body, "msg_1")?;
+        }
+        if let Some(hash) = &self.body_hash {
+            let text = hash.encoding.encode(&Sha256::digest(&*body));
+            hash.places[0].put(head, body, &text)?;
+        }
+        let (place, encoding) = match &self.signature {
+            Where::Token(place) => return place.put(head, body, &self.token()?),
+            Where::Crafted(crafted) => {
+                let signed = (crafted.write)(body, self.mac()?, &crafted.parameter);
+                *body = signed.ok_or(SignError("the body is not in the sender's form"))?.into();
+                return Ok(());
+            }
+            Where::Signature(signature) => (&signature.places[0], signature.encoding),
+        };
+        let id = self.id.as_ref().and_then(|id| id.text(head, body, Reason::MalformedHeader).ok()?);
+        let values =
+            Values { head, body, timestamp: timestamp_text.as_deref(), id: id.as_deref(), url: self.url.as_ref() };
+        let mut message = Vec::new();
+        self.template
+            .feed(&values, &mut |bytes| message.extend_from_slice(bytes))
+            .map_err(|_| SignError("the request lacks something that is signed"))?;
+        let signature = match key {
+            Some(sign) => sign(&message).ok_or(SignError("the key is not one for this scheme"))?,
+            None => self.mac()?.clone().of(&message).as_bytes().to_vec(),
+        };
+        place.put(head, body, &encoding.encode(&signature))
+    }
+
+    fn mac(&self) -> Result<&super::Mac, SignError> {
+        match &self.proof {
+            Proof::Mac { keys: Keys::Fixed(ring), .. } => Ok(ring.first()),
+            Proof::Mac { .. } => Err(SignError("its secrets are looked up")),
+            _ => Err(SignError("it holds no secret")),
+        }
+    }
+
+    fn token(&self) -> Result<String, SignError> {
+        let Proof::Token { secret: Some(secret), format, .. } = &self.proof else {
+            return Err(SignError("its secrets are looked up"));
+        };
+        let bytes = secret.key(*format).map_err(|_| UNFIT)?;
+        String::from_utf8(bytes.to_vec()).map_err(|_| UNFIT)
+    }
+}
+
+impl Place {
+    fn clear(&self, head: &mut Parts) {
+        match &self.spot {
+            Spot::Header(name) => {
+                head.headers.remove(name);
+            }
+            Spot::Numbered(stem) => {
+                let own: Vec<_> = head.headers.keys().filter(|name| name.as_str().starts_with(stem)).cloned().collect();
+                for name in own {
+                    head.headers.remove(name);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn put(&self, head: &mut Parts, body: &mut Bytes, value: &str) -> Result<(), SignError> {
+        let value = format!("{}{value}", self.prefix);
+        match &self.spot {
+            Spot::Header(name) => {
+                let whole = match (self.list, head.headers.get(name).and_then(|list| list.to_str().ok())) {
+                    (Some(separator), Some(list)) => format!("{list}{}{value}", char::from(separator)),
+                    _ => value,
+                };
+                insert(head, name.clone(), whole)
+            }
+            Spot::Numbered(stem) => {
+                let name = HeaderName::try_from(format!("{stem}1")).map_err(|_| UNFIT)?;
+                insert(head, name, value)
+            }
+            Spot::Basic => insert(head, AUTHORIZATION, format!("Basic {}", Encoding::Base64.encode(value.as_bytes()))),
+            Spot::Query(parameter) => {
+                let path = head.uri.path();
+                let mut query: Vec<_> = head.uri.query().unwrap_or_default().split('&').map(str::to_owned).collect();
+                query.retain(|field| !field.is_empty() && field.split('=').next() != Some(parameter));
+                query.push(format!("{parameter}={}", encode(&value)));
+                set_path(head, &format!("{path}?{}", query.join("&")))
+            }
+            Spot::PathEnd => {
+                let stem = head.uri.path().rsplit_once('/').map_or("", |(stem, _)| stem);
+                set_path(head, &format!("{stem}/{value}"))
+            }
+            Spot::Json(pointer) => {
+                let mut json = serde_json::from_slice(body).map_err(|_| UNFIT)?;
+                set_member(&mut json, pointer.trim_start_matches('/'), value)?;
+                *body = json.to_string().into();
+                Ok(())
+            }
+            Spot::Form(field) => {
+                let text = std::str::from_utf8(body).map_err(|_| UNFIT)?;
+                let mut fields: Vec<_> = text.split('&').map(str::to_owned).collect();
+                fields.retain(|own| !own.is_empty() && own.split('=').next() != Some(field));
+                fields.push(format!("{field}={}", encode(&value)));
+                *body = fields.join("&").into();
+                Ok(())
+            }
+        }
+    }
+}
+
+const UNFIT: SignError = SignError("a value does not fit its place");
+
+fn insert(head: &mut Parts, name: HeaderName, value: String) -> Result<(), SignError> {
+    head.headers.insert(name, HeaderValue::try_from(value).map_err(|_| UNFIT)?);
+    Ok(())
+}
+
+fn set_path(head: &mut Parts, path: &str) -> Result<(), SignError> {
+    let mut parts = head.uri.clone().into_parts();
+    parts.path_and_query = Some(path.parse().map_err(|_| UNFIT)?);
+    head.uri = Uri::from_parts(parts).map_err(|_| UNFIT)?;
+    Ok(())
+}
+
+fn set_member(json: &mut serde_json::Value, pointer: &str, value: String) -> Result<(), SignError> {
+    let object = json.as_object_mut().ok_or(UNFIT)?;
+    match pointer.split_once('/') {
+        None => {
+            object.insert(pointer.to_owned(), value.into());
+            Ok(())
+        }
+        Some((name, rest)) => {
+            let inner = object.entry(name).or_insert_with(|| serde_json::Value::Object(serde_json::Map::new()));
+            set_member(inner, rest, value)
+        }
+    }
 }

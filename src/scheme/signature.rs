@@ -1,4 +1,4 @@
-//! Reading a sender's signature from the head.
+//! Reading a sender's signatures from a request.
 
 use http::request::Parts;
 
@@ -12,36 +12,106 @@ use super::source::{Place, Source};
 /// Where a signature is and how it is written: see [`header`](super::header).
 #[derive(Clone, Debug)]
 pub struct SignatureSpec {
-    pub(super) source: Source,
-    pub(super) encoding: Encoding,
+    sources: Vec<Source>,
+    encoding: Encoding,
 }
 
 impl SignatureSpec {
-    pub(super) fn plan(self, digest_len: usize) -> Result<SignaturePlan, ConfigError> {
-        Ok(SignaturePlan { place: self.source.place()?, encoding: self.encoding, digest_len })
+    pub(super) fn new(source: Source, encoding: Encoding) -> Self {
+        Self { sources: vec![source], encoding }
+    }
+
+    /// The signature may be here as well, in the same encoding: a primary and a secondary header, for example. All that
+    /// are there are tried.
+    #[must_use]
+    pub fn or(mut self, source: Source) -> Self {
+        self.sources.push(source);
+        self
+    }
+
+    pub(super) fn plan(self) -> Result<SignaturePlan, ConfigError> {
+        let places = self.sources.into_iter().map(Source::place).collect::<Result<_, _>>()?;
+        Ok(SignaturePlan { places, encoding: self.encoding })
     }
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct SignaturePlan {
-    pub(super) place: Place,
-    encoding: Encoding,
-    digest_len: usize,
+    pub(super) places: Box<[Place]>,
+    pub(super) encoding: Encoding,
 }
 
-impl SignaturePlan {
-    pub(super) fn read(&self, head: &Parts) -> Result<Digest, Rejection> {
-        let text = self.place.value(head, Reason::MalformedSignature)?.ok_or(Reason::MissingSignature)?;
-        let mut digest = [0; LONGEST_DIGEST];
-        let digest = &mut digest[..self.digest_len];
-        match self.encoding.decode_exact(text, digest) {
-            true => Ok(Digest::new(digest)),
-            false => Err(Reason::MalformedSignature.into()),
+/// The signatures that a request has: one for nearly every sender, and that one without an allocation.
+#[derive(Default)]
+pub(super) struct Candidates {
+    first: Option<Digest>,
+    rest: Vec<Digest>,
+}
+
+impl Candidates {
+    pub(super) fn push(&mut self, digest: Digest) {
+        match self.first {
+            None => self.first = Some(digest),
+            Some(_) => self.rest.push(digest),
         }
     }
 
-    #[cfg(feature = "testing")]
-    pub(super) fn write(&self, digest: &Digest) -> String {
-        self.encoding.encode(digest.as_bytes())
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Digest> + Clone {
+        self.first.iter().chain(&self.rest)
+    }
+}
+
+impl SignaturePlan {
+    pub(super) fn in_body(&self) -> bool {
+        self.places.iter().any(Place::in_body)
+    }
+
+    pub(super) fn may_be_present(&self, head: &Parts) -> bool {
+        self.places.iter().any(|place| place.may_be_present(head))
+    }
+
+    /// Every signature that is there, as bytes. None at all is refused.
+    pub(super) fn read(&self, head: &Parts, body: &[u8], digest_len: usize) -> Result<Candidates, Rejection> {
+        let mut found = Candidates::default();
+        self.each(head, body, |text| {
+            let mut digest = [0; LONGEST_DIGEST];
+            let digest = &mut digest[..digest_len];
+            match self.encoding.decode_exact(text, digest) {
+                true => found.push(Digest::new(digest)),
+                false => return Err(Reason::MalformedSignature.into()),
+            }
+            Ok(())
+        })?;
+        Ok(found)
+    }
+
+    /// As [`read`](Self::read), for signatures whose length is the algorithm's affair.
+    #[cfg(feature = "asymmetric")]
+    pub(super) fn read_long(&self, head: &Parts, body: &[u8], longest: usize) -> Result<Vec<Vec<u8>>, Rejection> {
+        let mut found = Vec::new();
+        self.each(head, body, |text| {
+            if text.len() > self.encoding.text_len(longest) {
+                return Err(Reason::MalformedSignature.into());
+            }
+            found.push(self.encoding.decode(text).ok_or(Reason::MalformedSignature)?);
+            Ok(())
+        })?;
+        Ok(found)
+    }
+
+    fn each(
+        &self,
+        head: &Parts,
+        body: &[u8],
+        mut take: impl FnMut(&[u8]) -> Result<(), Rejection>,
+    ) -> Result<(), Rejection> {
+        let mut count = 0;
+        for place in &self.places {
+            count += place.each(head, body, &mut take)?;
+        }
+        match count {
+            0 => Err(Reason::MissingSignature.into()),
+            _ => Ok(()),
+        }
     }
 }

@@ -45,17 +45,17 @@ impl TimestampSpec {
     }
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct TimestampPlan {
     pub(super) place: Place,
     pub(super) format: TimeFormat,
-    tolerance: Tolerance,
+    pub(super) tolerance: Tolerance,
 }
 
 impl TimestampPlan {
     /// The timestamp as it was written, and the time it stands for.
-    pub(super) fn read(&self, head: &Parts, now: SystemTime) -> Result<(Text, SystemTime), Rejection> {
-        let text = self.place.text(head, Reason::MalformedTimestamp)?.ok_or_else(missing)?;
+    pub(super) fn read(&self, head: &Parts, body: &[u8], now: SystemTime) -> Result<(Text, SystemTime), Rejection> {
+        let text = self.place.text(head, body, Reason::MalformedTimestamp)?.ok_or_else(missing)?;
         let time = self.format.parse(text.as_bytes()).ok_or(Reason::MalformedTimestamp)?;
         match self.tolerance.allows(time, now) {
             true => Ok((text, time)),

@@ -7,61 +7,173 @@ use std::time::SystemTime;
 
 use bytes::Bytes;
 use http::request::Parts;
+use sha2::{Digest as _, Sha256};
 
+use crate::answer::Answer;
 use crate::delivery::{Signed, Verified};
 use crate::provider::{Outcome, Verification};
 use crate::reject::{Reason, Rejection};
-use crate::secret::{KeysFor, Ring};
+use crate::secret::Ring;
 use crate::text::Text;
 
-use super::Plan;
+use super::handshake::Handshake;
 use super::mac::{Digest, Mac, matching_key};
+use super::plan::{Applies, Plan, Proof, Where};
+use super::pointer;
+#[cfg(feature = "asymmetric")]
+use super::public_key::{PublicKey, verifying_key};
+use super::signature::Candidates;
+use super::source::{LONGEST_HEADER, Place, single};
 use super::template::{Piece, Values};
+use super::token::{Token, matching_token};
 
-/// What the head says, well formed and not yet proven.
+/// What a request says, well formed and not yet proven.
+#[derive(Default)]
 pub(super) struct Claimed {
-    signature: Digest,
+    signatures: Signatures,
     timestamp: Option<(Text, SystemTime)>,
     id: Option<Text>,
     event: Option<Text>,
 }
 
+#[derive(Default)]
+enum Signatures {
+    #[default]
+    InBody,
+    Digests(Candidates),
+    Tokens(Token),
+    #[cfg(feature = "asymmetric")]
+    Long(Vec<Vec<u8>>),
+}
+
 impl Claimed {
+    /// Reads what is in the head, and refuses what the head alone shows to be wrong.
     pub(super) fn read(plan: &Plan, head: &Parts, now: SystemTime) -> Result<Self, Rejection> {
-        let signature = plan.signature.read(head)?;
-        let timestamp = plan.timestamp.as_ref().map(|timestamp| timestamp.read(head, now)).transpose()?;
-        let id = plan.id.as_ref().map_or(Ok(None), |id| id.text(head, Reason::MalformedHeader))?;
-        if id.is_none() && plan.template.has(&Piece::Id) {
-            return Err(Rejection::new(Reason::MissingHeader).with_detail("there is no id"));
+        let mut claimed = Self::default();
+        if !plan.signature_in_body() {
+            claimed.signatures = plan.read_signatures(head, b"")?;
         }
-        let event = plan.event.as_ref().map_or(Ok(None), |event| event.text(head, Reason::MalformedHeader))?;
-        Ok(Self { signature, timestamp, id, event })
+        for (name, value) in &plan.required {
+            let given = single(head, name, LONGEST_HEADER)?.ok_or(Reason::MissingHeader)?;
+            if given.as_bytes() != value.as_bytes() {
+                return Err(Rejection::new(Reason::UnacceptableAlgorithm).with_detail("a header names another method"));
+            }
+        }
+        if let Some(timestamp) = plan.timestamp.as_ref().filter(|timestamp| !timestamp.place.in_body()) {
+            claimed.timestamp = Some(timestamp.read(head, b"", now)?);
+        }
+        if let Some(id) = plan.id.as_ref().filter(|id| !id.in_body()) {
+            claimed.id = id.text(head, b"", Reason::MalformedHeader)?;
+            if claimed.id.is_none() && plan.template.has(&Piece::Id) {
+                return Err(Rejection::new(Reason::MissingHeader).with_detail("there is no id"));
+            }
+        }
+        if let Some(event) = plan.event.as_ref().filter(|event| !event.in_body()) {
+            claimed.event = event.text(head, b"", Reason::MalformedHeader)?;
+        }
+        plan.template.check(&claimed.values(plan, head, b""))?;
+        Ok(claimed)
     }
 
-    fn values<'a>(&'a self, head: &'a Parts) -> Values<'a> {
-        Values { head, timestamp: self.timestamp.as_ref().map(|(text, _)| text.as_str()), id: self.id.as_deref() }
+    /// Reads what is in the body and part of what is signed.
+    fn complete(&mut self, plan: &Plan, head: &Parts, body: &[u8], now: SystemTime) -> Result<(), Rejection> {
+        if plan.signature_in_body() {
+            self.signatures = plan.read_signatures(head, body)?;
+        }
+        if self.timestamp.is_none() && plan.template.has(&Piece::Timestamp) {
+            self.read_timestamp(plan, head, body, now)?;
+        }
+        if let Some(id) = plan.id.as_ref().filter(|id| id.in_body() && plan.template.has(&Piece::Id)) {
+            let missing = || Rejection::new(Reason::MalformedBody).with_detail("there is no id");
+            self.id = Some(id.text(head, body, Reason::MalformedBody)?.ok_or_else(missing)?);
+        }
+        Ok(())
+    }
+
+    fn read_timestamp(&mut self, plan: &Plan, head: &Parts, body: &[u8], now: SystemTime) -> Result<(), Rejection> {
+        if let Some(timestamp) = &plan.timestamp {
+            self.timestamp = Some(timestamp.read(head, body, now)?);
+        }
+        Ok(())
+    }
+
+    fn values<'a>(&'a self, plan: &'a Plan, head: &'a Parts, body: &'a [u8]) -> Values<'a> {
+        Values {
+            head,
+            body,
+            timestamp: self.timestamp.as_ref().map(|(text, _)| text.as_str()),
+            id: self.id.as_deref(),
+            url: plan.url.as_ref(),
+        }
+    }
+}
+
+impl Plan {
+    fn read_signatures(&self, head: &Parts, body: &[u8]) -> Result<Signatures, Rejection> {
+        Ok(match (&self.signature, &self.proof) {
+            (Where::Signature(signature), Proof::Mac { kind, .. }) => {
+                Signatures::Digests(signature.read(head, body, kind.digest_len())?)
+            }
+            #[cfg(feature = "asymmetric")]
+            (Where::Signature(signature), Proof::Public { algorithm, .. }) => {
+                Signatures::Long(signature.read_long(head, body, algorithm.longest_signature())?)
+            }
+            (Where::Token(place), _) => {
+                let value = place.value(head, body, Reason::MalformedSignature)?.ok_or(Reason::MissingSignature)?;
+                Signatures::Tokens(Token::of(value.as_bytes()))
+            }
+            _ => Signatures::InBody,
+        })
     }
 }
 
 /// A request being verified by a [`Scheme`](super::Scheme).
 pub struct SchemeVerification {
+    first: Attempt,
+    /// Where the scheme has several forms, and the head fits more than one.
+    rest: Vec<Attempt>,
+}
+
+/// The verification by one form of a scheme.
+pub(super) struct Attempt {
     plan: Arc<Plan>,
     claimed: Claimed,
-    macs: Ring<Mac>,
+    running: Running,
     known: bool,
+    now: SystemTime,
+}
+
+/// The state of a proof while the body arrives.
+pub(super) enum Running {
+    Mac {
+        macs: Ring<Mac>,
+        /// The same keys, untouched, where a handshake is answered with them or several texts are signed.
+        unused: Option<Ring<Mac>>,
+    },
+    Token(Ring<Token>),
+    #[cfg(feature = "asymmetric")]
+    Public(Ring<PublicKey>),
+    /// An unsigned body, which may be a question.
+    Unsigned(fn(&[u8]) -> Result<Option<Answer>, Rejection>),
+    /// The answer was found by the head and a key that had to be looked up.
+    Answered(Answer),
 }
 
 impl SchemeVerification {
-    pub(super) fn new(plan: Arc<Plan>, claimed: Claimed, head: &Parts, keys: KeysFor<Mac>) -> Self {
-        let KeysFor { ring: mut macs, known } = keys;
-        plan.template.feed_before(&claimed.values(head), |bytes| update(&mut macs, bytes));
-        Self { plan, claimed, macs, known }
+    pub(super) fn new(first: Attempt, rest: Vec<Attempt>) -> Self {
+        Self { first, rest }
+    }
+}
+
+impl From<Attempt> for SchemeVerification {
+    fn from(first: Attempt) -> Self {
+        Self::new(first, Vec::new())
     }
 }
 
 impl fmt::Debug for SchemeVerification {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SchemeVerification").field("name", &self.plan.name).finish_non_exhaustive()
+        f.debug_struct("SchemeVerification").field("name", &self.first.plan.name).finish_non_exhaustive()
     }
 }
 
@@ -75,32 +187,178 @@ impl Verification for SchemeVerification {
     type Verdict = Ready<Result<Outcome, Rejection>>;
 
     fn receive(&mut self, chunk: &[u8]) {
-        update(&mut self.macs, chunk);
+        self.first.receive(chunk);
+        for attempt in &mut self.rest {
+            attempt.receive(chunk);
+        }
     }
 
-    fn finish(mut self, head: &Parts, _body: &Bytes) -> Self::Verdict {
-        self.plan.template.feed_after(&self.claimed.values(head), |bytes| update(&mut self.macs, bytes));
-        ready(match matching_key(self.macs, &[self.claimed.signature]) {
-            _ if !self.known => Err(Reason::UnknownTenant.into()),
-            None => Err(Reason::SignatureMismatch.into()),
-            Some(key_index) => {
-                let template = &self.plan.template;
-                let signed = Signed {
-                    body: true,
-                    timestamp: template.has(&Piece::Timestamp),
-                    id: template.has(&Piece::Id),
-                    url: template.has(&Piece::Path),
-                    ..Signed::default()
-                };
-                Ok(Outcome::Deliver(
-                    Verified::new(signed)
-                        .with_id(self.claimed.id)
-                        .with_event(self.claimed.event)
-                        .with_timestamp(self.claimed.timestamp.map(|(_, time)| time))
-                        .with_key_index(key_index)
-                        .with_identity(self.plan.identity.clone()),
-                ))
+    fn finish(self, head: &Parts, body: &Bytes) -> Self::Verdict {
+        let mut verdict = self.first.finish(head, body);
+        for attempt in self.rest {
+            if verdict.is_err() {
+                verdict = attempt.finish(head, body).or(verdict);
             }
-        })
+        }
+        ready(verdict)
+    }
+}
+
+impl Attempt {
+    pub(super) fn new(
+        plan: Arc<Plan>,
+        claimed: Claimed,
+        running: Running,
+        known: bool,
+        head: &Parts,
+        now: SystemTime,
+    ) -> Result<Self, Rejection> {
+        let mut attempt = Self { plan, claimed, running, known, now };
+        let Self { plan, claimed, running, .. } = &mut attempt;
+        if let Running::Mac { macs, unused } = running {
+            if plan.handshakes.iter().any(Handshake::is_keyed) {
+                *unused = Some(macs.clone());
+            }
+            if plan.streams() {
+                let values = claimed.values(plan, head, b"");
+                plan.template.feed_before(&values, &mut |bytes| update(macs, bytes))?;
+            }
+        }
+        Ok(attempt)
+    }
+
+    pub(super) fn without_claims(plan: Arc<Plan>, running: Running, now: SystemTime) -> Self {
+        Self { plan, claimed: Claimed::default(), running, known: true, now }
+    }
+
+    fn receive(&mut self, chunk: &[u8]) {
+        if let Running::Mac { macs, .. } = &mut self.running
+            && self.plan.streams()
+        {
+            update(macs, chunk);
+        }
+    }
+
+    fn finish(self, head: &Parts, body: &Bytes) -> Result<Outcome, Rejection> {
+        let plan = self.plan.clone();
+        self.judge(head, body).map_err(|rejection| plan.refusal(rejection))
+    }
+
+    fn judge(mut self, head: &Parts, body: &Bytes) -> Result<Outcome, Rejection> {
+        let plan = &*self.plan;
+        self.claimed.complete(plan, head, body, self.now)?;
+        let mut unused = None;
+        let matched = match self.running {
+            Running::Answered(answer) => return Ok(Outcome::Answer(answer)),
+            Running::Unsigned(answer) => {
+                return answer(body)?.map(Outcome::Answer).ok_or_else(|| Reason::MissingSignature.into());
+            }
+            Running::Mac { mut macs, unused: keys } => {
+                let matched = match &plan.signature {
+                    Where::Crafted(crafted) => crafted.judge(&macs, body)?,
+                    _ => {
+                        let values = self.claimed.values(plan, head, body);
+                        let mut sink = |bytes: &[u8]| update(&mut macs, bytes);
+                        match plan.streams() {
+                            true => plan.template.feed_after(&values, &mut sink)?,
+                            false => plan.template.feed(&values, &mut sink)?,
+                        }
+                        match &self.claimed.signatures {
+                            Signatures::Digests(candidates) => matching_key(macs, candidates.iter()),
+                            _ => None,
+                        }
+                    }
+                };
+                unused = keys;
+                matched
+            }
+            Running::Token(tokens) => match &self.claimed.signatures {
+                Signatures::Tokens(token) => matching_token(tokens, &[*token]),
+                _ => None,
+            },
+            #[cfg(feature = "asymmetric")]
+            Running::Public(keys) => {
+                let mut message = Vec::new();
+                let values = self.claimed.values(plan, head, body);
+                plan.template.feed(&values, &mut |bytes| message.extend_from_slice(bytes))?;
+                match &self.claimed.signatures {
+                    Signatures::Long(signatures) => verifying_key(keys, &message, signatures),
+                    _ => None,
+                }
+            }
+        };
+        let key_index = match (self.known, matched) {
+            (false, _) => return Err(Reason::UnknownTenant.into()),
+            (true, None) => return Err(Reason::SignatureMismatch.into()),
+            (true, Some(index)) => index,
+        };
+        plan.check_body(head, body)?;
+        if self.claimed.timestamp.is_none() {
+            self.claimed.read_timestamp(plan, head, body, self.now)?;
+        }
+        let mac = unused.and_then(|macs| macs.into_iter().nth(key_index));
+        for handshake in &plan.handshakes {
+            if let Some(answer) = handshake.finish(head, body, mac.clone())? {
+                return Ok(Outcome::Answer(answer));
+            }
+        }
+        Ok(Outcome::Deliver(plan.verified(self.claimed, key_index)))
+    }
+}
+
+impl Plan {
+    /// What is left to be compared with the body once the signature is proven.
+    fn check_body(&self, head: &Parts, body: &[u8]) -> Result<(), Rejection> {
+        if self.applies == Some(Applies::NoBody) && !body.is_empty() {
+            return Err(Rejection::new(Reason::BodyMismatch).with_detail("there is a body, and nothing signs it"));
+        }
+        if let Some(claim) = &self.body_hash {
+            let digest = Digest::new(&Sha256::digest(body));
+            let claimed = claim.read(head, body, digest.as_bytes().len())?;
+            if claimed.iter().any(|claimed| claimed.as_bytes() != digest.as_bytes()) {
+                return Err(Reason::BodyMismatch.into());
+            }
+        }
+        if self.one_json_value && !pointer::is_one_value(body) {
+            return Err(Rejection::new(Reason::MalformedBody).with_detail("it is not one JSON value and nothing else"));
+        }
+        Ok(())
+    }
+
+    fn verified(&self, claimed: Claimed, key_index: usize) -> Verified {
+        Verified::new(self.signed())
+            .with_id(claimed.id)
+            .with_id_in(self.id_in.clone())
+            .with_event(claimed.event)
+            .with_event_in(self.event_in.clone())
+            .with_timestamp(claimed.timestamp.map(|(_, time)| time))
+            .with_key_index(key_index)
+            .with_identity(self.identity.clone())
+    }
+
+    /// What the signature covers.
+    pub(super) fn signed(&self) -> Signed {
+        if let Where::Token(_) = self.signature {
+            return Signed::default();
+        }
+        let template = &self.template;
+        let body = match &self.signature {
+            Where::Crafted(crafted) => crafted.covers_body,
+            _ => template.covers_body() || self.body_hash.is_some() || self.applies == Some(Applies::NoBody),
+        };
+        let covers = |place: &Place| match place.header() {
+            Some(name) => template.has(&Piece::Header(name.clone())) || template.covers_headers(),
+            None => body && place.in_body(),
+        };
+        Signed {
+            body,
+            timestamp: self
+                .timestamp
+                .as_ref()
+                .is_some_and(|timestamp| template.has(&Piece::Timestamp) || covers(&timestamp.place)),
+            id: self.id.as_ref().is_some_and(|id| template.has(&Piece::Id) || covers(id)),
+            event: self.event.as_ref().is_some_and(covers),
+            url: template.covers_url(),
+        }
     }
 }

@@ -86,6 +86,7 @@ impl Secrets {
 }
 
 /// A provider's keys: made once, or looked up.
+#[derive(Clone)]
 pub(crate) enum Keys<K> {
     Fixed(Ring<K>),
     Lookup { lookup: Lookup, make: Arc<Make<K>> },
@@ -101,7 +102,7 @@ pub(crate) struct KeysFor<K> {
 }
 
 /// The key tried for an unknown tenant. No signature made with it is ever accepted.
-const DECOY: &[u8] = b"no tenant has this key; it only makes the refusal take its usual time";
+pub(crate) const DECOY: &[u8] = b"no tenant has this key; it only makes the refusal take its usual time";
 
 /// The keys for one request, or the look-up of them.
 pub(crate) enum Find<K> {

@@ -5,11 +5,14 @@ mod ring;
 
 use std::fmt;
 
+use serde::{Deserialize, Deserializer};
 use zeroize::Zeroizing;
 
 use crate::config::ConfigError;
 use crate::encoding::Encoding;
 
+#[cfg(feature = "asymmetric")]
+pub(crate) use lookup::DECOY;
 pub use lookup::Head;
 pub(crate) use lookup::{Find, Keys, KeysFor};
 pub(crate) use ring::Ring;
@@ -100,6 +103,13 @@ impl<T: Into<String>> From<T> for Secret {
     }
 }
 
+/// A text, as with [`Secret::new`].
+impl<'de> Deserialize<'de> for Secret {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer).map(Self::new)
+    }
+}
+
 /// How a sender's secret text stands for key bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 #[non_exhaustive]
@@ -174,6 +184,15 @@ impl Secrets {
     #[must_use]
     pub fn new<T: Into<Secret>>(secrets: impl IntoIterator<Item = T>) -> Self {
         Self(Source::Fixed(secrets.into_iter().map(Into::into).collect()))
+    }
+
+    /// The first secret, where they are fixed.
+    #[cfg(feature = "testing")]
+    pub(crate) fn first(&self) -> Option<&Secret> {
+        match &self.0 {
+            Source::Fixed(secrets) => secrets.first(),
+            Source::Lookup(_) => None,
+        }
     }
 }
 

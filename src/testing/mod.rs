@@ -3,13 +3,23 @@
 
 mod body;
 mod clock;
+#[doc(hidden)]
+pub mod fuzz;
+#[cfg(feature = "asymmetric")]
+mod key;
 mod sign;
+#[cfg(feature = "sns")]
+mod sns;
 #[cfg(feature = "dedup")]
 mod store_suite;
 
 pub use crate::sign::{Sign, SignError};
 pub use body::{ScriptedBody, Step};
 pub use clock::ManualClock;
+#[cfg(feature = "asymmetric")]
+pub use key::{SigningKey, sign_with, sign_with_at};
 pub use sign::{sign, sign_at};
+#[cfg(feature = "sns")]
+pub use sns::{FakeMessage, FakeSns};
 #[cfg(feature = "dedup")]
 pub use store_suite::store_suite;

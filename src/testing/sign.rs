@@ -54,9 +54,7 @@ pub fn sign_at<P: Sign>(
 
 impl Sign for Scheme {
     fn sign_at(&self, request: Request<Bytes>, now: SystemTime) -> Result<Request<Bytes>, SignError> {
-        let (mut head, body) = request.into_parts();
-        self.sign_parts(&mut head, &body, now)?;
-        Ok(Request::from_parts(head, body))
+        self.sign_request(request, now, None)
     }
 }
 

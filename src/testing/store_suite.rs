@@ -11,6 +11,8 @@ use crate::dedup::{Claim, Key, Store, Token};
 /// The lease and the retention that the suite uses: long enough for a store over a network to be asked a few things within,
 /// short enough to be waited for.
 const SHORT: Duration = Duration::from_millis(400);
+/// A little more than that, since a store may count a moment longer.
+const OVER: Duration = Duration::from_millis(450);
 const LONG: Duration = Duration::from_secs(600);
 
 /// Shows that a [`Store`] keeps the rules of the trait; it panics where one does not.
@@ -122,7 +124,7 @@ impl<S: Store> Suite<S> {
     async fn lease_ends(&self, wait: &impl AsyncFn(Duration)) {
         let (key, one, other) = names();
         Self::claim(&self.here, key, one, SHORT).await;
-        wait(SHORT).await;
+        wait(OVER).await;
         assert_eq!(Self::claim(&self.there, key, other, LONG).await, Claim::Won, "a lease that ended frees the key");
         Self::release(&self.here, key, one).await;
         assert!(!Self::commit(&self.here, key, one, LONG).await, "who lost a claim cannot commit");
@@ -134,14 +136,14 @@ impl<S: Store> Suite<S> {
         let (key, one, other) = names();
         Self::claim(&self.here, key, one, SHORT).await;
         assert_eq!(Self::claim(&self.here, key, one, LONG).await, Claim::Won, "the owner may claim again");
-        wait(SHORT).await;
+        wait(OVER).await;
         assert_eq!(Self::claim(&self.there, key, other, LONG).await, Claim::InFlight, "the lease is the later one");
     }
 
     async fn late_commit(&self, wait: &impl AsyncFn(Duration)) {
         let (key, one, other) = names();
         Self::claim(&self.here, key, one, SHORT).await;
-        wait(SHORT).await;
+        wait(OVER).await;
         assert!(Self::commit(&self.here, key, one, LONG).await, "a key that nobody took meanwhile can be committed");
         assert_eq!(Self::claim(&self.there, key, other, LONG).await, Claim::Done(StatusCode::ACCEPTED));
     }
@@ -150,7 +152,7 @@ impl<S: Store> Suite<S> {
         let (key, one, other) = names();
         Self::claim(&self.here, key, one, LONG).await;
         Self::commit(&self.here, key, one, SHORT).await;
-        wait(SHORT).await;
+        wait(OVER).await;
         assert_eq!(
             Self::claim(&self.there, key, other, LONG).await,
             Claim::Won,

@@ -16,6 +16,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tower::{Layer as _, ServiceExt as _, service_fn};
 use tower_webhook::connect::{ObjectClass, TokenHeader, Trigger};
+use tower_webhook::provider::Provider as _;
 use tower_webhook::testing::{ManualClock, ScriptedBody, Step};
 use tower_webhook::{
     Connect, Delivery, Head, Identity, Reason, Rejection, Secret, Secrets, Webhook, WebhookLayer, testing,
@@ -87,6 +88,12 @@ impl App {
         assert_refusal(&reply);
         (reply.status.as_u16(), reason)
     }
+}
+
+/// What the layer answers to a request whose body is scripted, without a server.
+async fn answer_alone(request: Request<ScriptedBody>) -> StatusCode {
+    let inner = service_fn(async |_| Ok::<_, std::convert::Infallible>(http::Response::new(Full::<Bytes>::default())));
+    WebhookLayer::new(connect()).without_body_timeout().layer(inner).oneshot(request).await.unwrap().status()
 }
 
 fn assert_refusal(reply: &Reply) {
@@ -398,6 +405,9 @@ async fn a_get_with_a_body_and_other_methods_are_refused() {
     let app = App::new(connect()).await;
     let request = with(Request::get("/connect"), &fresh(""), r#"{"webhook_id":"WH-1"}"#);
     assert_eq!(app.refused(request).await, (400, Reason::MalformedBody));
+    let unannounced = ScriptedBody::new([Step::Data("{}".into())]);
+    let request = get_request(CONNECTOR).map(|_| unannounced);
+    assert_eq!(answer_alone(request).await, 400);
     let head = with(Request::head("/connect"), &fresh(""), "");
     let reply = app.server.send(head).await;
     assert_eq!((reply.status.as_u16(), &reply.headers["allow"]), (405, &"GET, POST".parse().unwrap()));
@@ -414,7 +424,9 @@ async fn what_a_token_leaves_to_the_body_is_refused_where_it_is_required() {
 
 #[tokio::test]
 async fn a_valid_token_for_another_webhook_product_or_account_is_not_for_us() {
+    let looked_up = Secrets::lookup(|_: Head| async { Ok::<_, std::io::Error>([SECRET]) });
     for (connect, name, value) in [
+        (Connect::new(looked_up).unwrap().webhook_id("WH-1"), "webhook_id", "WH-1"),
         (connect().webhook_id("WH-1").webhook_id("WH-9"), "webhook_id", "WH-9"),
         (connect().product_id("PRD-1"), "product_id", "PRD-1"),
         (connect().account_id("VA-1"), "account_id", "VA-1"),
@@ -425,6 +437,11 @@ async fn a_valid_token_for_another_webhook_product_or_account_is_not_for_us() {
         for other in ["\"other\"", "\"\"", "null", "1"] {
             assert_eq!(app.refused(get_request(&token(other))).await, (403, Reason::NotForUs), "{name} {other}");
         }
+        let forger = EncodingKey::from_secret(b"guess");
+        let forged = format!(r#"{{"exp":{},"{name}":"other"}}"#, NOW + 600);
+        let forged = token_by(r#"{"alg":"HS256"}"#, &forged, &forger, Algorithm::HS256);
+        let verdict = app.refused(get_request(&forged)).await;
+        assert_eq!(verdict, (401, Reason::SignatureMismatch), "a stranger is not told for whom we are");
         let unsaid = claims(&format!(r#"{{"exp":{}}}"#, NOW + 600));
         let body = format!(r#"{{"{name}":"{value}"}}"#);
         assert_eq!(app.refused(post(&unsaid, body)).await, (403, Reason::NotForUs), "{name} in the body alone");
@@ -470,13 +487,33 @@ async fn secrets_rotate_and_are_looked_up_by_the_unverified_webhook_id() {
 
 #[tokio::test]
 async fn a_forged_token_is_refused_before_the_body_is_read() {
-    let inner = service_fn(async |_| Ok::<_, std::convert::Infallible>(http::Response::new(Full::<Bytes>::default())));
-    let service = WebhookLayer::new(connect()).without_body_timeout().layer(inner);
     let forged = PYJWT.replace("_HCT", "_HCU");
     for token in [forged.as_str(), "a.b.c"] {
         let request = Request::post("/").header("authorization", format!("Bearer {token}"));
         let request = request.body(ScriptedBody::new([Step::Stall])).unwrap();
-        assert_eq!(service.clone().oneshot(request).await.unwrap().status(), 401);
+        assert_eq!(answer_alone(request).await, 401);
+    }
+}
+
+#[test]
+fn a_genuine_token_with_any_one_character_changed_is_refused() {
+    let now = UNIX_EPOCH + Duration::from_secs(NOW);
+    let judge = |token: &[u8]| {
+        let (mut head, _) = get_request("").into_parts();
+        let value = [b"Bearer ", token].concat();
+        head.headers.insert("authorization", http::HeaderValue::from_bytes(&value).unwrap());
+        connect().begin(&head, now).map(|_| ())
+    };
+    assert!(judge(CONNECTOR.as_bytes()).is_ok());
+    for at in 0..CONNECTOR.len() {
+        for other in (b'!'..=b'~').chain([b' ', b'\t', 0x80, 0xff]) {
+            let mut token = CONNECTOR.as_bytes().to_vec();
+            if std::mem::replace(&mut token[at], other) != other && !(at == 0 && other == b' ') {
+                assert!(judge(&token).is_err(), "{} at {at}", other.escape_ascii());
+            }
+        }
+        let cut = [&CONNECTOR.as_bytes()[..at], &CONNECTOR.as_bytes()[at + 1..]].concat();
+        assert!(judge(&cut).is_err(), "without {at}");
     }
 }
 

@@ -24,7 +24,7 @@ use tower_webhook::scheme::header;
 use tower_webhook::testing::{self, ManualClock, store_suite};
 use tower_webhook::{CdrManager, DedupLayer, Delivery, MemoryStore, Reason, Rejection, Scheme, WebhookLayer};
 
-use crate::support::{Server, serve};
+use crate::support::{Server, serve, until};
 
 /// A sender that signs an id and a time.
 pub fn acme() -> Scheme {
@@ -46,13 +46,13 @@ pub fn delivery(id: &str) -> Request<Full<Bytes>> {
 
 /// A handler that counts its calls and does what it is told to in each.
 #[derive(Clone, Default)]
-struct Handler {
+pub struct Handler {
     calls: Arc<AtomicUsize>,
     plan: Arc<Vec<Act>>,
 }
 
 #[derive(Clone, Copy)]
-enum Act {
+pub enum Act {
     Answer(u16),
     Panic,
     Hang,
@@ -60,11 +60,11 @@ enum Act {
 
 impl Handler {
     /// The last of these acts is repeated; without any, it answers 200.
-    fn new(plan: impl IntoIterator<Item = Act>) -> Self {
+    pub fn new(plan: impl IntoIterator<Item = Act>) -> Self {
         Self { calls: Arc::default(), plan: Arc::new(plan.into_iter().collect()) }
     }
 
-    fn calls(&self) -> usize {
+    pub fn calls(&self) -> usize {
         self.calls.load(Ordering::SeqCst)
     }
 
@@ -78,7 +78,7 @@ impl Handler {
         }
     }
 
-    async fn serve(&self, layer: DedupLayer) -> Server {
+    pub async fn serve(&self, layer: DedupLayer) -> Server {
         let handler = self.clone();
         let layers = ServiceBuilder::new().layer(CatchPanicLayer::new()).layer(WebhookLayer::new(acme())).layer(layer);
         serve(Router::new().route("/", post(move |delivery| handler.call(delivery)).layer(layers))).await
@@ -87,18 +87,6 @@ impl Handler {
 
 fn memory() -> DedupLayer {
     DedupLayer::new(MemoryStore::new(1000))
-}
-
-/// Waits for what has to come, at most ten seconds.
-async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
-    let waiting = async {
-        while !holds().await {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(10), waiting)
-        .await
-        .unwrap_or_else(|_| panic!("not in ten seconds: {what}"));
 }
 
 #[tokio::test]
@@ -515,4 +503,38 @@ fn debug_tells_the_settings_and_nothing_of_the_store() {
         format!("{layer:?}"),
         "DedupLayer { lease: 1ms, retention: 31622400s, store_timeout: 1s, store_failure: Refuse, .. }"
     );
+}
+
+#[cfg(feature = "metrics")]
+#[test]
+fn duplicates_failures_and_admissions_are_counted() {
+    use metrics_util::debugging::{DebugValue, DebuggingRecorder};
+
+    let recorder = DebuggingRecorder::new();
+    let snapshotter = recorder.snapshotter();
+    metrics::with_local_recorder(&recorder, || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let server = Handler::default().serve(memory()).await;
+            for _ in 0..3 {
+                server.send(delivery("1")).await;
+            }
+            let broken = || DedupLayer::new(Scripted::new(|_| Fault::Error));
+            Handler::default().serve(broken()).await.send(delivery("1")).await;
+            let admitting = broken().with_store_failure(StoreFailure::Admit);
+            Handler::default().serve(admitting).await.send(delivery("1")).await;
+        });
+    });
+    let snapshot = snapshotter.snapshot().into_vec();
+    let count = |name: &str, label: (&str, &str)| {
+        let counted = snapshot.iter().filter(|(key, ..)| {
+            key.key().name() == name && key.key().labels().any(|found| (found.key(), found.value()) == label)
+        });
+        counted.map(|(.., value)| if let DebugValue::Counter(count) = value { *count } else { 0 }).sum::<u64>()
+    };
+    assert_eq!(count("webhook_dedup_total", ("outcome", "duplicate")), 2);
+    assert_eq!(count("webhook_dedup_total", ("outcome", "admitted")), 1);
+    assert_eq!(count("webhook_store_failures_total", ("call", "claim")), 2);
+    assert_eq!(count("webhook_requests_total", ("outcome", "postponed")), 1);
+    assert_eq!(count("webhook_requests_total", ("reason", "store_unavailable")), 1);
 }

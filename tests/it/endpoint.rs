@@ -218,6 +218,21 @@ async fn a_handler_that_cannot_become_ready_is_a_passing_failure() {
     assert_eq!(service.oneshot(signed("/hook")).await.unwrap().status(), 503);
 }
 
+#[cfg(feature = "dedup")]
+#[tokio::test]
+async fn more_layers_may_stand_between_path_and_handler() {
+    use tower_webhook::{DedupLayer, MemoryStore};
+
+    let layers = ServiceBuilder::new().layer(WebhookLayer::new(cdr())).layer(DedupLayer::new(MemoryStore::new(100)));
+    let handler = post(async |Webhook(report): Webhook<Report>| report.file_name.unwrap());
+    let endpoint = EndpointLayer::new("/webhooks/cdr", layers, handler);
+    let server = serve(Router::new().route("/hello", get(async || "hello")).layer(endpoint)).await;
+    assert_eq!(server.send(signed("/webhooks/cdr")).await.text(), "tx1.zip");
+    let again = server.send(signed("/webhooks/cdr")).await;
+    assert_eq!((again.status, again.text()), (StatusCode::OK, ""));
+    assert_eq!(server.send(unsigned("/webhooks/cdr")).await.status, 401);
+}
+
 #[test]
 fn a_path_that_could_never_match_is_found_at_once() {
     for path in ["", "webhooks/cdr", "/cdr?tenant=7", "/cdr#1"] {

@@ -1,22 +1,31 @@
 //! Behaviour seen through real servers and clients over loopback.
 
+mod api;
 mod bounds;
 mod cdr_manager;
-mod compile_fail;
 mod composition;
 #[cfg(feature = "jwt")]
 mod connect;
 #[cfg(feature = "dedup")]
 mod dedup;
+#[cfg(feature = "redis")]
+mod dedup_redis;
+mod dependencies;
 mod docs;
 mod endpoint;
+mod hostile;
 mod hyper;
 mod ip_allow;
 mod layers;
 mod operators;
 mod programs;
 mod ranks;
+#[cfg(feature = "redis")]
+mod redis_server;
 mod secrets;
+mod senders;
+#[cfg(feature = "sns")]
+mod sns;
 mod support;
 #[cfg(feature = "tonic")]
 mod tonic;

@@ -39,6 +39,19 @@ pub async fn serve(app: Router) -> Server {
     Server { address, task }
 }
 
+/// Waits for what has to come, at most ten seconds.
+#[cfg_attr(not(feature = "dedup"), allow(dead_code))]
+pub async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+    let waiting = async {
+        while !holds().await {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), waiting)
+        .await
+        .unwrap_or_else(|_| panic!("not in ten seconds: {what}"));
+}
+
 /// As [`serve`], with each peer's address in the extensions of its requests.
 pub async fn serve_with_peers(app: Router) -> Server {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -174,3 +174,29 @@ async fn a_handler_without_a_layer_is_unavailable_and_not_open() {
         start(|incoming| TonicServer::builder().add_service(Greeter::default()).serve_with_incoming(incoming)).await;
     assert_eq!(client.deliver("hello").await.unwrap_err().code(), Code::Unavailable);
 }
+
+#[cfg(feature = "dedup")]
+#[tokio::test]
+async fn a_grpc_handler_that_failed_is_called_again_and_one_that_succeeded_is_not() {
+    use tower::ServiceBuilder;
+    use tower_webhook::{DedupLayer, MemoryStore};
+
+    let failures = Arc::new(Mutex::new(0));
+    let hook = failures.clone();
+    let webhook = WebhookLayer::new(cdr()).on_reject(move |_| *hook.lock().unwrap() += 1);
+    let layer = ServiceBuilder::new().layer(webhook).layer(DedupLayer::new(MemoryStore::new(100)));
+    let (server, _) = start(|incoming| {
+        TonicServer::builder().layer(layer).add_service(Greeter::default()).serve_with_incoming(incoming)
+    })
+    .await;
+    let failing = testing::sign(&cdr(), call("json")).unwrap();
+    for attempt in 1..=3 {
+        let reply = server.send_http2(failing.clone()).await;
+        // gRPC's failures are HTTP's successes.
+        assert_eq!((reply.status.as_u16(), &reply.headers["grpc-status"]), (200, &"3".parse().unwrap()));
+        assert_eq!(*failures.lock().unwrap(), attempt);
+    }
+    let succeeding = testing::sign(&cdr(), call("once")).unwrap();
+    assert_eq!(message(&server.send_http2(succeeding.clone()).await), "once from cdr_manager in 11 bytes");
+    assert!(server.send_http2(succeeding).await.headers.contains_key("webhook-duplicate"));
+}

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use http::Method;
+use http::header::CONTENT_LENGTH;
 use http::request::Parts;
 
 use crate::config::ConfigError;
@@ -73,12 +74,14 @@ const METHODS: [Method; 2] = [Method::GET, Method::POST];
 /// passes its status, headers and body on unchanged.
 ///
 /// ```
+/// # #[cfg(feature = "axum")]
+/// # mod example {
 /// use axum::routing::post;
 /// use axum::{Json, Router};
 /// use serde_json::{Value, json};
 /// use tower_webhook::{ConfigError, Connect, Webhook, WebhookLayer};
 ///
-/// fn app() -> Result<Router, ConfigError> {
+/// pub fn app() -> Result<Router, ConfigError> {
 ///     let layer = WebhookLayer::new(Connect::new("the JWT secret")?);
 ///     Ok(Router::new().route("/validate", post(validate).layer(layer)))
 /// }
@@ -92,8 +95,11 @@ const METHODS: [Method; 2] = [Method::GET, Method::POST];
 ///     }
 ///     Json(draft)
 /// }
-/// # app().unwrap();
+/// # }
 /// ```
+///
+/// A token may be as long as 16 KiB. Over HTTP/2, hyper's server takes no more than that for all headers together, unless
+/// its `max_header_list_size` is raised.
 ///
 /// A clone shares everything.
 #[derive(Clone)]
@@ -105,6 +111,7 @@ pub struct Connect {
 
 /// The header that holds the token.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum TokenHeader {
     /// `Authorization`, as the document's text says.
     #[default]
@@ -185,6 +192,9 @@ impl Connect {
     fn judge(&self, head: &Parts, now: SystemTime) -> Result<Begin<ConnectVerification>, Rejection> {
         if !METHODS.contains(&head.method) {
             return Err(wrong_method(&METHODS));
+        }
+        if head.method == Method::GET && head.headers.get(CONTENT_LENGTH).is_some_and(|length| length != "0") {
+            return Err(verification::get_with_a_body());
         }
         let token = self.rules.token(head)?;
         let hint = match self.keys.are_looked_up() {

@@ -1,6 +1,7 @@
 //! What Connect says: the claims of its token before the members of its body.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use http::Uri;
@@ -104,7 +105,7 @@ fn is_id_byte(byte: u8) -> bool {
 impl<D: DeserializeOwned> FromDelivery for Trigger<D> {
     fn from_delivery(delivery: &Delivery) -> Result<Self, Rejection> {
         let said = delivery
-            .parsed::<Said>()
+            .parsed::<Arc<Said>>()
             .ok_or_else(|| Rejection::new(Reason::NoDelivery).with_detail("the delivery is not one of Connect's"))?;
         Ok(Self {
             webhook_id: said.member("webhook_id")?,
@@ -212,5 +213,55 @@ impl Timestamp {
     #[must_use]
     pub fn time(&self) -> Option<SystemTime> {
         TimeFormat::Rfc3339.parse(self.0.as_bytes())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pending_requests_are_asked_for_at_a_signed_https_address_only() {
+        let url = |class: Option<&str>, product: &str, api: Option<&str>| {
+            let trigger = Trigger::<Value> {
+                object_class: class.map(|class| ObjectClass::from(class.to_owned())),
+                product_id: Some(product.to_owned()),
+                api_url: api.map(String::from),
+                ..Trigger::default()
+            };
+            trigger.pending_requests_url().map(|url| url.to_string())
+        };
+        let listed = Some("https://api.example.test/v1/requests?status=pending&product_id=PRD-1".to_owned());
+        let api = Some("https://api.example.test/v1/");
+        assert_eq!(url(None, "PRD-1", api), listed);
+        assert_eq!(url(Some("fulfillment_requests"), "PRD-1", Some("https://api.example.test/v1")), listed);
+        assert_eq!(url(Some("usage_file"), "PRD-1", api), None);
+        assert_eq!(url(Some("something_new"), "PRD-1", api), None);
+        assert_eq!(url(None, "PRD-1", None), None);
+        for product in ["", "PRD-1&status=approved", "PRD 1", "../x", "PRD-1#", "\u{e9}"] {
+            assert_eq!(url(None, product, api), None, "{product}");
+        }
+        for api in
+            ["http://api.example.test/", "https://a@b.test/", "https://b.test/?x=", "https://b.test/#", "/v1/", ""]
+        {
+            assert_eq!(url(None, "PRD-1", Some(api)), None, "{api}");
+        }
+    }
+
+    #[test]
+    fn the_names_of_classes_are_the_apis_and_others_are_kept() {
+        for name in [
+            "fulfillment_request",
+            "tier_config_request",
+            "tier_account_request",
+            "listing_request",
+            "billing_request",
+            "usage_file",
+            "something_new",
+        ] {
+            let class: ObjectClass = serde_json::from_value(name.into()).unwrap();
+            assert_eq!((class.as_str(), class.to_string().as_str()), (name, name));
+            assert_eq!(matches!(class, ObjectClass::Other(_)), name == "something_new");
+        }
     }
 }

@@ -27,8 +27,6 @@ pub struct ConnectVerification {
     claims: Object,
     times: Times,
     key_index: usize,
-    /// What tells this token from others, where the claims do not name the event.
-    token_id: Text,
 }
 
 /// What is kept of a verified request for [`Trigger`](super::Trigger).
@@ -53,15 +51,14 @@ impl ConnectVerification {
         }
         let key_index = verdict?;
         let (claims, times) = rules.claims(token, now)?;
-        Ok(Self { rules, claims, times, key_index, token_id: token.id() })
+        rules.check_pins(&claims)?;
+        Ok(Self { rules, claims, times, key_index })
     }
 
     fn decide(self, head: &Parts, body: &Bytes) -> Result<Outcome, Rejection> {
         let body = match head.method {
             Method::GET if body.is_empty() => Object::default(),
-            Method::GET => {
-                return Err(Rejection::new(Reason::MalformedBody).with_detail("Connect's GET has no body"));
-            }
+            Method::GET => return Err(get_with_a_body()),
             _ => Object::read(body).ok_or_else(|| {
                 Rejection::new(Reason::MalformedBody)
                     .with_detail("it is no JSON object, or two of its members have one name")
@@ -72,21 +69,30 @@ impl ConnectVerification {
         }
         let event = self.claims.parse::<String>("object_class").map(Text::from);
         let signed = Signed { timestamp: self.times.issued.is_some(), event: event.is_some(), ..Signed::default() };
-        let mut verified =
-            Verified::new(signed).with_event(event).with_timestamp(self.times.issued).with_key_index(self.key_index);
-        if let Some(identity) = self.identity(head) {
-            verified = verified.with_identity(Some(Arc::new(move |_: &[u8]| Some(identity.clone()))));
-        }
-        Ok(Outcome::Deliver(verified.with_parsed(Said { claims: self.claims, body })))
+        let said = Arc::new(Said { claims: self.claims, body });
+        let verified = Verified::new(signed)
+            .with_event(event)
+            .with_timestamp(self.times.issued)
+            .with_key_index(self.key_index)
+            .with_parsed(said.clone())
+            .with_identity(Some(Arc::new(move |body: &[u8]| said.identity(body))));
+        Ok(Outcome::Deliver(verified))
     }
+}
 
+/// Connect sends none, and nobody would compare it with the claims.
+pub(super) fn get_with_a_body() -> Rejection {
+    Rejection::new(Reason::MalformedBody).with_detail("a GET of Connect has no body")
+}
+
+impl Said {
     /// What stays the same if this very trigger comes again. Connect names no event, so it is which webhook was triggered
-    /// and when; else the token, where that is all there is. A body that the token says nothing of has to tell itself.
-    fn identity(&self, head: &Parts) -> Option<Text> {
+    /// and when; else all the claims, where there is no body. A body that the token says little of has to tell itself.
+    fn identity(&self, body: &[u8]) -> Option<Text> {
         let claim = |name| self.claims.parse::<String>(name);
         match (claim("webhook_id"), claim("triggered_at")) {
             (Some(webhook), Some(time)) => Some(format!("{webhook} {time}").into()),
-            _ if head.method == Method::GET => Some(self.token_id.clone()),
+            _ if body.is_empty() => Some(String::from_utf8_lossy(self.claims.text()).into_owned().into()),
             _ => None,
         }
     }

@@ -1,0 +1,237 @@
+//! Topics and where their region is.
+
+use std::fmt;
+
+/// The longest name of a topic.
+const LONGEST_NAME: usize = 256;
+/// The longest name of a region that we believe; the longest there is has 15 characters.
+const LONGEST_REGION: usize = 32;
+
+/// A partition of AWS: regions under one roof, with the domain that their hosts end in.
+struct Partition {
+    name: &'static str,
+    domain: &'static str,
+    signer: Signer,
+}
+
+/// Under which name a partition's messages are signed.
+enum Signer {
+    /// `sns.<domain>`, but `sns-signing.<region>.<domain>` in the regions listed.
+    SharedBut(&'static [&'static str]),
+    /// `sns-<region>.<domain>`.
+    PerRegion,
+    /// `sns-signing.<region>.<domain>`.
+    Signing,
+    /// One name for all.
+    Fixed(&'static str),
+}
+
+/// The regions of the partition `aws` that have to be opted into.
+const OPT_IN: &[&str] = &[
+    "af-south-1",
+    "ap-east-1",
+    "ap-east-2",
+    "ap-south-2",
+    "ap-southeast-3",
+    "ap-southeast-4",
+    "ap-southeast-5",
+    "ap-southeast-6",
+    "ap-southeast-7",
+    "ca-west-1",
+    "eu-central-2",
+    "eu-south-1",
+    "eu-south-2",
+    "il-central-1",
+    "me-central-1",
+    "me-south-1",
+    "mx-central-1",
+];
+
+/// Source: `SnsHostProvider` of the AWS SDK for Java, version 2.
+const PARTITIONS: &[Partition] = &[
+    Partition { name: "aws", domain: "amazonaws.com", signer: Signer::SharedBut(OPT_IN) },
+    Partition { name: "aws-cn", domain: "amazonaws.com.cn", signer: Signer::PerRegion },
+    Partition { name: "aws-us-gov", domain: "amazonaws.com", signer: Signer::Fixed("sns-us-gov-west-1.amazonaws.com") },
+    Partition { name: "aws-iso", domain: "c2s.ic.gov", signer: Signer::PerRegion },
+    Partition { name: "aws-iso-b", domain: "sc2s.sgov.gov", signer: Signer::PerRegion },
+    Partition { name: "aws-iso-f", domain: "csp.hci.ic.gov", signer: Signer::Signing },
+    Partition { name: "aws-iso-e", domain: "cloud.adc-e.uk", signer: Signer::Signing },
+    Partition { name: "aws-eusc", domain: "amazonaws.eu", signer: Signer::Signing },
+];
+
+/// The parts of a topic's name, `arn:<partition>:sns:<region>:<account>:<name>`.
+#[derive(Clone, Copy)]
+pub(super) struct TopicArn<'a> {
+    text: &'a str,
+    partition: &'static Partition,
+    region: &'a str,
+    account: &'a str,
+}
+
+impl<'a> TopicArn<'a> {
+    /// `None` for anything that is not the full name of a topic, with each part in its own alphabet.
+    pub(super) fn parse(text: &'a str) -> Option<Self> {
+        let mut parts = text.split(':');
+        let mut part = || parts.next();
+        let ("arn", partition, "sns", region, account, name) = (part()?, part()?, part()?, part()?, part()?, part()?)
+        else {
+            return None;
+        };
+        if part().is_some() {
+            return None;
+        }
+        let partition = PARTITIONS.iter().find(|known| known.name == partition)?;
+        let fits = is_region(region) && partition.may_hold(region) && is_account(account) && is_name(name);
+        fits.then_some(Self { text, partition, region, account })
+    }
+
+    pub(super) fn as_str(&self) -> &'a str {
+        self.text
+    }
+
+    pub(super) fn account(&self) -> &'a str {
+        self.account
+    }
+
+    /// The host of the topic's region, for certificates and confirmations.
+    pub(super) fn host(&self) -> String {
+        format!("sns.{}.{}", self.region, self.partition.domain)
+    }
+
+    /// The name that the certificate of the region's messages bears.
+    pub(super) fn signer(&self) -> String {
+        let (region, domain) = (self.region, self.partition.domain);
+        match self.partition.signer {
+            Signer::SharedBut(opt_in) if opt_in.contains(&region) => format!("sns-signing.{region}.{domain}"),
+            Signer::SharedBut(_) => format!("sns.{domain}"),
+            Signer::PerRegion => format!("sns-{region}.{domain}"),
+            Signer::Signing => format!("sns-signing.{region}.{domain}"),
+            Signer::Fixed(name) => name.into(),
+        }
+    }
+
+    /// Whether `host` is [`host`](Self::host), without making one.
+    pub(super) fn is_host(&self, host: &str) -> bool {
+        let rest = host.strip_prefix("sns.").and_then(|rest| rest.strip_prefix(self.region));
+        rest.and_then(|rest| rest.strip_prefix('.')) == Some(self.partition.domain)
+    }
+}
+
+impl Partition {
+    /// Regions bear their partition in their first letters. A region of one partition under the name of another would
+    /// mean another host and another signer.
+    fn may_hold(&self, region: &str) -> bool {
+        let starts_with = |prefix: &str| region.starts_with(prefix);
+        match self.name {
+            "aws-cn" => starts_with("cn-"),
+            "aws-us-gov" => starts_with("us-gov-"),
+            "aws-iso" => starts_with("us-iso-"),
+            "aws-iso-b" => starts_with("us-isob-"),
+            "aws-iso-f" => starts_with("us-isof-"),
+            "aws-iso-e" => starts_with("eu-isoe-"),
+            "aws-eusc" => starts_with("eusc-"),
+            _ => !["cn-", "us-gov-", "us-iso", "eu-iso", "eusc-"].iter().any(|prefix| starts_with(prefix)),
+        }
+    }
+}
+
+/// Words of lower-case letters and a number at the end, such as `us-west-2` and `eusc-de-east-1`. It keeps out what
+/// looks like a host of something else under the same domain, such as `s3-us-west-2`.
+fn is_region(region: &str) -> bool {
+    let Some((words, number)) = region.rsplit_once('-') else { return false };
+    let is_word = |word: &str| !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_lowercase());
+    region.len() <= LONGEST_REGION
+        && words.contains('-')
+        && words.split('-').all(is_word)
+        && (1..=2).contains(&number.len())
+        && number.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+pub(super) fn is_account(account: &str) -> bool {
+    account.len() == 12 && account.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+fn is_name(name: &str) -> bool {
+    let stem = name.strip_suffix(".fifo").unwrap_or(name);
+    !stem.is_empty()
+        && name.len() <= LONGEST_NAME
+        && stem.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
+}
+
+impl fmt::Display for TopicArn<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(arn: &str) -> Option<(String, String)> {
+        let topic = TopicArn::parse(arn)?;
+        assert!(topic.is_host(&topic.host()));
+        assert!(!topic.is_host(&topic.host().replace("sns.", "sns.x")));
+        assert!(!topic.is_host(&format!("{}.", topic.host())));
+        Some((topic.host(), topic.signer()))
+    }
+
+    #[test]
+    fn every_partition_has_its_hosts_and_signers() {
+        for (partition, region, host, signer) in [
+            ("aws", "us-west-2", "sns.us-west-2.amazonaws.com", "sns.amazonaws.com"),
+            ("aws", "me-south-1", "sns.me-south-1.amazonaws.com", "sns-signing.me-south-1.amazonaws.com"),
+            ("aws", "xx-new-9", "sns.xx-new-9.amazonaws.com", "sns.amazonaws.com"),
+            ("aws-cn", "cn-north-1", "sns.cn-north-1.amazonaws.com.cn", "sns-cn-north-1.amazonaws.com.cn"),
+            ("aws-us-gov", "us-gov-east-1", "sns.us-gov-east-1.amazonaws.com", "sns-us-gov-west-1.amazonaws.com"),
+            ("aws-iso", "us-iso-east-1", "sns.us-iso-east-1.c2s.ic.gov", "sns-us-iso-east-1.c2s.ic.gov"),
+            ("aws-iso-b", "us-isob-east-1", "sns.us-isob-east-1.sc2s.sgov.gov", "sns-us-isob-east-1.sc2s.sgov.gov"),
+            (
+                "aws-iso-f",
+                "us-isof-south-1",
+                "sns.us-isof-south-1.csp.hci.ic.gov",
+                "sns-signing.us-isof-south-1.csp.hci.ic.gov",
+            ),
+            (
+                "aws-iso-e",
+                "eu-isoe-west-1",
+                "sns.eu-isoe-west-1.cloud.adc-e.uk",
+                "sns-signing.eu-isoe-west-1.cloud.adc-e.uk",
+            ),
+            (
+                "aws-eusc",
+                "eusc-de-east-1",
+                "sns.eusc-de-east-1.amazonaws.eu",
+                "sns-signing.eusc-de-east-1.amazonaws.eu",
+            ),
+        ] {
+            let arn = format!("arn:{partition}:sns:{region}:123456789012:MyTopic.fifo");
+            assert_eq!(names(&arn), Some((host.into(), signer.into())), "{arn}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_the_full_name_of_a_topic_is_none() {
+        for bad in [
+            "",
+            "MyTopic",
+            "arn:aws:sns:us-west-2:123456789012",
+            "arn:aws:sns:us-west-2:123456789012:",
+            "arn:aws:sns:us-west-2:123456789012:MyTopic:4bcd",
+            "arn:aws:sqs:us-west-2:123456789012:MyTopic",
+            "arn:aws:sns:s3-us-west-2:123456789012:MyTopic",
+            "arn:aws:sns:us-west:123456789012:MyTopic",
+            "arn:aws:sns:US-WEST-2:123456789012:MyTopic",
+            "arn:aws:sns:us-west-2.evil:123456789012:MyTopic",
+            "arn:aws:sns:us-west-2:12345678901:MyTopic",
+            "arn:aws:sns:us-west-2:123456789012:My Topic",
+            "arn:aws:sns:us-west-2:123456789012:My\nTopic",
+            "arn:aws:sns:cn-north-1:123456789012:MyTopic",
+            "arn:aws-cn:sns:us-west-2:123456789012:MyTopic",
+            "arn:aws-us-gov:sns:us-west-2:123456789012:MyTopic",
+            "arn:awsx:sns:us-west-2:123456789012:MyTopic",
+        ] {
+            assert!(names(bad).is_none(), "{bad:?}");
+        }
+    }
+}

@@ -1,0 +1,50 @@
+//! Telna Cronus Flex: events of the portal's SIM cards and packages, through AWS SNS.
+//!
+//! Source: <https://flex-developer.telna.com/reference/setting-up-webhooks>.
+
+use super::sns::SnsBuilder;
+
+/// The webhooks of the Telna Cronus Flex portal.
+///
+/// To receive them:
+///
+/// 1. Ask Telna to enable webhooks for your account, and give them the https address of your endpoint.
+/// 2. Telna tells you the topic's full name, or subscribes your endpoint at once: until the topic is known, an endpoint with
+///    [`Confirm::Ignore`](super::sns::Confirm::Ignore) and [`account`](SnsBuilder::account) shows it in the log. Allow it with
+///    [`topic`](SnsBuilder::topic).
+/// 3. The subscription is confirmed by this crate; with [`Confirm::Manual`](super::sns::Confirm::Manual) an operator opens
+///    the link. Events start some hours after that.
+/// 4. Answer events with exactly **200**.
+///
+/// Telna describes the payload event by event (<https://flex-developer.telna.com/reference/webhook-package-usage-alert-event>), so its
+/// type is yours: `Webhook<Notification<T>>`. Telna does not say whether its
+/// subscriptions use raw delivery; should yours do so, switch it on with another proof by
+/// [`raw_delivery`](SnsBuilder::raw_delivery), and the handler stays the same.
+///
+/// ```
+/// use tower_webhook::sns::Notification;
+/// use tower_webhook::{Webhook, WebhookLayer, telna};
+///
+/// async fn on_event(Webhook(event): Webhook<Notification<serde_json::Value>>) {
+///     println!("{}", event.message);
+/// }
+///
+/// # fn main() -> Result<(), tower_webhook::ConfigError> {
+/// # let fetch = |_| async { Err::<http::Response<bytes::Bytes>, _>("offline") };
+/// let flex = telna::CronusFlex::builder().topic("arn:aws:sns:us-west-2:123456789012:MyTopic");
+/// # let flex = flex.fetch(fetch);
+/// let layer = WebhookLayer::new(flex.build()?);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct CronusFlex;
+
+impl CronusFlex {
+    /// Says what to accept. The topic is required.
+    #[must_use]
+    pub fn builder() -> SnsBuilder {
+        SnsBuilder::new("telna_cronus_flex")
+    }
+}

@@ -1,0 +1,90 @@
+//! A scheme in words, for tables.
+
+use std::fmt;
+
+use crate::time::Tolerance;
+
+use super::Scheme;
+use super::plan::{Plan, Proof, Where};
+use super::source::{Place, Spot};
+
+/// What a scheme does, in words: see [`Scheme::facts`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SchemeFacts {
+    /// The algorithm, where the signature is, and what it covers.
+    pub scheme: String,
+    /// How far the timestamp may be from now, where there is one.
+    pub tolerance: Option<Tolerance>,
+    /// The largest body, in bytes.
+    pub body_limit: usize,
+    /// Where the event's name is.
+    pub event: Option<String>,
+    /// What tells a repetition from a new delivery.
+    pub deduplicated_by: String,
+}
+
+impl Scheme {
+    /// The scheme in words.
+    #[must_use]
+    pub fn facts(&self) -> SchemeFacts {
+        let plans: Vec<_> = self.plans().map(ToString::to_string).collect();
+        let first = &self.first;
+        let signed = first.signed();
+        let deduplicated_by = match (&first.id, &first.identity) {
+            (_, Some(_)) => "an id in the body".to_owned(),
+            (Some(id), None) if signed.id => id.to_string(),
+            _ => "the body".to_owned(),
+        };
+        SchemeFacts {
+            scheme: plans.join("; or "),
+            tolerance: first.timestamp.as_ref().map(|timestamp| timestamp.tolerance),
+            body_limit: first.body_limit,
+            event: first.event.as_ref().map(|event| match signed.event {
+                true => event.to_string(),
+                false => format!("{event}, unsigned"),
+            }),
+            deduplicated_by,
+        }
+    }
+}
+
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.proof {
+            Proof::Mac { kind, .. } => f.write_str(kind.name())?,
+            Proof::Token { .. } => f.write_str("shared token")?,
+            #[cfg(feature = "asymmetric")]
+            Proof::Public { algorithm, .. } => f.write_str(algorithm.name())?,
+        }
+        match &self.signature {
+            Where::Signature(signature) => {
+                write!(f, " in ")?;
+                for (index, place) in signature.places.iter().enumerate() {
+                    write!(f, "{}{place}", if index == 0 { "" } else { " or " })?;
+                }
+                write!(f, " ({}) over `{}`", signature.encoding.name(), self.template)
+            }
+            Where::Token(place) => write!(f, " in {place}"),
+            Where::Crafted(crafted) => write!(f, " over {}", crafted.signed),
+        }
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.spot {
+            Spot::Header(name) => write!(f, "`{name}`")?,
+            Spot::Numbered(stem) => write!(f, "`{stem}1` and on")?,
+            Spot::Basic => f.write_str("`authorization` (Basic)")?,
+            Spot::Query(parameter) => write!(f, "query `{parameter}`")?,
+            Spot::PathEnd => f.write_str("the end of the path")?,
+            Spot::Json(pointer) => write!(f, "body `{pointer}`")?,
+            Spot::Form(field) => write!(f, "form field `{field}`")?,
+        }
+        match self.prefix {
+            "" => Ok(()),
+            prefix => write!(f, " `{}`", prefix.trim()),
+        }
+    }
+}

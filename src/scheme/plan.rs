@@ -1,0 +1,201 @@
+//! All that is known of a scheme before the first request.
+
+use std::sync::Arc;
+
+use http::header::{ALLOW, CONTENT_LENGTH, HeaderName};
+use http::request::Parts;
+use http::{Method, StatusCode};
+
+use crate::delivery::ChooseIdentity;
+use crate::encoding::Encoding;
+use crate::reject::{Reason, Rejection};
+use crate::secret::{Keys, Ring};
+use crate::text::Text;
+
+use super::handshake::Handshake;
+use super::mac::{Digest, LONGEST_DIGEST, Mac, MacKind, matching_key};
+#[cfg(feature = "asymmetric")]
+use super::public_key::{Algorithm, PublicKey};
+use super::public_url::PublicUrl;
+use super::signature::SignaturePlan;
+use super::source::Place;
+use super::template::Template;
+use super::timestamp::TimestampPlan;
+use super::token::Token;
+use super::urlencoded;
+
+/// One form of a scheme.
+#[derive(Clone)]
+pub(super) struct Plan {
+    pub(super) name: Text,
+    pub(super) methods: Vec<Method>,
+    pub(super) body_limit: usize,
+    pub(super) applies: Option<Applies>,
+    pub(super) signature: Where,
+    pub(super) proof: Proof,
+    pub(super) required: Vec<(HeaderName, &'static str)>,
+    pub(super) timestamp: Option<TimestampPlan>,
+    pub(super) id: Option<Place>,
+    pub(super) id_in: Option<Arc<ChooseIdentity>>,
+    pub(super) event: Option<Place>,
+    pub(super) event_in: Option<Arc<ChooseIdentity>>,
+    pub(super) template: Template,
+    pub(super) body_hash: Option<SignaturePlan>,
+    pub(super) one_json_value: bool,
+    pub(super) url: Option<PublicUrl>,
+    pub(super) identity: Option<Arc<ChooseIdentity>>,
+    pub(super) handshakes: Vec<Handshake>,
+    pub(super) refusal: Option<StatusCode>,
+}
+
+/// The requests that a form of a scheme is for, where there are several.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Applies {
+    /// The body is `application/x-www-form-urlencoded`.
+    Form,
+    /// It is not.
+    NotForm,
+    /// There is none.
+    NoBody,
+}
+
+/// Where what proves a request is.
+#[derive(Clone)]
+pub(super) enum Where {
+    Signature(SignaturePlan),
+    Token(Place),
+    Crafted(Crafted),
+}
+
+/// How a request is proven.
+#[derive(Clone)]
+pub(super) enum Proof {
+    Mac {
+        kind: MacKind,
+        keys: Keys<Mac>,
+    },
+    Token {
+        keys: Keys<Token>,
+        /// The keys are digests; a test that signs needs the text.
+        #[cfg(feature = "testing")]
+        secret: Option<crate::secret::Secret>,
+        #[cfg(feature = "testing")]
+        format: crate::secret::KeyFormat,
+    },
+    #[cfg(feature = "asymmetric")]
+    Public {
+        algorithm: Algorithm,
+        keys: Keys<PublicKey>,
+    },
+}
+
+/// Several signed texts in one body, in a form of one sender's own.
+#[derive(Clone)]
+pub(crate) struct Crafted {
+    /// In words: what is signed, and where the signature is.
+    pub(crate) signed: &'static str,
+    pub(crate) covers_body: bool,
+    /// What the functions are told besides the body.
+    pub(crate) parameter: Box<str>,
+    /// At least one item; every one of them has to be signed.
+    pub(crate) read: fn(&[u8], &str) -> Result<Vec<Item>, Rejection>,
+    #[cfg(feature = "testing")]
+    pub(crate) write: fn(&[u8], &Mac, &str) -> Option<Vec<u8>>,
+}
+
+/// One signed text. Any of its spellings may be what was signed.
+pub(crate) struct Item {
+    texts: Vec<Vec<u8>>,
+    signature: Digest,
+}
+
+impl Item {
+    pub(crate) fn new(
+        texts: Vec<Vec<u8>>,
+        signature: &str,
+        encoding: Encoding,
+        digest_len: usize,
+    ) -> Result<Self, Rejection> {
+        let mut digest = [0; LONGEST_DIGEST];
+        match encoding.decode_exact(signature.as_bytes(), &mut digest[..digest_len]) {
+            true => Ok(Self { texts, signature: Digest::new(&digest[..digest_len]) }),
+            false => Err(Reason::MalformedSignature.into()),
+        }
+    }
+}
+
+impl Crafted {
+    /// The position of the key that signed the first item, where every item is signed.
+    pub(super) fn judge(&self, macs: &Ring<Mac>, body: &[u8]) -> Result<Option<usize>, Rejection> {
+        let mut first = None;
+        for item in (self.read)(body, &self.parameter)? {
+            let key = item.texts.iter().find_map(|text| {
+                let mut macs = macs.clone();
+                macs.iter_mut().for_each(|mac| mac.update(text));
+                matching_key(macs, std::iter::once(&item.signature))
+            });
+            match key {
+                Some(key) => first = first.or(Some(key)),
+                None => return Ok(None),
+            }
+        }
+        Ok(first)
+    }
+}
+
+impl Plan {
+    pub(super) fn is_crafted(&self) -> bool {
+        matches!(self.signature, Where::Crafted(_))
+    }
+
+    /// Whether the MAC is fed while the body arrives.
+    pub(super) fn streams(&self) -> bool {
+        !self.is_crafted() && self.template.streams()
+    }
+
+    pub(super) fn signature_in_body(&self) -> bool {
+        match &self.signature {
+            Where::Signature(signature) => signature.in_body(),
+            Where::Token(place) => place.in_body(),
+            Where::Crafted(_) => true,
+        }
+    }
+
+    pub(super) fn may_be_present(&self, head: &Parts) -> bool {
+        match &self.signature {
+            Where::Signature(signature) => signature.may_be_present(head),
+            Where::Token(place) => place.may_be_present(head),
+            Where::Crafted(_) => true,
+        }
+    }
+
+    /// Whether this form is for such a request.
+    pub(super) fn is_for(&self, head: &Parts) -> bool {
+        let fits = match self.applies {
+            None => true,
+            Some(Applies::Form) => urlencoded::is_form(&head.headers),
+            Some(Applies::NotForm) => !urlencoded::is_form(&head.headers),
+            Some(Applies::NoBody) => head.headers.get(CONTENT_LENGTH).is_none_or(|length| length.as_bytes() == b"0"),
+        };
+        fits && self.methods.contains(&head.method)
+    }
+
+    /// The rejection with the status that the sender insists on.
+    pub(super) fn refusal(&self, rejection: Rejection) -> Rejection {
+        match self.refusal {
+            Some(status) if rejection.reason().is_final() => rejection.with_status(status),
+            _ => rejection,
+        }
+    }
+}
+
+/// The refusal of a method that is not one of these.
+pub(crate) fn wrong_method<'a>(methods: impl IntoIterator<Item = &'a Method>) -> Rejection {
+    let mut allowed: Vec<_> = methods.into_iter().map(Method::as_str).collect();
+    allowed.dedup();
+    let rejection = Rejection::new(Reason::MethodNotAllowed);
+    match allowed.join(", ").try_into() {
+        Ok(allowed) => rejection.with_header(ALLOW, allowed),
+        Err(_) => rejection,
+    }
+}

@@ -1,0 +1,134 @@
+//! The address that the sender was given, for senders that sign it.
+
+use http::Uri;
+use http::header::{HOST, HeaderName};
+use http::request::Parts;
+use http::uri::Scheme as UriScheme;
+
+use crate::config::ConfigError;
+use crate::reject::{Reason, Rejection};
+use crate::uri::requested_uri;
+
+use super::source::{LONGEST_HEADER, single};
+
+/// How the address that the sender requested is known. What a service behind a proxy sees of it may differ.
+#[derive(Clone, Debug)]
+pub(crate) enum PublicUrl {
+    /// Scheme, authority and perhaps a path prefix, as written, without a slash at the end.
+    Base(Box<str>),
+    /// What the proxy in front of us says in `X-Forwarded-Proto` and `X-Forwarded-Host`.
+    Forwarded,
+}
+
+impl PublicUrl {
+    pub(crate) fn base(text: &str) -> Result<Self, ConfigError> {
+        let faulty =
+            || ConfigError::new("the public URL is not http(s)://host, perhaps with a path, and nothing behind it");
+        let uri: Uri = text.parse().map_err(|_| faulty())?;
+        let plain = matches!(uri.scheme_str(), Some("http" | "https"))
+            && uri.authority().is_some_and(|authority| !authority.as_str().contains('@'))
+            && uri.query().is_none()
+            && !text.contains('#');
+        match plain {
+            true => Ok(Self::Base(text.trim_end_matches('/').into())),
+            false => Err(faulty()),
+        }
+    }
+
+    /// Feeds the whole address, with path and query byte for byte as they were received.
+    pub(crate) fn feed(&self, head: &Parts, mut sink: impl FnMut(&[u8])) -> Result<(), Rejection> {
+        match self {
+            Self::Base(base) => sink(base.as_bytes()),
+            Self::Forwarded => {
+                let scheme = forwarded(head, PROTO)?.ok_or_else(missing)?;
+                if scheme != UriScheme::HTTP.as_str() && scheme != UriScheme::HTTPS.as_str() {
+                    return Err(Rejection::new(Reason::MalformedHeader).with_detail("X-Forwarded-Proto is no scheme"));
+                }
+                let host = match forwarded(head, FORWARDED_HOST)? {
+                    Some(host) => host,
+                    None => single(head, &HOST, LONGEST_HEADER)?
+                        .and_then(|host| host.to_str().ok())
+                        .or_else(|| head.uri.authority().map(|authority| authority.as_str()))
+                        .ok_or_else(missing)?,
+                };
+                sink(scheme.as_bytes());
+                sink(b"://");
+                sink(host.as_bytes());
+            }
+        }
+        sink(requested_uri(head).path_and_query().map_or("/", |path| path.as_str()).as_bytes());
+        Ok(())
+    }
+}
+
+const PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+
+/// One value: a list would be several proxies, of which only the nearest is known to us.
+fn forwarded(head: &Parts, name: HeaderName) -> Result<Option<&str>, Rejection> {
+    let Some(value) = single(head, &name, LONGEST_HEADER)? else { return Ok(None) };
+    match value.to_str() {
+        Ok(text) if !text.is_empty() && !text.contains([',', ' ', '/']) => Ok(Some(text)),
+        _ => Err(Rejection::new(Reason::MalformedHeader).with_detail("a forwarded header is not one plain value")),
+    }
+}
+
+fn missing() -> Rejection {
+    Rejection::new(Reason::MissingHeader).with_detail("the proxy does not say which address was requested")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn url(public: &PublicUrl, request: http::request::Builder) -> Result<String, Reason> {
+        let (head, ()) = request.body(()).unwrap().into_parts();
+        let mut url = Vec::new();
+        public.feed(&head, |bytes| url.extend_from_slice(bytes)).map_err(|rejection| rejection.reason())?;
+        Ok(String::from_utf8(url).unwrap())
+    }
+
+    #[test]
+    fn the_configured_base_goes_before_what_was_received() {
+        let request =
+            || http::Request::post("/hook?a=%2f&b").header("host", "10.0.0.1").header("x-forwarded-host", "evil");
+        for (base, expected) in [
+            ("https://Example.com", "https://Example.com/hook?a=%2f&b"),
+            ("https://example.com/", "https://example.com/hook?a=%2f&b"),
+            ("https://example.com:8443/in", "https://example.com:8443/in/hook?a=%2f&b"),
+        ] {
+            assert_eq!(url(&PublicUrl::base(base).unwrap(), request()).as_deref(), Ok(expected));
+        }
+        for bad in
+            ["", "example.com", "ftp://example.com", "https://", "https://a?b", "https://a#b", "https://u@a", "/x"]
+        {
+            assert!(PublicUrl::base(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn forwarded_headers_are_plain_and_single() {
+        let request = || http::Request::post("/hook").header("host", "inner:80").header("x-forwarded-proto", "https");
+        let forwarded = |request| url(&PublicUrl::Forwarded, request);
+        assert_eq!(forwarded(request()).as_deref(), Ok("https://inner:80/hook"));
+        assert_eq!(
+            forwarded(request().header("x-forwarded-host", "hooks.example.com")).as_deref(),
+            Ok("https://hooks.example.com/hook")
+        );
+        let twice = request().header("x-forwarded-host", "a").header("x-forwarded-host", "b");
+        assert_eq!(forwarded(twice), Err(Reason::DuplicateHeader));
+        assert_eq!(forwarded(request().header("x-forwarded-host", "a, b")), Err(Reason::MalformedHeader));
+        assert_eq!(forwarded(http::Request::post("/hook").header("host", "a")), Err(Reason::MissingHeader));
+        let other = http::Request::post("/").header("host", "a").header("x-forwarded-proto", "gopher");
+        assert_eq!(forwarded(other), Err(Reason::MalformedHeader));
+    }
+
+    #[cfg(feature = "axum")]
+    #[test]
+    fn a_nested_router_does_not_change_what_was_requested() {
+        let mut request = http::Request::post("/rest");
+        let original = axum::extract::OriginalUri(Uri::from_static("/api/rest?x=1"));
+        request.extensions_mut().unwrap().insert(original);
+        assert_eq!(url(&PublicUrl::base("https://h").unwrap(), request).as_deref(), Ok("https://h/api/rest?x=1"));
+    }
+}

@@ -1,0 +1,137 @@
+//! Names and values in `application/x-www-form-urlencoded`: query strings and form bodies.
+
+use std::borrow::Cow;
+
+use http::HeaderMap;
+use http::header::CONTENT_TYPE;
+
+use crate::reject::{Reason, Rejection};
+
+/// The most fields that a form may have. Twilio's largest have about sixty.
+const MOST_FIELDS: usize = 1000;
+
+/// Whether the head says that the body is a form.
+pub(crate) fn is_form(headers: &HeaderMap) -> bool {
+    let essence = |text: &str| {
+        let end = text.find(';').unwrap_or(text.len());
+        text[..end].trim().eq_ignore_ascii_case("application/x-www-form-urlencoded")
+    };
+    headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).is_some_and(essence)
+}
+
+/// The fields in their order. A `None` is a field that is not well escaped.
+fn fields(text: &[u8]) -> impl Iterator<Item = Option<(Cow<'_, [u8]>, Cow<'_, [u8]>)>> {
+    text.split(|byte| *byte == b'&').filter(|field| !field.is_empty()).map(|field| {
+        let at = field.iter().position(|byte| *byte == b'=');
+        let (name, value) = at.map_or((field, &[][..]), |at| (&field[..at], &field[at + 1..]));
+        Some((decode(name)?, decode(value)?))
+    })
+}
+
+/// The one value of a field. A field that comes twice is refused.
+pub(crate) fn field<'a>(text: &'a [u8], name: &str, malformed: Reason) -> Result<Option<Cow<'a, [u8]>>, Rejection> {
+    let mut found = None;
+    for (count, field) in fields(text).enumerate() {
+        let (candidate, value) = field.ok_or_else(|| badly_escaped(malformed))?;
+        if count >= MOST_FIELDS {
+            return Err(Rejection::new(malformed).with_detail("the form has more than 1000 fields"));
+        }
+        if *candidate == *name.as_bytes() && found.replace(value).is_some() {
+            return Err(Rejection::new(malformed).with_detail("a field that has one value came more than once"));
+        }
+    }
+    Ok(found)
+}
+
+/// Every field as name and value without separators, sorted by name; of a name that comes more than once, each distinct
+/// value, sorted. This is what Twilio and Mandrill sign.
+pub(crate) fn feed_sorted(body: &[u8], mut sink: impl FnMut(&[u8])) -> Result<(), Rejection> {
+    let mut all = Vec::new();
+    for field in fields(body) {
+        if all.len() >= MOST_FIELDS {
+            return Err(Rejection::new(Reason::MalformedBody).with_detail("the form has more than 1000 fields"));
+        }
+        all.push(field.ok_or_else(|| badly_escaped(Reason::MalformedBody))?);
+    }
+    all.sort_unstable();
+    all.dedup();
+    for (name, value) in all {
+        sink(&name);
+        sink(&value);
+    }
+    Ok(())
+}
+
+fn badly_escaped(reason: Reason) -> Rejection {
+    Rejection::new(reason).with_detail("a form field is not well escaped")
+}
+
+fn decode(text: &[u8]) -> Option<Cow<'_, [u8]>> {
+    if !text.iter().any(|byte| matches!(byte, b'%' | b'+')) {
+        return Some(Cow::Borrowed(text));
+    }
+    let mut out = Vec::with_capacity(text.len());
+    let mut bytes = text.iter();
+    while let Some(byte) = bytes.next() {
+        out.push(match byte {
+            b'+' => b' ',
+            b'%' => hex_digit(*bytes.next()?)? << 4 | hex_digit(*bytes.next()?)?,
+            other => *other,
+        });
+    }
+    Some(Cow::Owned(out))
+}
+
+pub(super) fn hex_digit(byte: u8) -> Option<u8> {
+    match byte {
+        b'0'..=b'9' => Some(byte - b'0'),
+        b'a'..=b'f' => Some(byte - b'a' + 10),
+        b'A'..=b'F' => Some(byte - b'A' + 10),
+        _ => None,
+    }
+}
+
+/// Writes a field as a form does.
+#[cfg(feature = "testing")]
+pub(crate) fn encode(text: &str) -> String {
+    let mut out = String::new();
+    for byte in text.bytes() {
+        match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'*' => out.push(byte.into()),
+            b' ' => out.push('+'),
+            other => out.push_str(&format!("%{other:02X}")),
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_field_is_decoded_and_must_be_the_only_one() {
+        let one = |text: &str, name: &str| {
+            let value = field(text.as_bytes(), name, Reason::MalformedBody).map_err(|rejection| rejection.reason())?;
+            Ok(value.map(|value| String::from_utf8(value.into_owned()).unwrap()))
+        };
+        assert_eq!(one("a=1&b=x+y%2Bz&c", "b"), Ok(Some("x y+z".into())));
+        assert_eq!(one("a=1&b=2&c", "c"), Ok(Some(String::new())));
+        assert_eq!(one("a=1&&b=2", "d"), Ok(None));
+        assert_eq!(one("a=1&%61=2", "a"), Err(Reason::MalformedBody));
+        for bad in ["a=%", "a=%1", "a=%zz", "%=1"] {
+            assert_eq!(one(bad, "a"), Err(Reason::MalformedBody), "{bad}");
+        }
+        assert_eq!(one(&"a&".repeat(1001), "b"), Err(Reason::MalformedBody));
+    }
+
+    #[test]
+    fn sorted_fields_are_distinct() {
+        let mut text = Vec::new();
+        feed_sorted(b"Sid=CA123&SidAccount=AC123&Digits=5678&Digits=1234&Digits=1234", |bytes| {
+            text.extend_from_slice(bytes)
+        })
+        .unwrap();
+        assert_eq!(String::from_utf8(text).unwrap(), "Digits1234Digits5678SidCA123SidAccountAC123");
+    }
+}

@@ -1,0 +1,90 @@
+//! The forgery campaign: genuine requests of every sender, tampered with in every way that we know of.
+//!
+//! A tampered request may only be delivered where it is provably the same signed content: everything that
+//! [`Delivery::signed`](tower_webhook::Delivery::signed) names, the identity, and what the sender's own type calls signed are
+//! byte for byte those of one genuine request. For senders whose token says nothing of the body, it is the token itself.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::chance::Chance;
+use super::subjects::{self, End, Proven, Subject, signed_at};
+use super::wire::{WAYS, Wire};
+
+/// How many requests are tampered with for each sender.
+const ATTEMPTS: usize = 10_000;
+
+/// Senders that do not sign the body, by their own documents: a token alone, or claims beside the body.
+const BODY_UNSIGNED: &[&str] = &["cloudblue_connect", "gitlab", "okta", "telegram"];
+
+#[derive(Default)]
+struct Report {
+    refused: BTreeMap<&'static str, usize>,
+    same: usize,
+    answered: usize,
+    forged: Vec<String>,
+}
+
+fn campaign(subject: &Subject, seed: u64) -> Report {
+    let mut chance = Chance::new(seed);
+    let wires: Vec<Wire> = subject.genuine.iter().map(Wire::new).collect();
+    let proven: Vec<Proven> = subject
+        .genuine
+        .iter()
+        .map(|request| match subject.judge(request.clone()) {
+            End::Delivered(delivery, more) => {
+                assert_ne!(delivery.signed().body, BODY_UNSIGNED.contains(&&*subject.name), "{}", subject.name);
+                subject.proven(request, &delivery, &more)
+            }
+            end => panic!("{}: {end:?}", subject.name),
+        })
+        .collect();
+    let mut report = Report::default();
+    let mut attempts = 0;
+    while attempts < ATTEMPTS {
+        let (of, other) = (chance.below(wires.len()), chance.below(wires.len()));
+        let mut wire = wires[of].clone();
+        let mut names = Vec::new();
+        for _ in 0..1 + chance.below(3) {
+            let (name, tamper) = *chance.pick(WAYS);
+            tamper(&mut wire, &wires[other], &mut chance);
+            names.push(name);
+        }
+        let Some(request) = wire.request() else { continue };
+        // Later, a request whose signature has a time is no longer taken at all.
+        subject.clock.set(signed_at() + Duration::from_secs([0, 0, 0, 250, 100_000][chance.below(5)]));
+        if wires.contains(&wire) {
+            continue;
+        }
+        attempts += 1;
+        match subject.judge(request.clone()) {
+            End::Refused(rejection) => *report.refused.entry(rejection.reason().as_str()).or_default() += 1,
+            End::Answered => report.answered += 1,
+            End::Delivered(delivery, more) if proven.contains(&subject.proven(&request, &delivery, &more)) => {
+                report.same += 1;
+            }
+            End::Delivered(..) => report.forged.push(format!("{names:?}: {request:?}")),
+        }
+    }
+    subject.clock.set(signed_at());
+    report
+}
+
+#[test]
+fn no_tampered_request_is_delivered_unless_its_signed_content_is_the_same() {
+    let mut tried = 0;
+    for (seed, subject) in (1..).zip(subjects::all()) {
+        let report = campaign(&subject, seed);
+        let refused: usize = report.refused.values().sum();
+        println!(
+            "{}: {ATTEMPTS} tampered requests, {refused} refused, {} with the same signed content, {} answered: {:?}",
+            subject.name, report.same, report.answered, report.refused
+        );
+        assert!(report.forged.is_empty(), "{}: {:#?}", subject.name, &report.forged[..report.forged.len().min(5)]);
+        // What was changed hit what is signed in most cases, in more than one way, and not in all.
+        assert!(refused > ATTEMPTS / 4 && report.refused.len() > 1, "{}: {:?}", subject.name, report.refused);
+        assert!(report.same > 0, "{}: nothing was left of the genuine requests", subject.name);
+        tried += ATTEMPTS;
+    }
+    assert!(tried >= 3 * ATTEMPTS);
+}

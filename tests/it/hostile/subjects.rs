@@ -1,0 +1,290 @@
+//! Every sender that the crate knows, with genuine requests and a judge, all of one shape. A sender that is added to the
+//! crate's table is here without a change.
+
+use std::convert::Infallible;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+use futures_util::FutureExt as _;
+use http::{Request, Response};
+use http_body::Body;
+use http_body_util::Full;
+use tower::util::BoxCloneSyncService;
+use tower::{Layer as _, ServiceExt as _, service_fn};
+use tower_webhook::provider::Provider;
+use tower_webhook::scheme::header;
+use tower_webhook::testing::{self, ManualClock, ScriptedBody, Sign};
+use tower_webhook::{AnyOf, CdrManager, Delivery, Identity, Rejection, Scheme, WebhookLayer};
+
+/// When the genuine requests are signed.
+pub fn signed_at() -> SystemTime {
+    UNIX_EPOCH + Duration::from_secs(1_700_000_000)
+}
+
+/// What became of a request.
+#[derive(Debug)]
+pub enum End {
+    Delivered(Delivery, Vec<(String, String)>),
+    Refused(Rejection),
+    /// An answer by protocol, without the handler.
+    Answered,
+}
+
+impl End {
+    /// What has to be the same however the body is split.
+    pub fn summary(&self) -> String {
+        match self {
+            Self::Delivered(delivery, more) => format!("{delivery:?} {:?} {more:?}", delivery.body()),
+            Self::Refused(rejection) => format!("{rejection:?}"),
+            Self::Answered => "answered".into(),
+        }
+    }
+}
+
+type Service = BoxCloneSyncService<Request<ScriptedBody>, Response<Full<Bytes>>, Infallible>;
+type Whole = BoxCloneSyncService<Request<Full<Bytes>>, Response<Full<Bytes>>, Infallible>;
+
+/// One sender under attack.
+pub struct Subject {
+    pub name: String,
+    /// Requests that its sender would send, all different.
+    pub genuine: Vec<Request<Bytes>>,
+    pub clock: ManualClock,
+    whole: Whole,
+    framed: Service,
+}
+
+/// What a delivery says is signed, byte for byte: two requests with the same of it have the same signed content.
+#[derive(PartialEq, Eq)]
+pub struct Proven(Vec<(String, Vec<u8>)>);
+
+impl Subject {
+    fn new<P: Provider + Sign>(provider: P, unsigned: impl IntoIterator<Item = Request<Bytes>>) -> Self {
+        Self::observed(provider, unsigned, |_| Vec::new())
+    }
+
+    /// `more` is what the provider's own types call signed.
+    fn observed<P: Provider + Sign>(
+        provider: P,
+        unsigned: impl IntoIterator<Item = Request<Bytes>>,
+        more: fn(&Delivery) -> Vec<(String, String)>,
+    ) -> Self {
+        let name = provider.name().to_string();
+        let genuine: Vec<_> = unsigned
+            .into_iter()
+            .map(|request| provider.sign_at(request, signed_at()).unwrap_or_else(|error| panic!("{name}: {error}")))
+            .collect();
+        let clock = ManualClock::new(signed_at());
+        let layer = WebhookLayer::new(provider).with_clock(clock.clone()).without_body_timeout();
+        let handler = service_fn(move |request: Request<Full<Bytes>>| async move {
+            let delivery =
+                Delivery::from_extensions(request.extensions()).expect("the layer lets only deliveries through");
+            let mut response = Response::new(Full::default());
+            response.extensions_mut().insert(more(delivery));
+            response.extensions_mut().insert(delivery.clone());
+            Ok::<_, Infallible>(response)
+        });
+        let (whole, framed) = (boxed(&layer, handler), boxed(&layer, handler));
+        let subject = Self { name, genuine, clock, whole, framed };
+        for request in &subject.genuine {
+            let end = subject.judge(request.clone());
+            assert!(matches!(end, End::Delivered(..)), "{}: a genuine request is {end:?}", subject.name);
+        }
+        subject
+    }
+
+    pub fn judge(&self, request: Request<Bytes>) -> End {
+        end(self.whole.clone().oneshot(request.map(Full::new)).now_or_never())
+    }
+
+    /// As [`judge`](Self::judge), the body in frames.
+    pub fn judge_framed(&self, request: Request<ScriptedBody>) -> End {
+        let mut future = Box::pin(self.framed.clone().oneshot(request));
+        // A scripted pause wakes the task at once, so polling on is all that a runtime would do.
+        let polls = std::iter::repeat_with(|| future.as_mut().now_or_never());
+        end(polls.take(100_000).find_map(|response| response.map(Some)).flatten())
+    }
+
+    /// What of this delivery the signature proves.
+    pub fn proven(&self, request: &Request<Bytes>, delivery: &Delivery, more: &[(String, String)]) -> Proven {
+        let signed = delivery.signed();
+        let mut parts = Vec::new();
+        let mut add = |name: &str, value: &[u8]| parts.push((name.to_owned(), value.to_vec()));
+        if signed.body {
+            add("body", delivery.body());
+        }
+        if signed.timestamp {
+            add("timestamp", format!("{:?}", delivery.timestamp()).as_bytes());
+        }
+        if signed.id {
+            add("id", delivery.id().unwrap_or_default().as_bytes());
+        }
+        if signed.event {
+            add("event", delivery.event().unwrap_or_default().as_bytes());
+        }
+        if signed.url {
+            add("url", request.uri().to_string().as_bytes());
+        }
+        if let Identity::Id(id) = delivery.identity() {
+            add("identity", id.as_bytes());
+        }
+        for (name, value) in more {
+            add(name, value.as_bytes());
+        }
+        // A token proves who sent it and nothing else; what is compared is that the very token came.
+        for name in ["authorization", "authentication"].iter().chain(&TOKEN_HEADERS) {
+            for value in request.headers().get_all(*name).iter().filter(|_| !signed.body) {
+                let text = value.as_bytes();
+                let token = match text.get(..6) {
+                    Some(scheme) if scheme.eq_ignore_ascii_case(b"bearer") => text[6..].trim_ascii_start(),
+                    _ => text,
+                };
+                add("token", token);
+            }
+        }
+        assert!(!parts.is_empty(), "{}: nothing is signed", self.name);
+        Proven(parts)
+    }
+}
+
+/// Where senders put a bare token.
+const TOKEN_HEADERS: [&str; 3] = ["x-gitlab-token", "x-telegram-bot-api-secret-token", "x-verification-token"];
+
+fn boxed<P, H, B>(
+    layer: &WebhookLayer<P>,
+    handler: H,
+) -> BoxCloneSyncService<Request<B>, Response<Full<Bytes>>, Infallible>
+where
+    P: Provider,
+    H: tower::Service<Request<Full<Bytes>>, Response = Response<Full<Bytes>>, Error = Infallible>
+        + Clone
+        + Send
+        + Sync
+        + 'static,
+    H::Future: Send,
+    B: Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    // The body of a reply is of no interest here, what is in its extensions is.
+    let service = layer.layer(handler);
+    BoxCloneSyncService::new(service_fn(move |request: Request<B>| {
+        let response = service.clone().oneshot(request);
+        async { Ok(response.await?.map(|_| Full::default())) }
+    }))
+}
+
+fn end(response: Option<Result<Response<Full<Bytes>>, Infallible>>) -> End {
+    let Ok(response) = response.expect("the layer waits for something");
+    let extensions = response.extensions();
+    match (extensions.get::<Delivery>(), extensions.get::<Rejection>()) {
+        (Some(delivery), None) => {
+            End::Delivered(delivery.clone(), extensions.get::<Vec<(String, String)>>().cloned().unwrap_or_default())
+        }
+        (None, Some(rejection)) => End::Refused(rejection.clone()),
+        _ => End::Answered,
+    }
+}
+
+/// Requests of common shapes, none of them signed.
+fn shapes() -> Vec<Request<Bytes>> {
+    let bodies = [
+        r#"{"type":"invoice.paid","id":"evt_1","event":{"id":"e1","type":"a.b"},"amount":1700000000}"#,
+        r#"{"type":"invoice.void","id":"evt_2","event":{"id":"e2","type":"c.d"},"amount":17}"#,
+        r#"{"event":"x"}"#,
+    ];
+    let request = |(body, path): (&'static str, &str)| {
+        let request = Request::post(path).header("content-type", "application/json");
+        let request = request.header("x-event-key", "a.b").header("x-request-uuid", "u-1");
+        request.body(Bytes::from_static(body.as_bytes())).unwrap()
+    };
+    bodies.into_iter().zip(["/hooks/in?tenant=7", "/hooks/out", "/"]).map(request).collect()
+}
+
+/// A scheme with every part that a template knows.
+fn acme() -> Scheme {
+    Scheme::hmac_sha256()
+        .signature(header("x-acme-signature").prefix("v1=").hex())
+        .timestamp(header("x-acme-timestamp").unix_seconds().within(Duration::from_secs(300)))
+        .id(header("x-acme-delivery"))
+        .event(header("x-event-key"))
+        .signed("{method} {path} {id}.{timestamp}.{body}")
+        .secret("the secret of acme")
+        .build("acme")
+        .unwrap()
+}
+
+pub fn all() -> Vec<Subject> {
+    let mut subjects = vec![
+        Subject::new(CdrManager::new("Jefe").unwrap(), shapes()),
+        Subject::new(acme(), shapes()),
+        Subject::new(migrating(), shapes()),
+    ];
+    #[cfg(feature = "jwt")]
+    subjects.push(connect());
+    subjects
+}
+
+/// Two senders on one route; requests come from the second.
+fn migrating() -> Migrating {
+    Migrating(AnyOf::new(acme(), CdrManager::new("Jefe").unwrap()))
+}
+
+/// [`AnyOf`] does not sign; its senders do.
+struct Migrating(AnyOf<Scheme, CdrManager>);
+
+impl Provider for Migrating {
+    type Verification = <AnyOf<Scheme, CdrManager> as Provider>::Verification;
+
+    fn name(&self) -> &tower_webhook::Text {
+        self.0.name()
+    }
+
+    fn recognizes(&self, head: &http::request::Parts) -> bool {
+        self.0.recognizes(head)
+    }
+
+    fn begin(
+        &self,
+        head: &http::request::Parts,
+        now: SystemTime,
+    ) -> Result<tower_webhook::provider::Begin<Self::Verification>, Rejection> {
+        self.0.begin(head, now)
+    }
+}
+
+impl Sign for Migrating {
+    fn sign_at(&self, request: Request<Bytes>, now: SystemTime) -> Result<Request<Bytes>, testing::SignError> {
+        match request.uri().path() {
+            "/" => acme().sign_at(request, now),
+            _ => CdrManager::new("Jefe").unwrap().sign_at(request, now),
+        }
+    }
+}
+
+#[cfg(feature = "jwt")]
+fn connect() -> Subject {
+    use tower_webhook::connect::Trigger;
+    use tower_webhook::{Connect, FromDelivery as _};
+
+    let claims = |delivery: &Delivery| {
+        let trigger: Trigger = Trigger::from_delivery(delivery).unwrap_or_default();
+        let values = [
+            ("webhook_id", trigger.webhook_id.clone()),
+            ("product_id", trigger.product_id.clone()),
+            ("account_id", trigger.account_id.clone()),
+            ("api_url", trigger.api_url.clone()),
+            ("triggered_at", trigger.triggered_at.as_ref().map(|time| time.as_str().to_owned())),
+        ];
+        let signed = values.into_iter().filter(|(name, _)| trigger.is_signed(name));
+        signed.map(|(name, value)| (name.to_owned(), value.unwrap_or_default())).collect()
+    };
+    let body = |number: u32| {
+        format!(
+            r#"{{"webhook_id":"WH-{number}","product_id":"PRD-{number}","triggered_at":"2021-05-27T09:54:03+00:00",
+                "api_url":"https://api.connect.test/","data":{{"a":[{number},2.5]}}}}"#
+        )
+    };
+    let post = |number| Request::post("/connect").body(body(number).into()).unwrap();
+    let get = Request::get("/connect").body(body(3).into()).unwrap();
+    Subject::observed(Connect::new("the JWT secret").unwrap(), [post(1), post(2), get], claims)
+}

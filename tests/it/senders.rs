@@ -1,0 +1,483 @@
+//! Every sender, by one table that cannot leave one out.
+
+use std::collections::BTreeSet;
+use std::convert::Infallible;
+use std::time::{Duration, UNIX_EPOCH};
+
+use bytes::Bytes;
+use http::{HeaderValue, Request, Response};
+use http_body_util::{BodyExt as _, Full};
+use tower::{ServiceExt as _, service_fn};
+use tower_layer::Layer as _;
+use tower_webhook::senders::{self, Sender, SenderConfig};
+use tower_webhook::testing::{self, ManualClock, SigningKey};
+use tower_webhook::{Delivery, Identity, Reason, Rejection, Scheme, WebhookLayer};
+
+/// One sender's genuine request, and what it says.
+struct Case {
+    name: &'static str,
+    request: Request<Bytes>,
+    event: Option<&'static str>,
+    id: Option<&'static str>,
+    identity: Is,
+    config: fn(&mut SenderConfig),
+    /// Members or fields of the body that are signed, where not all of it is.
+    signed_fields: &'static [&'static str],
+    key: Option<SigningKey>,
+}
+
+#[derive(Clone, Copy, PartialEq, Debug)]
+enum Is {
+    Id(&'static str),
+    Body,
+}
+
+fn json(body: &'static str) -> Request<Bytes> {
+    Request::post("/hooks/in?tenant=a%2Fb").header("content-type", "application/json").body(body.into()).unwrap()
+}
+
+fn sent_form(body: &'static str) -> Request<Bytes> {
+    with(json(body), "content-type", "application/x-www-form-urlencoded; charset=UTF-8")
+}
+
+fn with(mut request: Request<Bytes>, name: &'static str, value: &'static str) -> Request<Bytes> {
+    request.headers_mut().insert(name, HeaderValue::from_static(value));
+    request
+}
+
+impl Case {
+    fn new(name: &'static str, request: Request<Bytes>) -> Self {
+        Self { name, request, event: None, id: None, identity: Is::Body, config: |_| {}, signed_fields: &[], key: None }
+    }
+
+    fn event(self, event: &'static str) -> Self {
+        Self { event: Some(event), ..self }
+    }
+
+    /// Signed by this private key.
+    fn key(self, key: SigningKey) -> Self {
+        Self { key: Some(key), ..self }
+    }
+
+    /// An id that is signed.
+    fn id(self, id: &'static str) -> Self {
+        Self { id: Some(id), identity: Is::Id(id), ..self }
+    }
+
+    /// An id that is not signed, so that the body tells.
+    fn unsigned_id(self, id: &'static str) -> Self {
+        Self { id: Some(id), ..self }
+    }
+
+    fn identity(self, id: &'static str) -> Self {
+        Self { identity: Is::Id(id), ..self }
+    }
+}
+
+fn cases() -> Vec<Case> {
+    let typed = || json(r#"{"type":"x.done","id":"evt_1","event":"x.done"}"#);
+    vec![
+        Case { config: |config| config.secrets = vec!["0a1B".into()], ..Case::new("adyen_banking", typed()) }
+            .event("x.done"),
+        Case::new("asana", json(r#"{"events":[]}"#)),
+        Case::new("bitbucket", with(with(typed(), "x-event-key", "repo:push"), "x-request-uuid", "u-1"))
+            .event("repo:push")
+            .unsigned_id("u-1"),
+        Case::new("circleci", with(typed(), "circleci-event-type", "job-completed")).event("job-completed").id("evt_1"),
+        Case::new("coinbase_commerce", json(r#"{"event":{"type":"charge:created","id":"c1"}}"#))
+            .event("charge:created")
+            .id("c1"),
+        Case::new(
+            "docusign",
+            json(
+                r#"{"event":"envelope-completed","data":{"envelopeId":"e1","envelopeSummary":{"status":"completed"}}}"#,
+            ),
+        )
+        .event("envelope-completed")
+        .identity("e1  envelope-completed completed"),
+        Case::new("dropbox", json(r#"{"list_folder":{}}"#)),
+        Case::new("github", with(with(typed(), "x-github-event", "push"), "x-github-delivery", "d-1"))
+            .event("push")
+            .unsigned_id("d-1"),
+        Case::new("gocardless", json(r#"{"events":[{"id":"EV1","action":"paid"}]}"#)),
+        Case::new("heroku", json(r#"{"id":"h1","resource":"app","action":"update"}"#)).event("app").id("h1"),
+        Case::new("intercom", json(r#"{"topic":"user.created","id":"n1"}"#)).event("user.created").id("n1"),
+        Case::new("lemonsqueezy", with(typed(), "x-event-name", "order_created")).event("order_created"),
+        Case::new("line", json(r#"{"events":[{"type":"message","webhookEventId":"01F"}]}"#)).event("message").id("01F"),
+        Case::new("meta", json(r#"{"object":"page","entry":[]}"#)).event("page"),
+        Case::new("pagerduty", json(r#"{"event":{"id":"p1","event_type":"incident.triggered"}}"#))
+            .event("incident.triggered")
+            .id("p1"),
+        Case::new("razorpay", with(typed(), "x-razorpay-event-id", "r1")).event("x.done").unsigned_id("r1"),
+        Case::new("sentry", with(with(typed(), "sentry-hook-resource", "issue"), "request-id", "s1"))
+            .event("issue")
+            .unsigned_id("s1"),
+        Case::new("shopify", with(with(typed(), "x-shopify-topic", "orders/create"), "x-shopify-event-id", "sh1"))
+            .event("orders/create")
+            .unsigned_id("sh1"),
+        Case::new("typeform", json(r#"{"event_id":"t1","event_type":"form_response"}"#))
+            .event("form_response")
+            .id("t1"),
+        Case::new("vercel", typed()).event("x.done").id("evt_1"),
+        Case::new(
+            "woocommerce",
+            with(with(typed(), "x-wc-webhook-topic", "order.created"), "x-wc-webhook-delivery-id", "w1"),
+        )
+        .event("order.created")
+        .unsigned_id("w1"),
+        Case::new("xero", json(r#"{"events":[]}"#)),
+        Case::new("standard_webhooks", typed()).event("x.done").id("msg_1"),
+        Case::new("svix", typed()).event("x.done").id("msg_1"),
+        Case::new("openai", typed()).event("x.done").id("msg_1"),
+        Case::new("stripe", typed()).event("x.done").id("evt_1"),
+        Case::new("slack", json(r#"{"event_id":"Ev1","event":{"type":"app_mention"}}"#)).event("app_mention").id("Ev1"),
+        Case::new("zoom", typed()).event("x.done"),
+        Case::new("paddle", json(r#"{"event_id":"evt_2","event_type":"a.b"}"#)).event("a.b").id("evt_2"),
+        Case::new("mux", typed()).event("x.done").id("evt_1"),
+        Case::new("workos", typed()).event("x.done").id("evt_1"),
+        Case::new("calendly", typed()).event("x.done"),
+        Case::new("customerio", json(r#"{"event_id":"c2","metric":"sent"}"#)).event("sent").id("c2"),
+        Case::new("hubspot_v3", json(r#"[{"eventId":1,"subscriptionType":"contact.creation"}]"#))
+            .event("contact.creation"),
+        Case::new("hubspot_v1", json(r#"[{"eventId":1,"subscriptionType":"contact.creation"}]"#))
+            .event("contact.creation"),
+        Case::new("linear", with(with(typed(), "linear-event", "Issue"), "linear-delivery", "l1"))
+            .event("Issue")
+            .unsigned_id("l1"),
+        Case::new("twitch", with(typed(), "twitch-eventsub-subscription-type", "stream.online"))
+            .event("stream.online")
+            .id("msg_1"),
+        Case::new("zendesk", typed()).event("x.done").id("evt_1"),
+        Case::new("contentful", {
+            let topic = with(typed(), "x-contentful-topic", "ContentManagement.Entry.publish");
+            let list = "x-contentful-topic, X-Contentful-Timestamp,x-contentful-signed-headers";
+            with(topic, "x-contentful-signed-headers", list)
+        })
+        .event("ContentManagement.Entry.publish"),
+        Case::new("twilio", sent_form("Empty=&To=%2B1&From=a+b&MessageSid=SM1"))
+            .identity("EmptyFroma bMessageSidSM1To+1"),
+        Case::new("twilio", json(r#"{"property": "value"}"#)),
+        Case::new("twilio", {
+            let mut get = json("");
+            *get.method_mut() = http::Method::GET;
+            get
+        }),
+        Case::new("square", json(r#"{"type":"payment.created","event_id":"sq1"}"#)).event("payment.created").id("sq1"),
+        Case::new("trello", json(r#"{"action":{"type":"updateCard","id":"tr1"}}"#)).event("updateCard").id("tr1"),
+        Case::new("mandrill", sent_form("mandrill_events=%5B%5D&a=1")).identity("a1mandrill_events[]"),
+        Case { signed_fields: &["timestamp", "token", "signature"], ..Case::new("mailgun", json(MAILGUN)) }
+            .event("opened")
+            .id("tok1"),
+        Case {
+            signed_fields: &["timestamp", "token", "signature"],
+            ..Case::new("mailgun", sent_form("event=opened&token=tok1"))
+        }
+        .event("opened")
+        .id("tok1"),
+        Case {
+            config: |config| config.secrets = vec!["0a1B".into()],
+            signed_fields: &[
+                "pspReference",
+                "merchantAccountCode",
+                "merchantReference",
+                "value",
+                "currency",
+                "eventCode",
+                "success",
+                "hmacSignature",
+            ],
+            ..Case::new("adyen_payments", json(ADYEN))
+        }
+        .event("AUTHORISATION")
+        .identity("79140733 AUTHORISATION"),
+        Case {
+            signed_fields: &["bt_payload", "bt_signature"],
+            ..Case::new("braintree", sent_form("bt_payload=PHhtbD4%2B%0A&bt_signature="))
+        }
+        .identity("PHhtbD4+\n"),
+        Case::new("standard_webhooks", typed()).event("x.done").id("msg_1").key(SigningKey::ed25519().unwrap()),
+        Case::new("discord", json(r#"{"type":1,"id":"x1","event":{"type":"APPLICATION_AUTHORIZED"}}"#))
+            .event("APPLICATION_AUTHORIZED")
+            .id("x1")
+            .key(SigningKey::ed25519().unwrap()),
+        Case::new("sendgrid", json("[{\"event\":\"dropped\",\"sg_event_id\":\"sg1\"}]\r\n"))
+            .event("dropped")
+            .id("sg1")
+            .key(SigningKey::ecdsa_p256().unwrap()),
+        Case::new("telnyx", json(r#"{"data":{"id":"t9","event_type":"message.received"}}"#))
+            .event("message.received")
+            .id("t9")
+            .key(SigningKey::ed25519().unwrap()),
+        Case::new("gitlab", with(with(typed(), "x-gitlab-event", "Push Hook"), "idempotency-key", "g1"))
+            .event("Push Hook")
+            .unsigned_id("g1"),
+        Case::new("okta", json(r#"{"eventType":"com.okta.event_hook","eventId":"o1"}"#))
+            .event("com.okta.event_hook")
+            .unsigned_id("o1"),
+        Case::new("telegram", json(r#"{"update_id":17}"#)).unsigned_id("17"),
+    ]
+}
+
+const MAILGUN: &str = r#"{"signature":{"token":"tok1"},"event-data":{"event":"opened"}}"#;
+
+const ADYEN: &str = r#"{"live":"false","notificationItems":[{"NotificationRequestItem":{
+    "pspReference":"79140733","merchantAccountCode":"M","merchantReference":"R","amount":{"value":1130,"currency":"EUR"},
+    "eventCode":"AUTHORISATION","success":"true"}}]}"#;
+
+/// What each sender leaves unsigned is known, and nothing else is.
+const BODY_UNSIGNED: &[&str] = &["gitlab", "okta", "telegram", "mailgun", "adyen_payments", "braintree"];
+
+/// Senders whose signature has no time, so that a copy looks genuine for ever.
+const TIMELESS: &[&str] = &[
+    "adyen_banking",
+    "asana",
+    "bitbucket",
+    "circleci",
+    "coinbase_commerce",
+    "docusign",
+    "dropbox",
+    "github",
+    "gocardless",
+    "heroku",
+    "intercom",
+    "lemonsqueezy",
+    "line",
+    "meta",
+    "pagerduty",
+    "razorpay",
+    "sentry",
+    "shopify",
+    "typeform",
+    "vercel",
+    "woocommerce",
+    "xero",
+    "hubspot_v1",
+    "gitlab",
+    "okta",
+    "telegram",
+    "twilio",
+    "square",
+    "trello",
+    "mandrill",
+    "adyen_payments",
+    "braintree",
+];
+
+const NOW: u64 = 1_700_000_000;
+const SECOND: Duration = Duration::from_secs(1);
+
+fn configure(config: &mut SenderConfig, case: &Case) {
+    (case.config)(config);
+    if let Some(key) = &case.key {
+        config.secrets = Vec::new();
+        config.public_keys = vec![key.public_key().to_owned()];
+    }
+}
+
+struct Bench {
+    scheme: Scheme,
+    clock: ManualClock,
+}
+
+impl Bench {
+    fn new(sender: &Sender, case: &Case) -> Self {
+        let mut config = sender.sample_config();
+        configure(&mut config, case);
+        let scheme = sender.build(config).unwrap_or_else(|error| panic!("{}: {error}", case.name));
+        Self { scheme, clock: ManualClock::new(UNIX_EPOCH + Duration::from_secs(NOW)) }
+    }
+
+    fn sign(&self, case: &Case) -> Request<Bytes> {
+        let at = UNIX_EPOCH + Duration::from_secs(NOW);
+        let signed = match &case.key {
+            Some(key) => testing::sign_with_at(&self.scheme, key, case.request.clone(), at),
+            None => testing::sign_at(&self.scheme, case.request.clone(), at),
+        };
+        let signed = signed.unwrap_or_else(|error| panic!("{}: {error}", case.name));
+        let (head, body) = signed.into_parts();
+        let body = futures_util::FutureExt::now_or_never(body.collect()).unwrap().unwrap().to_bytes();
+        Request::from_parts(head, body)
+    }
+
+    async fn send(&self, request: &Request<Bytes>) -> Result<Delivery, Reason> {
+        let handler = service_fn(async |request: Request<Full<Bytes>>| {
+            let mut response = Response::new(Full::new(Bytes::new()));
+            let delivery = Delivery::from_extensions(request.extensions()).unwrap().clone();
+            response.extensions_mut().insert(delivery);
+            Ok::<_, Infallible>(response)
+        });
+        let layer = WebhookLayer::new(self.scheme.clone()).with_clock(self.clock.clone());
+        let response = layer.layer(handler).oneshot(request.clone().map(Full::new)).await.unwrap();
+        match response.extensions().get::<Delivery>() {
+            Some(delivery) => Ok(delivery.clone()),
+            None => Err(response.extensions().get::<Rejection>().expect("a delivery or a rejection").reason()),
+        }
+    }
+}
+
+/// The headers that signing added or changed.
+fn added(plain: &Request<Bytes>, signed: &Request<Bytes>) -> Vec<http::HeaderName> {
+    let differs = |name: &&http::HeaderName| plain.headers().get(*name) != signed.headers().get(*name);
+    signed.headers().keys().filter(differs).cloned().collect()
+}
+
+async fn must_refuse(bench: &Bench, request: &Request<Bytes>, what: &str) -> Reason {
+    match bench.send(request).await {
+        Ok(_) => panic!("{what} was taken"),
+        Err(reason) => {
+            assert!(reason.is_final(), "{what}: {reason:?}");
+            reason
+        }
+    }
+}
+
+#[tokio::test]
+async fn every_sender_is_understood_and_nothing_that_differs_is() {
+    let cases = cases();
+    let names: BTreeSet<_> = senders::all().map(|sender| sender.name).collect();
+    let covered: BTreeSet<_> = cases.iter().map(|case| case.name).collect();
+    assert_eq!(names, covered, "each sender needs a case here, and each case a sender");
+    assert_eq!(names.len(), senders::all().count(), "a name is there twice");
+    for case in &cases {
+        let sender = senders::all().find(|sender| sender.name == case.name).unwrap();
+        round_trip(sender, case).await;
+    }
+}
+
+async fn round_trip(sender: &Sender, case: &Case) {
+    let name = case.name;
+    let bench = Bench::new(sender, case);
+    let signed = bench.sign(case);
+    let delivery = bench.send(&signed).await.unwrap_or_else(|reason| panic!("{name}: {reason:?}"));
+    assert_eq!(delivery.provider(), name);
+    assert_eq!(delivery.body(), signed.body(), "{name}");
+    assert_eq!((delivery.event(), delivery.id()), (case.event, case.id), "{name}");
+    let identity = match delivery.identity() {
+        Identity::Id(id) => Some(id.to_string()),
+        _ => None,
+    };
+    let expected = match case.identity {
+        Is::Id(id) => Some(id.to_owned()),
+        Is::Body => None,
+    };
+    assert_eq!(identity, expected, "{name}");
+    assert_eq!(delivery.signed().body, !BODY_UNSIGNED.contains(&name), "{name}");
+
+    // The body, bit by bit at each end and in the middle.
+    if delivery.signed().body && signed.body().is_empty() {
+        must_refuse(&bench, &signed.clone().map(|_| "x".into()), &format!("{name}: a body")).await;
+    } else if delivery.signed().body {
+        let len = signed.body().len();
+        for at in [0, 1, len / 2, len - 1] {
+            for bit in 0..8 {
+                let mut body = signed.body().to_vec();
+                body[at] ^= 1 << bit;
+                must_refuse(&bench, &signed.clone().map(|_| body.into()), &format!("{name}: body byte {at}")).await;
+            }
+        }
+        for body in [&signed.body()[..len - 1], &[signed.body(), &b" "[..]].concat()] {
+            let body = Bytes::copy_from_slice(body);
+            must_refuse(&bench, &signed.clone().map(|_| body), &format!("{name}: another length")).await;
+        }
+    }
+
+    // The parts of the body that are signed, where not all of it is.
+    for field in case.signed_fields {
+        for at in value_of(signed.body(), field) {
+            let mut body = signed.body().to_vec();
+            body[at] ^= 1;
+            must_refuse(&bench, &signed.clone().map(|_| body.into()), &format!("{name}: {field}, byte {at}")).await;
+        }
+    }
+
+    // Each header that signing added: changed at each place, gone, there twice.
+    let added = added(&case.request, &signed);
+    for header in &added {
+        let value = signed.headers()[header].as_bytes();
+        for at in 0..value.len() {
+            let mut bent = value.to_vec();
+            bent[at] ^= 1;
+            let Ok(bent) = HeaderValue::from_bytes(&bent) else { continue };
+            let mut request = signed.clone();
+            request.headers_mut().insert(header, bent);
+            must_refuse(&bench, &request, &format!("{name}: {header} changed at {at}")).await;
+        }
+        let mut request = signed.clone();
+        request.headers_mut().remove(header);
+        must_refuse(&bench, &request, &format!("{name}: no {header}")).await;
+        let mut request = signed.clone();
+        request.headers_mut().append(header, signed.headers()[header].clone());
+        let reason = must_refuse(&bench, &request, &format!("{name}: two {header}")).await;
+        assert_eq!(reason, Reason::DuplicateHeader, "{name}: {header}");
+        let mut request = signed.clone();
+        request.headers_mut().insert(header, HeaderValue::from_static(""));
+        must_refuse(&bench, &request, &format!("{name}: empty {header}")).await;
+    }
+    assert!(!added.is_empty() || signed.body() != case.request.body(), "{name}: signing did nothing");
+
+    // The address, where it is signed.
+    if delivery.signed().url {
+        for uri in ["/hooks/in?tenant=a%2Fc", "/hooks/on?tenant=a%2Fb", "/hooks/in"] {
+            let mut request = signed.clone();
+            *request.uri_mut() = uri.parse().unwrap();
+            must_refuse(&bench, &request, &format!("{name}: {uri}")).await;
+        }
+    }
+
+    // The time.
+    let facts = sender.facts().unwrap();
+    assert_eq!(facts.tolerance.is_none(), TIMELESS.contains(&name), "{name}");
+    if let Some(tolerance) = facts.tolerance {
+        let edge = tolerance.longest();
+        let stamp = UNIX_EPOCH + Duration::from_secs(NOW);
+        let mut refused = BTreeSet::new();
+        for (sign, distance) in [(1, edge), (-1, edge), (1, edge + SECOND), (-1, edge + SECOND)] {
+            let at = if sign > 0 { stamp + distance } else { stamp - distance };
+            bench.clock.set(at);
+            let expected = match (tolerance.allows(stamp, at), sign) {
+                (true, _) => None,
+                (false, 1) => Some(Reason::Stale),
+                (false, _) => Some(Reason::Premature),
+            };
+            assert_eq!(bench.send(&signed).await.err(), expected, "{name}: {tolerance:?}");
+            refused.extend(expected.map(Reason::as_str));
+        }
+        assert_eq!(refused.len(), 2, "{name}: both sides are bounded");
+        bench.clock.set(stamp);
+    }
+
+    // Another secret or key.
+    let mut config = sender.sample_config();
+    configure(&mut config, case);
+    if case.key.is_some() {
+        config.public_keys = sender.sample_config().public_keys;
+        if config.public_keys.is_empty() {
+            config.public_keys = vec!["d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a".to_owned()];
+        }
+    } else {
+        config.secrets = vec![tower_webhook::Secret::from_bytes(*b"another secret, long enough")];
+    }
+    let other = Bench { scheme: sender.build(config).unwrap(), clock: bench.clock.clone() };
+    assert_eq!(must_refuse(&other, &signed, name).await, Reason::SignatureMismatch, "{name}");
+}
+
+/// Where the value of a JSON member or a form field is in a body.
+fn value_of(body: &[u8], name: &str) -> std::ops::Range<usize> {
+    let text = std::str::from_utf8(body).unwrap();
+    let (start, ends): (usize, &[char]) = match text.find(&format!("\"{name}\":")) {
+        Some(at) => {
+            let start = at + name.len() + 3;
+            // The value itself, and not the braces that a few members share their name with.
+            match text[start..].strip_prefix('"') {
+                Some(_) => (start + 1, &['"']),
+                None if text[start..].starts_with('{') => {
+                    let inner = text[start..].find(&format!("\"{name}\":")).unwrap();
+                    (start + inner + name.len() + 4, &['"'])
+                }
+                None => (start, &[',', '}']),
+            }
+        }
+        None => (text.find(&format!("{name}=")).unwrap() + name.len() + 1, &['&']),
+    };
+    start..start + text[start..].find(ends).unwrap_or(text.len() - start)
+}
