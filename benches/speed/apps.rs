@@ -5,7 +5,6 @@ use std::hint::black_box;
 use std::time::{Duration, SystemTime};
 
 use axum::Router;
-use axum::body::Body;
 use axum::routing::post;
 use bytes::{Bytes, BytesMut};
 use futures_util::FutureExt as _;
