@@ -116,7 +116,9 @@ fn cases() -> Vec<Case> {
         Case::new("heroku", json(r#"{"id":"h1","resource":"app","action":"update"}"#)).event("app").id("h1"),
         Case::new("intercom", json(r#"{"topic":"user.created","id":"n1"}"#)).event("user.created").id("n1"),
         Case::new("lemonsqueezy", with(typed(), "x-event-name", "order_created")).event("order_created"),
-        Case::new("line", json(r#"{"events":[{"type":"message","webhookEventId":"01F"}]}"#)).event("message").id("01F"),
+        Case::new("line", json(r#"{"events":[{"type":"message","webhookEventId":"01F"}]}"#))
+            .event("message")
+            .identity("01F"),
         Case::new("meta", json(r#"{"object":"page","entry":[]}"#)).event("page"),
         Case::new("pagerduty", json(r#"{"event":{"id":"p1","event_type":"incident.triggered"}}"#))
             .event("incident.triggered")
@@ -215,7 +217,7 @@ fn cases() -> Vec<Case> {
             .key(SigningKey::ed25519().unwrap()),
         Case::new("sendgrid", json("[{\"event\":\"dropped\",\"sg_event_id\":\"sg1\"}]\r\n"))
             .event("dropped")
-            .id("sg1")
+            .identity("sg1")
             .key(SigningKey::ecdsa_p256().unwrap()),
         Case::new("vonage", typed()).id("msg_1"),
         Case {
@@ -251,8 +253,9 @@ fn cases() -> Vec<Case> {
             .unsigned_id("g1"),
         Case::new("okta", json(r#"{"eventType":"com.okta.event_hook","eventId":"o1"}"#))
             .event("com.okta.event_hook")
-            .unsigned_id("o1"),
-        Case::new("telegram", json(r#"{"update_id":17}"#)).unsigned_id("17"),
+            .unsigned_id("o1")
+            .identity("o1"),
+        Case::new("telegram", json(r#"{"update_id":17}"#)).unsigned_id("17").identity("17"),
     ]
 }
 

@@ -94,12 +94,13 @@ senders! {
     secret lemonsqueezy = "Lemon Squeezy", "https://docs.lemonsqueezy.com/help/webhooks", Unverified:
         Scheme::hmac_sha256().signature(header("x-signature").hex()).event(header("x-event-name"));
 
-    /// The secret is the channel secret. A body holds several events; name and id are those of the first.
+    /// The secret is the channel secret. A body may hold several events; the name is that of the first, and a single one
+    /// is told from others by its id.
     secret line = "LINE", "https://developers.line.biz/en/docs/messaging-api/receiving-messages/", Official:
         Scheme::hmac_sha256()
             .signature(header("x-line-signature").base64())
             .event(json("/events/0/type"))
-            .id(json("/events/0/webhookEventId"));
+            .identity(|body| single(body, "/events/1/type", "/events/0/webhookEventId"));
 
     /// Name and id are in the body.
     secret pagerduty = "PagerDuty", "https://developer.pagerduty.com/docs/webhooks/webhook-signatures/", Official:
@@ -151,6 +152,14 @@ senders! {
     /// answer exactly 200, without a body, within 5 seconds.
     secret xero = "Xero", "https://developer.xero.com/documentation/webhooks/configuring-your-server", Official:
         Scheme::hmac_sha256().signature(header("x-xero-signature").base64()).refuse_with(StatusCode::UNAUTHORIZED);
+}
+
+/// The id of the event, where there is but one: several could come again in another company.
+pub(super) fn single(body: &[u8], second: &str, id: &str) -> Option<Text> {
+    match member(body, second).ok()? {
+        None => Some(member(body, id).ok()??.into()),
+        Some(_) => None,
+    }
 }
 
 fn docusign_identity(body: &[u8]) -> Option<Text> {

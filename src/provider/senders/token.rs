@@ -3,7 +3,7 @@
 use http::HeaderName;
 
 use crate::config::ConfigError;
-use crate::scheme::{Handshake, Scheme, header, json};
+use crate::scheme::{Handshake, Scheme, header, json, member};
 use crate::secret::Secrets;
 
 use super::{Evidence, Sender, SenderConfig, senders};
@@ -18,7 +18,7 @@ senders! {
 
     /// A secret token in a header; the body is not signed.
     secret telegram = "Telegram", "https://core.telegram.org/bots/api#setwebhook", Unverified:
-        Scheme::token(header("x-telegram-bot-api-secret-token")).id(json("/update_id"));
+        Scheme::token(header("x-telegram-bot-api-secret-token")).id(json("/update_id")).identity(|body| Some(member(body, "/update_id").ok()??.into()));
 }
 
 /// Senders whose functions have more to say.
@@ -55,6 +55,7 @@ pub fn okta_in(name: &str, secrets: impl Into<Secrets>) -> Result<Scheme, Config
     Scheme::token(header(name))
         .event(json("/eventType"))
         .id(json("/eventId"))
+        .identity(|body| Some(member(body, "/eventId").ok()??.into()))
         .handshake(Handshake::header_to_json("x-okta-verification-challenge", "verification"))
         .secret(secrets)
         .build("okta")
