@@ -41,5 +41,8 @@ pub mod testing {}
 #[doc = include_str!("../docs/migrating.md")]
 pub mod migrating {}
 
+#[doc = include_str!("../docs/threat-model.md")]
+pub mod threat_model {}
+
 #[doc = include_str!("../docs/troubleshooting.md")]
 pub mod troubleshooting {}

@@ -84,7 +84,7 @@ async fn an_unknown_tenant_is_answered_exactly_as_a_wrong_signature_is() {
     let names = |reply: &crate::support::Reply| reply.headers.keys().map(ToString::to_string).collect::<Vec<_>>();
     assert_eq!(names(&wrong), names(&unknown));
     // The decoy that is tried for an unknown tenant is no key.
-    let decoy = "no tenant has this key; it only makes the refusal take its usual time";
+    let decoy = "a decoy: no tenant has this key.";
     assert_eq!(server.send(signed_by(decoy, "/unknown")).await.status, 401);
 }
 

@@ -2,7 +2,10 @@
 
 mod chance;
 mod clients;
+#[cfg(all(feature = "tracing", feature = "metrics"))]
+mod disclosure;
 mod forgery;
 mod properties;
 mod subjects;
+mod wiped;
 mod wire;

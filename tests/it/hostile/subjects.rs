@@ -2,13 +2,14 @@
 //! crate's table is here without a change.
 
 use std::convert::Infallible;
+use std::fmt::Debug;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use futures_util::FutureExt as _;
 use http::{Request, Response};
 use http_body::Body;
-use http_body_util::Full;
+use http_body_util::{BodyExt as _, Full};
 use tower::util::BoxCloneSyncService;
 use tower::{Layer as _, ServiceExt as _, service_fn};
 use tower_webhook::provider::Provider;
@@ -49,6 +50,10 @@ pub struct Subject {
     pub name: String,
     /// Requests that its sender would send, all different.
     pub genuine: Vec<Request<Bytes>>,
+    /// What it signs with, as text.
+    pub secrets: Vec<String>,
+    /// What `Debug` prints of the provider, its layer and its service.
+    pub printed: String,
     pub clock: ManualClock,
     whole: Whole,
     framed: Service,
@@ -59,13 +64,17 @@ pub struct Subject {
 pub struct Proven(Vec<(String, Vec<u8>)>);
 
 impl Subject {
-    fn new<P: Provider + Sign>(provider: P, unsigned: impl IntoIterator<Item = Request<Bytes>>) -> Self {
-        Self::observed(provider, unsigned, |_| Vec::new())
+    fn new<P>(provider: P, secrets: &[&str], unsigned: impl IntoIterator<Item = Request<Bytes>>) -> Self
+    where
+        P: Provider + Sign + Debug,
+    {
+        Self::observed(provider, secrets, unsigned, |_| Vec::new())
     }
 
     /// `more` is what the provider's own types call signed.
-    fn observed<P: Provider + Sign>(
+    fn observed<P: Provider + Sign + Debug>(
         provider: P,
+        secrets: &[&str],
         unsigned: impl IntoIterator<Item = Request<Bytes>>,
         more: fn(&Delivery) -> Vec<(String, String)>,
     ) -> Self {
@@ -75,6 +84,11 @@ impl Subject {
             .map(|request| provider.sign_at(request, signed_at()).unwrap_or_else(|error| panic!("{name}: {error}")))
             .collect();
         let clock = ManualClock::new(signed_at());
+        let mut printed = format!("{provider:?} {provider:#?}");
+        for request in &genuine {
+            let (head, _) = request.clone().into_parts();
+            printed += &format!("{:?}", provider.begin(&head, signed_at()));
+        }
         let layer = WebhookLayer::new(provider).with_clock(clock.clone()).without_body_timeout();
         let handler = service_fn(move |request: Request<Full<Bytes>>| async move {
             let delivery =
@@ -84,8 +98,10 @@ impl Subject {
             response.extensions_mut().insert(delivery.clone());
             Ok::<_, Infallible>(response)
         });
+        printed += &format!("{layer:?} {:?}", layer.layer(()));
+        let secrets = secrets.iter().map(|secret| (*secret).to_owned()).collect();
         let (whole, framed) = (boxed(&layer, handler), boxed(&layer, handler));
-        let subject = Self { name, genuine, clock, whole, framed };
+        let subject = Self { name, genuine, secrets, printed, clock, whole, framed };
         for request in &subject.genuine {
             let end = subject.judge(request.clone());
             assert!(matches!(end, End::Delivered(..)), "{}: a genuine request is {end:?}", subject.name);
@@ -94,7 +110,11 @@ impl Subject {
     }
 
     pub fn judge(&self, request: Request<Bytes>) -> End {
-        end(self.whole.clone().oneshot(request.map(Full::new)).now_or_never())
+        end(&self.reply(request))
+    }
+
+    pub fn reply(&self, request: Request<Bytes>) -> Response<Full<Bytes>> {
+        ready(self.whole.clone().oneshot(request.map(Full::new)).now_or_never())
     }
 
     /// As [`judge`](Self::judge), the body in frames.
@@ -102,7 +122,7 @@ impl Subject {
         let mut future = Box::pin(self.framed.clone().oneshot(request));
         // A scripted pause wakes the task at once, so polling on is all that a runtime would do.
         let polls = std::iter::repeat_with(|| future.as_mut().now_or_never());
-        end(polls.take(100_000).find_map(|response| response.map(Some)).flatten())
+        end(&ready(polls.take(100_000).find_map(|response| response.map(Some)).flatten()))
     }
 
     /// What of this delivery the signature proves.
@@ -165,16 +185,22 @@ where
     B: Body<Data = Bytes> + Send + 'static,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    // The body of a reply is of no interest here, what is in its extensions is.
     let service = layer.layer(handler);
     BoxCloneSyncService::new(service_fn(move |request: Request<B>| {
         let response = service.clone().oneshot(request);
-        async { Ok(response.await?.map(|_| Full::default())) }
+        async {
+            let (head, body) = response.await?.into_parts();
+            Ok(Response::from_parts(head, Full::new(body.collect().await?.to_bytes())))
+        }
     }))
 }
 
-fn end(response: Option<Result<Response<Full<Bytes>>, Infallible>>) -> End {
+fn ready(response: Option<Result<Response<Full<Bytes>>, Infallible>>) -> Response<Full<Bytes>> {
     let Ok(response) = response.expect("the layer waits for something");
+    response
+}
+
+fn end(response: &Response<Full<Bytes>>) -> End {
     let extensions = response.extensions();
     match (extensions.get::<Delivery>(), extensions.get::<Rejection>()) {
         (Some(delivery), None) => {
@@ -188,9 +214,9 @@ fn end(response: Option<Result<Response<Full<Bytes>>, Infallible>>) -> End {
 /// Requests of common shapes, none of them signed.
 fn shapes() -> Vec<Request<Bytes>> {
     let bodies = [
-        r#"{"type":"invoice.paid","id":"evt_1","event":{"id":"e1","type":"a.b"},"amount":1700000000}"#,
-        r#"{"type":"invoice.void","id":"evt_2","event":{"id":"e2","type":"c.d"},"amount":17}"#,
-        r#"{"event":"x"}"#,
+        r#"{"type":"invoice.paid","id":"evt_1","event":{"id":"e1","type":"a.b"},"amount":1700000000,"note":"payload-of-nobodys-business"}"#,
+        r#"{"type":"invoice.void","id":"evt_2","event":{"id":"e2","type":"c.d"},"amount":17,"note":"payload-of-nobodys-business"}"#,
+        r#"{"event":"x","note":"payload-of-nobodys-business"}"#,
     ];
     let request = |(body, path): (&'static str, &str)| {
         let request = Request::post(path).header("content-type", "application/json");
@@ -200,6 +226,12 @@ fn shapes() -> Vec<Request<Bytes>> {
     bodies.into_iter().zip(["/hooks/in?tenant=7", "/hooks/out", "/"]).map(request).collect()
 }
 
+/// In every genuine payload, and to be found nowhere else.
+pub const PAYLOAD: &str = "payload-of-nobodys-business";
+
+const CDR_SECRET: &str = "the key from the portal of CDR Manager";
+const ACME_SECRET: &str = "the secret of acme";
+
 /// A scheme with every part that a template knows.
 fn acme() -> Scheme {
     Scheme::hmac_sha256()
@@ -208,16 +240,16 @@ fn acme() -> Scheme {
         .id(header("x-acme-delivery"))
         .event(header("x-event-key"))
         .signed("{method} {path} {id}.{timestamp}.{body}")
-        .secret("the secret of acme")
+        .secret(ACME_SECRET)
         .build("acme")
         .unwrap()
 }
 
 pub fn all() -> Vec<Subject> {
     let mut subjects = vec![
-        Subject::new(CdrManager::new("Jefe").unwrap(), shapes()),
-        Subject::new(acme(), shapes()),
-        Subject::new(migrating(), shapes()),
+        Subject::new(CdrManager::new(CDR_SECRET).unwrap(), &[CDR_SECRET], shapes()),
+        Subject::new(acme(), &[ACME_SECRET], shapes()),
+        Subject::new(migrating(), &[ACME_SECRET, CDR_SECRET], shapes()),
     ];
     #[cfg(feature = "jwt")]
     subjects.push(connect());
@@ -226,10 +258,11 @@ pub fn all() -> Vec<Subject> {
 
 /// Two senders on one route; requests come from the second.
 fn migrating() -> Migrating {
-    Migrating(AnyOf::new(acme(), CdrManager::new("Jefe").unwrap()))
+    Migrating(AnyOf::new(acme(), CdrManager::new(CDR_SECRET).unwrap()))
 }
 
 /// [`AnyOf`] does not sign; its senders do.
+#[derive(Debug)]
 struct Migrating(AnyOf<Scheme, CdrManager>);
 
 impl Provider for Migrating {
@@ -256,7 +289,7 @@ impl Sign for Migrating {
     fn sign_at(&self, request: Request<Bytes>, now: SystemTime) -> Result<Request<Bytes>, testing::SignError> {
         match request.uri().path() {
             "/" => acme().sign_at(request, now),
-            _ => CdrManager::new("Jefe").unwrap().sign_at(request, now),
+            _ => CdrManager::new(CDR_SECRET).unwrap().sign_at(request, now),
         }
     }
 }
@@ -281,10 +314,10 @@ fn connect() -> Subject {
     let body = |number: u32| {
         format!(
             r#"{{"webhook_id":"WH-{number}","product_id":"PRD-{number}","triggered_at":"2021-05-27T09:54:03+00:00",
-                "api_url":"https://api.connect.test/","data":{{"a":[{number},2.5]}}}}"#
+                "api_url":"https://api.connect.test/","data":{{"a":[{number},2.5],"note":"{PAYLOAD}"}}}}"#
         )
     };
     let post = |number| Request::post("/connect").body(body(number).into()).unwrap();
     let get = Request::get("/connect").body(body(3).into()).unwrap();
-    Subject::observed(Connect::new("the JWT secret").unwrap(), [post(1), post(2), get], claims)
+    Subject::observed(Connect::new("the JWT secret").unwrap(), &["the JWT secret"], [post(1), post(2), get], claims)
 }
