@@ -4,8 +4,9 @@ use http::{Method, StatusCode};
 
 use crate::answer::Answer;
 use crate::config::ConfigError;
+use crate::encoding::Encoding;
 use crate::reject::Rejection;
-use crate::scheme::{Handshake, Scheme, header, is_form, json, member, numbered_headers};
+use crate::scheme::{Handshake, Scheme, header, is_form, json, member, numbered_headers, object};
 use crate::secret::{KeyFormat, Secrets};
 use crate::text::Text;
 
@@ -147,6 +148,44 @@ senders! {
                 |head| is_form(&head.headers) && !head.headers.contains_key("x-wc-webhook-signature"),
                 woocommerce_ping,
             ));
+
+    /// Jira Cloud and Data Center. Requests of webhooks without a secret are refused.
+    secret jira = "Jira", "https://developer.atlassian.com/cloud/jira/platform/webhooks/", Unverified:
+        Scheme::hmac_sha256()
+            .signature(header("x-hub-signature").prefix("sha256=").hex())
+            .event(json("/webhookEvent"))
+            .id(header("x-atlassian-webhook-identifier"));
+
+    /// SHA-512.
+    secret paystack = "Paystack", "https://paystack.com/docs/payments/webhooks/", Unverified:
+        Scheme::hmac_sha512().signature(header("x-paystack-signature").hex()).event(json("/event"));
+
+    /// X, once Twitter: the secret is the consumer secret. Answers the hourly challenge.
+    secret twitter = "X (Twitter) account activity",
+        "https://docs.x.com/x-api/webhooks/introduction", Official:
+        Scheme::hmac_sha256()
+            .signature(header("x-twitter-webhooks-signature").prefix("sha256=").base64())
+            .handshake(Handshake::query_mac("crc_token", "", |mac, token, _| {
+                let response = format!("sha256={}", Encoding::Base64.encode(mac.of(token.as_bytes()).as_bytes()));
+                Ok(object(&[("response_token", &response)]))
+            }));
+
+    /// The secret is the app's client secret. Answers the challenge, which is repeated every two hours.
+    secret linkedin = "LinkedIn", "https://learn.microsoft.com/en-us/linkedin/shared/api-guide/webhook-validation",
+        Unverified:
+        Scheme::hmac_sha256()
+            .signature(header("x-li-signature").hex())
+            .signed("hmacsha256={body}")
+            .handshake(Handshake::query_mac("challengeCode", "", |mac, code, _| {
+                let response = hex::encode(mac.of(code.as_bytes()).as_bytes());
+                Ok(object(&[("challengeCode", code), ("challengeResponse", &response)]))
+            }));
+
+    /// The secret is base64, as Airtable gave it when the webhook was made.
+    secret airtable = "Airtable", "https://airtable.com/developers/web/api/webhooks-overview", Unverified:
+        Scheme::hmac_sha256()
+            .signature(header("x-airtable-content-mac").prefix("hmac-sha256=").hex())
+            .key_format(KeyFormat::Base64);
 
     /// Every refusal is a 401: Xero probes for it with deliberately wrong signatures before it delivers. The handler has to
     /// answer exactly 200, without a body, within 5 seconds.
