@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::convert::Infallible;
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use http::{HeaderValue, Request, Response};
@@ -357,18 +357,23 @@ impl Bench {
     }
 
     async fn send(&self, request: &Request<Bytes>) -> Result<Delivery, Reason> {
-        let handler = service_fn(async |request: Request<Full<Bytes>>| {
-            let mut response = Response::new(Full::new(Bytes::new()));
-            let delivery = Delivery::from_extensions(request.extensions()).unwrap().clone();
-            response.extensions_mut().insert(delivery);
-            Ok::<_, Infallible>(response)
-        });
-        let layer = WebhookLayer::new(self.scheme.clone()).with_clock(self.clock.clone());
-        let response = layer.layer(handler).oneshot(request.clone().map(Full::new)).await.unwrap();
-        match response.extensions().get::<Delivery>() {
-            Some(delivery) => Ok(delivery.clone()),
-            None => Err(response.extensions().get::<Rejection>().expect("a delivery or a rejection").reason()),
-        }
+        send(&self.scheme, tower_webhook::Clock::now(&self.clock), request.clone()).await
+    }
+}
+
+/// What a layer makes of a request at this time.
+pub async fn send(scheme: &Scheme, at: SystemTime, request: Request<Bytes>) -> Result<Delivery, Reason> {
+    let handler = service_fn(async |request: Request<Full<Bytes>>| {
+        let mut response = Response::new(Full::new(Bytes::new()));
+        let delivery = Delivery::from_extensions(request.extensions()).unwrap().clone();
+        response.extensions_mut().insert(delivery);
+        Ok::<_, Infallible>(response)
+    });
+    let layer = WebhookLayer::new(scheme.clone()).with_clock(move || at);
+    let response = layer.layer(handler).oneshot(request.map(Full::new)).await.unwrap();
+    match response.extensions().get::<Delivery>() {
+        Some(delivery) => Ok(delivery.clone()),
+        None => Err(response.extensions().get::<Rejection>().expect("a delivery or a rejection").reason()),
     }
 }
 

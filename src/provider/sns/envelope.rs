@@ -231,13 +231,23 @@ impl<'a> Envelope<'a> {
 impl Envelope<'_> {
     /// The digest of the text that is signed about a message of this type, of which no copy is made.
     pub(crate) fn digest(&self, kind: MessageType, version: SignatureVersion) -> Digest {
+        // The short members are put together here, as each piece that the hash function is given costs a call.
+        let mut short = [0; 256];
+        let mut len = 0;
         let mut context = digest::Context::new(version.hash());
         for (name, value) in self.signed_members(kind) {
-            context.update(name.as_bytes());
-            context.update(b"\n");
-            context.update(value.as_bytes());
-            context.update(b"\n");
+            for piece in [name.as_bytes(), b"\n", value.as_bytes(), b"\n"] {
+                if let Some(room) = short.get_mut(len..len + piece.len()) {
+                    room.copy_from_slice(piece);
+                    len += piece.len();
+                } else {
+                    context.update(&short[..len]);
+                    context.update(piece);
+                    len = 0;
+                }
+            }
         }
+        context.update(&short[..len]);
         context.finish()
     }
 

@@ -68,7 +68,7 @@ fn said(subject: &Subject, seed: u64) -> String {
     let mut judge = |request: Request<Bytes>| {
         let reply: Response<_> = subject.reply(request.clone());
         // The reply as a client sees it: the handler's own echoes nothing.
-        write!(text, "{} {:?} {:?}\n", reply.status(), reply.headers(), reply.body()).unwrap();
+        writeln!(text, "{} {:?} {:?}", reply.status(), reply.headers(), reply.body()).unwrap();
         match subject.judge(request) {
             subjects::End::Delivered(delivery, _) => write!(text, "{delivery:?}"),
             subjects::End::Refused(rejection) => {
