@@ -41,7 +41,7 @@ use crate::text::Text;
 use crate::time::Tolerance;
 
 use handshake::Step;
-use mac::MacKind;
+use mac::{MacKind, Macs};
 use plan::{Plan, Proof};
 #[cfg(feature = "asymmetric")]
 use public_key::Algorithm;
@@ -247,7 +247,15 @@ impl Provider for Scheme {
                 }
             };
         }
-        let judged = match self.rest.is_empty() && self.first.methods.contains(&head.method) {
+        let alone = self.rest.is_empty() && self.first.methods.contains(&head.method);
+        if alone
+            && let Proof::Mac { keys, .. } = &self.first.proof
+            && let Some(ring) = keys.fixed()
+        {
+            let verification = SchemeVerification::by_mac(&self.first, ring, head, now);
+            return verification.map(Begin::Verify).map_err(|rejection| self.first.refusal(rejection));
+        }
+        let judged = match alone {
             true => start(&self.first, head, now).map(|started| match started {
                 Started::Now(attempt) => Begin::Verify(attempt.into()),
                 Started::Later(attempt) => Begin::Pending(Box::pin(async { attempt.await.map(Into::into) })),
@@ -338,7 +346,7 @@ fn start(plan: &Arc<Plan>, head: &Parts, now: SystemTime) -> Result<Started, Rej
     let claimed = Claimed::read(plan, head, now)?;
     match &plan.proof {
         Proof::Mac { keys, .. } => {
-            run(plan, head, now, claimed, keys, |ring| Running::Mac { macs: ring, unused: None })
+            run(plan, head, now, claimed, keys, |ring| Running::Mac { macs: Macs::new(ring), unused: None })
         }
         Proof::Token { keys, .. } => run(plan, head, now, claimed, keys, Running::Token),
         #[cfg(feature = "asymmetric")]
@@ -359,7 +367,7 @@ fn start_jwt(plan: &Arc<Plan>, proof: &JwtProof, head: &Parts, now: SystemTime) 
     let claimed = proof.read(head, now)?;
     let plan = plan.clone();
     let attempt = move |claimed, key_index| {
-        Attempt::without_claims(plan, Running::Jwt { claimed: Box::new(claimed), key_index }, now)
+        Attempt::without_claims(plan, Running::Jwt { claimed: Some(Box::new(claimed)), key_index }, now)
     };
     let JwtKeys::Shared(keys) = &proof.keys else { return Ok(Started::Now(attempt(claimed, None))) };
     Ok(match keys.find(head, None) {

@@ -118,6 +118,14 @@ impl<K: Clone + Send + 'static> Keys<K> {
         matches!(self, Self::Lookup { .. })
     }
 
+    /// The keys, where they are the same for every request.
+    pub(crate) fn fixed(&self) -> Option<&Ring<K>> {
+        match self {
+            Self::Fixed(ring) => Some(ring),
+            Self::Lookup { .. } => None,
+        }
+    }
+
     /// The keys for a request, which `hint` may help to look up: see [`Head::unverified_hint`].
     pub(crate) fn find(&self, parts: &Parts, hint: Option<Text>) -> Find<K> {
         match self {

@@ -28,6 +28,15 @@ impl<K> Ring<K> {
         &self.first
     }
 
+    /// The key, where it is the only one.
+    pub(crate) fn only_mut(&mut self) -> Option<&mut K> {
+        self.rest.is_empty().then_some(&mut self.first)
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &K> {
+        std::iter::once(&self.first).chain(&self.rest)
+    }
+
     pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut K> {
         std::iter::once(&mut self.first).chain(&mut self.rest)
     }
@@ -47,6 +56,7 @@ mod tests {
         for len in 1..=8_u8 {
             let mut ring = Ring::new((0..len).map(Ok)).unwrap().unwrap();
             assert!(ring.iter_mut().map(|key| *key).eq(0..len));
+            assert!(ring.iter().copied().eq(0..len));
             assert!(ring.into_iter().eq(0..len));
         }
         assert!(Ring::new((0..9).map(Ok)).is_err());
