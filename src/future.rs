@@ -28,6 +28,9 @@ pin_project! {
     /// The future of [`WebhookService`](crate::WebhookService).
     ///
     /// Dropping it at any time leaves nothing behind.
+    //
+    // A state that is entered is copied as a whole, so what is large and outlives a state stands beside the states: here
+    // each costs one copy on the way in and one on the way out.
     pub struct ResponseFuture<S, P, B>
     where
         S: Service<Request<Full<Bytes>>>,
@@ -35,6 +38,8 @@ pin_project! {
     {
         #[pin]
         state: State<S, P, B>,
+        verification: Option<Judged<P::Verification>>,
+        call: Option<Call<S>>,
         shared: Arc<Shared<P>>,
         watch: Stopwatch,
         protocol: Protocol,
@@ -43,24 +48,21 @@ pin_project! {
 
 pin_project! {
     #[project = StateProj]
-    #[project_replace = StateOwned]
     enum State<S, P, B>
     where
         S: Service<Request<Full<Bytes>>>,
         P: Provider,
     {
         /// What the verification needs is being looked up.
-        Pend { pending: Pending<P::Verification>, #[pin] deadline: Deadline, body: B, call: Call<S> },
+        Pend { pending: Pending<P::Verification>, #[pin] deadline: Deadline, body: Option<B> },
         /// The body arrives.
-        Receive { verification: Judged<P::Verification>, #[pin] receive: Receive<B>, call: Call<S> },
+        Receive { #[pin] receive: Receive<B> },
         /// The body is complete.
-        Verify { #[pin] verdict: <P::Verification as Verification>::Verdict, received: Received, call: Call<S> },
+        Verify { #[pin] verdict: <P::Verification as Verification>::Verdict, received: Option<Received> },
         /// The handler works.
         Handle { #[pin] handling: S::Future, lease: Lease },
         /// The answer is known without a handler.
-        Reply { response: Response<Bytes> },
-        /// Between two states, and at the end.
-        Done,
+        Reply { response: Option<Response<Bytes>> },
     }
 }
 
@@ -76,6 +78,9 @@ enum Judged<V> {
     Observed(Verdict),
 }
 
+/// What follows from the head: what goes on beside the state, and the state.
+type Begun<S, P, B> = (Option<Judged<<P as Provider>::Verification>>, State<S, P, B>);
+
 impl<S, P, B> ResponseFuture<S, P, B>
 where
     S: Service<Request<Full<Bytes>>>,
@@ -87,8 +92,8 @@ where
         let watch = Stopwatch::start();
         let (head, body) = request.into_parts();
         let protocol = Protocol::of(&head.method, head.version, &head.headers);
-        let state = State::begin(&shared, watch, Call { inner, head }, body);
-        Self { state, shared, watch, protocol }
+        let (verification, state) = State::begin(&shared, watch, &head, body);
+        Self { state, verification, call: Some(Call { inner, head }), shared, watch, protocol }
     }
 }
 
@@ -100,38 +105,34 @@ where
     B::Error: Into<BoxError>,
 {
     /// Judges the head.
-    fn begin(shared: &Shared<P>, watch: Stopwatch, call: Call<S>, body: B) -> Self {
-        let judged = match shared.provider.begin(&call.head, shared.clock.now()) {
+    fn begin(shared: &Shared<P>, watch: Stopwatch, head: &Parts, body: B) -> Begun<S, P, B> {
+        let judged = match shared.provider.begin(head, shared.clock.now()) {
             Ok(Begin::Verify(verification)) => Judged::Verifying(verification),
             Ok(Begin::Pending(pending)) => {
                 // The announced length is checked before anything is looked up for the request.
-                return match check_announced(&call.head.headers, &body, shared.body_limit) {
-                    Ok(()) => Self::Pend { pending, deadline: Deadline::new(Some(shared.lookup_timeout)), body, call },
-                    Err(rejection) => Self::Reply { response: shared.refuse(watch, rejection) },
+                let state = match check_announced(&head.headers, &body, shared.body_limit) {
+                    Ok(()) => {
+                        Self::Pend { pending, deadline: Deadline::new(Some(shared.lookup_timeout)), body: Some(body) }
+                    }
+                    Err(rejection) => Self::reply(shared.refuse(watch, rejection)),
                 };
+                return (None, state);
             }
             Ok(Begin::Answer(_)) if shared.observe_only => Judged::Observed(shared.observed(watch, Ok(()))),
-            Ok(Begin::Answer(answer)) => return Self::Reply { response: shared.answer(watch, answer) },
+            Ok(Begin::Answer(answer)) => return (None, Self::reply(shared.answer(watch, answer))),
             Err(rejection) if shared.observe_only => Judged::Observed(shared.observed(watch, Err(rejection))),
-            Err(rejection) => return Self::Reply { response: shared.refuse(watch, rejection) },
+            Err(rejection) => return (None, Self::reply(shared.refuse(watch, rejection))),
         };
-        Self::receive(shared, watch, judged, body, call)
+        (Some(judged), Self::receive(shared, watch, head, body))
     }
 
-    fn receive(
-        shared: &Shared<P>,
-        watch: Stopwatch,
-        verification: Judged<P::Verification>,
-        body: B,
-        call: Call<S>,
-    ) -> Self {
-        match check_announced(&call.head.headers, &body, shared.body_limit) {
+    fn receive(shared: &Shared<P>, watch: Stopwatch, head: &Parts, body: B) -> Self {
+        match check_announced(&head.headers, &body, shared.body_limit) {
             Ok(()) => {
                 let lease = Lease::new(shared.budget.clone());
-                let receive = Receive::new(body, shared.body_limit, shared.body_timeout, lease);
-                Self::Receive { verification, receive, call }
+                Self::Receive { receive: Receive::new(body, shared.body_limit, shared.body_timeout, lease) }
             }
-            Err(rejection) => Self::Reply { response: shared.refuse(watch, rejection) },
+            Err(rejection) => Self::reply(shared.refuse(watch, rejection)),
         }
     }
 
@@ -155,8 +156,8 @@ where
             }
             Ok(Outcome::Answer(_)) if shared.observe_only => shared.observed(watch, Ok(())),
             Err(rejection) if shared.observe_only => shared.observed(watch, Err(rejection)),
-            Ok(Outcome::Answer(answer)) => return Self::Reply { response: shared.answer(watch, answer) },
-            Err(rejection) => return Self::Reply { response: shared.refuse(watch, rejection) },
+            Ok(Outcome::Answer(answer)) => return Self::reply(shared.answer(watch, answer)),
+            Err(rejection) => return Self::reply(shared.refuse(watch, rejection)),
         };
         call.head.extensions.insert(verdict);
         Self::handle(received, call)
@@ -166,6 +167,10 @@ where
         let Call { mut inner, head } = call;
         let Received { body, lease } = received;
         Self::Handle { handling: inner.call(Request::from_parts(head, Full::new(body))), lease }
+    }
+
+    fn reply(response: Response<Bytes>) -> Self {
+        Self::Reply { response: Some(response) }
     }
 }
 
@@ -222,8 +227,8 @@ where
         let mut this = self.project();
         let (shared, watch) = (&**this.shared, *this.watch);
         loop {
-            match this.state.as_mut().project() {
-                StateProj::Pend { pending, deadline, .. } => {
+            let next = match this.state.as_mut().project() {
+                StateProj::Pend { pending, deadline, body } => {
                     let found = match pending.as_mut().poll(cx) {
                         Poll::Ready(found) => found,
                         Poll::Pending => {
@@ -231,61 +236,66 @@ where
                             Err(Rejection::new(Reason::SecretUnavailable).with_detail("the look-up took too long"))
                         }
                     };
-                    let StateOwned::Pend { body, call, .. } = this.state.as_mut().project_replace(State::Done) else {
-                        continue;
-                    };
-                    this.state.set(match found {
-                        Ok(verification) => State::receive(shared, watch, Judged::Verifying(verification), body, call),
+                    let (Some(body), Some(call)) = (body.take(), &this.call) else { polled_again() };
+                    let judged = match found {
+                        Ok(verification) => Ok(Judged::Verifying(verification)),
                         Err(rejection) if shared.observe_only => {
-                            let verdict = shared.observed(watch, Err(rejection));
-                            State::receive(shared, watch, Judged::Observed(verdict), body, call)
+                            Ok(Judged::Observed(shared.observed(watch, Err(rejection))))
                         }
-                        Err(rejection) => State::Reply { response: shared.refuse(watch, rejection) },
-                    });
-                }
-                StateProj::Receive { verification, receive, .. } => {
-                    let received = ready!(receive.poll(cx, |frame| match verification {
-                        Judged::Verifying(verification) => verification.receive(frame),
-                        Judged::Observed(_) => {}
-                    }));
-                    let StateOwned::Receive { verification, mut call, .. } =
-                        this.state.as_mut().project_replace(State::Done)
-                    else {
-                        continue;
+                        Err(rejection) => Err(rejection),
                     };
-                    this.state.set(match (received, verification) {
-                        (Ok(received), Judged::Verifying(verification)) => {
-                            State::Verify { verdict: verification.finish(&call.head, &received.body), received, call }
+                    match judged {
+                        Ok(judged) => {
+                            *this.verification = Some(judged);
+                            State::receive(shared, watch, &call.head, body)
                         }
-                        (Ok(received), Judged::Observed(verdict)) => {
+                        Err(rejection) => State::reply(shared.refuse(watch, rejection)),
+                    }
+                }
+                StateProj::Receive { receive } => {
+                    let verification = &mut *this.verification;
+                    let received = ready!(receive.poll(cx, |frame| {
+                        if let Some(Judged::Verifying(verification)) = verification {
+                            verification.receive(frame);
+                        }
+                    }));
+                    match (received, this.verification.take(), &mut *this.call) {
+                        (Ok(received), Some(Judged::Verifying(verification)), Some(call)) => State::Verify {
+                            verdict: verification.finish(&call.head, &received.body),
+                            received: Some(received),
+                        },
+                        (Ok(received), Some(Judged::Observed(verdict)), call) => {
+                            let Some(mut call) = call.take() else { polled_again() };
                             call.head.extensions.insert(verdict);
                             State::handle(received, call)
                         }
-                        (Err(rejection), _) => State::Reply { response: shared.refuse(watch, rejection) },
-                    });
+                        (Err(rejection), ..) => State::reply(shared.refuse(watch, rejection)),
+                        (Ok(_), ..) => polled_again(),
+                    }
                 }
-                StateProj::Verify { verdict, .. } => {
+                StateProj::Verify { verdict, received } => {
                     let verdict = ready!(verdict.poll(cx));
-                    let StateOwned::Verify { received, call, .. } = this.state.as_mut().project_replace(State::Done)
-                    else {
-                        continue;
-                    };
-                    this.state.set(State::decide(shared, watch, verdict, received, call));
+                    let (Some(received), Some(call)) = (received.take(), this.call.take()) else { polled_again() };
+                    State::decide(shared, watch, verdict, received, call)
                 }
                 StateProj::Handle { handling, .. } => {
                     let response = ready!(handling.poll(cx))?;
                     shared.observe_response(&response);
                     return Poll::Ready(Ok(this.protocol.pass_on(response)));
                 }
-                StateProj::Reply { .. } | StateProj::Done => {
-                    let StateOwned::Reply { response } = this.state.as_mut().project_replace(State::Done) else {
-                        panic!("a webhook response future was polled after it was ready");
-                    };
+                StateProj::Reply { response } => {
+                    let Some(response) = response.take() else { polled_again() };
                     return Poll::Ready(Ok(this.protocol.translate(response).map(ResponseBody::fixed)));
                 }
-            }
+            };
+            this.state.set(next);
         }
     }
+}
+
+/// What a state needs is there until the state is left, so this is reached by one way only.
+fn polled_again() -> ! {
+    panic!("a webhook response future was polled after it was ready");
 }
 
 impl<S, P, B> fmt::Debug for ResponseFuture<S, P, B>

@@ -12,8 +12,12 @@ use crate::provider::DEFAULT_BODY_LIMIT;
 use crate::secret::{KeyFormat, Secrets};
 use crate::text::Text;
 
+#[cfg(feature = "jwt")]
+use super::bearer::JwtProof;
 use super::handshake::Handshake;
 use super::mac::{Mac, MacKind};
+#[cfg(feature = "asymmetric")]
+use super::plan::Fetched;
 use super::plan::{Applies, Crafted, Plan, Proof, Where};
 use super::pointer;
 #[cfg(feature = "asymmetric")]
@@ -52,12 +56,16 @@ pub struct SchemeBuilder {
     public_keys: Option<Secrets>,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 enum Kind {
     Mac(MacKind),
     Token(Source),
     #[cfg(feature = "asymmetric")]
     Public(Algorithm),
+    #[cfg(feature = "asymmetric")]
+    Fetched(Fetched),
+    #[cfg(feature = "jwt")]
+    Jwt(Box<JwtProof>),
 }
 
 #[derive(Clone, Debug)]
@@ -78,6 +86,17 @@ impl SchemeBuilder {
     #[cfg(feature = "asymmetric")]
     pub(super) fn public(algorithm: Algorithm) -> Self {
         Self::new(Kind::Public(algorithm))
+    }
+
+    #[cfg(feature = "asymmetric")]
+    #[allow(dead_code, reason = "for PayPal, which needs certificates")]
+    pub(crate) fn fetched(fetched: Fetched) -> Self {
+        Self::new(Kind::Fetched(fetched))
+    }
+
+    #[cfg(feature = "jwt")]
+    pub(crate) fn jwt(proof: JwtProof) -> Self {
+        Self::new(Kind::Jwt(Box::new(proof)))
     }
 
     fn new(kind: Kind) -> Self {
@@ -307,6 +326,8 @@ impl SchemeBuilder {
         match (&self.kind, &self.signature, &self.crafted) {
             (Kind::Token(_), Some(_), _) => Err(ConfigError::new("a token is no signature: the scheme has both")),
             (Kind::Token(place), None, _) => Ok(Where::Token(place.clone().place()?)),
+            #[cfg(feature = "jwt")]
+            (Kind::Jwt(_), None, None) => Ok(Where::Jwt),
             (_, None, Some(crafted)) => Ok(Where::Crafted(crafted.clone())),
             (_, Some(signature), _) => Ok(Where::Signature(signature.clone().plan()?)),
             (_, None, None) => Err(ConfigError::new("the scheme does not say where the signature is")),
@@ -323,8 +344,8 @@ impl SchemeBuilder {
         if matches!(self.kind, Kind::Mac(_) | Kind::Token(_)) && self.public_keys.is_some() {
             return Err(ConfigError::new("the scheme has secrets, so a public key means nothing"));
         }
-        Ok(match self.kind {
-            Kind::Mac(kind) => {
+        Ok(match &self.kind {
+            &Kind::Mac(kind) => {
                 Proof::Mac { kind, keys: secrets()?.into_keys(move |secret| Mac::new(kind, &secret.key(format)?))? }
             }
             Kind::Token(_) => Proof::Token {
@@ -335,10 +356,14 @@ impl SchemeBuilder {
                 format,
             },
             #[cfg(feature = "asymmetric")]
-            Kind::Public(algorithm) => {
+            &Kind::Public(algorithm) => {
                 let keys = self.public_keys.clone().ok_or_else(|| ConfigError::new("there is no public key"))?;
                 Proof::Public { algorithm, keys: keys.into_keys(move |key| PublicKey::new(algorithm, key))? }
             }
+            #[cfg(feature = "asymmetric")]
+            Kind::Fetched(fetched) => Proof::Fetched(fetched.clone()),
+            #[cfg(feature = "jwt")]
+            Kind::Jwt(proof) => Proof::Jwt(proof.clone()),
         })
     }
 }
@@ -350,7 +375,7 @@ impl Plan {
         if self.id.iter().chain(&self.event).chain(self.timestamp.iter().map(|it| &it.place)).any(numbered) {
             return Err(ConfigError::new("numbered headers are for signatures alone"));
         }
-        if matches!(self.signature, Where::Token(_)) {
+        if !matches!(self.signature, Where::Signature(_) | Where::Crafted(_)) {
             return match self.timestamp {
                 Some(_) => Err(ConfigError::new("a token signs nothing, so a timestamp would prove nothing")),
                 None => Ok(()),
@@ -401,7 +426,6 @@ fn choose_in_body(place: &Place) -> Option<Arc<ChooseIdentity>> {
 impl fmt::Debug for SchemeBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SchemeBuilder")
-            .field("kind", &self.kind)
             .field("signature", &self.signature)
             .field("timestamp", &self.timestamp)
             .field("template", &self.template)

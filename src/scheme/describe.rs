@@ -38,7 +38,7 @@ impl Scheme {
         };
         SchemeFacts {
             scheme: plans.join("; or "),
-            tolerance: first.timestamp.as_ref().map(|timestamp| timestamp.tolerance),
+            tolerance: first.tolerance(),
             body_limit: first.body_limit,
             event: first.event.as_ref().map(|event| match signed.event {
                 true => event.to_string(),
@@ -56,6 +56,16 @@ impl fmt::Display for Plan {
             Proof::Token { .. } => f.write_str("shared token")?,
             #[cfg(feature = "asymmetric")]
             Proof::Public { algorithm, .. } => f.write_str(algorithm.name())?,
+            #[cfg(feature = "asymmetric")]
+            Proof::Fetched(fetched) => f.write_str(fetched.name)?,
+            #[cfg(feature = "jwt")]
+            Proof::Jwt(proof) => {
+                write!(f, "JWT {:?} in `{}`", proof.algorithm, proof.header)?;
+                match proof.body_hash {
+                    Some(claim) => write!(f, ", the body's SHA-256 in the claim `{claim}`")?,
+                    None => f.write_str(", which leaves the body unsigned")?,
+                }
+            }
         }
         match &self.signature {
             Where::Signature(signature) => {
@@ -66,6 +76,8 @@ impl fmt::Display for Plan {
                 write!(f, " ({}) over `{}`", signature.encoding.name(), self.template)
             }
             Where::Token(place) => write!(f, " in {place}"),
+            #[cfg(feature = "jwt")]
+            Where::Jwt => Ok(()),
             Where::Crafted(crafted) => write!(f, " over {}", crafted.signed),
         }
     }

@@ -1,8 +1,12 @@
 //! Senders as a few declarative lines: where the signature is, what it covers, how it is made.
 
+#[cfg(feature = "jwt")]
+mod bearer;
 mod builder;
 mod describe;
 mod handshake;
+#[cfg(feature = "jwt")]
+mod jwks;
 #[cfg(feature = "jwt")]
 pub(crate) mod jwt;
 pub(crate) mod mac;
@@ -54,16 +58,25 @@ pub(crate) use {
     urlencoded::{feed_sorted, field as form_field, is_form},
 };
 
+#[cfg(feature = "jwt")]
+pub(crate) use bearer::{JwtKeys, JwtProof};
+#[cfg(feature = "asymmetric")]
+#[allow(unused_imports, reason = "for PayPal, which needs certificates")]
+pub(crate) use plan::{Fetched, FindVerifier, Verifier};
+#[cfg(all(feature = "testing", feature = "jwt"))]
+pub(crate) use sign::TEST_KID;
 #[cfg(feature = "testing")]
 pub(crate) use urlencoded::encode as encode_form;
 
 pub use builder::SchemeBuilder;
 pub use describe::SchemeFacts;
 pub use handshake::Handshake;
+#[cfg(feature = "jwt")]
+pub use jwks::Jwks;
 pub use signature::SignatureSpec;
 pub use source::{Source, basic, bearer, form, header, json, numbered_headers, path_segment, query};
 pub use timestamp::TimestampSpec;
-pub use verify::SchemeVerification;
+pub use verify::{SchemeVerdict, SchemeVerification};
 
 /// A sender that is described rather than programmed.
 ///
@@ -174,12 +187,12 @@ impl Scheme {
     ///
     /// Where the scheme reads no timestamp.
     pub fn with_tolerance(self, tolerance: Tolerance) -> Result<Self, ConfigError> {
-        if self.plans().all(|plan| plan.timestamp.is_none()) {
+        if self.plans().all(|plan| plan.tolerance().is_none()) {
             return Err(ConfigError::new("this sender has no timestamp, so a tolerance means nothing"));
         }
         Ok(self.with(|plan| {
-            if let Some(timestamp) = &mut plan.timestamp {
-                timestamp.tolerance = tolerance;
+            if let Some(own) = plan.tolerance_mut() {
+                *own = tolerance;
             }
         }))
     }
@@ -338,7 +351,35 @@ fn start(plan: &Arc<Plan>, head: &Parts, now: SystemTime) -> Result<Started, Rej
         Proof::Token { keys, .. } => run(plan, head, now, claimed, keys, Running::Token),
         #[cfg(feature = "asymmetric")]
         Proof::Public { keys, .. } => run(plan, head, now, claimed, keys, Running::Public),
+        #[cfg(feature = "asymmetric")]
+        Proof::Fetched(fetched) => {
+            (fetched.check)(head)?;
+            Attempt::new(plan.clone(), claimed, Running::Fetched(fetched.clone()), true, head, now).map(Started::Now)
+        }
+        #[cfg(feature = "jwt")]
+        Proof::Jwt(proof) => start_jwt(plan, proof, head, now),
     }
+}
+
+/// A shared secret settles the token here; a public key may have to be fetched, which is left for later.
+#[cfg(feature = "jwt")]
+fn start_jwt(plan: &Arc<Plan>, proof: &JwtProof, head: &Parts, now: SystemTime) -> Result<Started, Rejection> {
+    let claimed = proof.read(head, now)?;
+    let plan = plan.clone();
+    let attempt = move |claimed, key_index| {
+        Attempt::without_claims(plan, Running::Jwt { claimed: Box::new(claimed), key_index }, now)
+    };
+    let JwtKeys::Shared(keys) = &proof.keys else { return Ok(Started::Now(attempt(claimed, None))) };
+    Ok(match keys.find(head, None) {
+        Find::Now(keys) => {
+            let index = JwtProof::verify_shared(&claimed, keys)?;
+            Started::Now(attempt(claimed, Some(index)))
+        }
+        Find::Later { keys, .. } => Started::Later(Box::pin(async move {
+            let index = JwtProof::verify_shared(&claimed, keys.await?)?;
+            Ok(attempt(claimed, Some(index)))
+        })),
+    })
 }
 
 fn run<K: Clone + Send + 'static>(

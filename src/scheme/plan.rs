@@ -1,6 +1,12 @@
 //! All that is known of a scheme before the first request.
 
+#[cfg(feature = "asymmetric")]
+use std::future::Future;
+#[cfg(feature = "asymmetric")]
+use std::pin::Pin;
 use std::sync::Arc;
+#[cfg(feature = "asymmetric")]
+use std::time::SystemTime;
 
 use http::header::{ALLOW, CONTENT_LENGTH, HeaderName};
 use http::request::Parts;
@@ -11,7 +17,10 @@ use crate::encoding::Encoding;
 use crate::reject::{Reason, Rejection};
 use crate::secret::{Keys, Ring};
 use crate::text::Text;
+use crate::time::Tolerance;
 
+#[cfg(feature = "jwt")]
+use super::bearer::JwtProof;
 use super::handshake::Handshake;
 use super::mac::{Digest, LONGEST_DIGEST, Mac, MacKind, matching_key};
 #[cfg(feature = "asymmetric")]
@@ -65,6 +74,9 @@ pub(super) enum Where {
     Signature(SignaturePlan),
     Token(Place),
     Crafted(Crafted),
+    /// A JSON web token, whose place the proof knows.
+    #[cfg(feature = "jwt")]
+    Jwt,
 }
 
 /// How a request is proven.
@@ -87,7 +99,32 @@ pub(super) enum Proof {
         algorithm: Algorithm,
         keys: Keys<PublicKey>,
     },
+    #[cfg(feature = "asymmetric")]
+    Fetched(Fetched),
+    #[cfg(feature = "jwt")]
+    Jwt(Box<JwtProof>),
 }
+
+/// A signature whose key the request says where to fetch.
+#[cfg(feature = "asymmetric")]
+#[derive(Clone)]
+pub(crate) struct Fetched {
+    /// In words: the algorithm, and where the key is from.
+    pub(crate) name: &'static str,
+    pub(crate) longest_signature: usize,
+    /// Judges where the key is said to be, before anything else is done.
+    pub(crate) check: Arc<dyn Fn(&Parts) -> Result<(), Rejection> + Send + Sync>,
+    /// Finds the key, once every offline check has passed.
+    pub(crate) find: Arc<dyn Fn(&Parts, SystemTime) -> FindVerifier + Send + Sync>,
+}
+
+/// The fetch of a key.
+#[cfg(feature = "asymmetric")]
+pub(crate) type FindVerifier = Pin<Box<dyn Future<Output = Result<Verifier, Rejection>> + Send>>;
+
+/// Whether a message and a signature belong together.
+#[cfg(feature = "asymmetric")]
+pub(crate) type Verifier = Arc<dyn Fn(&[u8], &[u8]) -> bool + Send + Sync>;
 
 /// Several signed texts in one body, in a form of one sender's own.
 #[derive(Clone)]
@@ -148,9 +185,26 @@ impl Plan {
         matches!(self.signature, Where::Crafted(_))
     }
 
+    /// How far the time that is signed may be from now.
+    pub(super) fn tolerance(&self) -> Option<Tolerance> {
+        match &self.proof {
+            #[cfg(feature = "jwt")]
+            Proof::Jwt(proof) => proof.times.issued,
+            _ => self.timestamp.as_ref().map(|timestamp| timestamp.tolerance),
+        }
+    }
+
+    pub(super) fn tolerance_mut(&mut self) -> Option<&mut Tolerance> {
+        match &mut self.proof {
+            #[cfg(feature = "jwt")]
+            Proof::Jwt(proof) => proof.times.issued.as_mut(),
+            _ => self.timestamp.as_mut().map(|timestamp| &mut timestamp.tolerance),
+        }
+    }
+
     /// Whether the MAC is fed while the body arrives.
     pub(super) fn streams(&self) -> bool {
-        !self.is_crafted() && self.template.streams()
+        matches!(self.proof, Proof::Mac { .. }) && !self.is_crafted() && self.template.streams()
     }
 
     pub(super) fn signature_in_body(&self) -> bool {
@@ -158,6 +212,8 @@ impl Plan {
             Where::Signature(signature) => signature.in_body(),
             Where::Token(place) => place.in_body(),
             Where::Crafted(_) => true,
+            #[cfg(feature = "jwt")]
+            Where::Jwt => false,
         }
     }
 
@@ -166,6 +222,11 @@ impl Plan {
             Where::Signature(signature) => signature.may_be_present(head),
             Where::Token(place) => place.may_be_present(head),
             Where::Crafted(_) => true,
+            #[cfg(feature = "jwt")]
+            Where::Jwt => match &self.proof {
+                Proof::Jwt(proof) => head.headers.contains_key(&proof.header),
+                _ => false,
+            },
         }
     }
 

@@ -14,6 +14,10 @@ use crate::secret::Keys;
 use crate::sign::SignError;
 
 use super::Scheme;
+#[cfg(feature = "jwt")]
+use super::bearer::JwtKeys;
+#[cfg(feature = "jwt")]
+use super::jwt;
 use super::plan::{Applies, Plan, Proof, Where};
 use super::source::{Place, Spot};
 use super::template::{Piece, Values};
@@ -46,7 +50,13 @@ impl Scheme {
 
 impl Plan {
     fn is_public(&self) -> bool {
-        !matches!(self.proof, Proof::Mac { .. } | Proof::Token { .. })
+        match &self.proof {
+            Proof::Mac { .. } | Proof::Token { .. } => false,
+            #[cfg(feature = "jwt")]
+            Proof::Jwt(proof) => matches!(proof.keys, JwtKeys::Public(_)),
+            #[cfg(feature = "asymmetric")]
+            _ => true,
+        }
     }
 
     fn sign(
@@ -63,6 +73,8 @@ impl Plan {
             Where::Signature(signature) => &signature.places[..],
             Where::Token(place) => std::slice::from_ref(place),
             Where::Crafted(_) => &[],
+            #[cfg(feature = "jwt")]
+            Where::Jwt => &[],
         };
         for place in places.iter().chain(self.timestamp.iter().map(|timestamp| &timestamp.place)) {
             place.clear(head);
@@ -90,6 +102,8 @@ impl Plan {
                 return Ok(());
             }
             Where::Signature(signature) => (&signature.places[0], signature.encoding),
+            #[cfg(feature = "jwt")]
+            Where::Jwt => return self.sign_token(head, body, now, key),
         };
         let id = self.id.as_ref().and_then(|id| id.text(head, body, Reason::MalformedHeader).ok()?);
         let values =
@@ -103,6 +117,47 @@ impl Plan {
             None => self.mac()?.clone().of(&message).as_bytes().to_vec(),
         };
         place.put(head, body, &encoding.encode(&signature))
+    }
+
+    /// A token with all the claims that are looked at, which ends in two hours: `iat` is what ages first.
+    #[cfg(feature = "jwt")]
+    fn sign_token(
+        &self,
+        head: &mut Parts,
+        body: &[u8],
+        now: SystemTime,
+        key: Option<&SignWith<'_>>,
+    ) -> Result<(), SignError> {
+        let Proof::Jwt(proof) = &self.proof else { return Err(UNFIT) };
+        let since_epoch = now.duration_since(SystemTime::UNIX_EPOCH).map_err(|_| UNFIT)?.as_secs();
+        let mut claims = serde_json::json!({ "iat": since_epoch, "exp": since_epoch + 7200 });
+        let values = proof.expected.iter().map(|(name, values)| (*name, values.first().cloned().into()));
+        let flags = proof.must_be_true.iter().map(|name| (*name, true.into()));
+        let id = proof.id_claim.map(|name| (name, "msg_1".into()));
+        let hash = proof.body_hash.map(|name| (name, hex::encode(Sha256::digest(body)).into()));
+        for (name, value) in values.chain(flags).chain(id).chain(hash) {
+            claims[name] = value;
+        }
+        let header = serde_json::json!({ "alg": format!("{:?}", proof.algorithm), "typ": "JWT", "kid": TEST_KID });
+        let token = match (&proof.keys, key) {
+            (JwtKeys::Shared(Keys::Fixed(ring)), _) => {
+                jwt::encode_hs256(&header.to_string(), &claims.to_string(), ring.first().clone())
+            }
+            (JwtKeys::Shared(_), _) => return Err(SignError("its secrets are looked up")),
+            (JwtKeys::Public(_), None) => return Err(SignError("it holds no private key")),
+            (JwtKeys::Public(_), Some(sign)) => {
+                let part = |json: serde_json::Value| Encoding::Base64Url.encode(json.to_string().as_bytes());
+                let message = format!("{}.{}", part(header), part(claims));
+                let signature = sign(message.as_bytes()).ok_or(UNFIT)?;
+                let signature = match proof.algorithm {
+                    jwt::Algorithm::ES256 => fixed(&signature).ok_or(UNFIT)?,
+                    _ => signature,
+                };
+                format!("{message}.{}", Encoding::Base64Url.encode(&signature))
+            }
+        };
+        let value = if proof.header == AUTHORIZATION { format!("Bearer {token}") } else { token };
+        insert(head, proof.header.clone(), value)
     }
 
     fn mac(&self) -> Result<&super::Mac, SignError> {
@@ -180,6 +235,26 @@ impl Place {
             }
         }
     }
+}
+
+/// The id of the key that tests sign with.
+#[cfg(feature = "jwt")]
+pub(crate) const TEST_KID: &str = "test-key";
+
+/// An ECDSA signature in DER as the two numbers of 32 bytes that a token has.
+#[cfg(feature = "jwt")]
+fn fixed(der: &[u8]) -> Option<Vec<u8>> {
+    let mut rest = der.get(2..)?;
+    let mut out = Vec::new();
+    for _ in 0..2 {
+        let len = usize::from(*rest.get(1)?);
+        let number = rest.get(2..2 + len)?;
+        let number = number.strip_prefix(&[0]).unwrap_or(number);
+        out.extend(std::iter::repeat_n(0, 32_usize.checked_sub(number.len())?));
+        out.extend_from_slice(number);
+        rest = &rest[2 + len..];
+    }
+    Some(out)
 }
 
 const UNFIT: SignError = SignError("a value does not fit its place");

@@ -1,8 +1,10 @@
 //! The verification of one request by a scheme.
 
 use std::fmt;
-use std::future::{Ready, ready};
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::SystemTime;
 
 use bytes::Bytes;
@@ -16,8 +18,12 @@ use crate::reject::{Reason, Rejection};
 use crate::secret::Ring;
 use crate::text::Text;
 
+#[cfg(feature = "jwt")]
+use super::bearer::{ClaimedToken, JwtKeys, verify_public};
 use super::handshake::Handshake;
 use super::mac::{Digest, Mac, matching_key};
+#[cfg(feature = "asymmetric")]
+use super::plan::Fetched;
 use super::plan::{Applies, Plan, Proof, Where};
 use super::pointer;
 #[cfg(feature = "asymmetric")]
@@ -97,6 +103,14 @@ impl Claimed {
         Ok(())
     }
 
+    #[cfg(feature = "asymmetric")]
+    fn message(&self, plan: &Plan, head: &Parts, body: &[u8]) -> Result<Vec<u8>, Rejection> {
+        let mut message = Vec::new();
+        let values = self.values(plan, head, body);
+        plan.template.feed(&values, &mut |bytes| message.extend_from_slice(bytes))?;
+        Ok(message)
+    }
+
     fn values<'a>(&'a self, plan: &'a Plan, head: &'a Parts, body: &'a [u8]) -> Values<'a> {
         Values {
             head,
@@ -113,6 +127,10 @@ impl Plan {
         Ok(match (&self.signature, &self.proof) {
             (Where::Signature(signature), Proof::Mac { kind, .. }) => {
                 Signatures::Digests(signature.read(head, body, kind.digest_len())?)
+            }
+            #[cfg(feature = "asymmetric")]
+            (Where::Signature(signature), Proof::Fetched(fetched)) => {
+                Signatures::Long(signature.read_long(head, body, fetched.longest_signature)?)
             }
             #[cfg(feature = "asymmetric")]
             (Where::Signature(signature), Proof::Public { algorithm, .. }) => {
@@ -153,6 +171,15 @@ pub(super) enum Running {
     Token(Ring<Token>),
     #[cfg(feature = "asymmetric")]
     Public(Ring<PublicKey>),
+    /// The key is to be fetched.
+    #[cfg(feature = "asymmetric")]
+    Fetched(Fetched),
+    /// A token, whose shared secret is known by its position or whose public key is to be found.
+    #[cfg(feature = "jwt")]
+    Jwt {
+        claimed: Box<ClaimedToken>,
+        key_index: Option<usize>,
+    },
     /// An unsigned body, which may be a question.
     Unsigned(fn(&[u8]) -> Result<Option<Answer>, Rejection>),
     /// The answer was found by the head and a key that had to be looked up.
@@ -184,7 +211,7 @@ fn update(macs: &mut Ring<Mac>, bytes: &[u8]) {
 }
 
 impl Verification for SchemeVerification {
-    type Verdict = Ready<Result<Outcome, Rejection>>;
+    type Verdict = SchemeVerdict;
 
     fn receive(&mut self, chunk: &[u8]) {
         self.first.receive(chunk);
@@ -193,14 +220,64 @@ impl Verification for SchemeVerification {
         }
     }
 
-    fn finish(self, head: &Parts, body: &Bytes) -> Self::Verdict {
-        let mut verdict = self.first.finish(head, body);
-        for attempt in self.rest {
-            if verdict.is_err() {
-                verdict = attempt.finish(head, body).or(verdict);
-            }
+    fn finish(self, head: &Parts, body: &Bytes) -> SchemeVerdict {
+        let first = self.first.finish(head, body);
+        if self.rest.is_empty() {
+            return first;
         }
-        ready(verdict)
+        let rest: Vec<_> = self.rest.into_iter().map(|attempt| attempt.finish(head, body)).collect();
+        SchemeVerdict::later(async move {
+            let mut verdict = first.await;
+            for other in rest {
+                verdict = match (verdict, other.await) {
+                    (Ok(outcome), _) | (Err(_), Ok(outcome)) => Ok(outcome),
+                    // A failure of ours goes before a fault of the request.
+                    (Err(first), Err(second)) if first.reason().is_final() && !second.reason().is_final() => {
+                        Err(second)
+                    }
+                    (Err(first), Err(_)) => Err(first),
+                };
+            }
+            verdict
+        })
+    }
+}
+
+/// The verdict of a [`Scheme`](super::Scheme): at once, unless a key has to be fetched.
+pub struct SchemeVerdict(Step);
+
+enum Step {
+    Now(Option<Result<Outcome, Rejection>>),
+    Later(Pin<Box<dyn Future<Output = Result<Outcome, Rejection>> + Send>>),
+}
+
+impl SchemeVerdict {
+    fn now(verdict: Result<Outcome, Rejection>) -> Self {
+        Self(Step::Now(Some(verdict)))
+    }
+
+    fn later(verdict: impl Future<Output = Result<Outcome, Rejection>> + Send + 'static) -> Self {
+        Self(Step::Later(Box::pin(verdict)))
+    }
+}
+
+impl Future for SchemeVerdict {
+    type Output = Result<Outcome, Rejection>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match &mut self.0 {
+            Step::Now(verdict) => match verdict.take() {
+                Some(verdict) => Poll::Ready(verdict),
+                None => panic!("a scheme's verdict was polled after it was ready"),
+            },
+            Step::Later(verdict) => verdict.as_mut().poll(cx),
+        }
+    }
+}
+
+impl fmt::Debug for SchemeVerdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SchemeVerdict").finish_non_exhaustive()
     }
 }
 
@@ -239,19 +316,26 @@ impl Attempt {
         }
     }
 
-    fn finish(self, head: &Parts, body: &Bytes) -> Result<Outcome, Rejection> {
+    fn finish(self, head: &Parts, body: &Bytes) -> SchemeVerdict {
         let plan = self.plan.clone();
-        self.judge(head, body).map_err(|rejection| plan.refusal(rejection))
+        match self.judge(head, body) {
+            Ok(Judged::Now(outcome)) => SchemeVerdict::now(Ok(outcome)),
+            Ok(Judged::Later(verdict)) => {
+                SchemeVerdict::later(async move { verdict.await.map_err(|rejection| plan.refusal(rejection)) })
+            }
+            Err(rejection) => SchemeVerdict::now(Err(plan.refusal(rejection))),
+        }
     }
 
-    fn judge(mut self, head: &Parts, body: &Bytes) -> Result<Outcome, Rejection> {
+    fn judge(mut self, head: &Parts, body: &Bytes) -> Result<Judged, Rejection> {
         let plan = &*self.plan;
         self.claimed.complete(plan, head, body, self.now)?;
         let mut unused = None;
         let matched = match self.running {
-            Running::Answered(answer) => return Ok(Outcome::Answer(answer)),
+            Running::Answered(answer) => return Ok(Judged::Now(Outcome::Answer(answer))),
             Running::Unsigned(answer) => {
-                return answer(body)?.map(Outcome::Answer).ok_or_else(|| Reason::MissingSignature.into());
+                let answer = answer(body)?.ok_or(Reason::MissingSignature)?;
+                return Ok(Judged::Now(Outcome::Answer(answer)));
             }
             Running::Mac { mut macs, unused: keys } => {
                 let matched = match &plan.signature {
@@ -278,14 +362,30 @@ impl Attempt {
             },
             #[cfg(feature = "asymmetric")]
             Running::Public(keys) => {
-                let mut message = Vec::new();
-                let values = self.claimed.values(plan, head, body);
-                plan.template.feed(&values, &mut |bytes| message.extend_from_slice(bytes))?;
+                let message = self.claimed.message(plan, head, body)?;
                 match &self.claimed.signatures {
                     Signatures::Long(signatures) => verifying_key(keys, &message, signatures),
                     _ => None,
                 }
             }
+            #[cfg(feature = "asymmetric")]
+            Running::Fetched(fetched) => {
+                let message = self.claimed.message(plan, head, body)?;
+                let find = (fetched.find)(head, self.now);
+                let (plan, claimed) = (self.plan, self.claimed);
+                return Ok(Judged::Later(Box::pin(async move {
+                    let verifier = find.await?;
+                    let Signatures::Long(signatures) = &claimed.signatures else {
+                        return Err(Reason::MissingSignature.into());
+                    };
+                    match signatures.iter().any(|signature| verifier(&message, signature)) {
+                        true => Ok(Outcome::Deliver(plan.verified(claimed, 0))),
+                        false => Err(Reason::SignatureMismatch.into()),
+                    }
+                })));
+            }
+            #[cfg(feature = "jwt")]
+            Running::Jwt { claimed, key_index } => return judge_token(self.plan, *claimed, key_index, body, self.now),
         };
         let key_index = match (self.known, matched) {
             (false, _) => return Err(Reason::UnknownTenant.into()),
@@ -299,10 +399,44 @@ impl Attempt {
         let mac = unused.and_then(|macs| macs.into_iter().nth(key_index));
         for handshake in &plan.handshakes {
             if let Some(answer) = handshake.finish(head, body, mac.clone())? {
-                return Ok(Outcome::Answer(answer));
+                return Ok(Judged::Now(Outcome::Answer(answer)));
             }
         }
-        Ok(Outcome::Deliver(plan.verified(self.claimed, key_index)))
+        Ok(Judged::Now(Outcome::Deliver(plan.verified(self.claimed, key_index))))
+    }
+}
+
+/// What came of a verification that found nothing wrong so far.
+enum Judged {
+    Now(Outcome),
+    #[cfg_attr(not(any(feature = "asymmetric", feature = "jwt")), allow(dead_code))]
+    Later(Pin<Box<dyn Future<Output = Result<Outcome, Rejection>> + Send>>),
+}
+
+#[cfg(feature = "jwt")]
+fn judge_token(
+    plan: Arc<Plan>,
+    claimed: ClaimedToken,
+    key_index: Option<usize>,
+    body: &[u8],
+    now: SystemTime,
+) -> Result<Judged, Rejection> {
+    let Proof::Jwt(proof) = &plan.proof else { return Err(Reason::MissingSignature.into()) };
+    proof.check_body(&claimed, body)?;
+    match (key_index, &proof.keys) {
+        (Some(index), _) => Ok(Judged::Now(claimed.outcome(&plan, proof, index))),
+        (None, JwtKeys::Public(jwks)) => {
+            let found = proof.find(jwks, &claimed, now)?;
+            let plan = plan.clone();
+            Ok(Judged::Later(Box::pin(async move {
+                verify_public(found, &claimed, now).await?;
+                match &plan.proof {
+                    Proof::Jwt(proof) => Ok(claimed.outcome(&plan, proof, 0)),
+                    _ => Err(Reason::MissingSignature.into()),
+                }
+            })))
+        }
+        (None, JwtKeys::Shared(_)) => Err(Reason::SignatureMismatch.into()),
     }
 }
 
@@ -338,7 +472,7 @@ impl Plan {
 
     /// What the signature covers.
     pub(super) fn signed(&self) -> Signed {
-        if let Where::Token(_) = self.signature {
+        if !matches!(self.signature, Where::Signature(_) | Where::Crafted(_)) {
             return Signed::default();
         }
         let template = &self.template;

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use aws_lc_rs::encoding::{AsDer as _, PublicKeyX509Der};
+use aws_lc_rs::encoding::{AsDer as _, Pkcs8V1Der, PublicKeyX509Der};
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::rsa::KeySize;
 use aws_lc_rs::signature::{
@@ -91,6 +91,44 @@ impl SigningKey {
     #[must_use]
     pub fn public_key(&self) -> &str {
         &self.public_key
+    }
+
+    /// The public key as a JSON web key set (RFC 7517), for senders whose keys are fetched. `None` for Ed25519.
+    #[cfg(feature = "jwt")]
+    #[must_use]
+    pub fn jwks(&self) -> Option<String> {
+        let base64 = |bytes: &[u8]| Encoding::Base64Url.encode(bytes);
+        let kid = crate::scheme::TEST_KID;
+        let key = match &*self.pair {
+            Pair::Ed25519(_) => return None,
+            Pair::EcdsaP256(pair) => {
+                let (x, y) = pair.public_key().as_ref().get(1..)?.split_at(32);
+                serde_json::json!({ "kid": kid, "kty": "EC", "crv": "P-256", "x": base64(x), "y": base64(y) })
+            }
+            Pair::Rsa(pair) => {
+                let modulus = pair.public_key().modulus().big_endian_without_leading_zero();
+                let exponent = pair.public_key().exponent().big_endian_without_leading_zero();
+                serde_json::json!({ "kid": kid, "kty": "RSA", "n": base64(modulus), "e": base64(exponent) })
+            }
+        };
+        Some(serde_json::json!({ "keys": [key] }).to_string())
+    }
+
+    /// A new certificate of the public key in PEM, signed by a root of its own. `None` for keys that are not RSA.
+    #[must_use]
+    pub fn certificate(&self) -> Option<String> {
+        let Pair::Rsa(pair) = &*self.pair else { return None };
+        let pkcs8: Pkcs8V1Der<'_> = pair.as_der().ok()?;
+        let key = rcgen::KeyPair::try_from(pkcs8.as_ref()).ok()?;
+        let named = |name: &str| {
+            let mut params = rcgen::CertificateParams::default();
+            params.distinguished_name.push(rcgen::DnType::CommonName, name);
+            params
+        };
+        let mut root = named("Test Root");
+        root.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        let root = rcgen::Issuer::new(root, rcgen::KeyPair::generate().ok()?);
+        Some(named("messages.example.com").signed_by(&key, &root).ok()?.pem())
     }
 
     fn sign(&self, message: &[u8]) -> Option<Vec<u8>> {

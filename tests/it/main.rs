@@ -13,6 +13,9 @@ mod dedup_redis;
 mod dependencies;
 mod docs;
 mod endpoint;
+#[cfg(all(feature = "client", feature = "jwt", feature = "redis", feature = "sns"))]
+mod gateway;
+mod handshakes;
 mod hostile;
 mod hyper;
 mod ip_allow;
@@ -23,6 +26,7 @@ mod ranks;
 #[cfg(feature = "redis")]
 mod redis_server;
 mod secrets;
+mod sender_vectors;
 mod senders;
 #[cfg(feature = "sns")]
 mod sns;

@@ -56,10 +56,32 @@ pub struct SenderConfig {
     pub audience: Option<String>,
     /// The service account that the sender acts as: `google_oidc`.
     pub email: Option<String>,
+    /// Where certificates are, and what they have to be: `paypal`.
+    pub certificate: Option<CertificateConfig>,
     /// How far a timestamp may be from now, in seconds and on both sides.
     pub tolerance_seconds: Option<u64>,
     /// The largest body, in bytes.
     pub body_limit_bytes: Option<usize>,
+}
+
+/// Where certificates are, and what they have to be.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+#[non_exhaustive]
+pub struct CertificateConfig {
+    /// Scheme, host and port that stand for the sender's own: for an emulator. **Whoever answers there decides what is
+    /// genuine.**
+    pub origin: Option<String>,
+    /// The name that a certificate has to bear.
+    pub name: Option<String>,
+    /// Whether a certificate has to be valid now; it has to unless this is `false`.
+    pub check_validity: Option<bool>,
+    /// Certificates in PEM, to one of which there has to be a chain.
+    pub roots: Option<String>,
+    /// The least length of an RSA key, instead of 2048 bits. A lower number is a risk.
+    pub min_key_bits: Option<usize>,
+    /// Whether a certificate may be signed by itself, which is a risk.
+    pub allow_self_signed: Option<bool>,
 }
 
 impl SenderConfig {
@@ -86,6 +108,19 @@ impl SenderConfig {
         }
     }
 
+    /// The keys at `jwks_url`, or at the sender's own address.
+    #[cfg(all(feature = "jwt", feature = "client"))]
+    pub(super) fn take_jwks(&mut self, usual: Option<&str>) -> Result<crate::scheme::Jwks, ConfigError> {
+        let url = self.jwks_url.take();
+        let url = url.as_deref().or(usual).ok_or_else(|| ConfigError::new("`jwks_url` is missing"))?;
+        crate::scheme::Jwks::from_url(url)
+    }
+
+    #[cfg(all(feature = "jwt", not(feature = "client")))]
+    pub(super) fn take_jwks(&mut self, _: Option<&str>) -> Result<crate::scheme::Jwks, ConfigError> {
+        Err(ConfigError::new("fetching keys by configuration needs the feature `client`"))
+    }
+
     pub(super) fn take_tolerance(&mut self) -> Option<Tolerance> {
         self.tolerance_seconds.take().map(|seconds| Tolerance::within(Duration::from_secs(seconds)))
     }
@@ -103,6 +138,7 @@ impl SenderConfig {
             ("issuer", self.issuer.is_some()),
             ("audience", self.audience.is_some()),
             ("email", self.email.is_some()),
+            ("certificate", self.certificate.is_some()),
         ];
         match left.iter().find(|(_, left)| *left) {
             Some((name, _)) => Err(ConfigError::new(format!("`{name}` means nothing to {sender}"))),

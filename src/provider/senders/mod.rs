@@ -19,6 +19,10 @@
 mod adyen;
 mod config;
 mod elsewhere;
+#[cfg(feature = "jwt")]
+mod jwt;
+#[cfg(feature = "sns")]
+mod paypal;
 mod plain;
 #[cfg(feature = "asymmetric")]
 mod signed;
@@ -30,8 +34,12 @@ use std::fmt;
 use crate::config::ConfigError;
 use crate::scheme::{Scheme, SchemeFacts};
 
-pub use config::SenderConfig;
+pub use config::{CertificateConfig, SenderConfig};
 pub use elsewhere::*;
+#[cfg(feature = "jwt")]
+pub use jwt::*;
+#[cfg(feature = "sns")]
+pub use paypal::*;
 pub use plain::*;
 #[cfg(feature = "asymmetric")]
 pub use signed::*;
@@ -59,6 +67,10 @@ pub const ALL: &[&[Sender]] = &[
     ELSEWHERE_MORE,
     #[cfg(feature = "asymmetric")]
     SIGNED,
+    #[cfg(feature = "jwt")]
+    JWT,
+    #[cfg(feature = "sns")]
+    PAYPAL,
     TOKEN,
     TOKEN_MORE,
 ];

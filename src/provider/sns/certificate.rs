@@ -30,11 +30,11 @@ pub(super) const MIN_KEY_BITS: usize = 2048;
 
 /// What a certificate has to be.
 #[derive(Clone)]
-pub(super) struct CertificateRules {
-    pub(super) min_key_bits: usize,
-    pub(super) allow_self_signed: bool,
+pub(crate) struct CertificateRules {
+    pub(crate) min_key_bits: usize,
+    pub(crate) allow_self_signed: bool,
     /// Where set, a chain to one of these is required.
-    pub(super) anchors: Option<Vec<TrustAnchor<'static>>>,
+    pub(crate) anchors: Option<Vec<TrustAnchor<'static>>>,
     pub(super) local: Option<LocalSns>,
 }
 
@@ -45,7 +45,7 @@ impl Default for CertificateRules {
 }
 
 /// A key that messages are signed with, parsed once.
-pub(super) struct SigningKey {
+pub(crate) struct SigningKey {
     sha1: ParsedPublicKey,
     sha256: ParsedPublicKey,
 }
@@ -57,6 +57,11 @@ impl SigningKey {
             sha1: ParsedPublicKey::new(&RSA_PKCS1_1024_8192_SHA1_FOR_LEGACY_USE_ONLY, der).ok()?,
             sha256: ParsedPublicKey::new(&RSA_PKCS1_1024_8192_SHA256_FOR_LEGACY_USE_ONLY, der).ok()?,
         })
+    }
+
+    /// Whether an RSA signature by SHA-256 of this text is by this key.
+    pub(crate) fn verifies_sha256(&self, message: &[u8], signature: &[u8]) -> bool {
+        self.sha256.verify_sig(message, signature).is_ok()
     }
 
     pub(super) fn verify(&self, version: SignatureVersion, digest: &Digest, signature: &[u8]) -> bool {
@@ -75,7 +80,7 @@ impl fmt::Debug for SigningKey {
 }
 
 /// The trust anchors in a PEM text.
-pub(super) fn anchors(pem: &[u8]) -> Result<Vec<TrustAnchor<'static>>, ConfigError> {
+pub(crate) fn anchors(pem: &[u8]) -> Result<Vec<TrustAnchor<'static>>, ConfigError> {
     let fault = || ConfigError::new("the roots are not one or more PEM certificates");
     let ders: Vec<_> = CertificateDer::pem_slice_iter(pem).collect::<Result<_, _>>().map_err(|_| fault())?;
     let anchors = ders.iter().map(|der| webpki::anchor_from_trusted_cert(der).map(|anchor| anchor.to_owned()));
@@ -87,11 +92,26 @@ pub(super) fn anchors(pem: &[u8]) -> Result<Vec<TrustAnchor<'static>>, ConfigErr
 }
 
 impl CertificateRules {
-    /// Judges what was fetched. The error says which rule it breaks.
+    /// Judges what was fetched for this topic. The error says which rule it breaks.
     pub(super) fn judge(
         &self,
         pem: &[u8],
         topic: TopicArn<'_>,
+        now: SystemTime,
+    ) -> Result<Fresh<SigningKey>, &'static str> {
+        let check_validity = self.local.as_ref().is_none_or(|local| local.checks_validity());
+        match self.local.as_ref().map(|local| local.name()) {
+            None => self.judge_as(pem, Some(&topic.signer()), check_validity, now),
+            Some(name) => self.judge_as(pem, name, check_validity, now),
+        }
+    }
+
+    /// Judges what was fetched, with this name where one is demanded.
+    pub(crate) fn judge_as(
+        &self,
+        pem: &[u8],
+        name: Option<&str>,
+        check_validity: bool,
         now: SystemTime,
     ) -> Result<Fresh<SigningKey>, &'static str> {
         if !pem.starts_with(b"-----BEGIN CERTIFICATE-----") {
@@ -105,7 +125,6 @@ impl CertificateRules {
         };
 
         let kept = now + LONGEST_KEPT;
-        let check_validity = self.local.as_ref().is_none_or(|local| local.checks_validity());
         let until = match check_validity {
             false => kept,
             true => {
@@ -116,12 +135,7 @@ impl CertificateRules {
                 until.min(kept)
             }
         };
-        let local_name = self.local.as_ref().map(|local| local.name());
-        let named = match local_name {
-            None => bears_name(&certificate, &topic.signer()),
-            Some(Some(name)) => bears_name(&certificate, name),
-            Some(None) => true,
-        };
+        let named = name.is_none_or(|name| bears_name(&certificate, name));
         if !named {
             return Err("it bears another name");
         }

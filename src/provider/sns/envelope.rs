@@ -231,13 +231,23 @@ impl<'a> Envelope<'a> {
 impl Envelope<'_> {
     /// The digest of the text that is signed about a message of this type, of which no copy is made.
     pub(crate) fn digest(&self, kind: MessageType, version: SignatureVersion) -> Digest {
+        // The short members are put together here, as each piece that the hash function is given costs a call.
+        let mut short = [0; 256];
+        let mut len = 0;
         let mut context = digest::Context::new(version.hash());
         for (name, value) in self.signed_members(kind) {
-            context.update(name.as_bytes());
-            context.update(b"\n");
-            context.update(value.as_bytes());
-            context.update(b"\n");
+            for piece in [name.as_bytes(), b"\n", value.as_bytes(), b"\n"] {
+                if let Some(room) = short.get_mut(len..len + piece.len()) {
+                    room.copy_from_slice(piece);
+                    len += piece.len();
+                } else {
+                    context.update(&short[..len]);
+                    context.update(piece);
+                    len = 0;
+                }
+            }
         }
+        context.update(&short[..len]);
         context.finish()
     }
 
@@ -374,5 +384,49 @@ mod tests {
     fn a_subject_of_several_lines_is_taken() {
         assert!(check(&GOOD.replace(r#""Subject":"""#, r#""Subject":"a\nb MessageId\r\nc""#)).is_ok());
         assert!(check(&GOOD.replace("Hello", r"x\nMessageId\ny\nSubject\nz")).is_ok());
+    }
+
+    /// All texts of up to this many lines over the words that borders between members are made of.
+    fn texts(most_lines: usize) -> Vec<String> {
+        let words = ["MessageId", "Subject", ID, "x"];
+        let mut all: Vec<String> = words.map(String::from).into();
+        let mut last = all.clone();
+        for _ in 1..most_lines {
+            last = last.iter().flat_map(|text| words.map(|word| format!("{text}\n{word}"))).collect();
+            all.extend_from_slice(&last);
+        }
+        all
+    }
+
+    const ID: &str = "22b80b92-fdea-4c2c-8f9d-bdfb0c7bf324";
+    const OTHER_ID: &str = "32b80b92-fdea-4c2c-8f9d-bdfb0c7bf324";
+
+    /// How many signed texts stand for two notifications, among those that `accepts` lets through.
+    fn collisions(accepts: impl Fn(&Envelope<'_>) -> bool) -> usize {
+        let mut seen = std::collections::HashSet::new();
+        let subjects: Vec<_> = std::iter::once(None).chain(texts(2).into_iter().map(Some)).collect();
+        let mut collisions = 0;
+        for message in &texts(4) {
+            for subject in &subjects {
+                for id in [ID, OTHER_ID] {
+                    let mut envelope = Envelope::parse(GOOD.as_bytes()).unwrap();
+                    envelope.message = Some(message.into());
+                    envelope.message_id = Some(id.into());
+                    envelope.subject = subject.as_deref().map(Cow::from);
+                    if accepts(&envelope) {
+                        let members = envelope.signed_members(MessageType::Notification);
+                        let text: String = members.map(|(name, value)| format!("{name}\n{value}\n")).collect();
+                        collisions += usize::from(!seen.insert(text));
+                    }
+                }
+            }
+        }
+        collisions
+    }
+
+    #[test]
+    fn no_signed_text_stands_for_two_messages() {
+        assert!(collisions(|_| true) > 0, "without the check there are such texts");
+        assert_eq!(collisions(|envelope| envelope.check().is_ok()), 0);
     }
 }

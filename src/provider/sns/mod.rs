@@ -6,7 +6,7 @@ mod address;
 mod arn;
 mod basic;
 mod builder;
-mod certificate;
+pub(crate) mod certificate;
 mod confirm;
 mod envelope;
 mod heading;

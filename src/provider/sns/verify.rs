@@ -19,7 +19,7 @@ use crate::provider::{Outcome, Verification};
 use crate::reject::{Reason, Rejection};
 use crate::text::Text;
 
-use super::address::{check_url, confirmation_url};
+use super::address::{confirmation_url, is_certificate_url};
 use super::basic::Access;
 use super::certificate::SigningKey;
 use super::confirm::{Confirm, Unsubscribe};
@@ -128,10 +128,10 @@ impl SnsVerification {
         plan.check_version(checked.version)?;
         let url = checked.signing_cert_url;
         let local = plan.certificates.local.as_ref();
-        let uri = check_url(url, checked.topic, local).ok_or_else(|| {
-            Rejection::new(Reason::MalformedSignature)
-                .with_detail("its SigningCertURL is not one of the topic's region")
-        })?;
+        if !is_certificate_url(url, checked.topic, local) {
+            return Err(Rejection::new(Reason::MalformedSignature)
+                .with_detail("its SigningCertURL is not one of the topic's region"));
+        }
         let claim = Claim {
             digest: envelope.digest(checked.kind, checked.version),
             version: checked.version,
@@ -139,11 +139,11 @@ impl SnsVerification {
             signature: checked.signature,
         };
         let now = self.now;
-        let found = match self.plan.find_key(url, &uri, claim.message.topic(), now) {
+        let found = match self.plan.find_key(url, claim.message.topic(), now) {
             Found::Now(key) => match claim.is_signed_by(&*key?) {
                 true => return Ok(self.plan.act(claim.message, now)),
                 // The key may have changed under its address: emulators do that with each start.
-                false => self.plan.find_key_again(url, &uri, claim.message.topic(), now),
+                false => self.plan.find_key_again(url, claim.message.topic(), now),
             },
             later => Some(later),
         };
@@ -187,27 +187,22 @@ impl Claim {
 }
 
 impl Plan {
-    fn find_key(self: &Arc<Self>, url: &str, uri: &Uri, topic: &str, now: SystemTime) -> Found<SigningKey> {
-        self.keys.find(url, now, || self.clone().load_key(uri.clone(), topic.to_owned(), now))
+    fn find_key(self: &Arc<Self>, url: &str, topic: &str, now: SystemTime) -> Found<SigningKey> {
+        self.keys.find(url, now, || self.clone().load_key(url.to_owned(), topic.to_owned(), now))
     }
 
-    fn find_key_again(
-        self: &Arc<Self>,
-        url: &str,
-        uri: &Uri,
-        topic: &str,
-        now: SystemTime,
-    ) -> Option<Found<SigningKey>> {
-        self.keys.refetch(url, now, || self.clone().load_key(uri.clone(), topic.to_owned(), now))
+    fn find_key_again(self: &Arc<Self>, url: &str, topic: &str, now: SystemTime) -> Option<Found<SigningKey>> {
+        self.keys.refetch(url, now, || self.clone().load_key(url.to_owned(), topic.to_owned(), now))
     }
 
     async fn load_key(
         self: Arc<Self>,
-        uri: Uri,
+        url: String,
         topic: String,
         now: SystemTime,
     ) -> Result<Fresh<SigningKey>, Rejection> {
         let unusable = |detail| Rejection::new(Reason::KeyUnavailable).with_detail(detail);
+        let uri = url.parse().map_err(|_| unusable("the certificate's address is not one"))?;
         let pem = fetch::get(&*self.fetch, uri, Reason::KeyUnavailable).await?;
         let topic = TopicArn::parse(&topic).ok_or_else(|| unusable("the topic is not one"))?;
         self.certificates

@@ -64,13 +64,16 @@ fn said(subject: &Subject, seed: u64) -> String {
         .with_max_level(tracing_subscriber::filter::LevelFilter::TRACE)
         .with_writer(move || writer.clone())
         .finish();
+    // Where there is one subscriber alone, tracing asks whichever thread comes to an event first whether anyone listens, and
+    // the threads of other tests have none.
+    let _second = tracing::Dispatch::new(tracing_subscriber::registry());
     let snapshotter = recorder.snapshotter();
     let mut text = subject.printed.clone();
     let mut chance = Chance::new(seed);
     let mut judge = |request: Request<Bytes>| {
         let reply: Response<_> = subject.reply(request.clone());
         // The reply as a client sees it: the handler's own echoes nothing.
-        write!(text, "{} {:?} {:?}\n", reply.status(), reply.headers(), reply.body()).unwrap();
+        writeln!(text, "{} {:?} {:?}", reply.status(), reply.headers(), reply.body()).unwrap();
         match subject.judge(request) {
             subjects::End::Delivered(delivery, _) => write!(text, "{delivery:?}"),
             subjects::End::Refused(rejection) => {

@@ -41,7 +41,7 @@ async fn host() -> Server {
         .route("/endless", get(endless))
         .route("/redirect", get(|| async { Redirect::temporary("/exact") }))
         .route("/error", get(|| async { (StatusCode::INTERNAL_SERVER_ERROR, "oops") }))
-        .route("/slow", get(|| std::future::pending::<()>()));
+        .route("/slow", get(std::future::pending::<()>));
     serve(app).await
 }
 

@@ -13,9 +13,9 @@ use serde_json::Value;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use tower::{Layer as _, ServiceExt as _, service_fn};
-use tower_webhook::sns::{Confirm, SnsBuilder};
+use tower_webhook::sns::{Confirm, Message, SnsBuilder};
 use tower_webhook::testing::ManualClock;
-use tower_webhook::{Delivery, Reason, Rejection, Sns, WebhookLayer};
+use tower_webhook::{Delivery, Reason, Rejection, Sns, Webhook, WebhookLayer};
 
 /// The folder with the messages, which is not part of the project.
 fn folder() -> Option<PathBuf> {
@@ -107,6 +107,37 @@ async fn every_message_that_amazon_signed_is_delivered_at_its_time() {
         assert_eq!(delivery.timestamp(), Some(real.now));
         assert_eq!(delivery.body(), &real.json);
     }
+}
+
+#[tokio::test]
+async fn typed_messages_hold_what_was_sent_and_print_no_token() {
+    let mut attributes = 0;
+    for real in all() {
+        let delivery = real.verifier()(real.json.clone()).await.unwrap();
+        let sent: Value = serde_json::from_str(&real.json).unwrap();
+        let Webhook(message) = Webhook::<Message>::from_delivery(&delivery).unwrap();
+        let debug = format!("{message:?} {delivery:?}");
+        for secret in ["Token", "SubscribeURL", "UnsubscribeURL"].map(|member| sent[member].as_str()) {
+            assert!(secret.is_none_or(|secret| !debug.contains(secret)), "{}", real.file);
+        }
+        match message {
+            Message::Notification(it) => {
+                assert_eq!(it.subject.as_deref(), sent["Subject"].as_str());
+                assert_eq!(it.unsigned_unsubscribe_url(), sent["UnsubscribeURL"].as_str());
+                let found = it.unsigned_attributes().unwrap();
+                attributes += found.len();
+                for (name, attribute) in found {
+                    assert_eq!(sent["MessageAttributes"][&name]["Value"], attribute.value);
+                    assert_eq!(sent["MessageAttributes"][&name]["Type"], attribute.kind);
+                }
+            }
+            // Amazon's own link is the one that is rebuilt.
+            Message::Confirmation(it) => assert_eq!(Some(it.subscribe_url()), sent["SubscribeURL"].as_str()),
+            Message::Unsubscribed(it) => assert_eq!(Some(it.resubscribe_url()), sent["SubscribeURL"].as_str()),
+            _ => unreachable!(),
+        }
+    }
+    assert!(attributes > 0 || folder().is_none());
 }
 
 #[tokio::test]

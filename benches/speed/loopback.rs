@@ -1,0 +1,108 @@
+//! Requests a second over loopback: two real servers, the client's connections to one and the other working in turns.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use axum::Router;
+use bytes::Bytes;
+use http::Request;
+use http_body_util::{BodyExt as _, Full};
+use hyper::client::conn::http1::{SendRequest, handshake};
+use hyper_util::rt::TokioIo;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::Runtime;
+use tokio::task::JoinSet;
+
+use crate::apps;
+use crate::paired::now;
+
+const CONNECTIONS: usize = 8;
+/// Requests on each connection before it is the other server's turn.
+const REQUESTS_A_TURN: usize = 100;
+
+pub struct Rates {
+    /// The median of ours / bare.
+    pub median: f64,
+    pub quartiles: (f64, f64),
+    /// The medians of requests a second.
+    pub requests: (f64, f64),
+}
+
+/// Compares the layer on a route with the bare handler for about this long. Clients and servers share the machine.
+pub fn compare(budget: Duration) -> Rates {
+    let servers = runtime();
+    let clients = runtime();
+    let [ours, bare] = [apps::on_route(), apps::bare()].map(|app| servers.block_on(serve(app)));
+    clients.block_on(async {
+        let mut ours = connect(ours).await;
+        let mut bare = connect(bare).await;
+        let mut rounds = Vec::new();
+        let end = now() + budget;
+        while rounds.len() < 9 || now() < end {
+            let (a, b);
+            (ours, a) = turn(ours).await;
+            (bare, b) = turn(bare).await;
+            rounds.push((a, b));
+        }
+        // The first round opens the way for the others.
+        rounds.remove(0);
+        let sorted = |of: fn(&(f64, f64)) -> f64| {
+            let mut values: Vec<f64> = rounds.iter().map(of).collect();
+            values.sort_by(f64::total_cmp);
+            values
+        };
+        let middle = |values: &[f64], part: usize| values[(values.len() - 1) * part / 4];
+        let ratios = sorted(|(a, b)| a / b);
+        Rates {
+            median: middle(&ratios, 2),
+            quartiles: (middle(&ratios, 1), middle(&ratios, 3)),
+            requests: (middle(&sorted(|round| round.0), 2), middle(&sorted(|round| round.1), 2)),
+        }
+    })
+}
+
+fn runtime() -> Runtime {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap()
+}
+
+async fn serve(app: Router) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
+    address
+}
+
+async fn connect(address: SocketAddr) -> Vec<SendRequest<Full<Bytes>>> {
+    let mut connections = Vec::new();
+    for _ in 0..CONNECTIONS {
+        let stream = TcpStream::connect(address).await.unwrap();
+        stream.set_nodelay(true).unwrap();
+        let (sender, connection) = handshake(TokioIo::new(stream)).await.unwrap();
+        tokio::spawn(connection);
+        connections.push(sender);
+    }
+    connections
+}
+
+/// So many requests on each connection, and how many that was a second.
+async fn turn(connections: Vec<SendRequest<Full<Bytes>>>) -> (Vec<SendRequest<Full<Bytes>>>, f64) {
+    let request = apps::signed(apps::body(1 << 10));
+    let start = now();
+    let mut tasks = JoinSet::new();
+    for mut connection in connections {
+        let request = request.clone();
+        tasks.spawn(async move {
+            for _ in 0..REQUESTS_A_TURN {
+                connection.ready().await.unwrap();
+                let request: Request<Full<Bytes>> = request();
+                let response = connection.send_request(request).await.unwrap();
+                assert_eq!(response.status(), 200);
+                response.into_body().collect().await.unwrap();
+            }
+            connection
+        });
+    }
+    let connections = tasks.join_all().await;
+    let rate = (CONNECTIONS * REQUESTS_A_TURN) as f64 / start.elapsed().as_secs_f64();
+    (connections, rate)
+}

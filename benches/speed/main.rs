@@ -1,0 +1,76 @@
+//! How fast a verified request is, beside the same request unverified and the bare MAC.
+//!
+//! ```sh
+//! cargo bench --bench speed --features testing,jwt            # everything, some seconds a row
+//! cargo bench --bench speed --features testing,jwt -- 1k      # the rows whose name contains this
+//! ```
+//!
+//! `scripts/bench` runs it with all that belongs to it. With `--repeat NAME ours|theirs TIMES` it does nothing but that side's
+//! work so many times, for `scripts/instructions` to count.
+
+mod apps;
+mod cases;
+mod loopback;
+mod paired;
+
+use std::time::Duration;
+
+use cases::{Case, Goal};
+
+/// How long one row is measured.
+const BUDGET: Duration = Duration::from_secs(4);
+
+fn main() {
+    let mut arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
+    if arguments.first().is_some_and(|first| first == "--repeat") {
+        return repeat(&arguments[1..]);
+    }
+    let budget = match arguments.iter().position(|argument| argument == "--quick") {
+        Some(position) => {
+            arguments.remove(position);
+            BUDGET / 16
+        }
+        None => BUDGET,
+    };
+    let chosen = |name: &str| arguments.is_empty() || arguments.iter().any(|part| name.contains(part.as_str()));
+    println!("| what | goal | result | quartiles | times |\n|---|---|---|---|---|");
+    for mut case in cases::all().into_iter().filter(|case| chosen(case.name)) {
+        let ratio = paired::compare(&mut *case.ours, &mut *case.theirs, budget);
+        let (low, high) = ratio.quartiles;
+        let times = format!("{:.2?} / {:.2?}", ratio.times.0, ratio.times.1);
+        row(case.what, case.goal, ratio.median, &format!("{low:.3} to {high:.3}"), &times);
+    }
+    if chosen("loopback") {
+        let rates = loopback::compare(budget * 2);
+        let (low, high) = rates.quartiles;
+        let times = format!("{:.0} / {:.0} a second", rates.requests.0, rates.requests.1);
+        row(
+            "loopback requests/s, 1 KiB / bare `Bytes`",
+            Goal::AtLeast(0.85),
+            rates.median,
+            &format!("{low:.3} to {high:.3}"),
+            &times,
+        );
+    }
+}
+
+fn row(what: &str, goal: Goal, result: f64, quartiles: &str, times: &str) {
+    let (goal, met) = match goal {
+        Goal::AtMost(most) => (format!("<= {most}"), result <= most),
+        Goal::AtLeast(least) => (format!(">= {least}"), result >= least),
+        Goal::None => ("-".to_owned(), true),
+    };
+    let missed = if met { "" } else { " (missed)" };
+    println!("| {what} | {goal} | {result:.3}{missed} | {quartiles} | {times} |");
+}
+
+fn repeat(arguments: &[String]) {
+    let [name, side, times] = arguments else { panic!("--repeat NAME ours|theirs TIMES") };
+    let case = cases::all().into_iter().find(|case| case.name == name);
+    let Case { mut ours, mut theirs, .. } = case.unwrap_or_else(|| panic!("no row is called {name}"));
+    let times = times.parse().expect("TIMES is a number");
+    match side.as_str() {
+        "ours" => ours.turn(times),
+        _ => theirs.turn(times),
+    };
+}

@@ -1,0 +1,270 @@
+//! The gateway's configuration file.
+
+use std::error::Error;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::{Deserialize, Deserializer};
+use tower_webhook::senders::{CertificateConfig, SenderConfig};
+use tower_webhook::sns::{Confirm, LocalSns};
+use tower_webhook::{Connect, Secret, Secrets, Sns, Tolerance};
+
+pub type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    pub listen: String,
+    pub public_url: Option<String>,
+    pub endpoints: Vec<Endpoint>,
+}
+
+/// One endpoint. What a provider does not know is refused when it is built.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Endpoint {
+    pub path: String,
+    pub provider: String,
+    #[serde(default)]
+    secrets: Vec<Secret>,
+    #[serde(default)]
+    public_keys: Vec<String>,
+    public_key: Option<String>,
+    public_url: Option<String>,
+    #[serde(default)]
+    trust_forwarded_headers: bool,
+    verify_token: Option<Secret>,
+    header: Option<String>,
+    webhook_id: Option<String>,
+    jwks_url: Option<String>,
+    issuer: Option<String>,
+    audience: Option<String>,
+    email: Option<String>,
+    certificate: Option<Certificate>,
+    #[serde(default)]
+    topics: Vec<String>,
+    #[serde(default)]
+    any_topic: bool,
+    confirm: Option<Confirmation>,
+    #[serde(default, deserialize_with = "present")]
+    max_age_seconds: Option<Option<u64>>,
+    basic_auth: Option<BasicAuth>,
+    tolerance_seconds: Option<u64>,
+    pub body_limit_bytes: Option<usize>,
+    pub deduplicate: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Certificate {
+    origin: Option<String>,
+    path_prefix: Option<String>,
+    /// Absent: the usual name. Null: any.
+    #[serde(default, deserialize_with = "present")]
+    name: Option<Option<String>>,
+    check_validity: Option<bool>,
+    roots: Option<PathBuf>,
+    min_key_bits: Option<usize>,
+    allow_self_signed: Option<bool>,
+}
+
+#[derive(Deserialize, Clone, Copy)]
+#[serde(rename_all = "snake_case")]
+enum Confirmation {
+    Automatic,
+    Manual,
+    Ignore,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct BasicAuth {
+    user: String,
+    password: String,
+}
+
+/// Tells null from absent.
+fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(value: D) -> std::result::Result<Option<T>, D::Error> {
+    T::deserialize(value).map(Some)
+}
+
+impl Config {
+    /// Reads a file. An unknown or mistaken key is reported with its line and column.
+    pub fn read(path: &Path) -> Result<Self> {
+        let text = std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;
+        let mut config: Self = serde_json::from_str(&text).map_err(|error| format!("{}: {error}", path.display()))?;
+        let folder = path.parent().unwrap_or(Path::new("."));
+        for endpoint in &mut config.endpoints {
+            endpoint.public_url = endpoint.public_url.take().or_else(|| config.public_url.clone());
+            if let Some(roots) = endpoint.certificate.as_mut().and_then(|certificate| certificate.roots.as_mut()) {
+                *roots = folder.join(&*roots);
+            }
+        }
+        Ok(config)
+    }
+}
+
+impl Endpoint {
+    /// Refuses keys that mean nothing to this provider.
+    fn only(&self, known: &[&str]) -> Result<()> {
+        let set = [
+            ("secrets", !self.secrets.is_empty()),
+            ("public_keys", !self.public_keys.is_empty()),
+            ("public_key", self.public_key.is_some()),
+            ("trust_forwarded_headers", self.trust_forwarded_headers),
+            ("verify_token", self.verify_token.is_some()),
+            ("header", self.header.is_some()),
+            ("webhook_id", self.webhook_id.is_some()),
+            ("jwks_url", self.jwks_url.is_some()),
+            ("issuer", self.issuer.is_some()),
+            ("audience", self.audience.is_some()),
+            ("email", self.email.is_some()),
+            ("certificate", self.certificate.is_some()),
+            ("topics", !self.topics.is_empty()),
+            ("any_topic", self.any_topic),
+            ("confirm", self.confirm.is_some()),
+            ("max_age_seconds", self.max_age_seconds.is_some()),
+            ("basic_auth", self.basic_auth.is_some()),
+            ("tolerance_seconds", self.tolerance_seconds.is_some()),
+        ];
+        match set.iter().find(|(name, set)| *set && !known.contains(name)) {
+            Some((name, _)) => Err(format!("`{name}` means nothing to {}", self.provider).into()),
+            None => Ok(()),
+        }
+    }
+
+    pub fn cdr_manager(&self) -> Result<tower_webhook::CdrManager> {
+        self.only(&["secrets"])?;
+        Ok(tower_webhook::CdrManager::new(Secrets::new(self.secrets.clone()))?)
+    }
+
+    pub fn connect(&self) -> Result<Connect> {
+        self.only(&["secrets", "webhook_id", "tolerance_seconds"])?;
+        let mut connect = Connect::new(Secrets::new(self.secrets.clone()))?;
+        if let Some(id) = &self.webhook_id {
+            connect = connect.webhook_id(id);
+        }
+        if let Some(seconds) = self.tolerance_seconds {
+            connect = connect.leeway(Duration::from_secs(seconds));
+        }
+        Ok(connect)
+    }
+
+    pub fn sns(&self) -> Result<Sns> {
+        self.only(&["topics", "any_topic", "confirm", "max_age_seconds", "basic_auth", "certificate"])?;
+        let mut sns = Sns::builder().topics(self.topics.clone());
+        if self.any_topic {
+            sns = sns.insecure_any_topic();
+        }
+        sns = sns.confirm(match self.confirm.unwrap_or(Confirmation::Automatic) {
+            Confirmation::Automatic => Confirm::Automatic,
+            Confirmation::Manual => Confirm::Manual,
+            Confirmation::Ignore => Confirm::Ignore,
+        });
+        sns = match self.max_age_seconds {
+            None => sns,
+            Some(None) => sns.insecure_any_age(),
+            Some(Some(seconds)) => {
+                // Ahead, only the clocks can differ.
+                let skew = Duration::from_secs(300);
+                sns.tolerance(Tolerance::past_and_future(Duration::from_secs(seconds), skew))
+            }
+        };
+        if let Some(BasicAuth { user, password }) = &self.basic_auth {
+            sns = sns.basic_auth(user, password);
+        }
+        if let Some(certificate) = &self.certificate {
+            if let Some(local) = certificate.local_sns()? {
+                sns = sns.insecure_local(local);
+            }
+            if let Some(pem) = certificate.read_roots()? {
+                sns = sns.roots(pem);
+            }
+            if let Some(bits) = certificate.min_key_bits {
+                sns = sns.insecure_min_key_bits(bits);
+            }
+            if certificate.allow_self_signed == Some(true) {
+                sns = sns.insecure_allow_self_signed();
+            }
+        }
+        Ok(sns.build()?)
+    }
+
+    pub fn sender(&self) -> Result<tower_webhook::Scheme> {
+        self.only(&[
+            "secrets",
+            "public_keys",
+            "public_key",
+            "trust_forwarded_headers",
+            "verify_token",
+            "header",
+            "webhook_id",
+            "jwks_url",
+            "issuer",
+            "audience",
+            "email",
+            "certificate",
+            "tolerance_seconds",
+        ])?;
+        let mut config = SenderConfig::default();
+        config.secrets = self.secrets.clone();
+        config.public_keys = self.public_keys.clone();
+        config.public_key = self.public_key.clone();
+        config.public_url = self.public_url.clone();
+        config.trust_forwarded_headers = self.trust_forwarded_headers;
+        config.verify_token = self.verify_token.clone();
+        config.header = self.header.clone();
+        config.webhook_id = self.webhook_id.clone();
+        config.jwks_url = self.jwks_url.clone();
+        config.issuer = self.issuer.clone();
+        config.audience = self.audience.clone();
+        config.email = self.email.clone();
+        config.certificate = self.certificate.as_ref().map(Certificate::of_sender).transpose()?;
+        config.tolerance_seconds = self.tolerance_seconds;
+        Ok(tower_webhook::senders::by_name(&self.provider, config)?)
+    }
+}
+
+impl Certificate {
+    fn read_roots(&self) -> Result<Option<String>> {
+        let read =
+            |path: &PathBuf| std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()));
+        Ok(self.roots.as_ref().map(read).transpose()?)
+    }
+
+    fn local_sns(&self) -> Result<Option<LocalSns>> {
+        let Some(origin) = &self.origin else {
+            return match (&self.path_prefix, &self.name, self.check_validity) {
+                (None, None, None | Some(true)) => Ok(None),
+                _ => Err("`path_prefix`, `name` and `check_validity` go with an `origin` alone".into()),
+            };
+        };
+        let mut local = LocalSns::new(origin)?;
+        if let Some(prefix) = &self.path_prefix {
+            local = local.path_prefix(prefix);
+        }
+        match &self.name {
+            None => local = local.certificate_name("sns.amazonaws.com"),
+            Some(Some(name)) => local = local.certificate_name(name),
+            Some(None) => {}
+        }
+        if self.check_validity == Some(false) {
+            local = local.insecure_ignore_validity();
+        }
+        Ok(Some(local))
+    }
+
+    fn of_sender(&self) -> Result<CertificateConfig> {
+        if self.path_prefix.is_some() {
+            return Err("`path_prefix` is for aws_sns".into());
+        }
+        let mut config = CertificateConfig::default();
+        config.origin = self.origin.clone();
+        config.name = self.name.clone().flatten();
+        config.check_validity = self.check_validity;
+        config.roots = self.read_roots()?;
+        config.min_key_bits = self.min_key_bits;
+        config.allow_self_signed = self.allow_self_signed;
+        Ok(config)
+    }
+}

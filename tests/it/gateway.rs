@@ -1,0 +1,165 @@
+//! The example gateway, as a process with a configuration file.
+
+use std::io::{BufRead as _, BufReader};
+use std::process::{Child, ChildStderr, ChildStdout, Command, Output, Stdio};
+
+use bytes::Bytes;
+use http::Request;
+use tower_webhook::{CdrManager, Connect, senders, testing};
+
+use crate::support::Server;
+
+struct Gateway {
+    child: Child,
+    stdout: BufReader<ChildStdout>,
+    stderr: BufReader<ChildStderr>,
+    server: Server,
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Cargo builds the examples before it runs the tests; they are beside the folder of the tests.
+fn command() -> Command {
+    let tests = std::env::current_exe().unwrap();
+    let name = format!("gateway{}", std::env::consts::EXE_SUFFIX);
+    let example = tests.parent().unwrap().parent().unwrap().join("examples").join(name);
+    assert!(example.exists(), "the example has not been built: run `cargo build --all-features --example gateway`");
+    Command::new(example)
+}
+
+fn start(config: &str) -> Gateway {
+    let folder = tempfile(config);
+    let mut child = command().arg(&folder).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let stdout = BufReader::new(child.stdout.take().unwrap());
+    let mut stderr = BufReader::new(child.stderr.take().unwrap());
+    let mut ready = String::new();
+    stderr.read_line(&mut ready).unwrap();
+    let address = ready.trim().strip_prefix("listening on http://").unwrap_or_else(|| panic!("{ready}"));
+    let server = Server { address: address.parse().unwrap(), task: tokio::spawn(async {}) };
+    Gateway { child, stdout, stderr, server }
+}
+
+fn refused(config: &str) -> String {
+    let Output { status, stderr, .. } = command().arg(tempfile(config)).output().unwrap();
+    assert!(!status.success());
+    String::from_utf8(stderr).unwrap()
+}
+
+fn tempfile(config: &str) -> std::path::PathBuf {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    static COUNT: AtomicUsize = AtomicUsize::new(0);
+    let name = format!("gateway-{}-{}.json", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+    let path = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    std::fs::write(&path, config).unwrap();
+    path
+}
+
+const ALL: &str = r#"{"listen": "127.0.0.1:0", "public_url": "https://hooks.example.test", "endpoints": [
+  {"path": "/cdr_manager", "provider": "cdr_manager", "secrets": ["Jefe"], "deduplicate": "memory"},
+  {"path": "/cloudblue_connect", "provider": "cloudblue_connect", "secrets": ["Jefe"], "webhook_id": "WH-1"},
+  {"path": "/sns", "provider": "aws_sns", "topics": ["arn:aws:sns:us-west-2:123456789012:MyTopic"], "confirm": "automatic",
+   "max_age_seconds": 3600, "basic_auth": {"user": "u", "password": "p"},
+   "certificate": {"origin": "http://127.0.0.1:14566", "path_prefix": "/", "name": "sns.amazonaws.com", "check_validity": true,
+                   "min_key_bits": 2048, "allow_self_signed": true}},
+  {"path": "/any", "provider": "aws_sns", "any_topic": true, "max_age_seconds": null, "certificate":
+   {"origin": "http://127.0.0.1:14566", "name": null, "check_validity": false}},
+  {"path": "/discord", "provider": "discord", "public_keys": ["d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a"]},
+  {"path": "/sendgrid", "provider": "sendgrid", "public_keys": ["MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAE83T4O/n84iotIvIW4mdBgQ/7dAfSmpqIM8kF9mN1flpVKS3GRqe62gw+2fNNRaINXvVpiglSI8eNEc6wEA3F+g=="]},
+  {"path": "/standard", "provider": "standard_webhooks", "secrets": ["whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"],
+   "public_keys": ["whpk_11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo="]},
+  {"path": "/google_oidc", "provider": "google_oidc", "jwks_url": "http://127.0.0.1:1/keys", "issuer": "i", "audience": "a", "email": "e"},
+  {"path": "/plaid", "provider": "plaid", "jwks_url": "http://127.0.0.1:1/keys"},
+  {"path": "/paypal", "provider": "paypal", "webhook_id": "WH-2", "certificate": {"origin": "http://127.0.0.1:1"}},
+  {"path": "/braintree", "provider": "braintree", "public_key": "pub", "secrets": ["priv"]},
+  {"path": "/okta", "provider": "okta", "header": "Authorization", "secrets": ["s"]},
+  {"path": "/square", "provider": "square", "secrets": ["Jefe"]},
+  {"path": "/github", "provider": "github", "secrets": ["Jefe"], "body_limit_bytes": 100},
+  {"path": "/stripe", "provider": "stripe", "secrets": ["Jefe"], "tolerance_seconds": 60},
+  {"path": "/meta", "provider": "meta", "secrets": ["Jefe"], "verify_token": "tok"}]}"#;
+
+#[tokio::test]
+async fn one_file_configures_every_sender() {
+    let mut gateway = start(ALL);
+    let server = &gateway.server;
+    let request =
+        |path: &str, body: &'static str| Request::post(path).body(Bytes::from_static(body.as_bytes())).unwrap();
+
+    let github = senders::github("Jefe").unwrap();
+    let mut push = request("/github", r#"{"ref":"main"}"#);
+    push.headers_mut().insert("x-github-event", "push".parse().unwrap());
+    push.headers_mut().insert("x-github-delivery", "d1".parse().unwrap());
+    let reply = server.send(testing::sign(&github, push).unwrap()).await;
+    assert_eq!(reply.status, 200);
+    let expected = serde_json::json!({"provider": "github", "id": "d1", "event": "push", "bytes": 14});
+    assert_eq!(serde_json::from_slice::<serde_json::Value>(&reply.body).unwrap(), expected);
+    let mut line = String::new();
+    gateway.stdout.read_line(&mut line).unwrap();
+    assert_eq!(serde_json::from_str::<serde_json::Value>(&line).unwrap(), expected);
+
+    // Its own limit, a wrong signature, and what the operator is told.
+    let large = Request::post("/github").body(Bytes::from("x".repeat(101))).unwrap();
+    assert_eq!(server.send(testing::sign(&github, large).unwrap()).await.status, 413);
+    let other = senders::github("other").unwrap();
+    assert_eq!(server.send(testing::sign(&other, request("/github", "{}")).unwrap()).await.status, 401);
+    let mut told = String::new();
+    gateway.stderr.read_line(&mut told).unwrap();
+    gateway.stderr.read_line(&mut told).unwrap();
+    assert!(told.contains("github: the signature belongs to none of the keys"), "{told}");
+
+    // The address that is signed is the public one.
+    let square = senders::square("Jefe", "https://hooks.example.test").unwrap();
+    assert_eq!(server.send(testing::sign(&square, request("/square", "{}")).unwrap()).await.status, 200);
+
+    // First-class providers, and a repetition that is answered without the handler.
+    let cdr = testing::sign(&CdrManager::new("Jefe").unwrap(), request("/cdr_manager", r#"{"taskId":1}"#)).unwrap();
+    for _ in 0..2 {
+        assert_eq!(server.send(cdr.clone()).await.status, 200);
+    }
+    let connect = Connect::new("Jefe").unwrap().webhook_id("WH-1");
+    let trigger = testing::sign(&connect, request("/cloudblue_connect", "{}")).unwrap();
+    assert_eq!(server.send(trigger).await.status, 200);
+    assert_eq!(server.send(request("/sns", "{}").map(Into::into)).await.status, 401);
+
+    // A subscription, and a challenge of Okta.
+    let get = |uri: &str| Request::get(uri).body(Bytes::new().into()).unwrap();
+    let reply = server.send(get("/meta?hub.mode=subscribe&hub.verify_token=tok&hub.challenge=42")).await;
+    assert_eq!((reply.status.as_u16(), reply.text()), (200, "42"));
+    let mut challenge = get("/okta");
+    challenge.headers_mut().insert("x-okta-verification-challenge", "abc".parse().unwrap());
+    let reply = server.send(challenge).await;
+    assert_eq!((reply.status.as_u16(), reply.text()), (200, r#"{"verification":"abc"}"#));
+
+    assert_eq!(server.send(get("/nowhere")).await.status, 404);
+}
+
+#[test]
+fn what_a_provider_does_not_know_is_an_error_with_its_place() {
+    let endpoint = |keys: &str| format!("{{\"listen\": \"127.0.0.1:0\", \"endpoints\": [\n{{{keys}}}]}}");
+    for (config, expected) in [
+        (endpoint(r#""path": "/a", "provider": "github", "secrets": ["s"], "sekrets": []"#), "unknown field `sekrets`"),
+        (endpoint(r#""path": "/a", "provider": "github", "secrets": ["s"], "sekrets": []"#), "line 2 column"),
+        (endpoint(r#""path": "/a", "provider": "github", "secrets": []"#), "endpoint /a: `secrets` is missing"),
+        (
+            endpoint(r#""path": "/a", "provider": "github", "secrets": ["s"], "topics": ["t"]"#),
+            "`topics` means nothing",
+        ),
+        (endpoint(r#""path": "/a", "provider": "github", "secrets": ["s"], "email": "e""#), "`email` means nothing"),
+        (
+            endpoint(r#""path": "/a", "provider": "cdr_manager", "secrets": ["s"], "email": "e""#),
+            "`email` means nothing",
+        ),
+        (endpoint(r#""path": "/a", "provider": "nobody", "secrets": ["s"]"#), "there is no sender of this name"),
+        (endpoint(r#""path": "/a", "provider": "aws_sns""#), "endpoint /a: "),
+        (endpoint(r#""path": "/a", "provider": "square", "secrets": ["s"]"#), "set `public_url`"),
+        (endpoint(r#""path": "/a", "provider": "paypal", "webhook_id": "w", "certificate": {"orign": 1}"#), "`orign`"),
+        (endpoint(r#""path": "a", "provider": "github", "secrets": ["s"]"#), "does not start with /"),
+    ] {
+        let told = refused(&config);
+        assert!(told.contains(expected), "{config}\n{told}");
+    }
+}

@@ -1,0 +1,204 @@
+//! What senders ask beside their deliveries, and what else must not be answered.
+
+use std::convert::Infallible;
+use std::time::{Duration, UNIX_EPOCH};
+
+use bytes::Bytes;
+use http::{Method, Request, Response, header};
+use http_body_util::{BodyExt as _, Full};
+use tower::{ServiceExt as _, service_fn};
+use tower_layer::Layer as _;
+use tower_webhook::scheme::Handshake;
+use tower_webhook::testing;
+use tower_webhook::{Head, Scheme, Secret, Secrets, WebhookLayer, senders};
+
+const NOW: u64 = 1_700_000_000;
+
+/// The status, the body and whether the handler was called.
+async fn ask(scheme: &Scheme, request: Request<Full<Bytes>>) -> (u16, String) {
+    let handler = service_fn(async |_: Request<Full<Bytes>>| {
+        Ok::<_, Infallible>(Response::new(Full::new(Bytes::from_static(b"the handler"))))
+    });
+    let clock = || UNIX_EPOCH + Duration::from_secs(NOW);
+    let layer = WebhookLayer::new(scheme.clone()).with_clock(clock);
+    let response = layer.layer(handler).oneshot(request).await.unwrap();
+    if response.headers().get(header::CONTENT_TYPE).is_some_and(|value| value.as_bytes().starts_with(b"text/plain")) {
+        assert_eq!(response.headers()[header::X_CONTENT_TYPE_OPTIONS], "nosniff");
+    }
+    let status = response.status().as_u16();
+    let body = response.into_body().collect().await.unwrap().to_bytes();
+    let text = String::from_utf8(body.into()).unwrap();
+    (status, if status < 400 { text } else { String::new() })
+}
+
+fn empty(method: Method, uri: &str) -> Request<Full<Bytes>> {
+    Request::builder().method(method).uri(uri).body(Full::default()).unwrap()
+}
+
+fn signed(scheme: &Scheme, headers: &[(&'static str, &str)], body: &'static str) -> Request<Full<Bytes>> {
+    let request = headers.iter().fold(Request::post("/"), |head, (name, value)| head.header(*name, *value));
+    testing::sign_at(scheme, request.body(body).unwrap(), UNIX_EPOCH + Duration::from_secs(NOW)).unwrap()
+}
+
+fn answer(status: u16, text: &str) -> (u16, String) {
+    (status, text.to_owned())
+}
+
+#[tokio::test]
+async fn a_get_with_a_challenge_is_echoed_as_plain_text() {
+    let dropbox = senders::dropbox("s").unwrap();
+    assert_eq!(ask(&dropbox, empty(Method::GET, "/?challenge=abc%20d")).await, answer(200, "abc d"));
+    assert_eq!(ask(&dropbox, empty(Method::GET, "/?challenge=%3Cscript%3E%0A")).await.0, 400);
+    assert_eq!(ask(&dropbox, empty(Method::GET, "/")).await.0, 405);
+    // Only who has the family answers.
+    assert_eq!(ask(&senders::github("s").unwrap(), empty(Method::GET, "/?challenge=abc")).await.0, 405);
+
+    let meta = senders::meta("s").unwrap();
+    let subscribe = "/?hub.mode=subscribe&hub.challenge=42&hub.verify_token=";
+    assert_eq!(ask(&meta, empty(Method::GET, &format!("{subscribe}tok"))).await.0, 405);
+    let meta = meta.with_handshake(Handshake::subscribe("tok").unwrap());
+    assert_eq!(ask(&meta, empty(Method::GET, &format!("{subscribe}tok"))).await, answer(200, "42"));
+    assert_eq!(ask(&meta, empty(Method::GET, &format!("{subscribe}tok2"))).await.0, 403);
+    assert_eq!(ask(&meta, signed(&meta, &[], "{}")).await, answer(200, "the handler"));
+}
+
+#[tokio::test]
+async fn braintrees_challenge_is_answered_with_a_mac_also_by_a_secret_that_is_looked_up() {
+    let get = || empty(Method::GET, "/?bt_challenge=20f9f8ed05f77439fe955c977e4c8a53");
+    let fixed = senders::braintree("integration_public_key", "integration_private_key").unwrap();
+    let (status, text) = ask(&fixed, get()).await;
+    assert_eq!(status, 200);
+    // The challenge, keys and answer of the sender's own libraries' tests.
+    assert_eq!(text, "integration_public_key|d9b899556c966b3f06945ec21311865d35df3ce4");
+    let secrets =
+        Secrets::lookup(|_: Head| async { Ok::<_, std::io::Error>([Secret::new("integration_private_key")]) });
+    let looked_up = senders::braintree("integration_public_key", secrets).unwrap();
+    assert_eq!(ask(&looked_up, get()).await, answer(200, &text));
+    for bad in ["abc", "20f9f8ed05f77439fe955c977e4c8a5g", "20f9f8ed05f77439fe955c977e4c8a530"] {
+        assert_eq!(ask(&fixed, empty(Method::GET, &format!("/?bt_challenge={bad}"))).await.0, 400, "{bad}");
+    }
+}
+
+#[tokio::test]
+async fn oktas_header_is_answered_in_json() {
+    let okta = senders::okta("s").unwrap();
+    let mut get = empty(Method::GET, "/");
+    get.headers_mut().insert("x-okta-verification-challenge", r#"a"b"#.parse().unwrap());
+    assert_eq!(ask(&okta, get).await, answer(200, r#"{"verification":"a\"b"}"#));
+    assert_eq!(ask(&okta, empty(Method::GET, "/")).await.0, 405);
+}
+
+#[tokio::test]
+async fn a_challenge_in_a_body_is_answered_once_it_is_verified() {
+    let slack = senders::slack("s").unwrap();
+    let body = r#"{"type":"url_verification","challenge":"3eZbrw1aB"}"#;
+    assert_eq!(ask(&slack, signed(&slack, &[], body)).await, answer(200, "3eZbrw1aB"));
+    assert_eq!(ask(&slack, signed(&senders::slack("t").unwrap(), &[], body)).await.0, 401);
+    assert_eq!(ask(&slack, signed(&slack, &[], r#"{"type":"url_verification"}"#)).await.0, 400);
+    assert_eq!(ask(&slack, signed(&slack, &[], r#"{"type":"event_callback"}"#)).await, answer(200, "the handler"));
+
+    let zoom = senders::zoom(Secrets::new(["old", "new"])).unwrap();
+    let by_new = senders::zoom("new").unwrap();
+    let body = r#"{"event":"endpoint.url_validation","payload":{"plainToken":"qgg8vlvZRS6UYooatFL8Aw"}}"#;
+    // HMAC-SHA256 of the token, by the one secret of the two that signed.
+    let mac = "38c55cb9e1fc21b4158da896aeea4b8b23eebfab3851933c96b09f8170111fbf";
+    let expected = format!(r#"{{"encryptedToken":"{mac}","plainToken":"qgg8vlvZRS6UYooatFL8Aw"}}"#);
+    assert_eq!(ask(&zoom, signed(&by_new, &[], body)).await, answer(200, &expected));
+
+    let twitch = senders::twitch("0123456789").unwrap();
+    let kind = |kind| [("twitch-eventsub-message-type", kind)];
+    let verification = kind("webhook_callback_verification");
+    let reply = ask(&twitch, signed(&twitch, &verification, r#"{"challenge":"pogchamp-kappa-360noscope"}"#)).await;
+    assert_eq!(reply, answer(200, "pogchamp-kappa-360noscope"));
+    assert_eq!(ask(&twitch, signed(&twitch, &verification, "{}")).await.0, 400);
+    assert_eq!(ask(&twitch, signed(&twitch, &kind("revocation"), "{}")).await, answer(200, "the handler"));
+}
+
+#[cfg(feature = "asymmetric")]
+#[tokio::test]
+async fn discords_two_pings_are_told_from_its_events_and_its_probes_get_401() {
+    let key = testing::SigningKey::ed25519().unwrap();
+    let discord = senders::discord(key.public_key()).unwrap();
+    let signed = |body: &'static str| {
+        let request = Request::post("/").body(body).unwrap();
+        testing::sign_with_at(&discord, &key, request, UNIX_EPOCH + Duration::from_secs(NOW)).unwrap()
+    };
+    assert_eq!(ask(&discord, signed(r#"{"type":1,"id":"1","token":"t"}"#)).await, answer(200, r#"{"type":1}"#));
+    assert_eq!(ask(&discord, signed(r#"{"version":1,"type":0}"#)).await, answer(204, ""));
+    let event = r#"{"version":1,"type":1,"event":{"type":"ENTITLEMENT_CREATE"}}"#;
+    assert_eq!(ask(&discord, signed(event)).await, answer(200, "the handler"));
+    assert_eq!(ask(&discord, signed(r#"{"type":2}"#)).await, answer(200, "the handler"));
+    // Whatever is wrong with the signature, its answer is 401.
+    for (name, value) in [("x-signature-ed25519", "00"), ("x-signature-timestamp", "yesterday")] {
+        let mut probe = signed("{}");
+        probe.headers_mut().insert(name, value.parse().unwrap());
+        assert_eq!(ask(&discord, probe).await.0, 401, "{name}");
+        let mut probe = signed("{}");
+        probe.headers_mut().remove(name);
+        assert_eq!(ask(&discord, probe).await.0, 401, "no {name}");
+        let mut probe = signed("{}");
+        probe.headers_mut().append(name, value.parse().unwrap());
+        assert_eq!(ask(&discord, probe).await.0, 401, "two {name}");
+    }
+}
+
+#[tokio::test]
+async fn xeros_probe_gets_401() {
+    let xero = senders::xero("s").unwrap();
+    for value in ["", "AAAA", "wrong"] {
+        let mut probe = empty(Method::POST, "/");
+        probe.headers_mut().insert("x-xero-signature", value.parse().unwrap());
+        assert_eq!(ask(&xero, probe).await.0, 401, "{value}");
+    }
+    assert_eq!(ask(&xero, empty(Method::POST, "/")).await.0, 401);
+}
+
+#[tokio::test]
+async fn an_offered_secret_is_repeated_only_when_it_is_awaited() {
+    let offer = || {
+        let mut offer = empty(Method::POST, "/");
+        offer.headers_mut().insert("x-hook-secret", "b537207f20cbfa02357cf448134da559".parse().unwrap());
+        offer
+    };
+    let asana = senders::asana("s").unwrap();
+    assert_eq!(ask(&asana, offer()).await.0, 401);
+    let awaiting = |awaited: bool| {
+        asana.clone().with_handshake(Handshake::offered_secret("x-hook-secret", move |head, _| {
+            awaited && head.uri.path() == "/"
+        }))
+    };
+    assert_eq!(ask(&awaiting(false), offer()).await.0, 401);
+    assert_eq!(ask(&awaiting(true), offer()).await, answer(200, ""));
+}
+
+#[tokio::test]
+async fn the_address_is_tried_by_head_and_woocommerce_by_a_number() {
+    for scheme in [senders::trello("s", "https://h").unwrap(), senders::mandrill("s", "https://h").unwrap()] {
+        assert_eq!(ask(&scheme, empty(Method::HEAD, "/")).await, answer(200, ""));
+        assert_eq!(ask(&scheme, empty(Method::GET, "/")).await.0, 405);
+    }
+    let woocommerce = senders::woocommerce("s").unwrap();
+    let form = |body: &'static str| {
+        Request::post("/").header("content-type", "application/x-www-form-urlencoded").body(Full::from(body)).unwrap()
+    };
+    assert_eq!(ask(&woocommerce, form("webhook_id=17")).await, answer(200, ""));
+    for bad in ["webhook_id=", "webhook_id=17&x=1", "x=1", "webhook_id=a", "", "webhook_id=111111111111111111111"] {
+        assert_eq!(ask(&woocommerce, form(bad)).await.0, 401, "{bad}");
+    }
+}
+
+#[tokio::test]
+async fn a_post_echo_and_an_options_answer_can_be_described() {
+    let scheme = Scheme::hmac_sha256()
+        .signature(tower_webhook::scheme::header("x-sig").hex())
+        .handshake(Handshake::query_echo(Method::POST, "validationToken"))
+        .handshake(Handshake::allow_origin("events.example.com", None))
+        .secret("s")
+        .build("acme")
+        .unwrap();
+    assert_eq!(ask(&scheme, empty(Method::POST, "/?validationToken=a%3Ab")).await, answer(200, "a:b"));
+    let mut options = empty(Method::OPTIONS, "/");
+    assert_eq!(ask(&scheme, options.clone()).await.0, 405);
+    options.headers_mut().insert("webhook-request-origin", "events.example.com".parse().unwrap());
+    assert_eq!(ask(&scheme, options).await, answer(200, ""));
+}
