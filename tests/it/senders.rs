@@ -304,7 +304,7 @@ fn paypal(key: &SigningKey) -> Scheme {
 }
 
 /// What each sender leaves unsigned is known, and nothing else is.
-const BODY_UNSIGNED: &[&str] = &[
+pub const BODY_UNSIGNED: &[&str] = &[
     "gitlab",
     "okta",
     "telegram",

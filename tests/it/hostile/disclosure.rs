@@ -64,6 +64,9 @@ fn said(subject: &Subject, seed: u64) -> String {
         .with_max_level(tracing_subscriber::filter::LevelFilter::TRACE)
         .with_writer(move || writer.clone())
         .finish();
+    // Where there is one subscriber alone, tracing asks whichever thread comes to an event first whether anyone listens, and
+    // the threads of other tests have none.
+    let _second = tracing::Dispatch::new(tracing_subscriber::registry());
     let snapshotter = recorder.snapshotter();
     let mut text = subject.printed.clone();
     let mut chance = Chance::new(seed);

@@ -146,7 +146,9 @@ impl Subject {
         if signed.url {
             add("url", request.uri().to_string().as_bytes());
         }
-        if let Identity::Id(id) = delivery.identity() {
+        if let Identity::Id(id) = delivery.identity()
+            && !UNSIGNED_IDENTITY.contains(&&*self.name)
+        {
             add("identity", id.as_bytes());
         }
         for (name, value) in more {
@@ -170,6 +172,9 @@ impl Subject {
 
 /// Senders that sign the fields of a form and not its bytes.
 const SIGN_FIELDS: [&str; 2] = ["twilio", "mandrill"];
+
+/// Senders that tell deliveries apart by a body that they do not sign.
+const UNSIGNED_IDENTITY: [&str; 1] = ["google_oidc"];
 
 /// Where senders put a bare token.
 const TOKEN_HEADERS: [&str; 3] = ["x-gitlab-token", "x-telegram-bot-api-secret-token", "x-verification-token"];
