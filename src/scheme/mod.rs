@@ -3,6 +3,7 @@
 #[cfg(feature = "jwt")]
 mod bearer;
 mod builder;
+mod claimed;
 mod describe;
 mod handshake;
 #[cfg(feature = "jwt")]
@@ -23,6 +24,7 @@ mod template;
 mod timestamp;
 mod token;
 mod urlencoded;
+mod verdict;
 mod verify;
 
 use std::fmt;
@@ -40,12 +42,13 @@ use crate::secret::{Find, Keys, KeysFor};
 use crate::text::Text;
 use crate::time::Tolerance;
 
+use claimed::Claimed;
 use handshake::Step;
 use mac::MacKind;
 use plan::{Plan, Proof};
 #[cfg(feature = "asymmetric")]
 use public_key::Algorithm;
-use verify::{Attempt, Claimed, Running};
+use verify::{Attempt, Running};
 
 #[allow(unused_imports, reason = "some are used by the senders behind features alone")]
 pub(crate) use {
@@ -76,7 +79,8 @@ pub use jwks::Jwks;
 pub use signature::SignatureSpec;
 pub use source::{Source, basic, bearer, form, header, json, numbered_headers, path_segment, query};
 pub use timestamp::TimestampSpec;
-pub use verify::{SchemeVerdict, SchemeVerification};
+pub use verdict::SchemeVerdict;
+pub use verify::SchemeVerification;
 
 /// A sender that is described rather than programmed.
 ///
@@ -230,7 +234,7 @@ impl Provider for Scheme {
     /// Where the signature is in the body or the path, every request could be the sender's.
     fn recognizes(&self, head: &Parts) -> bool {
         self.plans().any(|plan| plan.is_for(head) && plan.may_be_present(head))
-            || self.first.handshakes.iter().any(|handshake| handshake.begin(head).is_some())
+            || self.first.handshakes.iter().any(|handshake| handshake.recognizes(head))
     }
 
     fn begin(&self, head: &Parts, now: SystemTime) -> Result<Begin<SchemeVerification>, Rejection> {
@@ -247,7 +251,7 @@ impl Provider for Scheme {
                 }
             };
         }
-        let judged = match self.rest.is_empty() && self.first.methods.contains(&head.method) {
+        let judged = match self.rest.is_empty() && self.first.is_for(head) {
             true => start(&self.first, head, now).map(|started| match started {
                 Started::Now(attempt) => Begin::Verify(attempt.into()),
                 Started::Later(attempt) => Begin::Pending(Box::pin(async { attempt.await.map(Into::into) })),

@@ -8,6 +8,8 @@ use std::sync::Arc;
 #[cfg(feature = "asymmetric")]
 use std::time::SystemTime;
 
+#[cfg(feature = "jwt")]
+use http::header::AUTHORIZATION;
 use http::header::{ALLOW, CONTENT_LENGTH, HeaderName};
 use http::request::Parts;
 use http::{Method, StatusCode};
@@ -248,6 +250,12 @@ impl Plan {
 
     /// The rejection with the status that the sender insists on.
     pub(super) fn refusal(&self, rejection: Rejection) -> Rejection {
+        #[cfg(feature = "jwt")]
+        if let Proof::Jwt(proof) = &self.proof
+            && proof.header == AUTHORIZATION
+        {
+            return super::jwt::challenge(rejection);
+        }
         match self.refusal {
             Some(status) if rejection.reason().is_final() => rejection.with_status(status),
             _ => rejection,
