@@ -23,7 +23,9 @@ use super::handshake::Handshake;
 use super::mac::{Digest, Mac, matching_key};
 #[cfg(feature = "asymmetric")]
 use super::plan::Fetched;
-use super::plan::{Applies, Plan, Proof, Where};
+#[cfg(feature = "jwt")]
+use super::plan::Proof;
+use super::plan::{Applies, Plan, Where};
 use super::pointer;
 #[cfg(feature = "asymmetric")]
 use super::public_key::{PublicKey, verifying_key};
