@@ -193,12 +193,14 @@ pub struct Verified {
 impl Verified {
     /// A genuine request of which `signed` was covered by its signature.
     #[must_use]
+    #[inline]
     pub fn new(signed: Signed) -> Self {
         Self { signed, ..Self::default() }
     }
 
     /// Names the provider that verified, where another one stands for it. The first name stays: it is the nearest to
     /// the sender.
+    #[inline]
     pub(crate) fn with_provider(mut self, provider: &Text) -> Self {
         self.provider.get_or_insert_with(|| provider.clone());
         self
@@ -206,6 +208,7 @@ impl Verified {
 
     /// Sets [`Delivery::id`].
     #[must_use]
+    #[inline]
     pub fn with_id(mut self, id: Option<Text>) -> Self {
         self.id = id;
         self
@@ -213,6 +216,7 @@ impl Verified {
 
     /// Sets how [`Delivery::id`] is found in the verified body, once it is asked for.
     #[must_use]
+    #[inline]
     pub fn with_id_in(mut self, choose: Option<Arc<ChooseIdentity>>) -> Self {
         self.id_in = choose;
         self
@@ -220,6 +224,7 @@ impl Verified {
 
     /// Sets how [`Delivery::event`] is found in the verified body, once it is asked for.
     #[must_use]
+    #[inline]
     pub fn with_event_in(mut self, choose: Option<Arc<ChooseIdentity>>) -> Self {
         self.event_in = choose;
         self
@@ -227,6 +232,7 @@ impl Verified {
 
     /// Sets [`Delivery::event`].
     #[must_use]
+    #[inline]
     pub fn with_event(mut self, event: Option<Text>) -> Self {
         self.event = event;
         self
@@ -235,6 +241,7 @@ impl Verified {
     /// Sets how the signed id that tells this delivery from others is found in the verified body, where it is not
     /// [`Delivery::id`]: see [`Delivery::identity`].
     #[must_use]
+    #[inline]
     pub fn with_identity(mut self, choose: Option<Arc<ChooseIdentity>>) -> Self {
         self.identity = choose;
         self
@@ -242,6 +249,7 @@ impl Verified {
 
     /// Sets [`Delivery::timestamp`].
     #[must_use]
+    #[inline]
     pub fn with_timestamp(mut self, timestamp: Option<SystemTime>) -> Self {
         self.timestamp = timestamp;
         self
@@ -249,6 +257,7 @@ impl Verified {
 
     /// Sets [`Delivery::key_index`].
     #[must_use]
+    #[inline]
     pub fn with_key_index(mut self, key_index: usize) -> Self {
         self.key_index = key_index;
         self

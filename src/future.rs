@@ -78,9 +78,6 @@ enum Judged<V> {
     Observed(Verdict),
 }
 
-/// What follows from the head: what goes on beside the state, and the state.
-type Begun<S, P, B> = (Option<Judged<<P as Provider>::Verification>>, State<S, P, B>);
-
 impl<S, P, B> ResponseFuture<S, P, B>
 where
     S: Service<Request<Full<Bytes>>>,
@@ -92,7 +89,8 @@ where
         let watch = Stopwatch::start();
         let (head, body) = request.into_parts();
         let protocol = Protocol::of(&head.method, head.version, &head.headers);
-        let (verification, state) = State::begin(&shared, watch, &head, body);
+        let mut verification = None;
+        let state = State::begin(&shared, watch, &mut verification, &head, body);
         Self { state, verification, call: Some(Call { inner, head }), shared, watch, protocol }
     }
 }
@@ -105,25 +103,34 @@ where
     B::Error: Into<BoxError>,
 {
     /// Judges the head.
-    fn begin(shared: &Shared<P>, watch: Stopwatch, head: &Parts, body: B) -> Begun<S, P, B> {
-        let judged = match shared.provider.begin(head, shared.clock.now()) {
-            Ok(Begin::Verify(verification)) => Judged::Verifying(verification),
+    fn begin(
+        shared: &Shared<P>,
+        watch: Stopwatch,
+        judged: &mut Option<Judged<P::Verification>>,
+        head: &Parts,
+        body: B,
+    ) -> Self {
+        match shared.provider.begin(head, shared.clock.now()) {
+            Ok(Begin::Verify(verification)) => *judged = Some(Judged::Verifying(verification)),
             Ok(Begin::Pending(pending)) => {
                 // The announced length is checked before anything is looked up for the request.
-                let state = match check_announced(&head.headers, &body, shared.body_limit) {
+                return match check_announced(&head.headers, &body, shared.body_limit) {
                     Ok(()) => {
                         Self::Pend { pending, deadline: Deadline::new(Some(shared.lookup_timeout)), body: Some(body) }
                     }
                     Err(rejection) => Self::reply(shared.refuse(watch, rejection)),
                 };
-                return (None, state);
             }
-            Ok(Begin::Answer(_)) if shared.observe_only => Judged::Observed(shared.observed(watch, Ok(()))),
-            Ok(Begin::Answer(answer)) => return (None, Self::reply(shared.answer(watch, answer))),
-            Err(rejection) if shared.observe_only => Judged::Observed(shared.observed(watch, Err(rejection))),
-            Err(rejection) => return (None, Self::reply(shared.refuse(watch, rejection))),
-        };
-        (Some(judged), Self::receive(shared, watch, head, body))
+            Ok(Begin::Answer(_)) if shared.observe_only => {
+                *judged = Some(Judged::Observed(shared.observed(watch, Ok(()))));
+            }
+            Ok(Begin::Answer(answer)) => return Self::reply(shared.answer(watch, answer)),
+            Err(rejection) if shared.observe_only => {
+                *judged = Some(Judged::Observed(shared.observed(watch, Err(rejection))));
+            }
+            Err(rejection) => return Self::reply(shared.refuse(watch, rejection)),
+        }
+        Self::receive(shared, watch, head, body)
     }
 
     fn receive(shared: &Shared<P>, watch: Stopwatch, head: &Parts, body: B) -> Self {
@@ -227,7 +234,7 @@ where
         let mut this = self.project();
         let (shared, watch) = (&**this.shared, *this.watch);
         loop {
-            let next = match this.state.as_mut().project() {
+            match this.state.as_mut().project() {
                 StateProj::Pend { pending, deadline, body } => {
                     let found = match pending.as_mut().poll(cx) {
                         Poll::Ready(found) => found,
@@ -247,9 +254,9 @@ where
                     match judged {
                         Ok(judged) => {
                             *this.verification = Some(judged);
-                            State::receive(shared, watch, &call.head, body)
+                            this.state.set(State::receive(shared, watch, &call.head, body));
                         }
-                        Err(rejection) => State::reply(shared.refuse(watch, rejection)),
+                        Err(rejection) => this.state.set(State::reply(shared.refuse(watch, rejection))),
                     }
                 }
                 StateProj::Receive { receive } => {
@@ -259,24 +266,31 @@ where
                             verification.receive(frame);
                         }
                     }));
-                    match (received, this.verification.take(), &mut *this.call) {
-                        (Ok(received), Some(Judged::Verifying(verification)), Some(call)) => State::Verify {
-                            verdict: verification.finish(&call.head, &received.body),
-                            received: Some(received),
-                        },
-                        (Ok(received), Some(Judged::Observed(verdict)), call) => {
-                            let Some(mut call) = call.take() else { polled_again() };
-                            call.head.extensions.insert(verdict);
-                            State::handle(received, call)
+                    let received = match received {
+                        Ok(received) => received,
+                        Err(rejection) => {
+                            this.state.set(State::reply(shared.refuse(watch, rejection)));
+                            continue;
                         }
-                        (Err(rejection), ..) => State::reply(shared.refuse(watch, rejection)),
-                        (Ok(_), ..) => polled_again(),
+                    };
+                    match this.verification.take() {
+                        Some(Judged::Verifying(verification)) => {
+                            let Some(call) = this.call else { polled_again() };
+                            let verdict = verification.finish(&call.head, &received.body);
+                            this.state.set(State::Verify { verdict, received: Some(received) });
+                        }
+                        Some(Judged::Observed(verdict)) => {
+                            let Some(mut call) = this.call.take() else { polled_again() };
+                            call.head.extensions.insert(verdict);
+                            this.state.set(State::handle(received, call));
+                        }
+                        None => polled_again(),
                     }
                 }
                 StateProj::Verify { verdict, received } => {
                     let verdict = ready!(verdict.poll(cx));
                     let (Some(received), Some(call)) = (received.take(), this.call.take()) else { polled_again() };
-                    State::decide(shared, watch, verdict, received, call)
+                    this.state.set(State::decide(shared, watch, verdict, received, call));
                 }
                 StateProj::Handle { handling, .. } => {
                     let response = ready!(handling.poll(cx))?;
@@ -287,8 +301,7 @@ where
                     let Some(response) = response.take() else { polled_again() };
                     return Poll::Ready(Ok(this.protocol.translate(response).map(ResponseBody::fixed)));
                 }
-            };
-            this.state.set(next);
+            }
         }
     }
 }

@@ -2,10 +2,8 @@
 
 use std::convert::Infallible;
 use std::hint::black_box;
-use std::time::{Duration, SystemTime};
 
 use axum::Router;
-use axum::body::Body;
 use axum::routing::post;
 use bytes::{Bytes, BytesMut};
 use futures_util::FutureExt as _;
@@ -164,9 +162,4 @@ where
         service.call(request).now_or_never().expect("nothing here waits").unwrap_or_else(|never| match never {});
     assert_eq!(response.status(), 200);
     response
-}
-
-/// The time of the benchmark, for what expires.
-pub fn time() -> SystemTime {
-    SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000)
 }

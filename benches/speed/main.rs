@@ -10,12 +10,14 @@
 
 mod apps;
 mod cases;
+mod checks;
+mod last_frame;
 mod loopback;
 mod paired;
 
 use std::time::Duration;
 
-use cases::{Case, Goal};
+use cases::{CASES, Goal};
 
 /// How long one row is measured.
 const BUDGET: Duration = Duration::from_secs(4);
@@ -34,8 +36,9 @@ fn main() {
     };
     let chosen = |name: &str| arguments.is_empty() || arguments.iter().any(|part| name.contains(part.as_str()));
     println!("| what | goal | result | quartiles | times |\n|---|---|---|---|---|");
-    for mut case in cases::all().into_iter().filter(|case| chosen(case.name)) {
-        let ratio = paired::compare(&mut *case.ours, &mut *case.theirs, budget);
+    for case in CASES.iter().filter(|case| chosen(case.name)) {
+        let (mut ours, mut theirs) = (case.sides)();
+        let ratio = paired::compare(&mut *ours, &mut *theirs, budget);
         let (low, high) = ratio.quartiles;
         let times = format!("{:.2?} / {:.2?}", ratio.times.0, ratio.times.1);
         row(case.what, case.goal, ratio.median, &format!("{low:.3} to {high:.3}"), &times);
@@ -66,8 +69,8 @@ fn row(what: &str, goal: Goal, result: f64, quartiles: &str, times: &str) {
 
 fn repeat(arguments: &[String]) {
     let [name, side, times] = arguments else { panic!("--repeat NAME ours|theirs TIMES") };
-    let case = cases::all().into_iter().find(|case| case.name == name);
-    let Case { mut ours, mut theirs, .. } = case.unwrap_or_else(|| panic!("no row is called {name}"));
+    let case = CASES.iter().find(|case| case.name == name).unwrap_or_else(|| panic!("no row is called {name}"));
+    let (mut ours, mut theirs) = (case.sides)();
     let times = times.parse().expect("TIMES is a number");
     match side.as_str() {
         "ours" => ours.turn(times),

@@ -4,6 +4,7 @@
 //! about each other. Here both sides take turns within one process, a fraction of a millisecond each, and the
 //! result is the median of the ratios of neighbours: whatever disturbs one turn disturbs its neighbour as well, or falls out
 //! as an outlier.
+#![allow(clippy::cast_possible_truncation, reason = "what is cast was bounded or is a position in a list")]
 
 use std::hint::black_box;
 use std::time::{Duration, Instant};

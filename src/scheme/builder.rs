@@ -7,7 +7,7 @@ use http::header::HeaderName;
 use http::{Method, StatusCode};
 
 use crate::config::ConfigError;
-use crate::delivery::ChooseIdentity;
+use crate::delivery::{self, ChooseIdentity};
 use crate::provider::DEFAULT_BODY_LIMIT;
 use crate::secret::{KeyFormat, Secrets};
 use crate::text::Text;
@@ -297,7 +297,7 @@ impl SchemeBuilder {
         let event = self.event.clone().map(Source::place).transpose()?;
         let timestamp = self.timestamp.clone().map(TimestampSpec::plan).transpose()?;
         let url = self.public_url.clone().transpose()?;
-        let plan = Plan {
+        let mut plan = Plan {
             name,
             one_json_value: matches!(self.kind, Kind::Mac(MacKind::SecretThenTextSha256)),
             proof: self.proof()?,
@@ -317,7 +317,9 @@ impl SchemeBuilder {
             identity: self.identity,
             handshakes: self.handshakes,
             refusal: self.refusal,
+            signed: delivery::Signed::default(),
         };
+        plan.signed = plan.covered();
         plan.check(self.body_unsigned)?;
         Ok(Scheme { first: Arc::new(plan), rest: Arc::new([]) })
     }
@@ -384,7 +386,7 @@ impl Plan {
         if template.has(&Piece::Timestamp) && self.timestamp.is_none() {
             return Err(ConfigError::new("the scheme signs a timestamp and does not say where it is"));
         }
-        if self.timestamp.is_some() && !self.signed().timestamp {
+        if self.timestamp.is_some() && !self.signed.timestamp {
             return Err(ConfigError::new("the scheme reads a timestamp that is not signed: it would prove nothing"));
         }
         if template.has(&Piece::Id) && self.id.is_none() {
@@ -393,7 +395,7 @@ impl Plan {
         if template.needs_url() && self.url.is_none() {
             return Err(ConfigError::new("the sender signs the address that it was given: set the public URL"));
         }
-        let covered = self.is_crafted() || self.signed().body;
+        let covered = self.is_crafted() || self.signed.body;
         match (covered, body_unsigned) {
             (false, false) => {
                 Err(ConfigError::new("the signed template has no {body} and no {params}: anyone could change the body"))

@@ -30,7 +30,7 @@ impl Scheme {
     pub fn facts(&self) -> SchemeFacts {
         let plans: Vec<_> = self.plans().map(ToString::to_string).collect();
         let first = &self.first;
-        let signed = first.signed();
+        let signed = first.signed;
         let deduplicated_by = match (&first.id, &first.identity) {
             #[cfg(feature = "jwt")]
             (None, None) if signed.id => match &first.proof {

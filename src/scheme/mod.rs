@@ -3,7 +3,6 @@
 #[cfg(feature = "jwt")]
 mod bearer;
 mod builder;
-mod claimed;
 mod describe;
 mod handshake;
 #[cfg(feature = "jwt")]
@@ -24,7 +23,6 @@ mod template;
 mod timestamp;
 mod token;
 mod urlencoded;
-mod verdict;
 mod verify;
 
 use std::fmt;
@@ -42,13 +40,12 @@ use crate::secret::{Find, Keys, KeysFor};
 use crate::text::Text;
 use crate::time::Tolerance;
 
-use claimed::Claimed;
 use handshake::Step;
-use mac::MacKind;
+use mac::{MacKind, Macs};
 use plan::{Plan, Proof};
 #[cfg(feature = "asymmetric")]
 use public_key::Algorithm;
-use verify::{Attempt, Running};
+use verify::{Attempt, Claimed, Running};
 
 #[allow(unused_imports, reason = "some are used by the senders behind features alone")]
 pub(crate) use {
@@ -79,8 +76,7 @@ pub use jwks::Jwks;
 pub use signature::SignatureSpec;
 pub use source::{Source, basic, bearer, form, header, json, numbered_headers, path_segment, query};
 pub use timestamp::TimestampSpec;
-pub use verdict::SchemeVerdict;
-pub use verify::SchemeVerification;
+pub use verify::{SchemeVerdict, SchemeVerification};
 
 /// A sender that is described rather than programmed.
 ///
@@ -251,7 +247,15 @@ impl Provider for Scheme {
                 }
             };
         }
-        let judged = match self.rest.is_empty() && self.first.is_for(head) {
+        let alone = self.rest.is_empty() && self.first.is_for(head);
+        if alone
+            && let Proof::Mac { keys, .. } = &self.first.proof
+            && let Some(ring) = keys.fixed()
+        {
+            let verification = SchemeVerification::by_mac(&self.first, ring, head, now);
+            return verification.map(Begin::Verify).map_err(|rejection| self.first.refusal(rejection));
+        }
+        let judged = match alone {
             true => start(&self.first, head, now).map(|started| match started {
                 Started::Now(attempt) => Begin::Verify(attempt.into()),
                 Started::Later(attempt) => Begin::Pending(Box::pin(async { attempt.await.map(Into::into) })),
@@ -342,7 +346,7 @@ fn start(plan: &Arc<Plan>, head: &Parts, now: SystemTime) -> Result<Started, Rej
     let claimed = Claimed::read(plan, head, now)?;
     match &plan.proof {
         Proof::Mac { keys, .. } => {
-            run(plan, head, now, claimed, keys, |ring| Running::Mac { macs: ring, unused: None })
+            run(plan, head, now, claimed, keys, |ring| Running::Mac { macs: Macs::new(ring), unused: None })
         }
         Proof::Token { keys, .. } => run(plan, head, now, claimed, keys, Running::Token),
         #[cfg(feature = "asymmetric")]
@@ -363,7 +367,7 @@ fn start_jwt(plan: &Arc<Plan>, proof: &JwtProof, head: &Parts, now: SystemTime) 
     let claimed = proof.read(head, now)?;
     let plan = plan.clone();
     let attempt = move |claimed, key_index| {
-        Attempt::without_claims(plan, Running::Jwt { claimed: Box::new(claimed), key_index }, now)
+        Attempt::without_claims(plan, Running::Jwt { claimed: Some(Box::new(claimed)), key_index }, now)
     };
     let JwtKeys::Shared(keys) = &proof.keys else { return Ok(Started::Now(attempt(claimed, None))) };
     Ok(match keys.find(head, None) {

@@ -8,13 +8,11 @@ use std::sync::Arc;
 #[cfg(feature = "asymmetric")]
 use std::time::SystemTime;
 
-#[cfg(feature = "jwt")]
-use http::header::AUTHORIZATION;
 use http::header::{ALLOW, CONTENT_LENGTH, HeaderName};
 use http::request::Parts;
 use http::{Method, StatusCode};
 
-use crate::delivery::ChooseIdentity;
+use crate::delivery::{ChooseIdentity, Signed};
 use crate::encoding::Encoding;
 use crate::reject::{Reason, Rejection};
 use crate::secret::{Keys, Ring};
@@ -57,6 +55,8 @@ pub(super) struct Plan {
     pub(super) identity: Option<Arc<ChooseIdentity>>,
     pub(super) handshakes: Vec<Handshake>,
     pub(super) refusal: Option<StatusCode>,
+    /// What the signature covers, found out once.
+    pub(super) signed: Signed,
 }
 
 /// The requests that a form of a scheme is for, where there are several.
@@ -176,7 +176,7 @@ impl Crafted {
             let key = item.texts.iter().find_map(|text| {
                 let mut macs = macs.clone();
                 macs.iter_mut().for_each(|mac| mac.update(text));
-                matching_key(macs, std::iter::once(&item.signature))
+                matching_key(&macs, std::iter::once(&item.signature))
             });
             match key {
                 Some(key) => first = first.or(Some(key)),
@@ -250,16 +250,15 @@ impl Plan {
 
     /// The rejection with the status that the sender insists on.
     pub(super) fn refusal(&self, rejection: Rejection) -> Rejection {
-        #[cfg(feature = "jwt")]
-        if let Proof::Jwt(proof) = &self.proof
-            && proof.header == AUTHORIZATION
-        {
-            return super::jwt::challenge(rejection);
-        }
-        match self.refusal {
-            Some(status) if rejection.reason().is_final() => rejection.with_status(status),
-            _ => rejection,
-        }
+        insisting(self.refusal, rejection)
+    }
+}
+
+/// The rejection with the status that the sender insists on, where it does.
+pub(super) fn insisting(status: Option<StatusCode>, rejection: Rejection) -> Rejection {
+    match status {
+        Some(status) if rejection.reason().is_final() => rejection.with_status(status),
+        _ => rejection,
     }
 }
 

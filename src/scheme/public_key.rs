@@ -101,8 +101,8 @@ fn decode(text: &str) -> Option<Vec<u8>> {
 }
 
 /// The position of the first key that verifies one of the signatures.
-pub(crate) fn verifying_key(keys: Ring<PublicKey>, message: &[u8], signatures: &[Vec<u8>]) -> Option<usize> {
-    keys.into_iter().position(|key| signatures.iter().any(|signature| key.verifies(message, signature)))
+pub(crate) fn verifying_key(keys: &Ring<PublicKey>, message: &[u8], signatures: &[Vec<u8>]) -> Option<usize> {
+    keys.iter().position(|key| signatures.iter().any(|signature| key.verifies(message, signature)))
 }
 
 #[cfg(test)]

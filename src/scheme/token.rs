@@ -20,9 +20,9 @@ impl Token {
 }
 
 /// The position of the first token that is one of those received. All are compared.
-pub(crate) fn matching_token(tokens: Ring<Token>, received: &[Token]) -> Option<usize> {
+pub(crate) fn matching_token(tokens: &Ring<Token>, received: &[Token]) -> Option<usize> {
     let mut matched = None;
-    for (position, token) in tokens.into_iter().enumerate() {
+    for (position, token) in tokens.iter().enumerate() {
         for candidate in received {
             if token.is(candidate) && matched.is_none() {
                 matched = Some(position);

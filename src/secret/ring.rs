@@ -12,10 +12,6 @@ pub(crate) struct Ring<K> {
 }
 
 impl<K> Ring<K> {
-    pub(crate) fn one(key: K) -> Self {
-        Self { first: key, rest: Box::new([]) }
-    }
-
     /// `None` where there is no key at all.
     pub(crate) fn new(keys: impl IntoIterator<Item = Result<K, ConfigError>>) -> Result<Option<Self>, ConfigError> {
         let mut keys = keys.into_iter();
@@ -30,6 +26,15 @@ impl<K> Ring<K> {
     #[cfg(feature = "testing")]
     pub(crate) fn first(&self) -> &K {
         &self.first
+    }
+
+    /// The key, where it is the only one.
+    pub(crate) fn only_mut(&mut self) -> Option<&mut K> {
+        self.rest.is_empty().then_some(&mut self.first)
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &K> {
+        std::iter::once(&self.first).chain(&self.rest)
     }
 
     pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut K> {
@@ -51,6 +56,7 @@ mod tests {
         for len in 1..=8_u8 {
             let mut ring = Ring::new((0..len).map(Ok)).unwrap().unwrap();
             assert!(ring.iter_mut().map(|key| *key).eq(0..len));
+            assert!(ring.iter().copied().eq(0..len));
             assert!(ring.into_iter().eq(0..len));
         }
         assert!(Ring::new((0..9).map(Ok)).is_err());

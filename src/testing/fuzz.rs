@@ -231,10 +231,11 @@ pub fn jwt(data: &[u8]) {
     use crate::secret::Ring;
 
     let Ok(mac) = Mac::new(MacKind::Sha256, b"key") else { return };
+    let Ok(Some(key)) = Ring::new([Ok(mac.clone())]) else { return };
     let verify = |text: &[u8]| {
         let token = Token::split(text)?;
         token.header(Algorithm::HS256)?;
-        token.verify_hs256(Ring::one(mac.clone()))?;
+        token.verify_hs256(key.clone())?;
         let claims = token.claims()?;
         let rules = TimeRules { leeway: Duration::from_secs(30), requires_exp: true, issued: None };
         rules.check(&claims, UNIX_EPOCH + NOW)
@@ -309,7 +310,7 @@ fn judge_both(scheme: &Scheme, request: Request<Bytes>, script: &[u8]) -> Verdic
 /// Frames of the sizes that the script names, with pauses, empty frames and trailers.
 fn split(body: &Bytes, script: &[u8]) -> ScriptedBody {
     let (mut steps, mut rest) = (Vec::new(), body.clone());
-    for &step in script.iter().cycle().take(if script.is_empty() { 0 } else { 1000 }) {
+    for &step in script.iter().cycle().take(if script.is_empty() { 0 } else { 100 }) {
         match step {
             0xf0.. => steps.push(Step::Pause),
             0 => steps.push(Step::Data(Bytes::new())),

@@ -133,7 +133,11 @@ fn one(words: &mut Words<'_>, allowed: &BTreeSet<&str>) -> bool {
     }
     let licence = words.next().unwrap_or_default();
     match words.next_if_eq(&"WITH") {
-        Some(_) => words.next().is_some() && false,
+        // No exception to a licence is on the list.
+        Some(_) => {
+            words.next();
+            false
+        }
         None => allowed.contains(licence),
     }
 }

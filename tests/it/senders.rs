@@ -15,22 +15,22 @@ use tower_webhook::testing::{self, ManualClock, SigningKey};
 use tower_webhook::{Delivery, Identity, Reason, Rejection, Scheme, WebhookLayer};
 
 /// One sender's genuine request, and what it says.
-struct Case {
-    name: &'static str,
-    request: Request<Bytes>,
+pub struct Case {
+    pub name: &'static str,
+    pub request: Request<Bytes>,
     event: Option<&'static str>,
     id: Option<&'static str>,
     identity: Is,
     config: fn(&mut SenderConfig),
     /// Members or fields of the body that are signed, where not all of it is.
-    signed_fields: &'static [&'static str],
+    pub signed_fields: &'static [&'static str],
     key: Option<SigningKey>,
     /// Where it cannot be built by name, because its keys are fetched.
     scheme: Option<fn(&SigningKey) -> Scheme>,
 }
 
 #[derive(Clone, Copy, PartialEq, Debug)]
-enum Is {
+pub enum Is {
     Id(&'static str),
     Body,
 }
@@ -87,7 +87,7 @@ impl Case {
     }
 }
 
-fn cases() -> Vec<Case> {
+pub fn cases() -> Vec<Case> {
     let typed = || json(r#"{"type":"x.done","id":"evt_1","event":"x.done"}"#);
     vec![
         Case { config: |config| config.secrets = vec!["0a1B".into()], ..Case::new("adyen_banking", typed()) }
@@ -233,7 +233,7 @@ fn cases() -> Vec<Case> {
             signed_fields: &["bt_payload", "bt_signature"],
             ..Case::new("braintree", sent_form("bt_payload=PHhtbD4%2B%0A&bt_signature="))
         }
-        .identity("PHhtbD4+\n"),
+        .identity("PHhtbD4+"),
         Case::new("standard_webhooks", typed()).event("x.done").id("msg_1").key(SigningKey::ed25519().unwrap()),
         Case::new("discord", json(r#"{"type":1,"id":"x1","event":{"type":"APPLICATION_AUTHORIZED"}}"#))
             .event("APPLICATION_AUTHORIZED")
@@ -374,13 +374,13 @@ fn configure(config: &mut SenderConfig, case: &Case) {
     }
 }
 
-struct Bench {
-    scheme: Scheme,
+pub struct Bench {
+    pub scheme: Scheme,
     clock: ManualClock,
 }
 
 impl Bench {
-    fn new(sender: &Sender, case: &Case) -> Self {
+    pub fn new(sender: &Sender, case: &Case) -> Self {
         let scheme = match (case.scheme, &case.key) {
             (Some(scheme), Some(key)) => scheme(key),
             _ => {
@@ -392,7 +392,7 @@ impl Bench {
         Self { scheme, clock: ManualClock::new(UNIX_EPOCH + Duration::from_secs(NOW)) }
     }
 
-    fn sign(&self, case: &Case) -> Request<Bytes> {
+    pub fn sign(&self, case: &Case) -> Request<Bytes> {
         let at = UNIX_EPOCH + Duration::from_secs(NOW);
         let signed = match &case.key {
             Some(key) => testing::sign_with_at(&self.scheme, key, case.request.clone(), at),

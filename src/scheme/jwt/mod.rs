@@ -112,7 +112,7 @@ impl<'a> Token<'a> {
             return Err(malformed("its signature is not 32 bytes in base64url"));
         }
         keys.iter_mut().for_each(|mac| mac.update(self.message));
-        matching_key(keys, [Digest::new(&signature)].iter()).ok_or_else(|| Reason::SignatureMismatch.into())
+        matching_key(&keys, [Digest::new(&signature)].iter()).ok_or_else(|| Reason::SignatureMismatch.into())
     }
 
     /// Verifies with a public key, by the key's algorithm.
