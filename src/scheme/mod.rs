@@ -230,7 +230,7 @@ impl Provider for Scheme {
     /// Where the signature is in the body or the path, every request could be the sender's.
     fn recognizes(&self, head: &Parts) -> bool {
         self.plans().any(|plan| plan.is_for(head) && plan.may_be_present(head))
-            || self.first.handshakes.iter().any(|handshake| handshake.begin(head).is_some())
+            || self.first.handshakes.iter().any(|handshake| handshake.recognizes(head))
     }
 
     fn begin(&self, head: &Parts, now: SystemTime) -> Result<Begin<SchemeVerification>, Rejection> {
@@ -247,7 +247,7 @@ impl Provider for Scheme {
                 }
             };
         }
-        let alone = self.rest.is_empty() && self.first.methods.contains(&head.method);
+        let alone = self.rest.is_empty() && self.first.is_for(head);
         if alone
             && let Proof::Mac { keys, .. } = &self.first.proof
             && let Some(ring) = keys.fixed()

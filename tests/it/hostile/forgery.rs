@@ -25,7 +25,6 @@ fn body_unsigned() -> &'static [&'static str] {
     #[cfg(not(feature = "asymmetric"))]
     return &[];
 }
-
 #[derive(Default)]
 struct Report {
     refused: BTreeMap<&'static str, usize>,
