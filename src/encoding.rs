@@ -61,7 +61,7 @@ impl Encoding {
             return false;
         }
         match self {
-            Self::Hex => !text.iter().any(u8::is_ascii_uppercase) && hex::decode_to_slice(text, out).is_ok(),
+            Self::Hex => !has_upper_case(text) && hex::decode_to_slice(text, out).is_ok(),
             Self::HexAnyCase => hex::decode_to_slice(text, out).is_ok(),
             Self::Base64 => STANDARD.decode_slice(text, out) == Ok(out.len()),
             Self::Base64Url => URL_SAFE.decode_slice(text, out) == Ok(out.len()),
@@ -71,7 +71,7 @@ impl Encoding {
     /// Decodes a text of any length.
     pub(crate) fn decode(self, text: &[u8]) -> Option<Vec<u8>> {
         match self {
-            Self::Hex if text.iter().any(u8::is_ascii_uppercase) => None,
+            Self::Hex if has_upper_case(text) => None,
             Self::Hex | Self::HexAnyCase => hex::decode(text).ok(),
             Self::Base64 => STANDARD.decode(text).ok(),
             Self::Base64Url => URL_SAFE.decode(text).ok(),
@@ -87,6 +87,11 @@ impl Encoding {
             Self::Base64Url => URL_SAFE.encode(bytes),
         }
     }
+}
+
+/// Looks at every byte, which the compiler does many at a time; a search that stops goes one by one.
+fn has_upper_case(text: &[u8]) -> bool {
+    text.iter().fold(false, |found, byte| found | byte.is_ascii_uppercase())
 }
 
 #[cfg(test)]

@@ -89,9 +89,12 @@ where
         let watch = Stopwatch::start();
         let (head, body) = request.into_parts();
         let protocol = Protocol::of(&head.method, head.version, &head.headers);
-        let mut verification = None;
-        let state = State::begin(&shared, watch, &mut verification, &head, body);
-        Self { state, verification, call: Some(Call { inner, head }), shared, watch, protocol }
+        let state = State::Reply { response: None };
+        let mut future = Self { state, verification: None, call: Some(Call { inner, head }), shared, watch, protocol };
+        if let Some(call) = &future.call {
+            future.state = State::begin(&future.shared, watch, &mut future.verification, &call.head, body);
+        }
+        future
     }
 }
 

@@ -49,3 +49,6 @@ pub mod threat_model {}
 
 #[doc = include_str!("../docs/troubleshooting.md")]
 pub mod troubleshooting {}
+
+#[doc = include_str!("../docs/performance.md")]
+pub mod performance {}

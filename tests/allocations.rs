@@ -10,7 +10,7 @@ use http::{Request, Response};
 use http_body_util::Full;
 use tower::{Layer as _, Service, ServiceExt as _};
 use tower_webhook::testing::{self, ScriptedBody, Step};
-use tower_webhook::{CdrManager, EndpointLayer, WebhookLayer};
+use tower_webhook::{CdrManager, EndpointLayer, Provider, Webhook, WebhookLayer};
 
 fn provider() -> CdrManager {
     CdrManager::new("Jefe").unwrap()
@@ -54,25 +54,50 @@ fn bare_router() -> Router {
     Router::new().route("/", post(bare)).with_state(())
 }
 
+async fn verified(Webhook(body): Webhook<Bytes>) -> &'static str {
+    assert_eq!(body.len(), 1024);
+    "ok"
+}
+
+/// The labels of a counter and of a histogram, where they are compiled in.
+const METRICS: u64 = if cfg!(feature = "metrics") { 4 } else { 0 };
+
+/// A row of the table that `scripts/bench` prints.
+fn row(what: &str, goal: &str, count: u64) {
+    println!("\n| {what} | {goal} | {count} |");
+}
+
 #[test]
-fn a_verified_delivery_costs_two_allocations_outside_the_router_and_six_on_a_route() {
+fn a_verified_delivery_costs_nothing_more_outside_the_router_and_four_allocations_on_a_route() {
+    let layer = || WebhookLayer::new(provider());
     let bare = allocations(bare_router(), || signed(1024));
-    let outside = allocations(WebhookLayer::new(provider()).layer(bare_router()), || signed(1024));
-    let route = Router::new().route("/", post(self::bare).layer(WebhookLayer::new(provider()))).with_state(());
-    let on_route = allocations(route, || signed(1024));
-    println!("bare {bare}, outside {outside}, on route {on_route}");
-    // The labels of a counter and of a histogram, where they are compiled in.
-    let metrics = if cfg!(feature = "metrics") { 4 } else { 0 };
-    // The delivery in the extensions, and the table of the extensions, which grows for the fourth entry.
-    assert_eq!(outside, bare + 2 + metrics);
-    // Besides: the cloned route, its boxed future, the two boxed bodies.
-    assert_eq!(on_route, bare + 6 + metrics);
+    let beyond = |count: u64| count - bare - METRICS;
+
+    // The delivery in the extensions, and their table, which grows for the fourth entry. What axum needs to collect a body,
+    // a box for its limit and a list of frames, is saved again where the handler takes the body that was collected.
+    let typed = Router::new().route("/", post(verified)).with_state(());
+    let outside = beyond(allocations(layer().layer(typed), || signed(1024)));
+    row("outside the router, `Webhook<Bytes>`", "<= 0", outside);
+    assert_eq!(outside, 0);
+    let outside = beyond(allocations(layer().layer(bare_router()), || signed(1024)));
+    row("outside the router, `Bytes`", "-", outside);
+    assert_eq!(outside, 2);
+
+    // Besides, and all of it axum's: the cloned route, its boxed future, the boxed bodies of request and response.
+    let typed = Router::new().route("/", post(verified).layer(layer())).with_state(());
+    let on_route = beyond(allocations(typed, || signed(1024)));
+    row("on a route, `Webhook<Bytes>`", "<= 4", on_route);
+    assert_eq!(on_route, 4);
+    let route = Router::new().route("/", post(self::bare).layer(layer())).with_state(());
+    let on_route = beyond(allocations(route, || signed(1024)));
+    row("on a route, `Bytes`", "-", on_route);
+    assert_eq!(on_route, 6);
 }
 
 /// The layer around a service that allocates nothing of its own.
-fn around_nothing(
-    layer: WebhookLayer<CdrManager>,
-) -> impl Service<Request<ScriptedBody>, Response = Response<impl Sized>, Error = Infallible> + Clone {
+fn around_nothing<P: Provider, B: http_body::Body<Data = Bytes, Error: std::error::Error + Send + Sync + 'static>>(
+    layer: WebhookLayer<P>,
+) -> impl Service<Request<B>, Response = Response<impl Sized>, Error = Infallible> + Clone {
     layer.layer(tower::service_fn(async |_: Request<Full<Bytes>>| Ok(Response::new(Body::empty()))))
 }
 
@@ -89,7 +114,9 @@ fn one_frame_costs_no_allocation_to_collect_and_many_cost_one_buffer() {
     };
     let one = allocations(around_nothing(WebhookLayer::new(provider())), frames.clone()(1 << 20));
     let many = allocations(around_nothing(WebhookLayer::new(provider())), frames(1 << 14));
-    println!("one frame {one}, 64 frames {many}");
+    row("one frame, around nothing: the delivery, the table of the extensions", "-", one - METRICS);
+    assert_eq!(one, 3 + METRICS);
+    row("64 frames, beyond one frame", "1", many - one);
     // The buffer, and its reference count, once the delivery and the request share it.
     assert_eq!(many, one + 2);
 }
@@ -101,5 +128,64 @@ fn what_passes_an_endpoint_costs_nothing() {
     let one = EndpointLayer::new("/hook", webhook.clone(), post(bare));
     let two = EndpointLayer::matching(|head| head.uri.path().starts_with("/hooks/"), webhook, bare_router());
     let passed = allocations(one.layer(two.layer(inner())), || signed(1024));
-    assert_eq!(passed, allocations(inner(), || signed(1024)));
+    let alone = allocations(inner(), || signed(1024));
+    row("past two endpoint layers", "0", passed - alone);
+    assert_eq!(passed, alone);
+}
+
+/// A sender's request that is signed now.
+fn delivered<P: Provider + Clone + testing::Sign>(provider: &P, request: Request<Bytes>) -> u64 {
+    let signed = testing::sign(provider, request).unwrap();
+    let (head, body) = signed.into_parts();
+    allocations(around_nothing(WebhookLayer::new(provider.clone())), || Request::from_parts(head.clone(), body.clone()))
+}
+
+#[test]
+fn one_form_of_a_declared_sender_costs_no_allocation_of_its_own() {
+    use tower_webhook::scheme::header;
+
+    let body = Bytes::from(BytesMut::from("what do ya want for nothing?"));
+    let plain = delivered(&provider(), Request::post("/").body(body.clone()).unwrap());
+    let timed = tower_webhook::Scheme::hmac_sha256()
+        .signature(header("x-signature").prefix("v1=").hex())
+        .timestamp(header("x-timestamp").unix_seconds())
+        .signed("{timestamp}.{body}")
+        .id(header("x-id"))
+        .event(header("x-event"))
+        .secret("Jefe")
+        .build("timed")
+        .unwrap();
+    let request = Request::post("/").header("x-id", "17").header("x-event", "push").body(body).unwrap();
+    let timed = delivered(&timed, request);
+    row("a signed time, an id and an event, beyond a plain signature", "0", timed - plain);
+    assert_eq!(timed, plain);
+}
+
+#[cfg(feature = "jwt")]
+#[test]
+fn connect_costs_what_its_claims_cost() {
+    let provider = tower_webhook::Connect::new("Jefe").unwrap();
+    let claims =
+        r#"{"webhook_id":"WH-1","triggered_at":"2026-03-01T12:00:00+00:00","object_class":"asset","data":{"id":1}}"#;
+    let count = |method: &str| {
+        let request = Request::builder().method(method).uri("/").body(Bytes::from(claims)).unwrap();
+        delivered(&provider, request)
+    };
+    let (get, post) = (count("GET") - METRICS, count("POST") - METRICS);
+    row("Connect, a token of four claims", "-", get);
+    row("Connect, the same with a body", "-", post);
+    // Header, claims, their names and lists; for a body its own names and list, and what is compared.
+    assert_eq!((get, post), (11, 18));
+}
+
+#[cfg(feature = "sns")]
+#[test]
+fn sns_costs_what_its_envelope_costs() {
+    let fake = testing::FakeSns::new();
+    let builder = tower_webhook::Sns::builder().topic(fake.topic_arn()).roots(fake.root_pem()).fetch(fake.clone());
+    let layer = WebhookLayer::new(builder.build().unwrap());
+    let (head, body) = fake.notification("x".repeat(1200)).post("/").into_parts();
+    let count = allocations(around_nothing(layer), || Request::from_parts(head.clone(), body.clone())) - METRICS;
+    row("SNS, certificate cached", "-", count);
+    assert_eq!(count, 11);
 }

@@ -16,9 +16,8 @@ use tokio::task::JoinSet;
 use crate::apps;
 use crate::paired::now;
 
-const CONNECTIONS: usize = 8;
-/// Requests on each connection before it is the other server's turn.
-const REQUESTS_A_TURN: usize = 100;
+/// Requests on all connections together before it is the other server's turn.
+const REQUESTS_A_TURN: usize = 800;
 
 pub struct Rates {
     /// The median of ours / bare.
@@ -28,14 +27,15 @@ pub struct Rates {
     pub requests: (f64, f64),
 }
 
-/// Compares the layer on a route with the bare handler for about this long. Clients and servers share the machine.
-pub fn compare(budget: Duration) -> Rates {
+/// Compares the layer on a route with the bare handler for about this long, over so many connections. Clients and servers
+/// share the machine.
+pub fn compare(connections: usize, budget: Duration) -> Rates {
     let servers = runtime();
     let clients = runtime();
     let [ours, bare] = [apps::on_route(), apps::bare()].map(|app| servers.block_on(serve(app)));
     clients.block_on(async {
-        let mut ours = connect(ours).await;
-        let mut bare = connect(bare).await;
+        let mut ours = connect(ours, connections).await;
+        let mut bare = connect(bare, connections).await;
         let mut rounds = Vec::new();
         let end = now() + budget;
         while rounds.len() < 9 || now() < end {
@@ -72,9 +72,9 @@ async fn serve(app: Router) -> SocketAddr {
     address
 }
 
-async fn connect(address: SocketAddr) -> Vec<SendRequest<Full<Bytes>>> {
+async fn connect(address: SocketAddr, count: usize) -> Vec<SendRequest<Full<Bytes>>> {
     let mut connections = Vec::new();
-    for _ in 0..CONNECTIONS {
+    for _ in 0..count {
         let stream = TcpStream::connect(address).await.unwrap();
         stream.set_nodelay(true).unwrap();
         let (sender, connection) = handshake(TokioIo::new(stream)).await.unwrap();
@@ -87,12 +87,14 @@ async fn connect(address: SocketAddr) -> Vec<SendRequest<Full<Bytes>>> {
 /// So many requests on each connection, and how many that was a second.
 async fn turn(connections: Vec<SendRequest<Full<Bytes>>>) -> (Vec<SendRequest<Full<Bytes>>>, f64) {
     let request = apps::signed(apps::body(1 << 10));
+    let each = REQUESTS_A_TURN / connections.len();
+    let requests = each * connections.len();
     let start = now();
     let mut tasks = JoinSet::new();
     for mut connection in connections {
         let request = request.clone();
         tasks.spawn(async move {
-            for _ in 0..REQUESTS_A_TURN {
+            for _ in 0..each {
                 connection.ready().await.unwrap();
                 let request: Request<Full<Bytes>> = request();
                 let response = connection.send_request(request).await.unwrap();
@@ -103,6 +105,6 @@ async fn turn(connections: Vec<SendRequest<Full<Bytes>>>) -> (Vec<SendRequest<Fu
         });
     }
     let connections = tasks.join_all().await;
-    let rate = (CONNECTIONS * REQUESTS_A_TURN) as f64 / start.elapsed().as_secs_f64();
+    let rate = requests as f64 / start.elapsed().as_secs_f64();
     (connections, rate)
 }

@@ -1,8 +1,8 @@
 //! How fast a verified request is, beside the same request unverified and the bare MAC.
 //!
 //! ```sh
-//! cargo bench --bench speed --features testing,jwt            # everything, some seconds a row
-//! cargo bench --bench speed --features testing,jwt -- 1k      # the rows whose name contains this
+//! cargo bench --bench speed --features testing,jwt,sns        # everything, some seconds a row
+//! cargo bench --bench speed --features testing,jwt,sns -- 1k  # the rows whose name contains this
 //! ```
 //!
 //! `scripts/bench` runs it with all that belongs to it. With `--repeat NAME ours|theirs TIMES` it does nothing but that side's
@@ -43,17 +43,15 @@ fn main() {
         let times = format!("{:.2?} / {:.2?}", ratio.times.0, ratio.times.1);
         row(case.what, case.goal, ratio.median, &format!("{low:.3} to {high:.3}"), &times);
     }
-    if chosen("loopback") {
-        let rates = loopback::compare(budget * 2);
+    for (connections, goal) in [(1, Goal::None), (8, Goal::AtLeast(0.85)), (64, Goal::None)] {
+        if !chosen("loopback") {
+            break;
+        }
+        let rates = loopback::compare(connections, budget * 2);
         let (low, high) = rates.quartiles;
         let times = format!("{:.0} / {:.0} a second", rates.requests.0, rates.requests.1);
-        row(
-            "loopback requests/s, 1 KiB / bare `Bytes`",
-            Goal::AtLeast(0.85),
-            rates.median,
-            &format!("{low:.3} to {high:.3}"),
-            &times,
-        );
+        let what = format!("loopback requests/s, 1 KiB, {connections} connections / bare `Bytes`");
+        row(&what, goal, rates.median, &format!("{low:.3} to {high:.3}"), &times);
     }
 }
 

@@ -4,7 +4,7 @@ use hmac::digest::{Digest as _, KeyInit};
 use hmac::{Hmac, Mac as _};
 use sha1::Sha1;
 use sha2::{Sha256, Sha512};
-use subtle::ConstantTimeEq;
+use subtle::{Choice, ConstantTimeEq as _};
 
 use crate::config::ConfigError;
 use crate::secret::Ring;
@@ -111,6 +111,17 @@ impl Digest {
     pub(crate) fn as_bytes(&self) -> &[u8] {
         &self.bytes[..self.len]
     }
+
+    /// Whether both are the same, in constant time for digests of any one length: what is behind it is zero. Words are
+    /// compared, which takes an eighth of what bytes take.
+    fn ct_eq(&self, other: &Self) -> Choice {
+        let (a, b) = (self.bytes.as_chunks::<8>().0, other.bytes.as_chunks::<8>().0);
+        let same = a
+            .iter()
+            .zip(b)
+            .fold(Choice::from(1), |same, (a, b)| same & u64::from_ne_bytes(*a).ct_eq(&u64::from_ne_bytes(*b)));
+        same & Choice::from(u8::from(self.len == other.len))
+    }
 }
 
 /// With several keys, each is fed this much before it is the next one's turn: a block of SHA-512, two of the others. The rounds
@@ -155,9 +166,9 @@ pub(crate) fn matching_key<'a>(
     let mut matched = None;
     for (position, mac) in macs.iter().enumerate() {
         let digest = mac.finish();
-        let mut fits = subtle::Choice::from(0);
+        let mut fits = Choice::from(0);
         for candidate in candidates.clone() {
-            fits |= digest.as_bytes().ct_eq(candidate.as_bytes());
+            fits |= digest.ct_eq(candidate);
         }
         if bool::from(fits) && matched.is_none() {
             matched = Some(position);

@@ -2,9 +2,9 @@
 //! process. `scripts/bench peers` runs it.
 
 #[path = "../../speed/paired.rs"]
+#[allow(dead_code, reason = "the other benchmark uses more of it")]
 mod paired;
 
-use std::convert::Infallible;
 use std::hint::black_box;
 use std::pin::pin;
 use std::sync::Arc;
