@@ -19,8 +19,11 @@ pub(crate) fn is_form(headers: &HeaderMap) -> bool {
     headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).is_some_and(essence)
 }
 
+/// A name and a value.
+type Field<'a> = (Cow<'a, [u8]>, Cow<'a, [u8]>);
+
 /// The fields in their order. A `None` is a field that is not well escaped.
-fn fields(text: &[u8]) -> impl Iterator<Item = Option<(Cow<'_, [u8]>, Cow<'_, [u8]>)>> {
+fn fields(text: &[u8]) -> impl Iterator<Item = Option<Field<'_>>> {
     text.split(|byte| *byte == b'&').filter(|field| !field.is_empty()).map(|field| {
         let at = field.iter().position(|byte| *byte == b'=');
         let (name, value) = at.map_or((field, &[][..]), |at| (&field[..at], &field[at + 1..]));

@@ -26,6 +26,8 @@ mod ranks;
 #[cfg(feature = "redis")]
 mod redis_server;
 mod secrets;
+#[cfg(all(feature = "client", feature = "jwt", feature = "sns"))]
+mod sender_table;
 mod sender_vectors;
 mod senders;
 #[cfg(feature = "sns")]

@@ -120,7 +120,7 @@ pub fn twilio(secrets: impl Into<Secrets>, public_url: impl Into<PublicAddress>)
 /// key.
 ///
 /// **The event itself is not signed**, only a time and a token beside it: whoever has seen one delivery can send any event
-/// with its signature, until the time is over. Put a [`DedupLayer`](crate::WebhookLayer) behind it, which takes each token
+/// with its signature, until the time is over. Put a `DedupLayer` (feature `dedup`) behind it, which takes each token
 /// once, and fetch what matters. Both the JSON form and the older one, a form, are taken. The tolerance of twelve hours, for
 /// Mailgun's retries, is ours.
 ///

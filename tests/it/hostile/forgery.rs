@@ -108,7 +108,8 @@ fn judge(subject: &Subject) {
         subject.name, report.same, report.answered, report.refused
     );
     assert!(report.forged.is_empty(), "{}: {:#?}", subject.name, &report.forged[..report.forged.len().min(5)]);
-    // What was changed hit what is signed in most cases, in more than one way, and not in all.
-    assert!(refused > ATTEMPTS / 4 && report.refused.len() > 1, "{}: {:?}", subject.name, report.refused);
+    // What was changed hit what is signed in many cases, in more than one way, and not in all; a token is a small target.
+    let least = if body_unsigned().contains(&&*subject.name) { ATTEMPTS / 20 } else { ATTEMPTS / 4 };
+    assert!(refused > least && report.refused.len() > 1, "{}: {:?}", subject.name, report.refused);
     assert!(report.same > 0, "{}: nothing was left of the genuine requests", subject.name);
 }
