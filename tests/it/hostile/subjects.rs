@@ -146,8 +146,9 @@ impl Subject {
         if signed.url {
             add("url", request.uri().to_string().as_bytes());
         }
+        // A bearer of a token tells deliveries apart by a body that nobody signed.
         if let Identity::Id(id) = delivery.identity()
-            && !UNSIGNED_IDENTITY.contains(&&*self.name)
+            && (signed.body || !more.is_empty())
         {
             add("identity", id.as_bytes());
         }
@@ -165,19 +166,10 @@ impl Subject {
                 add("token", token);
             }
         }
-        match &*self.name {
-            "microsoft_graph" => {
-                // The rest of the body is not signed, and may have become anything.
-                let body = String::from_utf8_lossy(delivery.body());
-                let body: serde_json::Value = serde_json::from_str(&body).unwrap();
-                add("token", body["value"][0]["clientState"].as_str().unwrap().as_bytes());
-            }
-            "azure_event_grid" => {
-                let token = request.uri().query().unwrap().split('&').find(|field| field.starts_with("token="));
-                add("token", token.unwrap().as_bytes());
-            }
-            _ => {}
-        }
+        // Elsewhere, in a query or a body, it is at least there.
+        let everything = format!("{:?} {}", request, request.uri()).replace("%20", " ").replace('+', " ");
+        let tokens = self.secrets.iter().filter(|secret| !signed.body && everything.contains(&***secret));
+        parts.extend(tokens.map(|secret| ("token".to_owned(), secret.clone().into_bytes())));
         assert!(!parts.is_empty(), "{}: nothing is signed", self.name);
         Proven(parts)
     }
@@ -186,12 +178,8 @@ impl Subject {
 /// Senders that sign the fields of a form and not its bytes.
 const SIGN_FIELDS: [&str; 2] = ["twilio", "mandrill"];
 
-/// Senders that tell deliveries apart by a body that they do not sign.
-const UNSIGNED_IDENTITY: [&str; 1] = ["google_oidc"];
-
 /// Where senders put a bare token.
-const TOKEN_HEADERS: [&str; 4] =
-    ["x-gitlab-token", "x-telegram-bot-api-secret-token", "x-verification-token", "x-webhook-secret"];
+const TOKEN_HEADERS: [&str; 3] = ["x-gitlab-token", "x-telegram-bot-api-secret-token", "x-verification-token"];
 
 fn boxed<P, H, B>(
     layer: &WebhookLayer<P>,
@@ -344,7 +332,7 @@ fn field(text: &str, name: &str) -> String {
     match serde_json::from_str::<Value>(text) {
         // Members of these names elsewhere mean nothing.
         Ok(value) => {
-            let place = ["notificationItems", "signature"].iter().find_map(|member| value.get(member));
+            let place = ["notificationItems", "signature", "value"].iter().find_map(|member| value.get(member));
             collect(place.unwrap_or(&value), name, &mut found);
         }
         // Of Braintree, which signs the text with and without its last line end.
