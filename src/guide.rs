@@ -20,6 +20,9 @@ pub mod telna {}
 #[doc = include_str!("../docs/pce.md")]
 pub mod pce {}
 
+#[doc = include_str!("../docs/senders.md")]
+pub mod senders {}
+
 #[doc = include_str!("../docs/new-sender.md")]
 pub mod new_sender {}
 

@@ -84,6 +84,18 @@ impl Tolerance {
         }
     }
 
+    /// The distance allowed in the past.
+    #[must_use]
+    pub const fn past(self) -> Duration {
+        self.past
+    }
+
+    /// The distance allowed in the future.
+    #[must_use]
+    pub const fn future(self) -> Duration {
+        self.future
+    }
+
     /// The larger of the two sides.
     #[must_use]
     pub fn longest(self) -> Duration {

@@ -8,7 +8,7 @@ use http::header::AUTHORIZATION;
 use http::request::Parts;
 use sha2::{Digest as _, Sha256};
 
-use crate::delivery::{Signed, Verified};
+use crate::delivery::Verified;
 use crate::json::Object;
 use crate::provider::Outcome;
 use crate::reject::{Reason, Rejection};
@@ -114,13 +114,9 @@ pub(super) async fn verify_public(found: KeyFound, claimed: &ClaimedToken, now: 
 impl ClaimedToken {
     pub(super) fn outcome(self, plan: &Plan, proof: &JwtProof, key_index: usize) -> Outcome {
         let id = proof.id_claim.and_then(|name| self.claims.parse::<String>(name)).map(Text::from);
-        let signed = Signed {
-            body: proof.body_hash.is_some(),
-            timestamp: self.times.issued.is_some(),
-            id: id.is_some() || (proof.body_hash.is_some() && plan.id_in.is_some()),
-            event: proof.body_hash.is_some() && plan.event_in.is_some(),
-            ..Signed::default()
-        };
+        let mut signed = plan.signed;
+        signed.timestamp &= self.times.issued.is_some();
+        signed.id &= id.is_some() || plan.id_in.is_some();
         Outcome::Deliver(
             Verified::new(signed)
                 .with_id(id)

@@ -5,7 +5,7 @@ use std::fmt;
 use crate::time::Tolerance;
 
 use super::Scheme;
-use super::plan::{Plan, Proof, Where};
+use super::plan::{Applies, Plan, Proof, Where};
 use super::source::{Place, Spot};
 
 /// What a scheme does, in words: see [`Scheme::facts`].
@@ -32,6 +32,11 @@ impl Scheme {
         let first = &self.first;
         let signed = first.signed;
         let deduplicated_by = match (&first.id, &first.identity) {
+            #[cfg(feature = "jwt")]
+            (None, None) if signed.id => match &first.proof {
+                Proof::Jwt(proof) => format!("claim `{}`", proof.id_claim.unwrap_or_default()),
+                _ => "the body".to_owned(),
+            },
             (_, Some(_)) => "an id in the body".to_owned(),
             (Some(id), None) if signed.id => id.to_string(),
             _ => "the body".to_owned(),
@@ -73,7 +78,16 @@ impl fmt::Display for Plan {
                 for (index, place) in signature.places.iter().enumerate() {
                     write!(f, "{}{place}", if index == 0 { "" } else { " or " })?;
                 }
-                write!(f, " ({}) over `{}`", signature.encoding.name(), self.template)
+                write!(f, " ({}) over `{}`", signature.encoding.name(), self.template)?;
+                for hash in self.body_hash.iter().flat_map(|hash| &hash.places) {
+                    write!(f, ", the body's SHA-256 in {hash}")?;
+                }
+                f.write_str(match self.applies {
+                    None => "",
+                    Some(Applies::Form) => ", of forms",
+                    Some(Applies::NotForm) => ", of other bodies",
+                    Some(Applies::NoBody) => ", without a body",
+                })
             }
             Where::Token(place) => write!(f, " in {place}"),
             #[cfg(feature = "jwt")]

@@ -174,6 +174,14 @@ impl Handshake {
         matches!(self.0, Kind::SignedBody { keyed: true, .. })
     }
 
+    /// Whether a head looks like this handshake. Nothing is accepted by that.
+    pub(super) fn recognizes(&self, head: &Parts) -> bool {
+        match &self.0 {
+            Kind::OfferedSecret { header, .. } => head.method == Method::POST && head.headers.contains_key(*header),
+            _ => self.begin(head).is_some(),
+        }
+    }
+
     /// What follows from the head; `None` where it is not this handshake.
     pub(super) fn begin(&self, head: &Parts) -> Option<Result<Step, Rejection>> {
         match &self.0 {

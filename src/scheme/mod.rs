@@ -63,7 +63,7 @@ pub(crate) use bearer::{JwtKeys, JwtProof};
 #[cfg(feature = "asymmetric")]
 #[allow(unused_imports, reason = "for PayPal, which needs certificates")]
 pub(crate) use plan::{Fetched, FindVerifier, Verifier};
-#[cfg(all(feature = "testing", feature = "jwt"))]
+#[cfg(all(feature = "testing", feature = "jwt", feature = "asymmetric"))]
 pub(crate) use sign::TEST_KID;
 #[cfg(feature = "testing")]
 pub(crate) use urlencoded::encode as encode_form;
@@ -108,19 +108,16 @@ pub struct Scheme {
 
 impl Scheme {
     /// A sender that signs with HMAC-SHA256.
-    #[must_use]
     pub fn hmac_sha256() -> SchemeBuilder {
         SchemeBuilder::mac(MacKind::Sha256)
     }
 
     /// A sender that signs with HMAC-SHA512.
-    #[must_use]
     pub fn hmac_sha512() -> SchemeBuilder {
         SchemeBuilder::mac(MacKind::Sha512)
     }
 
     /// A sender that signs with HMAC-SHA1. No forgery of it is known, but nobody should choose it today.
-    #[must_use]
     pub fn hmac_sha1_for_legacy_senders_only() -> SchemeBuilder {
         SchemeBuilder::mac(MacKind::Sha1)
     }
@@ -128,7 +125,6 @@ impl Scheme {
     /// A sender that signs with SHA-256 of the secret followed by the text. This is **no** HMAC: whoever has seen one signed
     /// text can append to it and sign the result, without the secret. The body has to be one JSON value with nothing
     /// behind it, which closes that way for JSON.
-    #[must_use]
     pub fn sha256_of_secret_and_text_for_legacy_senders_only() -> SchemeBuilder {
         SchemeBuilder::mac(MacKind::SecretThenTextSha256)
     }
@@ -145,14 +141,12 @@ impl Scheme {
     /// # Ok(())
     /// # }
     /// ```
-    #[must_use]
     pub fn token(place: Source) -> SchemeBuilder {
         SchemeBuilder::token(place)
     }
 
     /// A sender that signs with Ed25519. Keys are set by [`public_key`](SchemeBuilder::public_key).
     #[cfg(feature = "asymmetric")]
-    #[must_use]
     pub fn ed25519() -> SchemeBuilder {
         SchemeBuilder::public(Algorithm::Ed25519)
     }
@@ -160,7 +154,6 @@ impl Scheme {
     /// A sender that signs with ECDSA on P-256 and SHA-256, the signature in DER. Keys are set by
     /// [`public_key`](SchemeBuilder::public_key).
     #[cfg(feature = "asymmetric")]
-    #[must_use]
     pub fn ecdsa_p256() -> SchemeBuilder {
         SchemeBuilder::public(Algorithm::EcdsaP256)
     }
@@ -168,7 +161,6 @@ impl Scheme {
     /// A sender that signs with RSA PKCS#1 v1.5 and SHA-256, with keys of 2048 bits and more. Keys are set by
     /// [`public_key`](SchemeBuilder::public_key).
     #[cfg(feature = "asymmetric")]
-    #[must_use]
     pub fn rsa_pkcs1_sha256() -> SchemeBuilder {
         SchemeBuilder::public(Algorithm::RsaPkcs1Sha256)
     }
@@ -238,7 +230,7 @@ impl Provider for Scheme {
     /// Where the signature is in the body or the path, every request could be the sender's.
     fn recognizes(&self, head: &Parts) -> bool {
         self.plans().any(|plan| plan.is_for(head) && plan.may_be_present(head))
-            || self.first.handshakes.iter().any(|handshake| handshake.begin(head).is_some())
+            || self.first.handshakes.iter().any(|handshake| handshake.recognizes(head))
     }
 
     fn begin(&self, head: &Parts, now: SystemTime) -> Result<Begin<SchemeVerification>, Rejection> {
@@ -255,7 +247,7 @@ impl Provider for Scheme {
                 }
             };
         }
-        let alone = self.rest.is_empty() && self.first.methods.contains(&head.method);
+        let alone = self.rest.is_empty() && self.first.is_for(head);
         if alone
             && let Proof::Mac { keys, .. } = &self.first.proof
             && let Some(ring) = keys.fixed()

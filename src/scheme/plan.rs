@@ -115,10 +115,15 @@ pub(crate) struct Fetched {
     pub(crate) name: &'static str,
     pub(crate) longest_signature: usize,
     /// Judges where the key is said to be, before anything else is done.
-    pub(crate) check: Arc<dyn Fn(&Parts) -> Result<(), Rejection> + Send + Sync>,
+    pub(crate) check: Arc<CheckKey>,
     /// Finds the key, once every offline check has passed.
-    pub(crate) find: Arc<dyn Fn(&Parts, SystemTime) -> FindVerifier + Send + Sync>,
+    pub(crate) find: Arc<FindKey>,
 }
+
+#[cfg(feature = "asymmetric")]
+type CheckKey = dyn Fn(&Parts) -> Result<(), Rejection> + Send + Sync;
+#[cfg(feature = "asymmetric")]
+type FindKey = dyn Fn(&Parts, SystemTime) -> FindVerifier + Send + Sync;
 
 /// The fetch of a key.
 #[cfg(feature = "asymmetric")]

@@ -272,15 +272,21 @@ fn set_path(head: &mut Parts, path: &str) -> Result<(), SignError> {
 }
 
 fn set_member(json: &mut serde_json::Value, pointer: &str, value: String) -> Result<(), SignError> {
-    let object = json.as_object_mut().ok_or(UNFIT)?;
-    match pointer.split_once('/') {
-        None => {
-            object.insert(pointer.to_owned(), value.into());
-            Ok(())
+    let (name, rest) = pointer.split_once('/').map_or((pointer, None), |(name, rest)| (name, Some(rest)));
+    let member = match json {
+        serde_json::Value::Object(members) => {
+            members.entry(name).or_insert_with(|| serde_json::Value::Object(serde_json::Map::new()))
         }
-        Some((name, rest)) => {
-            let inner = object.entry(name).or_insert_with(|| serde_json::Value::Object(serde_json::Map::new()));
-            set_member(inner, rest, value)
+        serde_json::Value::Array(items) => {
+            name.parse().ok().and_then(|index: usize| items.get_mut(index)).ok_or(UNFIT)?
+        }
+        _ => return Err(UNFIT),
+    };
+    match rest {
+        Some(rest) => set_member(member, rest, value),
+        None => {
+            *member = value.into();
+            Ok(())
         }
     }
 }

@@ -19,8 +19,11 @@ pub(crate) fn is_form(headers: &HeaderMap) -> bool {
     headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).is_some_and(essence)
 }
 
+/// A name and a value.
+type Field<'a> = (Cow<'a, [u8]>, Cow<'a, [u8]>);
+
 /// The fields in their order. A `None` is a field that is not well escaped.
-fn fields(text: &[u8]) -> impl Iterator<Item = Option<(Cow<'_, [u8]>, Cow<'_, [u8]>)>> {
+fn fields(text: &[u8]) -> impl Iterator<Item = Option<Field<'_>>> {
     text.split(|byte| *byte == b'&').filter(|field| !field.is_empty()).map(|field| {
         let at = field.iter().position(|byte| *byte == b'=');
         let (name, value) = at.map_or((field, &[][..]), |at| (&field[..at], &field[at + 1..]));
@@ -45,6 +48,9 @@ pub(crate) fn field<'a>(text: &'a [u8], name: &str, malformed: Reason) -> Result
 
 /// Every field as name and value without separators, sorted by name; of a name that comes more than once, each distinct
 /// value, sorted. This is what Twilio and Mandrill sign.
+///
+/// A form of no fields, or with a name of no letters, is refused: nothing would be signed of it, so the signature of
+/// a request without a form would be good for it.
 pub(crate) fn feed_sorted(body: &[u8], mut sink: impl FnMut(&[u8])) -> Result<(), Rejection> {
     let mut all = Vec::new();
     for field in fields(body) {
@@ -52,6 +58,9 @@ pub(crate) fn feed_sorted(body: &[u8], mut sink: impl FnMut(&[u8])) -> Result<()
             return Err(Rejection::new(Reason::MalformedBody).with_detail("the form has more than 1000 fields"));
         }
         all.push(field.ok_or_else(|| badly_escaped(Reason::MalformedBody))?);
+    }
+    if all.is_empty() || all.iter().any(|(name, _)| name.is_empty()) {
+        return Err(Rejection::new(Reason::MalformedBody).with_detail("the form has no field, or one without a name"));
     }
     all.sort_unstable();
     all.dedup();
@@ -123,6 +132,13 @@ mod tests {
             assert_eq!(one(bad, "a"), Err(Reason::MalformedBody), "{bad}");
         }
         assert_eq!(one(&"a&".repeat(1001), "b"), Err(Reason::MalformedBody));
+    }
+
+    #[test]
+    fn a_form_of_which_nothing_would_be_signed_is_refused() {
+        for bad in ["", "&", "=", "&=&", "a=1&="] {
+            assert!(feed_sorted(bad.as_bytes(), |_| ()).is_err(), "{bad}");
+        }
     }
 
     #[test]

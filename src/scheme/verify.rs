@@ -497,6 +497,17 @@ impl Plan {
 
     /// What the signature covers.
     pub(super) fn covered(&self) -> Signed {
+        #[cfg(feature = "jwt")]
+        if let Proof::Jwt(proof) = &self.proof {
+            let body = proof.body_hash.is_some();
+            return Signed {
+                body,
+                timestamp: proof.times.issued.is_some(),
+                id: proof.id_claim.is_some() || (body && self.id.is_some()),
+                event: body && self.event.is_some(),
+                ..Signed::default()
+            };
+        }
         if !matches!(self.signature, Where::Signature(_) | Where::Crafted(_)) {
             return Signed::default();
         }

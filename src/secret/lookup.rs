@@ -101,8 +101,9 @@ pub(crate) struct KeysFor<K> {
     pub(crate) known: bool,
 }
 
-/// The key tried for an unknown tenant. No signature made with it is ever accepted.
-pub(crate) const DECOY: &[u8] = b"no tenant has this key; it only makes the refusal take its usual time";
+/// The key tried for an unknown tenant. No signature made with it is ever accepted. It is as long as most keys are: one
+/// that is longer than a hash function's block, 64 bytes, is hashed first, and would cost more than a tenant's.
+pub(crate) const DECOY: &[u8] = b"a decoy: no tenant has this key.";
 
 /// The keys for one request, or the look-up of them.
 pub(crate) enum Find<K> {
@@ -142,10 +143,11 @@ async fn keys_of<K>(found: Found, make: Arc<Make<K>>) -> Result<KeysFor<K>, Reje
     let unusable = |error: ConfigError| {
         Rejection::new(Reason::SecretUnavailable).with_detail("a secret that was found is no key").with_source(error)
     };
-    let secrets = found.await.map_err(|error| Rejection::new(Reason::SecretUnavailable).with_source(error))?;
-    if let Some(ring) = Ring::new(secrets.iter().map(&*make)).map_err(unusable)? {
-        return Ok(KeysFor { ring, known: true });
+    let mut secrets = found.await.map_err(|error| Rejection::new(Reason::SecretUnavailable).with_source(error))?;
+    let known = !secrets.is_empty();
+    if !known {
+        secrets.push(Secret::from_bytes(DECOY));
     }
-    let decoy = make(&Secret::from_bytes(DECOY)).map_err(unusable)?;
-    Ok(KeysFor { ring: Ring::one(decoy), known: false })
+    let ring = Ring::new(secrets.iter().map(&*make)).map_err(unusable)?;
+    ring.map(|ring| KeysFor { ring, known }).ok_or_else(|| Reason::SecretUnavailable.into())
 }

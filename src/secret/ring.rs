@@ -12,10 +12,6 @@ pub(crate) struct Ring<K> {
 }
 
 impl<K> Ring<K> {
-    pub(crate) fn one(key: K) -> Self {
-        Self { first: key, rest: Box::new([]) }
-    }
-
     /// `None` where there is no key at all.
     pub(crate) fn new(keys: impl IntoIterator<Item = Result<K, ConfigError>>) -> Result<Option<Self>, ConfigError> {
         let mut keys = keys.into_iter();

@@ -40,6 +40,10 @@ pub const TARGETS: &[Target] = &[
     ("json", json),
     #[cfg(feature = "jwt")]
     ("jwt", jwt),
+    #[cfg(feature = "sns")]
+    ("sns_envelope", sns_envelope),
+    #[cfg(feature = "sns")]
+    ("sns_certificate_url", sns_certificate_url),
 ];
 
 const NOW: Duration = Duration::from_secs(1_700_000_000);
@@ -231,10 +235,11 @@ pub fn jwt(data: &[u8]) {
     use crate::secret::Ring;
 
     let Ok(mac) = Mac::new(MacKind::Sha256, b"key") else { return };
+    let Ok(Some(key)) = Ring::new([Ok(mac.clone())]) else { return };
     let verify = |text: &[u8]| {
         let token = Token::split(text)?;
         token.header(Algorithm::HS256)?;
-        token.verify_hs256(Ring::one(mac.clone()))?;
+        token.verify_hs256(key.clone())?;
         let claims = token.claims()?;
         let rules = TimeRules { leeway: Duration::from_secs(30), requires_exp: true, issued: None };
         rules.check(&claims, UNIX_EPOCH + NOW)
@@ -256,6 +261,50 @@ pub fn jwt(data: &[u8]) {
             assert!(verify(none.as_bytes()).is_err(), "a token without a signature is taken");
         }
     }
+}
+
+/// Any body at all, sent to SNS's endpoint: without a key nothing is delivered, and nothing is fetched but from where keys are.
+#[cfg(feature = "sns")]
+pub fn sns_envelope(data: &[u8]) {
+    let Some(sns) = sns() else { return };
+    let mut request = Request::new(());
+    *request.method_mut() = http::Method::POST;
+    let (head, ()) = request.into_parts();
+    match judge(&sns, &head, ScriptedBody::new([Step::Data(Bytes::copy_from_slice(data))])) {
+        Verdict::Delivered(_) => panic!("a message is delivered that nobody signed"),
+        Verdict::Refused(_) => {}
+    }
+}
+
+/// Any address for the certificate, in an envelope that is well formed otherwise.
+#[cfg(feature = "sns")]
+pub fn sns_certificate_url(data: &[u8]) {
+    let Ok(url) = serde_json::to_string(&String::from_utf8_lossy(data)) else { return };
+    sns_envelope(
+        format!(
+            r#"{{"Type":"Notification","MessageId":"22b80b92-fdea-4c2c-8f9d-bdfb0c7bf324","TopicArn":"{TOPIC}",
+                "Message":"m","Timestamp":"2023-11-14T22:13:20.000Z","SignatureVersion":"2","Signature":"AAAA",
+                "SigningCertURL":{url}}}"#
+        )
+        .as_bytes(),
+    );
+}
+
+#[cfg(feature = "sns")]
+const TOPIC: &str = "arn:aws:sns:us-west-2:123456789012:MyTopic";
+
+/// An SNS whose certificates cannot be had, and which sees where they are looked for.
+#[cfg(feature = "sns")]
+fn sns() -> Option<crate::provider::Sns> {
+    let fetch = |uri: http::Uri| async move {
+        let name = uri.path().strip_prefix("/SimpleNotificationService-").and_then(|it| it.strip_suffix(".pem"));
+        let is_name = name.is_some_and(|name| name.len() == 32 && name.bytes().all(|byte| byte.is_ascii_hexdigit()));
+        let is_host = uri.authority().is_some_and(|host| host == "sns.us-west-2.amazonaws.com");
+        let is_https = uri.scheme() == Some(&http::uri::Scheme::HTTPS);
+        assert!(is_name && is_host && is_https && uri.query().is_none(), "{uri} is fetched");
+        Err::<Response<Bytes>, _>("it cannot be had")
+    };
+    crate::provider::Sns::builder().topic(TOPIC).fetch(fetch).build().ok()
 }
 
 /// What is before the first such byte, and what is behind it.
@@ -309,7 +358,7 @@ fn judge_both(scheme: &Scheme, request: Request<Bytes>, script: &[u8]) -> Verdic
 /// Frames of the sizes that the script names, with pauses, empty frames and trailers.
 fn split(body: &Bytes, script: &[u8]) -> ScriptedBody {
     let (mut steps, mut rest) = (Vec::new(), body.clone());
-    for &step in script.iter().cycle().take(if script.is_empty() { 0 } else { 1000 }) {
+    for &step in script.iter().cycle().take(if script.is_empty() { 0 } else { 100 }) {
         match step {
             0xf0.. => steps.push(Step::Pause),
             0 => steps.push(Step::Data(Bytes::new())),
@@ -320,9 +369,9 @@ fn split(body: &Bytes, script: &[u8]) -> ScriptedBody {
     ScriptedBody::new(steps)
 }
 
-fn judge(scheme: &Scheme, head: &Parts, body: ScriptedBody) -> Verdict {
+fn judge<P: Provider + Clone>(provider: &P, head: &Parts, body: ScriptedBody) -> Verdict {
     let clock = || -> SystemTime { UNIX_EPOCH + NOW };
-    let layer = WebhookLayer::new(scheme.clone()).with_clock(clock).without_body_timeout();
+    let layer = WebhookLayer::new(provider.clone()).with_clock(clock).without_body_timeout();
     let mut service = layer.layer(Inner);
     let mut future = Box::pin(service.call(Request::from_parts(head.clone(), body)));
     let mut cx = Context::from_waker(Waker::noop());
@@ -336,7 +385,7 @@ fn judge(scheme: &Scheme, head: &Parts, body: ScriptedBody) -> Verdict {
     match (response.extensions().get::<Delivery>(), response.extensions().get::<Rejection>()) {
         (Some(delivery), None) if response.status() == StatusCode::OK => Verdict::Delivered(Box::new(delivery.clone())),
         (None, Some(rejection)) if response.status() == rejection.status() => Verdict::Refused(rejection.clone()),
-        _ => panic!("{} by {} with neither a delivery nor a rejection", response.status(), scheme.name()),
+        _ => panic!("{} by {} with neither a delivery nor a rejection", response.status(), provider.name()),
     }
 }
 

@@ -80,6 +80,35 @@ async fn braintrees_challenge_is_answered_with_a_mac_also_by_a_secret_that_is_lo
 }
 
 #[tokio::test]
+async fn challenges_are_answered_with_macs_in_json() {
+    // HMAC-SHA256 of `abc` by `s`, by another tool.
+    let base64 = "R9kg7ZB4TcXq5jW/0IJPYS0F8J+aR/YDkN6HOtN+VGs=";
+    let hex = "47d920ed90784dc5eae635bfd0824f612d05f09f9a47f60390de873ad37e546b";
+    let twitter = senders::twitter("s").unwrap();
+    let expected = format!(r#"{{"response_token":"sha256={base64}"}}"#);
+    assert_eq!(ask(&twitter, empty(Method::GET, "/?crc_token=abc")).await, answer(200, &expected));
+    let linkedin = senders::linkedin("s").unwrap();
+    let expected = format!(r#"{{"challengeCode":"abc","challengeResponse":"{hex}"}}"#);
+    assert_eq!(ask(&linkedin, empty(Method::GET, "/?challengeCode=abc")).await, answer(200, &expected));
+}
+
+#[tokio::test]
+async fn microsofts_validations_are_answered_and_event_grids_needs_its_token() {
+    let graph = senders::microsoft_graph("s").unwrap();
+    let validation = empty(Method::POST, "/?validationToken=Validation%3A+ok");
+    assert_eq!(ask(&graph, validation).await, answer(200, "Validation: ok"));
+    let grid = senders::azure_event_grid("s").unwrap();
+    let validation = |uri: &str| {
+        let body = r#"[{"data":{"validationCode":"512d38b6"}}]"#;
+        let request = Request::post(uri).header("aeg-event-type", "SubscriptionValidation");
+        request.body(Full::from(body)).unwrap()
+    };
+    assert_eq!(ask(&grid, validation("/?token=s")).await, answer(200, r#"{"validationResponse":"512d38b6"}"#));
+    assert_eq!(ask(&grid, validation("/?token=t")).await.0, 401);
+    assert_eq!(ask(&grid, validation("/")).await.0, 401);
+}
+
+#[tokio::test]
 async fn oktas_header_is_answered_in_json() {
     let okta = senders::okta("s").unwrap();
     let mut get = empty(Method::GET, "/");

@@ -26,7 +26,12 @@ mod ranks;
 #[cfg(feature = "redis")]
 mod redis_server;
 mod secrets;
+#[cfg(all(feature = "client", feature = "jwt", feature = "sns"))]
+mod sender_table;
+#[cfg(all(feature = "client", feature = "jwt", feature = "sns"))]
 mod sender_vectors;
+// Each sender, so it needs each feature that a sender needs.
+#[cfg(all(feature = "client", feature = "jwt", feature = "sns"))]
 mod senders;
 #[cfg(feature = "sns")]
 mod sns;

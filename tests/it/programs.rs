@@ -260,3 +260,98 @@ fn everything_is_as_sendable_and_printable_as_stacks_demand() {
     }
     is_shared::<Webhook<Length>>();
 }
+
+#[cfg(feature = "jwt")]
+#[tokio::test]
+async fn connect_is_one_route_for_both_methods_and_a_validation_answers_with_a_body() -> Outcomes {
+    use axum::routing::get;
+    use tower_webhook::{Connect, connect};
+
+    #[derive(Deserialize)]
+    struct MyData {
+        plan: String,
+    }
+
+    async fn on_trigger(Webhook(trigger): Webhook<connect::Trigger<Option<MyData>>>) -> axum::Json<serde_json::Value> {
+        axum::Json(serde_json::json!({ "plan": trigger.data.map(|data| data.plan) }))
+    }
+
+    let jwt_secret = "the JWT secret";
+    let app = Router::new()
+        .route("/connect", get(on_trigger).post(on_trigger).layer(WebhookLayer::new(Connect::new(jwt_secret)?)));
+    let body = r#"{"webhook_id":"WH-1","data":{"plan":"basic"}}"#;
+    for (request, answer) in [
+        (Request::post("/connect").body(body)?, r#"{"plan":"basic"}"#),
+        (Request::get("/connect").body("")?, r#"{"plan":null}"#),
+    ] {
+        let request = testing::sign(&Connect::new(jwt_secret)?, request)?;
+        let response = app.clone().oneshot(request).await?;
+        assert_eq!(response.status(), 200);
+        assert_eq!(axum::body::to_bytes(response.into_body(), 100).await?, answer);
+    }
+    Ok(())
+}
+
+#[cfg(feature = "sns")]
+#[tokio::test]
+async fn sns_and_its_portals_are_a_topic_and_a_type() -> Outcomes {
+    use tower_webhook::sns::{Confirm, Notification};
+    use tower_webhook::testing::FakeSns;
+    use tower_webhook::{Sns, pce, telna};
+
+    #[derive(Deserialize)]
+    struct MyEvent {
+        number: u32,
+    }
+
+    async fn on_event(Webhook(n): Webhook<Notification<MyEvent>>) -> String {
+        n.message.number.to_string()
+    }
+
+    async fn on_pce(Webhook(event): Webhook<pce::Event>) -> String {
+        event.event_id.unwrap_or_default()
+    }
+
+    let fake = FakeSns::new();
+    let arn = fake.topic_arn();
+    let (user, password) = ("user", "password");
+    let sns = Sns::builder().topic(arn).confirm(Confirm::Automatic).fetch(fake.clone()).build()?;
+    let flex = telna::CronusFlex::builder().topic(arn).fetch(fake.clone()).build()?;
+    let pce = pce::Pce::builder().topic(arn).basic_auth(user, password).fetch(fake.clone()).build()?;
+    let app = Router::new()
+        .route("/sns", post(on_event).layer(WebhookLayer::new(sns)))
+        .route("/flex", post(on_event).layer(WebhookLayer::new(flex)))
+        .route("/pce", post(on_pce).layer(WebhookLayer::new(pce)));
+    for (path, message, answer) in
+        [("/sns", r#"{"number":7}"#, "7"), ("/flex", r#"{"number":8}"#, "8"), ("/pce", r#"{"eventId":"e1"}"#, "e1")]
+    {
+        let mut request = fake.notification(message).post(path).map(Full::from);
+        request.headers_mut().insert("authorization", "Basic dXNlcjpwYXNzd29yZA==".parse()?);
+        let response = app.clone().oneshot(request).await?;
+        let status = response.status();
+        let body = axum::body::to_bytes(response.into_body(), 200).await?;
+        assert_eq!((status.as_u16(), std::str::from_utf8(&body)?), (200, answer), "{path}");
+    }
+    Ok(())
+}
+
+#[cfg(feature = "dedup")]
+#[tokio::test]
+async fn at_least_once_becomes_effectively_once_by_one_more_layer() -> Outcomes {
+    use std::sync::atomic::{AtomicU32, Ordering};
+    use tower_webhook::{DedupLayer, MemoryStore};
+
+    static CALLS: AtomicU32 = AtomicU32::new(0);
+
+    let cdr = CdrManager::new("key")?;
+    let layers =
+        ServiceBuilder::new().layer(WebhookLayer::new(cdr.clone())).layer(DedupLayer::new(MemoryStore::default()));
+    let handler = async || CALLS.fetch_add(1, Ordering::SeqCst).to_string();
+    let app = Router::new().route("/", post(handler).layer(layers));
+    for _ in 0..3 {
+        let request = testing::sign(&cdr, Request::post("/").body("{}")?)?;
+        assert_eq!(app.clone().oneshot(request).await?.status(), 200);
+    }
+    assert_eq!(CALLS.load(Ordering::SeqCst), 1);
+    Ok(())
+}

@@ -167,3 +167,28 @@ impl SenderConfig {
         Self { public_keys: vec![key.into()], ..Self::default() }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn debug_prints_no_secret_and_unknown_keys_are_refused() {
+        let config: SenderConfig =
+            serde_json::from_str(r#"{"secrets": ["hunter2"], "verify_token": "hunter3"}"#).unwrap();
+        assert!(!format!("{config:?}").contains("hunter"));
+        let fault = serde_json::from_str::<SenderConfig>("{\n\"sekrets\": []}").unwrap_err().to_string();
+        assert!(fault.contains("unknown field `sekrets`") && fault.contains("line 2"), "{fault}");
+    }
+
+    #[test]
+    fn what_means_nothing_to_a_sender_is_refused() {
+        let mut config = SenderConfig::sample_secret();
+        config.tolerance_seconds = Some(1);
+        assert!(super::super::by_name("github", config.clone()).is_err(), "GitHub signs no time");
+        assert!(super::super::by_name("stripe", config.clone()).is_ok());
+        config.header = Some("x".to_owned());
+        assert!(super::super::by_name("stripe", config).is_err());
+        assert!(super::super::by_name("nobody", SenderConfig::sample_secret()).is_err());
+    }
+}

@@ -4,8 +4,9 @@ use http::{Method, StatusCode};
 
 use crate::answer::Answer;
 use crate::config::ConfigError;
+use crate::encoding::Encoding;
 use crate::reject::Rejection;
-use crate::scheme::{Handshake, Scheme, header, is_form, json, member, numbered_headers};
+use crate::scheme::{Handshake, Scheme, header, is_form, json, member, numbered_headers, object};
 use crate::secret::{KeyFormat, Secrets};
 use crate::text::Text;
 
@@ -94,12 +95,13 @@ senders! {
     secret lemonsqueezy = "Lemon Squeezy", "https://docs.lemonsqueezy.com/help/webhooks", Unverified:
         Scheme::hmac_sha256().signature(header("x-signature").hex()).event(header("x-event-name"));
 
-    /// The secret is the channel secret. A body holds several events; name and id are those of the first.
+    /// The secret is the channel secret. A body may hold several events; the name is that of the first, and a single one
+    /// is told from others by its id.
     secret line = "LINE", "https://developers.line.biz/en/docs/messaging-api/receiving-messages/", Official:
         Scheme::hmac_sha256()
             .signature(header("x-line-signature").base64())
             .event(json("/events/0/type"))
-            .id(json("/events/0/webhookEventId"));
+            .identity(|body| single(body, "/events/1/type", "/events/0/webhookEventId"));
 
     /// Name and id are in the body.
     secret pagerduty = "PagerDuty", "https://developer.pagerduty.com/docs/webhooks/webhook-signatures/", Official:
@@ -147,10 +149,56 @@ senders! {
                 woocommerce_ping,
             ));
 
+    /// Jira Cloud and Data Center. Requests of webhooks without a secret are refused.
+    secret jira = "Jira", "https://developer.atlassian.com/cloud/jira/platform/webhooks/", Unverified:
+        Scheme::hmac_sha256()
+            .signature(header("x-hub-signature").prefix("sha256=").hex())
+            .event(json("/webhookEvent"))
+            .id(header("x-atlassian-webhook-identifier"));
+
+    /// SHA-512.
+    secret paystack = "Paystack", "https://paystack.com/docs/payments/webhooks/", Unverified:
+        Scheme::hmac_sha512().signature(header("x-paystack-signature").hex()).event(json("/event"));
+
+    /// X, once Twitter: the secret is the consumer secret. Answers the hourly challenge.
+    secret twitter = "X (Twitter) account activity",
+        "https://docs.x.com/x-api/webhooks/introduction", Official:
+        Scheme::hmac_sha256()
+            .signature(header("x-twitter-webhooks-signature").prefix("sha256=").base64())
+            .handshake(Handshake::query_mac("crc_token", "", |mac, token, _| {
+                let response = format!("sha256={}", Encoding::Base64.encode(mac.of(token.as_bytes()).as_bytes()));
+                Ok(object(&[("response_token", &response)]))
+            }));
+
+    /// The secret is the app's client secret. Answers the challenge, which is repeated every two hours.
+    secret linkedin = "LinkedIn", "https://learn.microsoft.com/en-us/linkedin/shared/api-guide/webhook-validation",
+        Unverified:
+        Scheme::hmac_sha256()
+            .signature(header("x-li-signature").hex())
+            .signed("hmacsha256={body}")
+            .handshake(Handshake::query_mac("challengeCode", "", |mac, code, _| {
+                let response = hex::encode(mac.of(code.as_bytes()).as_bytes());
+                Ok(object(&[("challengeCode", code), ("challengeResponse", &response)]))
+            }));
+
+    /// The secret is base64, as Airtable gave it when the webhook was made.
+    secret airtable = "Airtable", "https://airtable.com/developers/web/api/webhooks-overview", Unverified:
+        Scheme::hmac_sha256()
+            .signature(header("x-airtable-content-mac").prefix("hmac-sha256=").hex())
+            .key_format(KeyFormat::Base64);
+
     /// Every refusal is a 401: Xero probes for it with deliberately wrong signatures before it delivers. The handler has to
     /// answer exactly 200, without a body, within 5 seconds.
     secret xero = "Xero", "https://developer.xero.com/documentation/webhooks/configuring-your-server", Official:
         Scheme::hmac_sha256().signature(header("x-xero-signature").base64()).refuse_with(StatusCode::UNAUTHORIZED);
+}
+
+/// The id of the event, where there is but one: several could come again in another company.
+pub(super) fn single(body: &[u8], second: &str, id: &str) -> Option<Text> {
+    match member(body, second).ok()? {
+        None => Some(member(body, id).ok()??.into()),
+        Some(_) => None,
+    }
 }
 
 fn docusign_identity(body: &[u8]) -> Option<Text> {

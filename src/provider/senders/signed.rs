@@ -8,6 +8,7 @@ use crate::config::ConfigError;
 use crate::scheme::{Handshake, Scheme, header, json, member, member_is};
 use crate::secret::Secrets;
 
+use super::plain::single;
 use super::senders;
 use super::timed::standard_frame;
 
@@ -36,7 +37,7 @@ senders! {
             .timestamp(header("x-twilio-email-event-webhook-timestamp").unix_seconds())
             .signed("{timestamp}{body}")
             .event(json("/0/event"))
-            .id(json("/0/sg_event_id"));
+            .identity(|body| single(body, "/1/event", "/0/sg_event_id"));
 
     key telnyx = "Telnyx", "https://developers.telnyx.com/docs/messaging/messages/receiving-webhooks", Official:
         Scheme::ed25519()

@@ -165,6 +165,26 @@ senders! {
             .event(json("/type"))
             .id(json("/id"));
 
+    /// Signs as Svix does.
+    secret clerk = "Clerk", "https://clerk.com/docs/webhooks/overview", Unverified: standard("svix");
+
+    /// Signs as Svix does.
+    secret resend = "Resend", "https://resend.com/docs/dashboard/webhooks/verify-webhooks-requests", Unverified:
+        standard("svix");
+
+    /// Webhooks of the Standard Webhooks form.
+    secret replicate = "Replicate", "https://replicate.com/docs/topics/webhooks/verify-webhook", Unverified:
+        standard("webhook");
+
+    /// Any of two keys, each with a header of its own; their time is RFC 3339.
+    secret box_com = "Box", "https://developer.box.com/guides/webhooks/v2/signatures-v2/", Unverified:
+        Scheme::hmac_sha256()
+            .signature(header("box-signature-primary").base64().or(header("box-signature-secondary")))
+            .timestamp(header("box-delivery-timestamp").rfc3339().within(seconds(600)))
+            .signed("{body}{timestamp}")
+            .event(json("/trigger"))
+            .id(json("/id"));
+
     /// Signs the method, the path and the headers that `x-contentful-signed-headers` lists, which has to name itself, the
     /// time, and the topic where there is one. Times are milliseconds.
     secret contentful = "Contentful",

@@ -3,13 +3,14 @@
 
 use std::convert::Infallible;
 use std::fmt::Debug;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
-use futures_util::FutureExt as _;
 use http::{Request, Response};
 use http_body::Body;
 use http_body_util::{BodyExt as _, Full};
+use tokio::runtime::{Builder, Runtime};
 use tower::util::BoxCloneSyncService;
 use tower::{Layer as _, ServiceExt as _, service_fn};
 use tower_webhook::provider::Provider;
@@ -68,39 +69,40 @@ impl Subject {
     where
         P: Provider + Sign + Debug,
     {
-        Self::observed(provider, secrets, unsigned, |_| Vec::new())
+        let sign = |request| provider.sign_at(request, signed_at()).unwrap();
+        let genuine = unsigned.into_iter().map(sign).collect();
+        Self::observed(provider, secrets, genuine, |_| Vec::new())
     }
 
-    /// `more` is what the provider's own types call signed.
-    fn observed<P: Provider + Sign + Debug>(
+    /// `more` is what else is signed, by the provider's own types.
+    fn observed<P: Provider + Debug>(
         provider: P,
         secrets: &[&str],
-        unsigned: impl IntoIterator<Item = Request<Bytes>>,
-        more: fn(&Delivery) -> Vec<(String, String)>,
+        genuine: Vec<Request<Bytes>>,
+        more: impl Fn(&Delivery) -> Vec<(String, String)> + Send + Sync + 'static,
     ) -> Self {
         let name = provider.name().to_string();
-        let genuine: Vec<_> = unsigned
-            .into_iter()
-            .map(|request| provider.sign_at(request, signed_at()).unwrap_or_else(|error| panic!("{name}: {error}")))
-            .collect();
         let clock = ManualClock::new(signed_at());
         let mut printed = format!("{provider:?} {provider:#?}");
         for request in &genuine {
             let (head, _) = request.clone().into_parts();
             printed += &format!("{:?}", provider.begin(&head, signed_at()));
         }
-        let layer = WebhookLayer::new(provider).with_clock(clock.clone()).without_body_timeout();
-        let handler = service_fn(move |request: Request<Full<Bytes>>| async move {
-            let delivery =
-                Delivery::from_extensions(request.extensions()).expect("the layer lets only deliveries through");
-            let mut response = Response::new(Full::default());
-            response.extensions_mut().insert(more(delivery));
-            response.extensions_mut().insert(delivery.clone());
-            Ok::<_, Infallible>(response)
+        let layer = WebhookLayer::new(provider).with_clock(clock.clone());
+        let more = Arc::new(more);
+        let handler = service_fn(move |request: Request<Full<Bytes>>| {
+            let more = more.clone();
+            async move {
+                let delivery = Delivery::from_extensions(request.extensions()).expect("only deliveries come this far");
+                let mut response = Response::new(Full::default());
+                response.extensions_mut().insert(more(delivery));
+                response.extensions_mut().insert(delivery.clone());
+                Ok::<_, Infallible>(response)
+            }
         });
         printed += &format!("{layer:?} {:?}", layer.layer(()));
         let secrets = secrets.iter().map(|secret| (*secret).to_owned()).collect();
-        let (whole, framed) = (boxed(&layer, handler), boxed(&layer, handler));
+        let (whole, framed) = (boxed(&layer, handler.clone()), boxed(&layer, handler));
         let subject = Self { name, genuine, secrets, printed, clock, whole, framed };
         for request in &subject.genuine {
             let end = subject.judge(request.clone());
@@ -114,15 +116,12 @@ impl Subject {
     }
 
     pub fn reply(&self, request: Request<Bytes>) -> Response<Full<Bytes>> {
-        ready(self.whole.clone().oneshot(request.map(Full::new)).now_or_never())
+        wait(self.whole.clone().oneshot(request.map(Full::new)))
     }
 
     /// As [`judge`](Self::judge), the body in frames.
     pub fn judge_framed(&self, request: Request<ScriptedBody>) -> End {
-        let mut future = Box::pin(self.framed.clone().oneshot(request));
-        // A scripted pause wakes the task at once, so polling on is all that a runtime would do.
-        let polls = std::iter::repeat_with(|| future.as_mut().now_or_never());
-        end(&ready(polls.take(100_000).find_map(|response| response.map(Some)).flatten()))
+        end(&wait(self.framed.clone().oneshot(request)))
     }
 
     /// What of this delivery the signature proves.
@@ -130,7 +129,9 @@ impl Subject {
         let signed = delivery.signed();
         let mut parts = Vec::new();
         let mut add = |name: &str, value: &[u8]| parts.push((name.to_owned(), value.to_vec()));
-        if signed.body {
+        // The fields of these are signed sorted and in one piece, which is their identity; so the order is not signed.
+        let signs_fields = SIGN_FIELDS.contains(&&*self.name) && delivery.identity() != Identity::Body;
+        if signed.body && !signs_fields {
             add("body", delivery.body());
         }
         if signed.timestamp {
@@ -145,7 +146,9 @@ impl Subject {
         if signed.url {
             add("url", request.uri().to_string().as_bytes());
         }
-        if let Identity::Id(id) = delivery.identity() {
+        if let Identity::Id(id) = delivery.identity()
+            && !UNSIGNED_IDENTITY.contains(&&*self.name)
+        {
             add("identity", id.as_bytes());
         }
         for (name, value) in more {
@@ -166,6 +169,12 @@ impl Subject {
         Proven(parts)
     }
 }
+
+/// Senders that sign the fields of a form and not its bytes.
+const SIGN_FIELDS: [&str; 2] = ["twilio", "mandrill"];
+
+/// Senders that tell deliveries apart by a body that they do not sign.
+const UNSIGNED_IDENTITY: [&str; 1] = ["google_oidc"];
 
 /// Where senders put a bare token.
 const TOKEN_HEADERS: [&str; 3] = ["x-gitlab-token", "x-telegram-bot-api-secret-token", "x-verification-token"];
@@ -195,8 +204,12 @@ where
     }))
 }
 
-fn ready(response: Option<Result<Response<Full<Bytes>>, Infallible>>) -> Response<Full<Bytes>> {
-    let Ok(response) = response.expect("the layer waits for something");
+/// Nothing here waits for anything but this thread.
+fn wait(response: impl Future<Output = Result<Response<Full<Bytes>>, Infallible>>) -> Response<Full<Bytes>> {
+    thread_local! {
+        static RUNTIME: Runtime = Builder::new_current_thread().enable_time().build().unwrap();
+    }
+    let Ok(response) = RUNTIME.with(|runtime| runtime.block_on(response));
     response
 }
 
@@ -253,7 +266,99 @@ pub fn all() -> Vec<Subject> {
     ];
     #[cfg(feature = "jwt")]
     subjects.push(connect());
+    #[cfg(feature = "sns")]
+    subjects.push(sns());
+    #[cfg(feature = "asymmetric")]
+    subjects.extend(senders());
     subjects
+}
+
+/// The senders of the table, by the cases of its own test.
+#[cfg(feature = "asymmetric")]
+fn senders() -> impl Iterator<Item = Subject> {
+    use crate::senders::{Bench, Case, cases};
+    use tower_webhook::senders;
+
+    let subject = |mut case: Case| {
+        let sender = senders::all().find(|sender| sender.name == case.name).unwrap();
+        let bench = Bench::new(sender, &case);
+        let first = bench.sign(&case);
+        let fields = case.signed_fields;
+        let of_body = move |delivery: &Delivery| {
+            let text = String::from_utf8_lossy(delivery.body());
+            fields.iter().map(|name| ((*name).to_owned(), field(&text, name))).collect()
+        };
+        let scheme = bench.scheme.clone();
+        let second = {
+            case.request = another(&case.request);
+            bench.sign(&case)
+        };
+        Subject::observed(scheme, &["a secret that everybody knows"], vec![first, second], of_body)
+    };
+    cases().into_iter().map(subject)
+}
+
+/// Another request of the same shape.
+#[cfg(feature = "asymmetric")]
+fn another(request: &Request<Bytes>) -> Request<Bytes> {
+    let text = std::str::from_utf8(request.body()).unwrap();
+    let body = match text.chars().next() {
+        Some('{') => text.replacen('{', &format!(r#"{{"note":"{PAYLOAD}","more":17,"#), 1),
+        Some('[') => text.replacen('{', &format!(r#"{{"note":"{PAYLOAD}","more":17,"#), 1),
+        Some(_) => format!("{text}&note={PAYLOAD}"),
+        None => String::new(),
+    };
+    request.clone().map(|_| body.into())
+}
+
+/// The values of a member, anywhere in a JSON text, or of a field of a form.
+#[cfg(feature = "asymmetric")]
+fn field(text: &str, name: &str) -> String {
+    use serde_json::Value;
+
+    fn collect(value: &Value, name: &str, found: &mut Vec<String>) {
+        match value {
+            Value::Object(members) => {
+                found.extend(members.get(name).map(Value::to_string));
+                members.values().for_each(|value| collect(value, name, found));
+            }
+            Value::Array(values) => values.iter().for_each(|value| collect(value, name, found)),
+            _ => {}
+        }
+    }
+    let mut found = Vec::new();
+    match serde_json::from_str::<Value>(text) {
+        // Members of these names elsewhere mean nothing.
+        Ok(value) => {
+            let place = ["notificationItems", "signature"].iter().find_map(|member| value.get(member));
+            collect(place.unwrap_or(&value), name, &mut found);
+        }
+        // Of Braintree, which signs the text with and without its last line end.
+        Err(_) => found.extend(text.split('&').filter_map(|pair| pair.split_once('=')).filter_map(|(field, value)| {
+            let value = value.replace("%2b", "%2B").replace("%0a", "%0A").trim_end_matches("%0A").to_owned();
+            (field == name && name != "bt_signature").then_some(value)
+        })),
+    }
+    format!("{found:?}")
+}
+
+/// All of what Amazon signs of a notification is in the message's own type.
+#[cfg(feature = "sns")]
+fn sns() -> Subject {
+    use tower_webhook::sns::Notification;
+    use tower_webhook::testing::FakeSns;
+    use tower_webhook::{FromDelivery as _, Sns};
+
+    let fake = FakeSns::new();
+    let sns = Sns::builder().topic(fake.topic_arn()).fetch(fake.clone()).build().unwrap();
+    let payload = |number| format!(r#"{{"number":{number},"note":"{PAYLOAD}"}}"#);
+    let notify = |number: u32| fake.notification(payload(number)).at(signed_at());
+    let messages = [notify(1), notify(2).subject("usage"), notify(3).subject("usage")];
+    let genuine = messages.map(|message| message.post("/hook").map(|_| message.json().into())).to_vec();
+    Subject::observed(sns, &[], genuine, |delivery| match Notification::<String>::from_delivery(delivery) {
+        Ok(notification) => vec![("message".into(), format!("{notification:?}"))],
+        Err(_) => vec![("kind".into(), format!("{:?}", delivery.event()))],
+    })
 }
 
 /// Two senders on one route; requests come from the second.
@@ -317,7 +422,9 @@ fn connect() -> Subject {
                 "api_url":"https://api.connect.test/","data":{{"a":[{number},2.5],"note":"{PAYLOAD}"}}}}"#
         )
     };
-    let post = |number| Request::post("/connect").body(body(number).into()).unwrap();
-    let get = Request::get("/connect").body(body(3).into()).unwrap();
-    Subject::observed(Connect::new("the JWT secret").unwrap(), &["the JWT secret"], [post(1), post(2), get], claims)
+    let connect = Connect::new("the JWT secret").unwrap();
+    let sign = |request: Request<Bytes>| connect.sign_at(request, signed_at()).unwrap();
+    let post = |number| sign(Request::post("/connect").body(body(number).into()).unwrap());
+    let get = sign(Request::get("/connect").body(body(3).into()).unwrap());
+    Subject::observed(connect.clone(), &["the JWT secret"], vec![post(1), post(2), get], claims)
 }
