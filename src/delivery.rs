@@ -140,7 +140,8 @@ impl fmt::Debug for Delivery {
 #[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Identity {
-    /// An id that the sender signed and that stays the same over its retries. It may be confidential: `Debug` leaves it
+    /// An id that stays the same over the sender's retries and that the sender signed, or, where the sender proves itself
+    /// by a token and signs no part of the message, that stands in the message. It may be confidential: `Debug` leaves it
     /// out.
     Id(Text),
     /// The sender signs no id: the body itself tells.
