@@ -30,6 +30,7 @@ pub struct Delivery {
 
 impl Delivery {
     /// Called by the layer's future on a verdict of [`Deliver`](crate::provider::Outcome::Deliver), and nowhere else.
+    #[inline]
     pub(crate) fn new(provider: &Text, mut verified: Verified, body: Bytes) -> Self {
         let provider = verified.provider.take().unwrap_or_else(|| provider.clone());
         Self { provider, verified, body, id_in_body: OnceLock::new(), event_in_body: OnceLock::new() }
@@ -179,16 +180,16 @@ pub struct Signed {
 /// What a [`Verification`](crate::provider::Verification) found out. The layer makes a [`Delivery`] of it.
 #[derive(Clone, Default)]
 pub struct Verified {
-    provider: Option<Text>,
-    id: Option<Text>,
-    id_in: Option<Arc<ChooseIdentity>>,
-    event: Option<Text>,
-    event_in: Option<Arc<ChooseIdentity>>,
-    identity: Option<Arc<ChooseIdentity>>,
-    timestamp: Option<SystemTime>,
-    key_index: usize,
-    signed: Signed,
-    parsed: Option<Arc<dyn Any + Send + Sync>>,
+    pub(crate) provider: Option<Text>,
+    pub(crate) id: Option<Text>,
+    pub(crate) id_in: Option<Arc<ChooseIdentity>>,
+    pub(crate) event: Option<Text>,
+    pub(crate) event_in: Option<Arc<ChooseIdentity>>,
+    pub(crate) identity: Option<Arc<ChooseIdentity>>,
+    pub(crate) timestamp: Option<SystemTime>,
+    pub(crate) key_index: usize,
+    pub(crate) signed: Signed,
+    pub(crate) parsed: Option<Arc<dyn Any + Send + Sync>>,
 }
 
 impl Verified {

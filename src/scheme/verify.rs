@@ -485,14 +485,17 @@ impl Plan {
     }
 
     fn verified(&self, claimed: Claimed, key_index: usize) -> Verified {
-        Verified::new(self.signed)
-            .with_id(claimed.id)
-            .with_id_in(self.id_in.clone())
-            .with_event(claimed.event)
-            .with_event_in(self.event_in.clone())
-            .with_timestamp(claimed.timestamp.map(|(_, time)| time))
-            .with_key_index(key_index)
-            .with_identity(self.identity.clone())
+        // Written at once: each of the methods that set one part would hand on the whole.
+        Verified {
+            id: claimed.id,
+            id_in: self.id_in.clone(),
+            event: claimed.event,
+            event_in: self.event_in.clone(),
+            timestamp: claimed.timestamp.map(|(_, time)| time),
+            key_index,
+            identity: self.identity.clone(),
+            ..Verified::new(self.signed)
+        }
     }
 
     /// What the signature covers.
