@@ -12,7 +12,7 @@ use http_body::SizeHint;
 use http_body_util::Full;
 use tower::{Service, ServiceExt};
 use tower_webhook::testing::{self, ScriptedBody, Step};
-use tower_webhook::{CdrManager, Reason, Rejection, WebhookLayer};
+use tower_webhook::{CdrManager, MemoryBudget, Reason, Rejection, WebhookLayer};
 
 use crate::support::{serve, service};
 
@@ -63,6 +63,16 @@ async fn an_announced_length_over_the_limit_is_refused_before_a_byte_is_read() {
     assert_eq!(refused(layer(), by_header).await, too_large);
     let by_hint = with_body("", stalled().announcing(SizeHint::with_exact(u64::MAX)));
     assert_eq!(refused(layer(), by_hint).await, too_large);
+}
+
+#[tokio::test]
+async fn a_spent_memory_budget_is_503_and_what_was_taken_is_given_back() {
+    let budget = MemoryBudget::new(8 * 1000);
+    let layer = layer().with_memory_budget(&budget);
+    assert_eq!(refused(layer.clone(), signed(vec![b'x'; 1000])).await, (StatusCode::OK, None));
+    let overloaded = (StatusCode::SERVICE_UNAVAILABLE, Some(Reason::Overloaded));
+    assert_eq!(refused(layer, signed(vec![b'x'; 1001])).await, overloaded);
+    assert_eq!(budget.used(), 0);
 }
 
 #[tokio::test]
