@@ -101,6 +101,7 @@ mod text;
 mod time;
 mod uri;
 mod verdict;
+mod webhook;
 
 #[cfg(feature = "axum")]
 mod extract;
@@ -114,7 +115,7 @@ pub use config::ConfigError;
 pub use dedup::RedisStore;
 #[cfg(feature = "dedup")]
 pub use dedup::{DedupLayer, MemoryStore};
-pub use delivery::{ChooseIdentity, Delivery, FromDelivery, Identity, Json, Signed, Verified, Webhook};
+pub use delivery::{ChooseIdentity, Delivery, Identity, Signed, Verified};
 pub use encoding::Encoding;
 pub use endpoint::{EndpointBody, EndpointFuture, EndpointLayer, EndpointService};
 #[cfg(feature = "client")]
@@ -136,6 +137,7 @@ pub use service::WebhookService;
 pub use text::Text;
 pub use time::{Clock, SystemClock, TimeFormat, Tolerance};
 pub use verdict::Verdict;
+pub use webhook::{FromDelivery, Json, Webhook};
 
 /// The programs of the README are run with the other examples.
 #[cfg(all(doctest, feature = "axum", feature = "testing"))]

@@ -4,9 +4,10 @@ use axum::extract::{FromRequestParts, OptionalFromRequestParts};
 use axum::response::{IntoResponse, Response};
 use http::request::Parts;
 
-use crate::delivery::{Delivery, FromDelivery, Webhook};
+use crate::delivery::Delivery;
 use crate::reject::{Reason, Rejection};
 use crate::verdict::Verdict;
+use crate::webhook::{FromDelivery, Webhook, json};
 
 impl<S: Sync> FromRequestParts<S> for Delivery {
     type Rejection = Rejection;
@@ -51,6 +52,6 @@ impl IntoResponse for Rejection {
 
 impl<T: serde::de::DeserializeOwned> FromDelivery for axum::Json<T> {
     fn from_delivery(delivery: &Delivery) -> Result<Self, Rejection> {
-        crate::delivery::json(delivery.body()).map(Self)
+        json(delivery.body()).map(Self)
     }
 }

@@ -11,12 +11,13 @@ use http::{Method, Request, Uri};
 use serde::Deserialize;
 
 use crate::config::ConfigError;
-use crate::delivery::{Delivery, FromDelivery, json};
+use crate::delivery::Delivery;
 use crate::reject::Rejection;
 use crate::scheme::{Scheme, header};
 use crate::secret::Secrets;
 use crate::text::Text;
 use crate::time::TimeFormat;
+use crate::webhook::{FromDelivery, json};
 
 use super::{Begin, Provider};
 

@@ -8,9 +8,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use crate::delivery::{Delivery, FromDelivery, json};
+use crate::delivery::Delivery;
 use crate::reject::{Reason, Rejection};
 use crate::text::Text;
+use crate::webhook::{FromDelivery, json};
 
 use super::sns::{Envelope, Message, SnsBuilder, message};
 

@@ -12,7 +12,7 @@ fn rank(module: &str) -> u8 {
         (_, "provider") => 3,
         ("provider", _) => 4,
         ("scheme", _) => 3,
-        ("delivery" | "answer" | "fetch", _) => 2,
+        ("delivery" | "webhook" | "answer" | "fetch", _) => 2,
         ("body" | "secret" | "observe" | "verdict" | "grpc", _) => 1,
         ("reject" | "config" | "time" | "encoding" | "text" | "uri" | "json" | "sign", _) => 0,
         _ => panic!("{module} has no rank: give it one here and in ARCHITECTURE.md"),

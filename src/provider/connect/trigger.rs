@@ -9,9 +9,10 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
-use crate::delivery::{Delivery, FromDelivery, json};
+use crate::delivery::Delivery;
 use crate::reject::{Reason, Rejection};
 use crate::time::TimeFormat;
+use crate::webhook::{FromDelivery, json};
 
 use super::verification::Said;
 

@@ -8,8 +8,9 @@ use std::time::SystemTime;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use crate::delivery::{Delivery, FromDelivery, json};
+use crate::delivery::Delivery;
 use crate::reject::{Reason, Rejection};
+use crate::webhook::{FromDelivery, json};
 
 /// Anything that SNS sends, for handlers that want to see more than notifications.
 ///
