@@ -46,16 +46,23 @@
 //!
 //! # What is where
 //!
-//! - [`WebhookLayer`] lets only verified requests through; [`IpAllowList`] may stand in front of it.
-//! - A [`Provider`] is a sender's rules: [`CdrManager`], or any sender that a [`Scheme`] describes.
+//! - [`WebhookLayer`] lets only verified requests through; [`IpAllowList`] may stand in front of it, [`EndpointLayer`] puts it beside
+//!   any other service, and [`MemoryBudget`] bounds what bodies of all requests may take.
+//! - A [`Provider`] is a sender's rules: [`CdrManager`]; `Connect` (feature `jwt`); `Sns` with the portals `telna` and `pce` (feature
+//!   `sns`); one of the many [`senders`]; any sender that a [`Scheme`] describes; or [`AnyOf`] several.
 //! - [`Secrets`] rotate, and may be looked up for each request.
 //! - A [`Delivery`] is the proof that a request was verified; [`Webhook<T>`](Webhook) is its payload as a type of yours.
 //! - A [`Rejection`] says, by its [`Reason`], what was refused and why.
+//! - `DedupLayer` (feature `dedup`) lets each delivery through to the handler once, over replicas with `RedisStore` (feature
+//!   `redis`).
+//!
+//! The module `guide` tells how to do what: from a first endpoint to many replicas behind a proxy.
 //!
 //! # Features
 //!
-//! Features add and never change: `axum` (default) for extractors, `tokio` (default) for the timers of the time-outs, `tracing`
-//! and `metrics` for operators, `testing` for tests of what stands behind the layer.
+//! Features add and never change what others do. On by default: `axum` (extractors) and `tokio` (the timers of the time-outs).
+//! Senders: `jwt`, `sns`, `asymmetric` (public keys), `fetch` and `client` (certificates and keys from the network).
+//! Around them: `dedup`, `redis`, `tonic`, `tracing`, `metrics`. For your tests: `testing`.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![cfg_attr(not(test), warn(unreachable_pub, clippy::unwrap_used, clippy::expect_used))]
 
