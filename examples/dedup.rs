@@ -5,7 +5,7 @@
 //! cargo run --example dedup --features redis,testing -- redis://127.0.0.1/
 //! ```
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::error::Error;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -18,8 +18,15 @@ use tower::{ServiceBuilder, ServiceExt as _};
 use tower_webhook::scheme::header;
 use tower_webhook::{DedupLayer, Delivery, MemoryStore, Scheme, WebhookLayer, testing};
 
+use table::Table;
+
+mod table;
+
 /// How often the handler was called for each delivery.
 type Calls = Arc<Mutex<HashMap<String, usize>>>;
+
+/// Whether a delivery was accepted, and what its sender was told.
+type Answered = (bool, String);
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
@@ -48,9 +55,10 @@ async fn main() -> Result<(), Box<dyn Error>> {
         }
     };
     let called = |name: &str| calls.lock().map_or(0, |calls| calls.get(&format!("{name}-{run}")).copied().unwrap_or(0));
-    println!("{:<46} {:>8}   the sender was answered", "", "handled");
-    let show = |what: &str, name: &str, answers: &[String]| {
-        println!("{what:<46} {:>8}   {}", called(name), answers.join(", "));
+    let table = Table::new([("what happens", 44), ("handled", 7), ("the sender was answered", 0)]);
+    let show = |what: &str, name: &str, answers: &[Answered]| {
+        let answers: Vec<_> = answers.iter().map(|(accepted, answer)| table.answer(*accepted, answer)).collect();
+        table.row([what, &called(name).to_string(), &answers.join(", ")]);
     };
 
     let answers = [deliver(0, "plain").await?, deliver(0, "plain").await?];
@@ -61,12 +69,13 @@ async fn main() -> Result<(), Box<dyn Error>> {
     show("the replay goes to another replica", "shared", &answers);
     assert_eq!(called("shared"), 1);
 
-    let mut counts = HashMap::<_, usize>::new();
+    let mut counts = BTreeMap::<_, usize>::new();
     for answer in futures_util::future::join_all((0..100).map(|n| deliver(n % 2, "slow-burst"))).await {
         *counts.entry(answer?).or_default() += 1;
     }
-    let mut answers: Vec<_> = counts.iter().map(|(answer, count)| format!("{count} x {answer}")).collect();
-    answers.sort();
+    let count = |((accepted, answer), count)| (accepted, format!("{count} x {answer}"));
+    let mut answers: Vec<_> = counts.into_iter().map(count).collect();
+    answers.sort_by_key(|(accepted, _)| !accepted);
     show("a hundred copies at once, over both replicas", "slow-burst", &answers);
     assert_eq!(called("slow-burst"), 1);
 
@@ -84,7 +93,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     };
     let mut answers = tokio::select! {
         answer = deliver(0, "slow-client") => vec![answer?],
-        () = handler_is_at_work => vec!["(hung up)".to_owned()],
+        () = handler_is_at_work => vec![(false, "(hung up)".to_owned())],
     };
     // The claim is given back in the background.
     tokio::time::sleep(Duration::from_millis(100)).await;
@@ -123,9 +132,10 @@ fn replica(sender: &Scheme, layer: &DedupLayer, calls: &Calls) -> Router {
     Router::new().route("/webhooks/acme", post(handler).layer(layers))
 }
 
-fn outcome(response: &Response<Body>) -> String {
+fn outcome(response: &Response<Body>) -> Answered {
+    let status = response.status();
     match response.headers().contains_key("webhook-duplicate") {
-        true => format!("{} (duplicate)", response.status().as_u16()),
-        false => response.status().as_u16().to_string(),
+        true => (status.is_success(), format!("{} (duplicate)", status.as_str())),
+        false => (status.is_success(), status.as_str().to_owned()),
     }
 }

@@ -22,6 +22,10 @@ use tower::{ServiceBuilder, service_fn};
 use tower_webhook::cdr_manager::Report;
 use tower_webhook::{CdrManager, EndpointLayer, Rejection, Webhook, WebhookLayer, testing};
 
+use table::Table;
+
+mod table;
+
 /// The webhook's handler: only verified requests come here. What it refuses is answered by the layer.
 async fn on_report(request: Request<Full<Bytes>>) -> Result<Response<Full<Bytes>>, Rejection> {
     let Webhook(report) = Webhook::<Report>::from_extensions(request.extensions())?;
@@ -57,7 +61,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let address = listener.local_addr()?;
     let server = tokio::spawn(serve(listener, cdr.clone()));
 
-    println!("{:<10}{:<16}{:<20}reply", "version", "request", "status");
+    let table = Table::new([("version", 8), ("request", 12), ("answer", 16), ("reply", 0)]);
     for version in [Version::HTTP_11, Version::HTTP_2] {
         let client = Client::builder(TokioExecutor::new()).http2_only(version == Version::HTTP_2).build_http();
         let report = || Request::post(format!("http://{address}/webhooks/cdr")).body(r#"{"fileName":"tx1.zip"}"#);
@@ -75,12 +79,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
             let response = client.request(request).await?;
             let (answered_by, status) = (response.version(), response.status());
             let body = response.into_body().collect().await?.to_bytes();
-            println!(
-                "{:<10}{name:<16}{:<20}{}",
-                format!("{version:?}"),
-                status.to_string(),
-                String::from_utf8_lossy(&body)
-            );
+            let answer = table.answer(status.is_success(), &status.to_string());
+            table.row([&format!("{version:?}"), name, &answer, &String::from_utf8_lossy(&body)]);
             if (answered_by, status) != (version, expected) {
                 return Err(format!("{name} was answered {status}, not {expected}").into());
             }

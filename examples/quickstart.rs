@@ -6,7 +6,6 @@
 //! With `-- --serve` it stays up instead, and prints a line of shell that signs and sends a request.
 
 use std::error::Error;
-use std::io::IsTerminal as _;
 
 use axum::Router;
 use axum::routing::{get, post};
@@ -19,6 +18,10 @@ use tokio::net::TcpListener;
 use tower_webhook::cdr_manager::Report;
 use tower_webhook::connect::Trigger;
 use tower_webhook::{CdrManager, Connect, Rejection, Webhook, WebhookLayer, testing};
+
+use table::Table;
+
+mod table;
 
 const KEY: &str = "the key from the portal";
 const REPORT: &str = r#"{"contentType":"application\/zip","httpMethod":"GET","callbackURL":"https:\/\/cdr.example.test\/r\/1","validUntil":"2030-01-01T00:00:00Z","fileName":"tx00001.zip","fileSizeInBytes":1048576,"numberOfLines":4711,"taskId":12,"taskName":"hourly","error":""}"#;
@@ -65,7 +68,7 @@ async fn main() -> Result<()> {
     }
     let server = tokio::spawn(async move { axum::serve(listener, app().map_err(std::io::Error::other)?).await });
     let client = Client::builder(TokioExecutor::new()).build_http();
-    let table = Table::new();
+    let table = Table::new([("request", 33), ("answer", 6), ("what the handler or the layer says", 0)]);
     for (what, expected, request) in requests()? {
         LAST_REASON.with_borrow_mut(String::clear);
         let (mut head, body) = request.into_parts();
@@ -74,7 +77,7 @@ async fn main() -> Result<()> {
         let status = response.status();
         let text = String::from_utf8(response.into_body().collect().await?.to_bytes().into())?;
         let why = LAST_REASON.with_borrow(|reason| if reason.is_empty() { text } else { reason.clone() });
-        table.row(what, status, &why);
+        table.row([what, &table.answer(status.is_success(), status.as_str()), &why]);
         if status != expected {
             return Err(format!("{what}: expected {expected}").into());
         }
@@ -135,27 +138,5 @@ async fn ctrl_c() {
     // Where no signal can be awaited, the server runs until it is killed.
     if tokio::signal::ctrl_c().await.is_err() {
         std::future::pending().await
-    }
-}
-
-/// Aligned lines, in colour where somebody looks.
-struct Table {
-    colour: bool,
-}
-
-impl Table {
-    fn new() -> Self {
-        let table = Self { colour: std::io::stdout().is_terminal() };
-        println!("{:<34} {:<8} what the handler or the layer says", "request", "answer");
-        table
-    }
-
-    fn row(&self, what: &str, status: StatusCode, why: &str) {
-        let status = match (self.colour, status.is_success()) {
-            (false, _) => format!("{:<8}", status.as_str()),
-            (true, true) => format!("\x1b[32m{:<8}\x1b[0m", status.as_str()),
-            (true, false) => format!("\x1b[31m{:<8}\x1b[0m", status.as_str()),
-        };
-        println!("{what:<34} {status} {why}");
     }
 }

@@ -20,6 +20,10 @@ use tower_webhook::sns::{Confirm, Message, SignatureVersion};
 use tower_webhook::testing::FakeSns;
 use tower_webhook::{Sns, Webhook, WebhookLayer};
 
+use table::Table;
+
+mod table;
+
 /// What is published to the topic.
 #[derive(Deserialize)]
 struct Usage {
@@ -67,13 +71,15 @@ async fn main() -> Result<(), Box<dyn Error>> {
         ("unsubscribe confirmation", fake.unsubscribe_confirmation(), 200),
     ];
     let client = Client::builder(TokioExecutor::new()).build_http::<Full<Bytes>>();
-    println!("{:<32} {:>6} {:>8} {:>9}  the handler saw", "SNS sends", "status", "fetched", "confirmed");
+    let columns = [("SNS sends", 31), ("answer", 6), ("fetched", 7), ("confirmed", 9), ("the handler saw", 0)];
+    let table = Table::new(columns);
     for (step, message, expected) in steps {
         let mut request: Request<Full<Bytes>> = message.post("/webhooks/sns");
         *request.uri_mut() = format!("http://{address}/webhooks/sns").parse()?;
-        let status = client.request(request).await?.status().as_u16();
+        let status = client.request(request).await?.status();
         let saw = seen.lock().unwrap().pop().unwrap_or_default();
-        println!("{step:<32} {status:>6} {:>8} {:>9}  {saw}", fake.certificates_served(), fake.confirmed());
+        let (fetched, confirmed) = (fake.certificates_served().to_string(), fake.confirmed().to_string());
+        table.row([step, &table.answer(status.is_success(), status.as_str()), &fetched, &confirmed, &saw]);
         if status != expected {
             return Err(format!("{step}: expected {expected}").into());
         }

@@ -24,8 +24,10 @@ use tower_webhook::cdr_manager::Report;
 use tower_webhook::{CdrManager, EndpointLayer, Rejection, Webhook, WebhookLayer, testing};
 
 use greeter::{Client, Greeter};
+use table::Table;
 
 mod greeter;
+mod table;
 
 /// The webhook's handler: only verified requests come here.
 async fn on_report(request: Request<Full<Bytes>>) -> Result<Response<Full<Bytes>>, Rejection> {
@@ -65,9 +67,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
     ];
     server.abort();
 
-    println!("{:<20}{:<18}reply", "request", "status");
-    for (name, expected, (status, reply)) in rows {
-        println!("{name:<20}{status:<18}{reply}");
+    let table = Table::new([("request", 18), ("answer", 16), ("reply", 0)]);
+    for (name, expected, (accepted, status, reply)) in rows {
+        table.row([name, &table.answer(accepted, &status), &reply]);
         if status != expected {
             return Err(format!("{name} was answered {status}, not {expected}").into());
         }
@@ -75,17 +77,20 @@ async fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-fn of_grpc(reply: Result<String, Status>) -> (String, String) {
+/// Whether a request was accepted, its status, and what was replied.
+type Outcome = (bool, String, String);
+
+fn of_grpc(reply: Result<String, Status>) -> Outcome {
     match reply {
-        Ok(reply) => ("Ok".to_owned(), reply),
-        Err(status) => (format!("{:?}", status.code()), status.message().to_owned()),
+        Ok(reply) => (true, "Ok".to_owned(), reply),
+        Err(status) => (false, format!("{:?}", status.code()), status.message().to_owned()),
     }
 }
 
 /// Sends a webhook over HTTP/1.1.
-async fn send(request: Request<Full<Bytes>>) -> Result<(String, String), Box<dyn Error>> {
+async fn send(request: Request<Full<Bytes>>) -> Result<Outcome, Box<dyn Error>> {
     let response = HttpClient::builder(TokioExecutor::new()).build_http().request(request).await?;
-    let status = response.status().to_string();
+    let status = response.status();
     let body = response.into_body().collect().await?.to_bytes();
-    Ok((status, String::from_utf8_lossy(&body).into_owned()))
+    Ok((status.is_success(), status.to_string(), String::from_utf8_lossy(&body).into_owned()))
 }
