@@ -1,8 +1,12 @@
-//! The table of senders in the documents is made from the one in the code.
+//! The tables of senders in the documents are made from the one in the code.
 
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::path::Path;
 
-use tower_webhook::senders::{self, Evidence};
+use tower_webhook::scheme::SchemeFacts;
+use tower_webhook::senders::{self, Evidence, Sender};
 
 const HEAD: &str = "\
 # Senders by name
@@ -23,7 +27,7 @@ Senders with rules of their own are not in this table: `CdrManager`, `Connect`, 
 fn table() -> String {
     let mut table = HEAD.to_owned();
     for sender in senders::all() {
-        let facts = sender.facts().unwrap_or_else(|error| panic!("{}: {error}", sender.name));
+        let facts = facts(sender);
         let tolerance = facts.tolerance.map_or_else(
             || "none".to_owned(),
             |tolerance| match (tolerance.past(), tolerance.future()) {
@@ -54,16 +58,69 @@ fn table() -> String {
     table
 }
 
+/// What the README's own table stands between.
+const BEGIN: &str = "<!-- senders: made from the code by tests/it/sender_table.rs -->\n\n";
+const END: &str = "\n<!-- end of senders -->\n";
+
+/// The senders by what proves them, the most usual proof first.
+fn names() -> String {
+    let mut groups = BTreeMap::<_, Vec<_>>::new();
+    for sender in senders::all() {
+        let facts = facts(sender);
+        let timestamp = if facts.tolerance.is_some() { "checked" } else { "none" };
+        let mark = if sender.evidence == Evidence::Official { "" } else { "\\*" };
+        groups
+            .entry((proof(&facts.scheme).to_owned(), timestamp))
+            .or_default()
+            .push(format!("`{}`{mark}", sender.name));
+    }
+    let mut groups: Vec<_> = groups.into_iter().collect();
+    groups.sort_by_key(|(_, names)| Reverse(names.len()));
+    let mut table = format!("| proof | timestamp | the {} senders |\n|---|---|---|\n", senders::all().count());
+    for ((proof, timestamp), mut names) in groups {
+        names.sort();
+        writeln!(table, "| {proof} | {timestamp} | {} |", names.join(", ")).unwrap();
+    }
+    table
+}
+
+/// What a scheme in words begins with, before it says by which key, in what place and over which text.
+fn proof(scheme: &str) -> &str {
+    if scheme.starts_with("JWT ") {
+        return "JWT";
+    }
+    let ends = [" by ", " in ", " over "].map(|word| scheme.find(word).unwrap_or(scheme.len()));
+    &scheme[..ends.into_iter().min().unwrap()]
+}
+
+fn facts(sender: &Sender) -> SchemeFacts {
+    sender.facts().unwrap_or_else(|error| panic!("{}: {error}", sender.name))
+}
+
+/// Checks a document against what it should be, or writes it.
+fn check(document: &str, expected: impl FnOnce(&str) -> String) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(document);
+    let written = std::fs::read_to_string(&path).unwrap_or_default();
+    let expected = expected(&written);
+    if std::env::var_os("WRITE_DOCS").is_some() {
+        return std::fs::write(&path, expected).unwrap();
+    }
+    assert!(
+        written == expected,
+        "{document} is not what the code says; WRITE_DOCS=1 cargo test --all-features --test it sender_table makes it anew"
+    );
+}
+
 #[test]
 fn the_documents_name_the_senders_that_there_are() {
-    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/senders.md");
-    let table = table();
-    if std::env::var_os("WRITE_DOCS").is_some() {
-        std::fs::write(&path, &table).unwrap();
-    }
-    let written = std::fs::read_to_string(&path).unwrap_or_default();
-    assert!(
-        written == table,
-        "docs/senders.md is not what the code says; WRITE_DOCS=1 cargo test --all-features --test it sender_table makes it anew"
-    );
+    check("docs/senders.md", |_| table());
+}
+
+#[test]
+fn the_readme_names_the_senders_that_there_are() {
+    check("README.md", |readme| {
+        let (before, rest) = readme.split_once(BEGIN).expect("the README has a place for the senders");
+        let (_, after) = rest.split_once(END).expect("the senders in the README have an end");
+        format!("{before}{BEGIN}{}{END}{after}", names())
+    });
 }
