@@ -50,6 +50,10 @@ pub const CASES: &[Case] = &[
         what: "on a route, `Webhook<Bytes>`, 1 KiB / bare `Bytes` + bare HMAC" },
     Case { name: "route-1k-bytes", goal: Goal::AtMost(1.18), sides: || on_route(apps::bare_on_route(), KIB),
         what: "on a route, `Bytes`, 1 KiB / bare `Bytes` + bare HMAC" },
+    Case { name: "floor-outside-1k", goal: Goal::None, sides: floor_outside,
+        what: "the least that a layer can do: body and MAC, outside, `Bytes`, 1 KiB / the same" },
+    Case { name: "floor-route-1k", goal: Goal::None, sides: || on_route(apps::floor_on_route(), KIB),
+        what: "the least that a layer can do: body and MAC, on a route, `Bytes`, 1 KiB / the same" },
     Case { name: "outside-64k", goal: Goal::AtMost(1.02), sides: || outside(apps::behind(), 64 * KIB),
         what: "outside the router, `Webhook<Bytes>`, 64 KiB / bare `Bytes` + bare HMAC" },
     Case { name: "outside-64k-bytes", goal: Goal::AtMost(1.02), sides: || outside(apps::bare(), 64 * KIB),
@@ -81,6 +85,12 @@ pub const CASES: &[Case] = &[
 
 fn outside(inner: Router, len: usize) -> Sides {
     (around(apps::layer(), inner, signed(apps::body(len))), bare_with_mac(len))
+}
+
+fn floor_outside() -> Sides {
+    let mut service = apps::floor(apps::bare());
+    let ours = side(signed(apps::body(KIB)), move |request| call(&mut service, request));
+    (Box::new(ours), bare_with_mac(KIB))
 }
 
 fn on_route(mut app: Router, len: usize) -> Sides {

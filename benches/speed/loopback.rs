@@ -1,9 +1,12 @@
 //! Requests a second over loopback: two real servers, the client's connections to one and the other working in turns.
 
+use std::future::{Future, IntoFuture as _};
+use std::io;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::time::Duration;
 
-use axum::Router;
+use axum::body::Body;
 use bytes::Bytes;
 use http::Request;
 use http_body_util::{BodyExt as _, Full};
@@ -12,6 +15,8 @@ use hyper_util::rt::TokioIo;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Runtime;
 use tokio::task::JoinSet;
+use tower::make::Shared;
+use tower::{Layer as _, ServiceExt};
 
 use crate::apps;
 use crate::paired::now;
@@ -27,12 +32,36 @@ pub struct Rates {
     pub requests: (f64, f64),
 }
 
-/// Compares the layer on a route with the bare handler for about this long, over so many connections. Clients and servers
-/// share the machine.
-pub fn compare(connections: usize, budget: Duration) -> Rates {
+/// A server of one of the apps.
+pub type Serve = fn(TcpListener) -> Serving;
+
+/// The run of a server.
+pub type Serving = Pin<Box<dyn Future<Output = io::Result<()>> + Send>>;
+
+pub fn outside(listener: TcpListener) -> Serving {
+    let service = apps::layer().layer(apps::behind());
+    let service = ServiceExt::<Request<Body>>::map_response(service, |response| response.map(Body::new));
+    Box::pin(axum::serve(listener, Shared::new(service)).into_future())
+}
+
+pub fn on_route(listener: TcpListener) -> Serving {
+    Box::pin(axum::serve(listener, apps::on_route()).into_future())
+}
+
+pub fn floor_on_route(listener: TcpListener) -> Serving {
+    Box::pin(axum::serve(listener, apps::floor_on_route()).into_future())
+}
+
+fn bare(listener: TcpListener) -> Serving {
+    Box::pin(axum::serve(listener, apps::bare()).into_future())
+}
+
+/// Compares an app with the bare handler for about this long, over so many connections. Clients and servers share the
+/// machine.
+pub fn compare(app: Serve, connections: usize, budget: Duration) -> Rates {
     let servers = runtime();
     let clients = runtime();
-    let [ours, bare] = [apps::on_route(), apps::bare()].map(|app| servers.block_on(serve(app)));
+    let [ours, bare] = [app, bare].map(|app| servers.block_on(serve(app)));
     clients.block_on(async {
         let mut ours = connect(ours, connections).await;
         let mut bare = connect(bare, connections).await;
@@ -65,10 +94,10 @@ fn runtime() -> Runtime {
     tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap()
 }
 
-async fn serve(app: Router) -> SocketAddr {
+async fn serve(app: Serve) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
+    tokio::spawn(async move { app(listener).await.unwrap() });
     address
 }
 

@@ -6,7 +6,7 @@
 //! ```
 //!
 //! `scripts/bench` runs it with all that belongs to it. With `--repeat NAME ours|theirs TIMES` it does nothing but that side's
-//! work so many times, for `scripts/instructions` to count.
+//! work so many times, a hundred at a time, for `scripts/instructions` to count and for profilers to look at.
 
 mod apps;
 mod cases;
@@ -18,6 +18,7 @@ mod paired;
 use std::time::Duration;
 
 use cases::{CASES, Goal};
+use loopback::Serve;
 
 /// How long one row is measured.
 const BUDGET: Duration = Duration::from_secs(4);
@@ -43,14 +44,23 @@ fn main() {
         let times = format!("{:.2?} / {:.2?}", ratio.times.0, ratio.times.1);
         row(case.what, case.goal, ratio.median, &format!("{low:.3} to {high:.3}"), &times);
     }
-    for (connections, goal) in [(1, Goal::None), (8, Goal::AtLeast(0.85)), (64, Goal::None)] {
+    let outside = ("outside the router, `Webhook<Bytes>`", loopback::outside as Serve);
+    let on_route = ("on a route, `Webhook<Bytes>`", loopback::on_route as Serve);
+    let floor = ("the least that a layer can do, on a route", loopback::floor_on_route as Serve);
+    for ((app, serve), connections, goal) in [
+        (outside, 8, Goal::AtLeast(0.85)),
+        (on_route, 8, Goal::AtLeast(0.85)),
+        (floor, 8, Goal::None),
+        (on_route, 1, Goal::None),
+        (on_route, 64, Goal::None),
+    ] {
         if !chosen("loopback") {
             break;
         }
-        let rates = loopback::compare(connections, budget * 2);
+        let rates = loopback::compare(serve, connections, budget * 2);
         let (low, high) = rates.quartiles;
         let times = format!("{:.0} / {:.0} a second", rates.requests.0, rates.requests.1);
-        let what = format!("loopback requests/s, 1 KiB, {connections} connections / bare `Bytes`");
+        let what = format!("loopback requests/s, {app}, 1 KiB, {connections} connections / bare `Bytes`");
         row(&what, goal, rates.median, &format!("{low:.3} to {high:.3}"), &times);
     }
 }
@@ -69,9 +79,10 @@ fn repeat(arguments: &[String]) {
     let [name, side, times] = arguments else { panic!("--repeat NAME ours|theirs TIMES") };
     let case = CASES.iter().find(|case| case.name == name).unwrap_or_else(|| panic!("no row is called {name}"));
     let (mut ours, mut theirs) = (case.sides)();
-    let times = times.parse().expect("TIMES is a number");
-    match side.as_str() {
-        "ours" => ours.turn(times),
-        _ => theirs.turn(times),
-    };
+    let times: usize = times.parse().expect("TIMES is a number");
+    let side = if side == "ours" { &mut ours } else { &mut theirs };
+    // As many at a time as in a measurement, so that caches and the allocator are as they are there.
+    for _ in 0..times / 100 {
+        side.turn(100);
+    }
 }
