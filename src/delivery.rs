@@ -8,6 +8,7 @@ use std::time::SystemTime;
 use bytes::Bytes;
 use http::Extensions;
 
+use crate::in_body::{Find, InBody};
 use crate::reject::{Reason, Rejection};
 use crate::text::Text;
 
@@ -20,19 +21,40 @@ use crate::text::Text;
 #[derive(Clone)]
 pub struct Delivery {
     provider: Text,
-    verified: Verified,
+    id: Option<Text>,
+    event: Option<Text>,
+    timestamp: Option<SystemTime>,
+    key_index: u16,
+    signed: Signed,
+    parsed: Option<Arc<dyn Any + Send + Sync>>,
     body: Bytes,
+    in_body: Option<Arc<InBody>>,
     /// What was read from the body when it was asked for.
-    id_in_body: OnceLock<Option<Text>>,
-    event_in_body: OnceLock<Option<Text>>,
+    id_in_body: Found,
+    event_in_body: Found,
 }
 
+/// Boxed, as most deliveries are never asked.
+type Found = OnceLock<Option<Box<Text>>>;
+
 impl Delivery {
-    /// Called by the layer's future on a verdict of [`Deliver`](crate::provider::Outcome::Deliver), and nowhere else.
+    /// Called by the layer's future on a verdict of [`Deliver`](crate::provider::Outcome::Deliver), and nowhere else. What was
+    /// found out is taken.
     #[inline]
-    pub(crate) fn new(provider: &Text, mut verified: Verified, body: Bytes) -> Self {
-        let provider = verified.provider.take().unwrap_or_else(|| provider.clone());
-        Self { provider, verified, body, id_in_body: OnceLock::new(), event_in_body: OnceLock::new() }
+    pub(crate) fn new(provider: &Text, verified: &mut Verified, body: Bytes) -> Self {
+        Self {
+            provider: verified.provider.take().map_or_else(|| provider.clone(), |provider| *provider),
+            id: verified.id.take(),
+            event: verified.event.take(),
+            timestamp: verified.timestamp,
+            key_index: verified.key_index,
+            signed: verified.signed,
+            parsed: verified.parsed.take(),
+            body,
+            in_body: verified.in_body.take(),
+            id_in_body: OnceLock::new(),
+            event_in_body: OnceLock::new(),
+        }
     }
 
     /// The name of the provider that verified it, in `snake_case`.
@@ -49,43 +71,41 @@ impl Delivery {
     /// [`signed`](Self::signed).
     #[must_use]
     pub fn id(&self) -> Option<&str> {
-        self.known(&self.verified.id, &self.verified.id_in, &self.id_in_body).map(Text::as_str)
+        self.found_id().map(Text::as_str)
     }
 
     /// The sender's name for the kind of event, such as `push` or `invoice.paid`, where there is one in a header or at a
     /// known place of the body.
     #[must_use]
     pub fn event(&self) -> Option<&str> {
-        self.known(&self.verified.event, &self.verified.event_in, &self.event_in_body).map(Text::as_str)
+        known(&self.event, &self.event_in_body, || self.find(|rules| &rules.event)).map(Text::as_str)
     }
 
-    /// What the head said, or what the body says, which is read the first time that it is asked for.
-    fn known<'a>(
-        &self,
-        head: &'a Option<Text>,
-        choose: &Option<Arc<ChooseIdentity>>,
-        read: &'a OnceLock<Option<Text>>,
-    ) -> Option<&'a Text> {
-        head.as_ref().or_else(|| read.get_or_init(|| choose.as_ref()?(&self.body)).as_ref())
+    fn found_id(&self) -> Option<&Text> {
+        known(&self.id, &self.id_in_body, || self.find(|rules| &rules.id))
+    }
+
+    fn find(&self, rule: fn(&InBody) -> &Option<Arc<Find>>) -> Option<Text> {
+        rule(self.in_body.as_ref()?).as_ref()?(&self.body, self.parsed.as_deref())
     }
 
     /// The time at which the sender signed, where it says so. It lies within the provider's tolerance.
     #[must_use]
     pub fn timestamp(&self) -> Option<SystemTime> {
-        self.verified.timestamp
+        self.timestamp
     }
 
     /// The position, from 0, of the secret or key that verified it, in the list that was configured or looked up. While
     /// secrets rotate, this tells whether the old one is still in use.
     #[must_use]
     pub fn key_index(&self) -> usize {
-        self.verified.key_index
+        self.key_index.into()
     }
 
     /// What the signature covers.
     #[must_use]
     pub fn signed(&self) -> Signed {
-        self.verified.signed
+        self.signed
     }
 
     /// The body, byte for byte as it arrived.
@@ -97,21 +117,17 @@ impl Delivery {
     /// What this delivery is, for telling a repetition from a new one.
     #[must_use]
     pub fn identity(&self) -> Identity {
-        let chosen = self.verified.identity.as_ref().and_then(|choose| choose(&self.body));
-        match chosen {
-            Some(id) => Identity::Id(id),
-            None if self.verified.signed.id => {
-                let id = self.known(&self.verified.id, &self.verified.id_in, &self.id_in_body);
-                id.cloned().map_or(Identity::Body, Identity::Id)
-            }
-            None => Identity::Body,
-        }
+        let id = match self.find(|rules| &rules.identity) {
+            None if self.signed.id => self.found_id().cloned(),
+            chosen => chosen,
+        };
+        id.map_or(Identity::Body, Identity::Id)
     }
 
     /// What the provider already parsed during the verification.
     #[allow(dead_code, reason = "used by the providers behind features")]
     pub(crate) fn parsed<T: 'static>(&self) -> Option<&T> {
-        self.verified.parsed.as_deref()?.downcast_ref()
+        self.parsed.as_deref()?.downcast_ref()
     }
 
     /// The delivery in a request's extensions.
@@ -124,12 +140,21 @@ impl Delivery {
     }
 }
 
+/// What the head said, or what the body says, which is read the first time that it is asked for.
+fn known<'a>(head: &'a Option<Text>, body: &'a Found, read: impl FnOnce() -> Option<Text>) -> Option<&'a Text> {
+    head.as_ref().or_else(|| body.get_or_init(|| read().map(Box::new)).as_deref())
+}
+
 /// Prints no part of the body.
 impl fmt::Debug for Delivery {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Delivery")
             .field("provider", &self.provider)
-            .field("verified", &self.verified)
+            .field("id", &self.id)
+            .field("event", &self.event)
+            .field("timestamp", &self.timestamp)
+            .field("key_index", &self.key_index)
+            .field("signed", &self.signed)
             .field("body", &format_args!("{} bytes", self.body.len()))
             .finish()
     }
@@ -156,9 +181,6 @@ impl fmt::Debug for Identity {
     }
 }
 
-/// Finds an id or a name in a body that was verified.
-pub type ChooseIdentity = dyn Fn(&[u8]) -> Option<Text> + Send + Sync;
-
 /// What a signature covers. What it does not cover may have been changed by anyone on the way.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -178,14 +200,14 @@ pub struct Signed {
 /// What a [`Verification`](crate::provider::Verification) found out. The layer makes a [`Delivery`] of it.
 #[derive(Clone, Default)]
 pub struct Verified {
-    pub(crate) provider: Option<Text>,
+    /// Boxed, as it is there where senders share a route and nowhere else.
+    pub(crate) provider: Option<Box<Text>>,
     pub(crate) id: Option<Text>,
-    pub(crate) id_in: Option<Arc<ChooseIdentity>>,
     pub(crate) event: Option<Text>,
-    pub(crate) event_in: Option<Arc<ChooseIdentity>>,
-    pub(crate) identity: Option<Arc<ChooseIdentity>>,
+    pub(crate) in_body: Option<Arc<InBody>>,
     pub(crate) timestamp: Option<SystemTime>,
-    pub(crate) key_index: usize,
+    /// Narrow, so that it shares a word with what is signed.
+    pub(crate) key_index: u16,
     pub(crate) signed: Signed,
     pub(crate) parsed: Option<Arc<dyn Any + Send + Sync>>,
 }
@@ -198,11 +220,16 @@ impl Verified {
         Self { signed, ..Self::default() }
     }
 
+    /// The name of the provider that verified: this one, unless it stood for another.
+    pub(crate) fn provider<'a>(&'a self, provider: &'a Text) -> &'a Text {
+        self.provider.as_deref().unwrap_or(provider)
+    }
+
     /// Names the provider that verified, where another one stands for it. The first name stays: it is the nearest to
     /// the sender.
     #[inline]
     pub(crate) fn with_provider(mut self, provider: &Text) -> Self {
-        self.provider.get_or_insert_with(|| provider.clone());
+        self.provider.get_or_insert_with(|| Box::new(provider.clone()));
         self
     }
 
@@ -214,22 +241,6 @@ impl Verified {
         self
     }
 
-    /// Sets how [`Delivery::id`] is found in the verified body, once it is asked for.
-    #[must_use]
-    #[inline]
-    pub fn with_id_in(mut self, choose: Option<Arc<ChooseIdentity>>) -> Self {
-        self.id_in = choose;
-        self
-    }
-
-    /// Sets how [`Delivery::event`] is found in the verified body, once it is asked for.
-    #[must_use]
-    #[inline]
-    pub fn with_event_in(mut self, choose: Option<Arc<ChooseIdentity>>) -> Self {
-        self.event_in = choose;
-        self
-    }
-
     /// Sets [`Delivery::event`].
     #[must_use]
     #[inline]
@@ -238,12 +249,11 @@ impl Verified {
         self
     }
 
-    /// Sets how the signed id that tells this delivery from others is found in the verified body, where it is not
-    /// [`Delivery::id`]: see [`Delivery::identity`].
+    /// Sets what is found in the verified body, once it is asked for.
     #[must_use]
     #[inline]
-    pub fn with_identity(mut self, choose: Option<Arc<ChooseIdentity>>) -> Self {
-        self.identity = choose;
+    pub fn with_in_body(mut self, rules: Option<Arc<InBody>>) -> Self {
+        self.in_body = rules;
         self
     }
 
@@ -259,7 +269,7 @@ impl Verified {
     #[must_use]
     #[inline]
     pub fn with_key_index(mut self, key_index: usize) -> Self {
-        self.key_index = key_index;
+        self.key_index = key_index.try_into().unwrap_or(u16::MAX);
         self
     }
 

@@ -56,6 +56,7 @@ impl Encoding {
 
     /// Decodes a text that must stand for exactly `out.len()` bytes. Nothing is allocated; what is in `out` after a
     /// failure has no meaning.
+    #[inline]
     pub(crate) fn decode_exact(self, text: &[u8], out: &mut [u8]) -> bool {
         if text.len() != self.text_len(out.len()) {
             return false;
@@ -90,6 +91,7 @@ impl Encoding {
 }
 
 /// Looks at every byte, which the compiler does many at a time; a search that stops goes one by one.
+#[inline]
 fn has_upper_case(text: &[u8]) -> bool {
     text.iter().fold(false, |found, byte| found | byte.is_ascii_uppercase())
 }

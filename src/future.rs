@@ -2,25 +2,26 @@
 
 use std::fmt;
 use std::future::Future;
+use std::mem;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http::request::Parts;
-use http::{Request, Response};
+use http::{Extensions, Request, Response};
 use http_body::Body;
 use http_body_util::Full;
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
 use crate::answer::Answer;
-use crate::body::{Deadline, Lease, Receive, Received, ResponseBody, check_announced};
-use crate::delivery::Delivery;
+use crate::body::{Deadline, Lease, Received, Receiver, ResponseBody, check_announced};
+use crate::delivery::{Delivery, Verified};
 use crate::grpc::Protocol;
 use crate::layer::Shared;
 use crate::observe::{self, End, Stopwatch};
-use crate::provider::{Begin, Outcome, Pending, Provider, Verification};
+use crate::provider::{Begin, Outcome, Pending, Provider};
 use crate::reject::{BoxError, Reason, Rejection};
 use crate::verdict::Verdict;
 
@@ -29,8 +30,8 @@ pin_project! {
     ///
     /// Dropping it at any time leaves nothing behind.
     //
-    // A state that is entered is copied as a whole, so what is large and outlives a state stands beside the states: here
-    // each costs one copy on the way in and one on the way out.
+    // Whoever calls the service moves its future about, so it is kept small: what verifies lives on the stack while the body
+    // is there at once, and in a box where it has to be waited for; head and handler share their place.
     pub struct ResponseFuture<S, P, B>
     where
         S: Service<Request<Full<Bytes>>>,
@@ -38,8 +39,6 @@ pin_project! {
     {
         #[pin]
         state: State<S, P, B>,
-        verification: Option<Judged<P::Verification>>,
-        call: Option<Call<S>>,
         shared: Arc<Shared<P>>,
         watch: Stopwatch,
         protocol: Protocol,
@@ -53,12 +52,10 @@ pin_project! {
         S: Service<Request<Full<Bytes>>>,
         P: Provider,
     {
-        /// What the verification needs is being looked up.
-        Pend { pending: Pending<P::Verification>, #[pin] deadline: Deadline, body: Option<B> },
-        /// The body arrives.
-        Receive { #[pin] receive: Receive<B> },
-        /// The body is complete.
-        Verify { #[pin] verdict: <P::Verification as Verification>::Verdict, received: Option<Received> },
+        /// The head is judged, and the body arrives.
+        Arrive { call: Option<Call<S>>, step: Step<P::Verification>, #[pin] body: B },
+        /// The body is complete, and what decides is being fetched.
+        Decide { call: Option<Call<S>>, pending: Pending<Outcome>, received: Received },
         /// The handler works.
         Handle { #[pin] handling: S::Future, lease: Lease },
         /// The answer is known without a handler.
@@ -72,119 +69,202 @@ struct Call<S> {
     head: Parts,
 }
 
-/// A verification that runs; or, in observe mode, one that is over while its body is still to be received.
-enum Judged<V> {
-    Verifying(V),
-    Observed(Verdict),
+/// How far a request is whose body is not complete.
+enum Step<V> {
+    /// Nothing has been done yet.
+    Begin,
+    /// What the verification needs is being looked up.
+    LookUp(Pending<V>, Deadline),
+    /// The body is waited for.
+    Receive(Box<(Judge<V>, Receiver)>),
+}
+
+/// Who judges a request: its verification; or, in observe mode, nobody, where the head was enough for a verdict.
+enum Judge<V> {
+    Verification(V),
+    Nobody,
+}
+
+/// What to do with a request whose body is complete.
+enum Next {
+    /// What the handler has to know is in the extensions.
+    Handle(Received),
+    /// What decides is being fetched.
+    Decide(Pending<Outcome>, Received),
+    /// The sender's protocol demands this. Boxed, as it is rare and larger than the rest.
+    Answer(Box<Answer>),
 }
 
 impl<S, P, B> ResponseFuture<S, P, B>
 where
     S: Service<Request<Full<Bytes>>>,
     P: Provider,
-    B: Body<Data = Bytes>,
-    B::Error: Into<BoxError>,
 {
     pub(crate) fn new(shared: Arc<Shared<P>>, inner: S, request: Request<B>) -> Self {
         let watch = Stopwatch::start();
+        let protocol = Protocol::of(request.method(), request.version(), request.headers());
         let (head, body) = request.into_parts();
-        let protocol = Protocol::of(&head.method, head.version, &head.headers);
-        let state = State::Reply { response: None };
-        let mut future = Self { state, verification: None, call: Some(Call { inner, head }), shared, watch, protocol };
-        if let Some(call) = &future.call {
-            future.state = State::begin(&future.shared, watch, &mut future.verification, &call.head, body);
-        }
-        future
+        let state = State::Arrive { call: Some(Call { inner, head }), step: Step::Begin, body };
+        Self { state, shared, watch, protocol }
     }
 }
 
-impl<S, P, B> State<S, P, B>
-where
-    S: Service<Request<Full<Bytes>>>,
-    P: Provider,
-    B: Body<Data = Bytes>,
-    B::Error: Into<BoxError>,
-{
-    /// Judges the head.
-    fn begin(
+impl<V> Step<V> {
+    /// Judges the head, receives the body of a request that may be genuine, and judges it.
+    fn poll<P, B>(
+        &mut self,
         shared: &Shared<P>,
         watch: Stopwatch,
-        judged: &mut Option<Judged<P::Verification>>,
-        head: &Parts,
-        body: B,
-    ) -> Self {
-        match shared.provider.begin(head, shared.clock.now()) {
-            Ok(Begin::Verify(verification)) => *judged = Some(Judged::Verifying(verification)),
-            Ok(Begin::Pending(pending)) => {
-                // The announced length is checked before anything is looked up for the request.
-                return match check_announced(&head.headers, &body, shared.body_limit) {
-                    Ok(()) => {
-                        Self::Pend { pending, deadline: Deadline::new(Some(shared.lookup_timeout)), body: Some(body) }
+        head: &mut Parts,
+        mut body: Pin<&mut B>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Next, Rejection>>
+    where
+        P: Provider<Verification = V>,
+        B: Body<Data = Bytes>,
+        B::Error: Into<BoxError>,
+    {
+        loop {
+            *self = match self {
+                Self::Begin => {
+                    let mut begun = shared.provider.begin(head, &*shared.clock);
+                    // Nearly every request goes this way, so nothing that is large is moved on it.
+                    if let Ok(Begin::Verify(verification)) = &mut begun {
+                        let mut receiver = shared.receiver(head, &*body)?;
+                        let received = receiver.poll(body.as_mut(), cx, |chunk| {
+                            shared.provider.receive(verification, head, chunk);
+                        })?;
+                        if received.is_ready() {
+                            return Poll::Ready(shared.judge(watch, verification, receiver.finish(), head));
+                        }
+                        if let Ok(Begin::Verify(verification)) = begun {
+                            *self = Self::receive(Judge::Verification(verification), receiver);
+                        }
+                        return Poll::Pending;
                     }
-                    Err(rejection) => Self::reply(shared.refuse(watch, rejection)),
-                };
-            }
-            Ok(Begin::Answer(_)) if shared.observe_only => {
-                *judged = Some(Judged::Observed(shared.observed(watch, Ok(()))));
-            }
-            Ok(Begin::Answer(answer)) => return Self::reply(shared.answer(watch, answer)),
-            Err(rejection) if shared.observe_only => {
-                *judged = Some(Judged::Observed(shared.observed(watch, Err(rejection))));
-            }
-            Err(rejection) => return Self::reply(shared.refuse(watch, rejection)),
+                    match begun {
+                        Ok(Begin::Pending(pending)) => {
+                            // The announced length is checked before anything is looked up for the request.
+                            shared.receiver(head, &*body)?;
+                            Self::LookUp(pending, Deadline::new(Some(shared.lookup_timeout)))
+                        }
+                        Ok(Begin::Verify(verification)) => {
+                            Self::receive(Judge::Verification(verification), shared.receiver(head, &*body)?)
+                        }
+                        judged if shared.observe_only => Self::observe(shared, watch, judged.map(drop), head, &*body)?,
+                        Ok(Begin::Answer(answer)) => return Poll::Ready(Ok(Next::Answer(Box::new(answer)))),
+                        Err(rejection) => return Poll::Ready(Err(rejection)),
+                    }
+                }
+                Self::LookUp(pending, deadline) => {
+                    let found = match pending.as_mut().poll(cx) {
+                        Poll::Ready(found) => found,
+                        Poll::Pending => {
+                            ready!(deadline.poll(cx));
+                            Err(Rejection::new(Reason::SecretUnavailable).with_detail("the look-up took too long"))
+                        }
+                    };
+                    match found {
+                        Ok(verification) => {
+                            Self::receive(Judge::Verification(verification), shared.receiver(head, &*body)?)
+                        }
+                        Err(rejection) if !shared.observe_only => return Poll::Ready(Err(rejection)),
+                        Err(rejection) => Self::observe(shared, watch, Err(rejection), head, &*body)?,
+                    }
+                }
+                Self::Receive(waiting) => {
+                    let (judge, receiver) = &mut **waiting;
+                    return match judge {
+                        Judge::Verification(verification) => {
+                            let feed = |chunk: &[u8]| shared.provider.receive(verification, head, chunk);
+                            ready!(receiver.poll(body, cx, feed))?;
+                            Poll::Ready(shared.judge(watch, verification, receiver.finish(), head))
+                        }
+                        Judge::Nobody => {
+                            ready!(receiver.poll(body, cx, |_| ()))?;
+                            Poll::Ready(Ok(Next::Handle(receiver.finish())))
+                        }
+                    };
+                }
+            };
         }
-        Self::receive(shared, watch, head, body)
     }
 
-    fn receive(shared: &Shared<P>, watch: Stopwatch, head: &Parts, body: B) -> Self {
-        match check_announced(&head.headers, &body, shared.body_limit) {
-            Ok(()) => {
-                let lease = Lease::new(shared.budget.clone());
-                Self::Receive { receive: Receive::new(body, shared.body_limit, shared.body_timeout, lease) }
-            }
-            Err(rejection) => Self::reply(shared.refuse(watch, rejection)),
-        }
+    fn receive(judge: Judge<V>, receiver: Receiver) -> Self {
+        Self::Receive(Box::new((judge, receiver)))
     }
 
-    /// Acts on the verdict.
-    fn decide(
+    /// In observe mode, what the head led to is told to the handler, and the body is received all the same.
+    fn observe<P: Provider>(
         shared: &Shared<P>,
         watch: Stopwatch,
-        verdict: Result<Outcome, Rejection>,
-        received: Received,
-        mut call: Call<S>,
-    ) -> Self {
-        let verdict = match verdict {
-            Ok(Outcome::Deliver(verified)) => {
-                let delivery = Delivery::new(shared.provider.name(), verified, received.body.clone());
-                observe::verdict(delivery.provider(), watch, End::Delivered);
-                call.head.extensions.insert(delivery);
-                if !shared.observe_only {
-                    return Self::handle(received, call);
-                }
-                Verdict::Verified
-            }
-            Ok(Outcome::Answer(_)) if shared.observe_only => shared.observed(watch, Ok(())),
-            Err(rejection) if shared.observe_only => shared.observed(watch, Err(rejection)),
-            Ok(Outcome::Answer(answer)) => return Self::reply(shared.answer(watch, answer)),
-            Err(rejection) => return Self::reply(shared.refuse(watch, rejection)),
-        };
-        call.head.extensions.insert(verdict);
-        Self::handle(received, call)
-    }
-
-    fn handle(received: Received, call: Call<S>) -> Self {
-        let Call { mut inner, head } = call;
-        let Received { body, lease } = received;
-        Self::Handle { handling: inner.call(Request::from_parts(head, Full::new(body))), lease }
-    }
-
-    fn reply(response: Response<Bytes>) -> Self {
-        Self::Reply { response: Some(response) }
+        would: Result<(), Rejection>,
+        head: &mut Parts,
+        body: &impl Body,
+    ) -> Result<Self, Rejection> {
+        head.extensions.insert(shared.observed(watch, would));
+        Ok(Self::receive(Judge::Nobody, shared.receiver(head, body)?))
     }
 }
 
 impl<P: Provider> Shared<P> {
+    /// Takes the body in, where it does not announce itself as too long.
+    fn receiver(&self, head: &Parts, body: &impl Body) -> Result<Receiver, Rejection> {
+        check_announced(&head.headers, body, self.body_limit)?;
+        Ok(Receiver::new(self.body_limit, self.body_timeout, Lease::new(self.budget.clone())))
+    }
+
+    /// Has a whole body judged.
+    #[inline]
+    fn judge(
+        &self,
+        watch: Stopwatch,
+        verification: &mut P::Verification,
+        received: Received,
+        head: &mut Parts,
+    ) -> Result<Next, Rejection> {
+        let verdict = self.provider.finish(verification, head, &received.body, &received.body[received.fed..]);
+        self.decide(watch, verdict, received, head)
+    }
+
+    /// Acts on a verdict.
+    #[inline]
+    fn decide(
+        &self,
+        watch: Stopwatch,
+        mut verdict: Result<Outcome, Rejection>,
+        received: Received,
+        head: &mut Parts,
+    ) -> Result<Next, Rejection> {
+        if let Ok(Outcome::Deliver(verified)) = &mut verdict {
+            self.deliver(watch, verified, received.body.clone(), &mut head.extensions);
+            return Ok(Next::Handle(received));
+        }
+        let would = match verdict {
+            Ok(Outcome::Pending(pending)) => return Ok(Next::Decide(pending, received)),
+            judged if self.observe_only => judged.map(drop),
+            Ok(Outcome::Answer(answer)) => return Ok(Next::Answer(Box::new(answer))),
+            // Delivered above.
+            Ok(Outcome::Deliver(_)) => return Err(Reason::NoDelivery.into()),
+            Err(rejection) => return Err(rejection),
+        };
+        head.extensions.insert(self.observed(watch, would));
+        Ok(Next::Handle(received))
+    }
+
+    /// Tells the handler that the request is genuine.
+    #[inline]
+    fn deliver(&self, watch: Stopwatch, verified: &mut Verified, body: Bytes, extensions: &mut Extensions) {
+        let name = self.provider.name();
+        observe::verdict(verified.provider(name), watch, End::Delivered);
+        if self.observe_only {
+            extensions.insert(Verdict::Verified);
+        } else if extensions.is_empty() {
+            *extensions = self.room.clone();
+        }
+        extensions.insert(Delivery::new(name, verified, body));
+    }
+
     fn refuse(&self, watch: Stopwatch, rejection: Rejection) -> Response<Bytes> {
         self.report(watch, rejection).into_response()
     }
@@ -237,63 +317,17 @@ where
         let mut this = self.project();
         let (shared, watch) = (&**this.shared, *this.watch);
         loop {
-            match this.state.as_mut().project() {
-                StateProj::Pend { pending, deadline, body } => {
-                    let found = match pending.as_mut().poll(cx) {
-                        Poll::Ready(found) => found,
-                        Poll::Pending => {
-                            ready!(deadline.poll(cx));
-                            Err(Rejection::new(Reason::SecretUnavailable).with_detail("the look-up took too long"))
-                        }
-                    };
-                    let (Some(body), Some(call)) = (body.take(), &this.call) else { polled_again() };
-                    let judged = match found {
-                        Ok(verification) => Ok(Judged::Verifying(verification)),
-                        Err(rejection) if shared.observe_only => {
-                            Ok(Judged::Observed(shared.observed(watch, Err(rejection))))
-                        }
-                        Err(rejection) => Err(rejection),
-                    };
-                    match judged {
-                        Ok(judged) => {
-                            *this.verification = Some(judged);
-                            this.state.set(State::receive(shared, watch, &call.head, body));
-                        }
-                        Err(rejection) => this.state.set(State::reply(shared.refuse(watch, rejection))),
-                    }
+            let (slot, next) = match this.state.as_mut().project() {
+                StateProj::Arrive { call, step, body } => {
+                    let Some(Call { head, .. }) = call else { polled_again() };
+                    let next = ready!(step.poll(shared, watch, head, body, cx));
+                    (call, next)
                 }
-                StateProj::Receive { receive } => {
-                    let verification = &mut *this.verification;
-                    let received = ready!(receive.poll(cx, |frame| {
-                        if let Some(Judged::Verifying(verification)) = verification {
-                            verification.receive(frame);
-                        }
-                    }));
-                    let received = match received {
-                        Ok(received) => received,
-                        Err(rejection) => {
-                            this.state.set(State::reply(shared.refuse(watch, rejection)));
-                            continue;
-                        }
-                    };
-                    match this.verification.take() {
-                        Some(Judged::Verifying(verification)) => {
-                            let Some(call) = this.call else { polled_again() };
-                            let verdict = verification.finish(&call.head, &received.body);
-                            this.state.set(State::Verify { verdict, received: Some(received) });
-                        }
-                        Some(Judged::Observed(verdict)) => {
-                            let Some(mut call) = this.call.take() else { polled_again() };
-                            call.head.extensions.insert(verdict);
-                            this.state.set(State::handle(received, call));
-                        }
-                        None => polled_again(),
-                    }
-                }
-                StateProj::Verify { verdict, received } => {
-                    let verdict = ready!(verdict.poll(cx));
-                    let (Some(received), Some(call)) = (received.take(), this.call.take()) else { polled_again() };
-                    this.state.set(State::decide(shared, watch, verdict, received, call));
+                StateProj::Decide { call, pending, received } => {
+                    let verdict = ready!(pending.as_mut().poll(cx));
+                    let Some(Call { head, .. }) = call else { polled_again() };
+                    let next = shared.decide(watch, verdict, mem::take(received), head);
+                    (call, next)
                 }
                 StateProj::Handle { handling, .. } => {
                     let response = ready!(handling.poll(cx))?;
@@ -304,7 +338,17 @@ where
                     let Some(response) = response.take() else { polled_again() };
                     return Poll::Ready(Ok(this.protocol.translate(response).map(ResponseBody::fixed)));
                 }
-            }
+            };
+            let state = match next {
+                Ok(Next::Handle(Received { body, lease, .. })) => {
+                    let Some(Call { mut inner, head }) = slot.take() else { polled_again() };
+                    State::Handle { handling: inner.call(Request::from_parts(head, Full::new(body))), lease }
+                }
+                Ok(Next::Decide(pending, received)) => State::Decide { call: slot.take(), pending, received },
+                Ok(Next::Answer(answer)) => State::Reply { response: Some(shared.answer(watch, *answer)) },
+                Err(rejection) => State::Reply { response: Some(shared.refuse(watch, rejection)) },
+            };
+            this.state.set(state);
         }
     }
 }

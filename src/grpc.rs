@@ -22,6 +22,7 @@ impl Protocol {
     /// webhook cannot have its refusal dressed as a 200 by one header that somebody added.
     ///
     /// gRPC-Web is not meant: its clients understand HTTP statuses.
+    #[inline]
     pub(crate) fn of(method: &Method, version: Version, headers: &HeaderMap) -> Self {
         let is_grpc = || {
             let rest = headers.get(CONTENT_TYPE)?.as_bytes().strip_prefix(b"application/grpc")?;

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::Extensions;
 use tower_layer::Layer;
 
 use crate::body::MemoryBudget;
@@ -51,6 +52,7 @@ pub(crate) struct Shared<P> {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) on_reject: Option<Arc<OnReject>>,
     pub(crate) observe_only: bool,
+    pub(crate) room: Extensions,
 }
 
 type OnReject = dyn Fn(&Rejection) + Send + Sync;
@@ -70,6 +72,7 @@ impl<P: Provider> WebhookLayer<P> {
                 clock: Arc::new(SystemClock),
                 on_reject: None,
                 observe_only: false,
+                room: room(),
             }),
         }
     }
@@ -136,6 +139,21 @@ impl<P> WebhookLayer<P> {
     }
 }
 
+/// Empty extensions, a clone of which has room for the delivery and for what a router adds behind the layer. A table that
+/// starts with the delivery alone is made anew, twice as large, when axum puts its third entry beside it.
+fn room() -> Extensions {
+    #[derive(Clone)]
+    struct Place<const N: usize>;
+
+    let mut room = Extensions::new();
+    room.insert(Place::<0>);
+    room.insert(Place::<1>);
+    room.insert(Place::<2>);
+    room.insert(Place::<3>);
+    room.clear();
+    room
+}
+
 impl<S, P> Layer<S> for WebhookLayer<P> {
     type Service = WebhookService<S, P>;
 
@@ -161,6 +179,7 @@ impl<P> Clone for Shared<P> {
             clock: self.clock.clone(),
             on_reject: self.on_reject.clone(),
             observe_only: self.observe_only,
+            room: self.room.clone(),
         }
     }
 }

@@ -92,6 +92,7 @@ mod grpc;
     feature = "tonic"
 ))]
 pub mod guide;
+mod in_body;
 mod ip_allow;
 #[cfg(feature = "jwt")]
 mod json;
@@ -122,7 +123,7 @@ pub use config::ConfigError;
 pub use dedup::RedisStore;
 #[cfg(feature = "dedup")]
 pub use dedup::{DedupLayer, MemoryStore};
-pub use delivery::{ChooseIdentity, Delivery, Identity, Signed, Verified};
+pub use delivery::{Delivery, Identity, Signed, Verified};
 pub use encoding::Encoding;
 pub use endpoint::{EndpointBody, EndpointFuture, EndpointLayer, EndpointService};
 #[cfg(feature = "client")]
@@ -130,6 +131,7 @@ pub use fetch::HttpsClient;
 #[cfg(feature = "fetch")]
 pub use fetch::{FETCH_TIMEOUT, Fetch, FetchFuture, MAX_FETCHED};
 pub use future::ResponseFuture;
+pub use in_body::InBody;
 pub use ip_allow::{IpAllowList, IpAllowListFuture, IpAllowListService};
 pub use layer::{DEFAULT_BODY_TIMEOUT, DEFAULT_LOOKUP_TIMEOUT, WebhookLayer};
 pub use provider::{AnyOf, CdrManager, DEFAULT_BODY_LIMIT, Provider, cdr_manager, senders};

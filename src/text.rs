@@ -22,8 +22,8 @@ pub struct Text(Inner);
 enum Inner {
     Static(&'static str),
     Shared(Arc<str>),
-    /// Only values whose `to_str` succeeded are put here, with the part that is meant.
-    Header(HeaderValue, Range<usize>),
+    /// Only values whose `to_str` succeeded are put here, with where the part that is meant starts and ends.
+    Header(HeaderValue, u32, u32),
 }
 
 impl Text {
@@ -39,8 +39,8 @@ impl Text {
         match &self.0 {
             Inner::Static(text) => text,
             Inner::Shared(text) => text,
-            Inner::Header(value, part) => {
-                value.to_str().ok().and_then(|text| text.get(part.clone())).unwrap_or_default()
+            Inner::Header(value, start, end) => {
+                value.to_str().ok().and_then(|text| text.get(*start as usize..*end as usize)).unwrap_or_default()
             }
         }
     }
@@ -54,7 +54,7 @@ impl Text {
     /// A part of a header's value, sharing its bytes. `None` where the value is not visible ASCII.
     pub(crate) fn from_header_part(value: &HeaderValue, part: Range<usize>) -> Option<Self> {
         value.to_str().ok()?.get(part.clone())?;
-        Some(Self(Inner::Header(value.clone(), part)))
+        Some(Self(Inner::Header(value.clone(), part.start.try_into().ok()?, part.end.try_into().ok()?)))
     }
 }
 

@@ -1,5 +1,7 @@
 //! Frames put together, with as few copies as their number allows.
 
+use std::mem;
+
 use bytes::Bytes;
 
 use crate::reject::Reason;
@@ -16,30 +18,31 @@ const LEAST: usize = 4096;
 /// length was announced truly.
 pub(super) struct Collector {
     limit: usize,
-    first: Bytes,
+    first: Option<Bytes>,
     all: Vec<u8>,
     lease: Lease,
 }
 
-/// A whole body, and the memory that is accounted for it.
-#[derive(Default)]
-pub(crate) struct Received {
-    pub(crate) body: Bytes,
-    pub(crate) lease: Lease,
-}
-
 impl Collector {
     pub(super) fn new(limit: usize, lease: Lease) -> Self {
-        Self { limit, first: Bytes::new(), all: Vec::new(), lease }
+        Self { limit, first: None, all: Vec::new(), lease }
+    }
+
+    /// What has arrived.
+    pub(super) fn bytes(&self) -> &[u8] {
+        match &self.first {
+            Some(first) => first,
+            None => &self.all,
+        }
     }
 
     fn len(&self) -> usize {
-        self.first.len() + self.all.len()
+        self.bytes().len()
     }
 
     /// Makes room for a frame of this length. `announced` is the length that the body claims to have behind it, and only
     /// ever a hint.
-    pub(super) fn make_room(&mut self, frame: usize, announced: Option<u64>) -> Result<(), Reason> {
+    pub(super) fn make_room(&mut self, frame: usize, announced: impl Fn() -> Option<u64>) -> Result<(), Reason> {
         let len = self.len().saturating_add(frame);
         if len > self.limit {
             return Err(Reason::BodyTooLarge);
@@ -49,31 +52,32 @@ impl Collector {
         }
         if len > self.all.capacity() {
             let allowed = len.saturating_mul(HEADROOM).max(LEAST).min(self.limit);
-            let announced = announced.map(|more| usize::try_from(more).unwrap_or(usize::MAX));
+            let announced = announced().map(|more| usize::try_from(more).unwrap_or(usize::MAX));
             let wanted = announced.map_or(len.saturating_mul(2), |more| len.saturating_add(more)).clamp(len, allowed);
             // The first frame is still there while it is copied.
-            self.lease.hold(wanted.saturating_add(self.first.len()))?;
+            self.lease.hold(wanted.saturating_add(self.first.as_ref().map_or(0, Bytes::len)))?;
             self.all.reserve_exact(wanted - self.all.len());
         }
         Ok(())
     }
 
     /// Adds a frame that room was made for.
+    #[inline]
     pub(super) fn push(&mut self, frame: Bytes) {
         if self.len() == 0 {
-            self.first = frame;
+            self.first = Some(frame);
         } else if !frame.is_empty() {
-            self.all.extend_from_slice(&std::mem::take(&mut self.first));
+            if let Some(first) = self.first.take() {
+                self.all.extend_from_slice(&first);
+            }
             self.all.extend_from_slice(&frame);
         }
     }
 
-    pub(super) fn finish(self) -> Received {
-        let body = match self.all.is_empty() {
-            true => self.first,
-            false => self.all.into(),
-        };
-        Received { body, lease: self.lease }
+    /// The body, and the memory that is accounted for it.
+    pub(super) fn finish(&mut self) -> (Bytes, Lease) {
+        let body = self.first.take().unwrap_or_else(|| mem::take(&mut self.all).into());
+        (body, mem::take(&mut self.lease))
     }
 }
 
@@ -83,7 +87,7 @@ mod tests {
 
     fn add(collector: &mut Collector, frame: impl Into<Bytes>, announced: Option<u64>) -> Result<(), Reason> {
         let frame = frame.into();
-        collector.make_room(frame.len(), announced)?;
+        collector.make_room(frame.len(), || announced)?;
         collector.push(frame);
         Ok(())
     }
@@ -93,7 +97,7 @@ mod tests {
         for &frame in frames {
             add(&mut collector, frame, None)?;
         }
-        Ok(collector.finish().body)
+        Ok(collector.finish().0)
     }
 
     #[test]
@@ -103,7 +107,7 @@ mod tests {
         add(&mut collector, "", None).unwrap();
         add(&mut collector, frame.clone(), None).unwrap();
         add(&mut collector, "", None).unwrap();
-        assert_eq!(collector.finish().body.as_ptr(), frame.as_ptr());
+        assert_eq!(collector.finish().0.as_ptr(), frame.as_ptr());
     }
 
     #[test]
@@ -136,6 +140,6 @@ mod tests {
             capacities.insert(collector.all.capacity());
         }
         assert_eq!(capacities.len(), 2, "none and one: {capacities:?}");
-        assert_eq!(collector.finish().body.len(), 1 << 20);
+        assert_eq!(collector.finish().0.len(), 1 << 20);
     }
 }

@@ -1,59 +1,36 @@
 //! The time by which something has to be done; the only file that knows whose timer it is.
 
-use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use pin_project_lite::pin_project;
-
-pin_project! {
-    /// A bound on waiting. The timer is only set once there is something to wait for, so what is ready at once costs none.
-    pub(crate) struct Deadline {
-        limit: Option<Duration>,
-        #[pin]
-        timer: Timer,
-    }
+/// A bound on waiting. The timer is only made once there is something to wait for, so what is ready at once costs none.
+pub(crate) struct Deadline {
+    limit: Option<Duration>,
+    #[cfg(feature = "tokio")]
+    timer: Option<std::pin::Pin<Box<tokio::time::Sleep>>>,
 }
-
-#[cfg(feature = "tokio")]
-pin_project! {
-    struct Timer {
-        #[pin]
-        sleep: Option<tokio::time::Sleep>,
-    }
-}
-
-#[cfg(not(feature = "tokio"))]
-struct Timer;
 
 impl Deadline {
-    #[cfg(feature = "tokio")]
     pub(crate) fn new(limit: Option<Duration>) -> Self {
-        Self { limit, timer: Timer { sleep: None } }
-    }
-
-    #[cfg(not(feature = "tokio"))]
-    pub(crate) fn new(limit: Option<Duration>) -> Self {
-        Self { limit, timer: Timer }
+        Self {
+            limit,
+            #[cfg(feature = "tokio")]
+            timer: None,
+        }
     }
 
     /// Called whenever there is nothing to do but wait: ready once the time is over. The first call starts the clock.
     #[cfg(feature = "tokio")]
-    pub(crate) fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         use std::future::Future as _;
 
-        let this = self.project();
-        let Some(limit) = *this.limit else { return Poll::Pending };
-        let mut sleep = this.timer.project().sleep;
-        if sleep.is_none() {
-            sleep.set(Some(tokio::time::sleep(limit)));
-        }
-        sleep.as_pin_mut().map_or(Poll::Pending, |sleep| sleep.poll(cx))
+        let Some(limit) = self.limit else { return Poll::Pending };
+        self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(limit))).as_mut().poll(cx)
     }
 
     /// Without a runtime there is no timer: the server's own time-outs have to end the wait.
     #[cfg(not(feature = "tokio"))]
-    pub(crate) fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<()> {
+    pub(crate) fn poll(&mut self, _: &mut Context<'_>) -> Poll<()> {
         let _ = self.limit;
         Poll::Pending
     }

@@ -8,7 +8,6 @@ mod response;
 
 pub(crate) use budget::Lease;
 pub use budget::MemoryBudget;
-pub(crate) use collect::Received;
 pub(crate) use deadline::Deadline;
-pub(crate) use receive::{Receive, check_announced};
+pub(crate) use receive::{Received, Receiver, check_announced};
 pub use response::ResponseBody;

@@ -9,80 +9,104 @@ use http::HeaderMap;
 use http::header::CONTENT_LENGTH;
 use http_body::Body;
 use http_body_util::LengthLimitError;
-use pin_project_lite::pin_project;
 
 use crate::reject::{BoxError, Reason, Rejection};
 
 use super::budget::Lease;
-use super::collect::{Collector, Received};
+use super::collect::Collector;
 use super::deadline::Deadline;
 
 /// After this many frames without a pause the task lets others run, so that a sender of tiny frames cannot hold
 /// a thread; rarely enough to cost nothing.
 const FRAMES_A_TURN: usize = 256;
 
-pin_project! {
-    /// Receives one body.
-    pub(crate) struct Receive<B> {
-        #[pin]
-        body: B,
-        collector: Option<Collector>,
-        #[pin]
-        deadline: Deadline,
-    }
+/// A body on its way: what has arrived of it, and the bounds for the rest.
+pub(crate) struct Receiver {
+    collector: Collector,
+    /// How much of it was fed to whoever verifies it.
+    fed: usize,
+    deadline: Deadline,
 }
 
-impl<B: Body> Receive<B> {
-    pub(crate) fn new(body: B, limit: usize, timeout: Option<Duration>, lease: Lease) -> Self {
-        Self { body, collector: Some(Collector::new(limit, lease)), deadline: Deadline::new(timeout) }
-    }
+/// A whole body.
+#[derive(Default)]
+pub(crate) struct Received {
+    pub(crate) body: Bytes,
+    /// How much of it, from its start, was fed to whoever verifies it.
+    pub(crate) fed: usize,
+    pub(crate) lease: Lease,
 }
 
 /// Refuses a body that announces itself as too long, before any of it is read.
 pub(crate) fn check_announced(headers: &HeaderMap, body: &impl Body, limit: usize) -> Result<(), Rejection> {
-    let header = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
-    let announced = header.unwrap_or(0_u64).max(body.size_hint().lower());
+    let hint = body.size_hint();
+    // A body that knows its length has it from the header, or knows better.
+    let announced = hint.exact().or_else(|| headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok());
+    let announced = announced.unwrap_or(0).max(hint.lower());
     match announced > limit as u64 {
         true => Err(Rejection::new(Reason::BodyTooLarge).with_detail("by the length that it announces")),
         false => Ok(()),
     }
 }
 
-impl<B> Receive<B>
-where
-    B: Body<Data = Bytes>,
-    B::Error: Into<BoxError>,
-{
-    /// Gives each frame to `on_frame` as it arrives, and the whole body at the end. Trailers are ignored.
-    pub(crate) fn poll(
-        self: Pin<&mut Self>,
+impl Receiver {
+    pub(crate) fn new(limit: usize, timeout: Option<Duration>, lease: Lease) -> Self {
+        Self { collector: Collector::new(limit, lease), fed: 0, deadline: Deadline::new(timeout) }
+    }
+
+    /// Ready once the whole body is there. Trailers are ignored.
+    ///
+    /// What has arrived goes to `feed` as soon as there is a second frame, or nothing to do but to wait for it: a body that
+    /// is there at once can be verified in one go.
+    pub(crate) fn poll<B>(
+        &mut self,
+        mut body: Pin<&mut B>,
         cx: &mut Context<'_>,
-        mut on_frame: impl FnMut(&[u8]),
-    ) -> Poll<Result<Received, Rejection>> {
-        let mut this = self.project();
+        mut feed: impl FnMut(&[u8]),
+    ) -> Poll<Result<(), Rejection>>
+    where
+        B: Body<Data = Bytes>,
+        B::Error: Into<BoxError>,
+    {
         for _ in 0..FRAMES_A_TURN {
-            match this.body.as_mut().poll_frame(cx) {
+            match body.as_mut().poll_frame(cx) {
                 Poll::Ready(Some(Ok(frame))) => {
-                    let (Ok(data), Some(collector)) = (frame.into_data(), this.collector.as_mut()) else { continue };
-                    collector.make_room(data.len(), this.body.size_hint().exact())?;
-                    on_frame(&data);
-                    collector.push(data);
+                    let Ok(data) = frame.into_data() else { continue };
+                    let is_first = self.collector.bytes().is_empty();
+                    self.collector.make_room(data.len(), || body.size_hint().exact())?;
+                    self.collector.push(data);
+                    if !is_first {
+                        self.feed(&mut feed);
+                    }
                 }
                 Poll::Ready(Some(Err(error))) => return Poll::Ready(Err(broken(error.into()))),
-                Poll::Ready(None) => {
-                    return Poll::Ready(Ok(this.collector.take().map(Collector::finish).unwrap_or_default()));
-                }
+                Poll::Ready(None) => return Poll::Ready(Ok(())),
                 Poll::Pending => {
-                    ready!(this.deadline.poll(cx));
+                    self.feed(&mut feed);
+                    ready!(self.deadline.poll(cx));
                     return Poll::Ready(Err(Reason::BodyTimeout.into()));
                 }
             }
         }
-        if this.deadline.poll(cx).is_ready() {
+        if self.deadline.poll(cx).is_ready() {
             return Poll::Ready(Err(Reason::BodyTimeout.into()));
         }
         cx.waker().wake_by_ref();
         Poll::Pending
+    }
+
+    fn feed(&mut self, feed: &mut impl FnMut(&[u8])) {
+        let arrived = self.collector.bytes();
+        if self.fed < arrived.len() {
+            feed(&arrived[self.fed..]);
+            self.fed = arrived.len();
+        }
+    }
+
+    /// What arrived. Called once.
+    pub(crate) fn finish(&mut self) -> Received {
+        let (body, lease) = self.collector.finish();
+        Received { body, fed: self.fed, lease }
     }
 }
 

@@ -57,10 +57,10 @@ impl<S: Store> ErasedStore for S {
 }
 
 async fn within<T>(limit: Duration, call: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
-    let (mut call, mut deadline) = (pin!(call), pin!(Deadline::new(Some(limit))));
+    let (mut call, mut deadline) = (pin!(call), Deadline::new(Some(limit)));
     poll_fn(|cx| match call.as_mut().poll(cx) {
         Poll::Ready(result) => Poll::Ready(result),
-        Poll::Pending => deadline.as_mut().poll(cx).map(|()| Err(StoreError::new("the store did not answer in time"))),
+        Poll::Pending => deadline.poll(cx).map(|()| Err(StoreError::new("the store did not answer in time"))),
     })
     .await
 }

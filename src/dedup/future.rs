@@ -49,7 +49,7 @@ pin_project! {
         /// The claim is on its way.
         Claim { held: Held, call: Call<S, B> },
         /// The handler works, and the claim is renewed. It is dropped before the claim is released.
-        Handle { #[pin] handling: S::Future, #[pin] renewed: Renewed },
+        Handle { #[pin] handling: S::Future, renewed: Renewed },
         /// The handler works without a claim.
         Pass { #[pin] handling: S::Future },
         /// The handler is done, and the claim is committed or released.

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use http::StatusCode;
-use pin_project_lite::pin_project;
 
 use crate::body::Deadline;
 use crate::observe::{self, StoreCall};
@@ -146,13 +145,10 @@ impl Drop for Settling {
     }
 }
 
-pin_project! {
-    /// A claim that was granted, renewed while it is polled.
-    pub(super) struct Renewed {
-        held: Option<Held>,
-        #[pin]
-        next: Deadline,
-    }
+/// A claim that was granted, renewed while it is polled.
+pub(super) struct Renewed {
+    held: Option<Held>,
+    next: Deadline,
 }
 
 impl Renewed {
@@ -162,17 +158,16 @@ impl Renewed {
     }
 
     /// Ends the renewals.
-    pub(super) fn take(self: Pin<&mut Self>) -> Option<Held> {
-        self.project().held.take()
+    pub(super) fn take(&mut self) -> Option<Held> {
+        self.held.take()
     }
 
     /// Called whenever the handler has to wait.
-    pub(super) fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) {
-        let mut this = self.project();
-        let Some(held) = this.held else { return };
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) {
+        let Some(held) = &mut self.held else { return };
         loop {
             if held.claiming.is_none() {
-                if this.next.as_mut().poll(cx).is_pending() {
+                if self.next.poll(cx).is_pending() {
                     return;
                 }
                 held.ask();
@@ -182,7 +177,7 @@ impl Renewed {
             if let Err(error) = claim {
                 observe::store_failure(&held.provider, StoreCall::Renew, &error);
             }
-            this.next.set(held.renewal());
+            self.next = held.renewal();
         }
     }
 }

@@ -125,8 +125,8 @@ mod tests {
     use super::*;
     use crate::delivery::{Signed, Verified};
 
-    fn delivery(provider: &'static str, verified: Verified, body: &'static str) -> Delivery {
-        Delivery::new(&provider.into(), verified, Bytes::from_static(body.as_bytes()))
+    fn delivery(provider: &'static str, mut verified: Verified, body: &'static str) -> Delivery {
+        Delivery::new(&provider.into(), &mut verified, Bytes::from_static(body.as_bytes()))
     }
 
     fn signed(id: bool, timestamp: bool) -> Verified {

@@ -95,10 +95,10 @@ pub(crate) async fn get(fetch: &dyn Fetch, uri: Uri, reason: Reason) -> Result<B
 /// The future's output, or `None` after [`FETCH_TIMEOUT`].
 async fn within_time<F: Future>(future: F) -> Option<F::Output> {
     let mut future = pin!(future);
-    let mut deadline = pin!(Deadline::new(Some(FETCH_TIMEOUT)));
+    let mut deadline = Deadline::new(Some(FETCH_TIMEOUT));
     poll_fn(|cx| match future.as_mut().poll(cx) {
         Poll::Ready(output) => Poll::Ready(Some(output)),
-        Poll::Pending => deadline.as_mut().poll(cx).map(|()| None),
+        Poll::Pending => deadline.poll(cx).map(|()| None),
     })
     .await
 }

@@ -1,19 +1,15 @@
 //! Several senders on one route.
 
 use std::fmt;
-use std::future::Future;
-use std::pin::Pin;
-use std::task::{Context, Poll, ready};
-use std::time::SystemTime;
 
 use bytes::Bytes;
 use http::request::Parts;
-use pin_project_lite::pin_project;
 
 use crate::reject::{Reason, Rejection};
 use crate::text::Text;
+use crate::time::Clock;
 
-use super::{Begin, Outcome, Provider, Verification};
+use super::{Begin, Outcome, Provider};
 
 /// The name where none of the senders was recognised.
 static NAME: Text = Text::from_static("any_of");
@@ -88,13 +84,33 @@ impl<A: Provider, B: Provider> Provider for AnyOf<A, B> {
         self.first.recognizes(head) || self.second.recognizes(head)
     }
 
-    fn begin(&self, head: &Parts, now: SystemTime) -> Result<Begin<Self::Verification>, Rejection> {
+    fn begin(&self, head: &Parts, clock: &dyn Clock) -> Result<Begin<Self::Verification>, Rejection> {
         if self.first.recognizes(head) {
-            begin(&self.first, head, now, AnyVerification::first)
+            begin(&self.first, head, clock, AnyVerification::first)
         } else if self.second.recognizes(head) {
-            begin(&self.second, head, now, AnyVerification::second)
+            begin(&self.second, head, clock, AnyVerification::second)
         } else {
             Err(Rejection::new(Reason::MissingSignature).with_detail("it bears the marks of none of the senders"))
+        }
+    }
+
+    fn receive(&self, verification: &mut Self::Verification, head: &Parts, chunk: &[u8]) {
+        match &mut verification.0 {
+            Either::First(chosen) => self.first.receive(chosen, head, chunk),
+            Either::Second(chosen) => self.second.receive(chosen, head, chunk),
+        }
+    }
+
+    fn finish(
+        &self,
+        verification: &mut Self::Verification,
+        head: &Parts,
+        body: &Bytes,
+        rest: &[u8],
+    ) -> Result<Outcome, Rejection> {
+        match &mut verification.0 {
+            Either::First(chosen) => named(self.first.finish(chosen, head, body, rest), self.first.name()),
+            Either::Second(chosen) => named(self.second.finish(chosen, head, body, rest), self.second.name()),
         }
     }
 }
@@ -103,28 +119,27 @@ impl<A: Provider, B: Provider> Provider for AnyOf<A, B> {
 fn begin<P: Provider, V: 'static>(
     provider: &P,
     head: &Parts,
-    now: SystemTime,
-    wrap: fn(Text, P::Verification) -> V,
+    clock: &dyn Clock,
+    wrap: fn(P::Verification) -> V,
 ) -> Result<Begin<V>, Rejection> {
-    let name = provider.name().clone();
-    match provider.begin(head, now) {
-        Ok(Begin::Verify(verification)) => Ok(Begin::Verify(wrap(name, verification))),
-        Ok(Begin::Pending(pending)) => Ok(Begin::Pending(Box::pin(async move {
-            match pending.await {
-                Ok(verification) => Ok(wrap(name, verification)),
-                Err(rejection) => Err(rejection.with_provider(&name)),
-            }
-        }))),
+    match provider.begin(head, clock) {
+        Ok(Begin::Verify(verification)) => Ok(Begin::Verify(wrap(verification))),
+        Ok(Begin::Pending(pending)) => {
+            let name = provider.name().clone();
+            Ok(Begin::Pending(Box::pin(async move {
+                match pending.await {
+                    Ok(verification) => Ok(wrap(verification)),
+                    Err(rejection) => Err(rejection.with_provider(&name)),
+                }
+            })))
+        }
         Ok(Begin::Answer(answer)) => Ok(Begin::Answer(answer)),
-        Err(rejection) => Err(rejection.with_provider(&name)),
+        Err(rejection) => Err(rejection.with_provider(provider.name())),
     }
 }
 
 /// A request being verified by one of the senders of [`AnyOf`].
-pub struct AnyVerification<A, B> {
-    name: Text,
-    chosen: Either<A, B>,
-}
+pub struct AnyVerification<A, B>(Either<A, B>);
 
 enum Either<A, B> {
     First(A),
@@ -132,82 +147,33 @@ enum Either<A, B> {
 }
 
 impl<A, B> AnyVerification<A, B> {
-    fn first(name: Text, verification: A) -> Self {
-        Self { name, chosen: Either::First(verification) }
+    fn first(verification: A) -> Self {
+        Self(Either::First(verification))
     }
 
-    fn second(name: Text, verification: B) -> Self {
-        Self { name, chosen: Either::Second(verification) }
+    fn second(verification: B) -> Self {
+        Self(Either::Second(verification))
     }
 }
 
-impl<A: Verification, B: Verification> Verification for AnyVerification<A, B> {
-    type Verdict = AnyVerdict<A::Verdict, B::Verdict>;
-
-    fn receive(&mut self, chunk: &[u8]) {
-        match &mut self.chosen {
-            Either::First(verification) => verification.receive(chunk),
-            Either::Second(verification) => verification.receive(chunk),
+/// The verdict, under the name of the sender that gave it.
+fn named(verdict: Result<Outcome, Rejection>, name: &Text) -> Result<Outcome, Rejection> {
+    match verdict {
+        Ok(Outcome::Deliver(verified)) => Ok(Outcome::Deliver(verified.with_provider(name))),
+        Ok(Outcome::Answer(answer)) => Ok(Outcome::Answer(answer)),
+        Ok(Outcome::Pending(pending)) => {
+            let name = name.clone();
+            Ok(Outcome::Pending(Box::pin(async move { named(pending.await, &name) })))
         }
-    }
-
-    fn finish(self, head: &Parts, body: &Bytes) -> Self::Verdict {
-        let chosen = match self.chosen {
-            Either::First(verification) => EitherVerdict::First { verdict: verification.finish(head, body) },
-            Either::Second(verification) => EitherVerdict::Second { verdict: verification.finish(head, body) },
-        };
-        AnyVerdict { name: self.name, chosen }
+        Err(rejection) => Err(rejection.with_provider(name)),
     }
 }
 
 impl<A, B> fmt::Debug for AnyVerification<A, B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("AnyVerification").field("name", &self.name).finish_non_exhaustive()
-    }
-}
-
-pin_project! {
-    /// The verdict of one of the senders of [`AnyOf`].
-    pub struct AnyVerdict<A, B> {
-        name: Text,
-        #[pin]
-        chosen: EitherVerdict<A, B>,
-    }
-}
-
-pin_project! {
-    #[project = EitherVerdictProj]
-    enum EitherVerdict<A, B> {
-        First { #[pin] verdict: A },
-        Second { #[pin] verdict: B },
-    }
-}
-
-type Verdict = Result<Outcome, Rejection>;
-
-impl<A, B> Future for AnyVerdict<A, B>
-where
-    A: Future<Output = Verdict>,
-    B: Future<Output = Verdict>,
-{
-    type Output = Verdict;
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Verdict> {
-        let this = self.project();
-        let verdict = match this.chosen.project() {
-            EitherVerdictProj::First { verdict } => ready!(verdict.poll(cx)),
-            EitherVerdictProj::Second { verdict } => ready!(verdict.poll(cx)),
-        };
-        Poll::Ready(match verdict {
-            Ok(Outcome::Deliver(verified)) => Ok(Outcome::Deliver(verified.with_provider(this.name))),
-            Ok(answer) => Ok(answer),
-            Err(rejection) => Err(rejection.with_provider(this.name)),
+        f.write_str(match &self.0 {
+            Either::First(_) => "AnyVerification(first)",
+            Either::Second(_) => "AnyVerification(second)",
         })
-    }
-}
-
-impl<A, B> fmt::Debug for AnyVerdict<A, B> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("AnyVerdict(..)")
     }
 }

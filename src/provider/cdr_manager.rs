@@ -5,6 +5,7 @@
 use std::fmt;
 use std::time::SystemTime;
 
+use bytes::Bytes;
 use http::request::Parts;
 use http::uri::Scheme as UriScheme;
 use http::{Method, Request, Uri};
@@ -16,10 +17,10 @@ use crate::reject::Rejection;
 use crate::scheme::{Scheme, header};
 use crate::secret::Secrets;
 use crate::text::Text;
-use crate::time::TimeFormat;
+use crate::time::{Clock, TimeFormat};
 use crate::webhook::{FromDelivery, json};
 
-use super::{Begin, Provider};
+use super::{Begin, Outcome, Provider};
 
 /// HORISEN CDR Manager, which signs each notice with HMAC-SHA512 over the raw body, in base64, in `X-CDR-Signature`.
 ///
@@ -74,8 +75,22 @@ impl Provider for CdrManager {
         self.0.recognizes(head)
     }
 
-    fn begin(&self, head: &Parts, now: SystemTime) -> Result<Begin<Self::Verification>, Rejection> {
-        self.0.begin(head, now)
+    fn begin(&self, head: &Parts, clock: &dyn Clock) -> Result<Begin<Self::Verification>, Rejection> {
+        self.0.begin(head, clock)
+    }
+
+    fn receive(&self, verification: &mut Self::Verification, head: &Parts, chunk: &[u8]) {
+        self.0.receive(verification, head, chunk);
+    }
+
+    fn finish(
+        &self,
+        verification: &mut Self::Verification,
+        head: &Parts,
+        body: &Bytes,
+        rest: &[u8],
+    ) -> Result<Outcome, Rejection> {
+        self.0.finish(verification, head, body, rest)
     }
 }
 

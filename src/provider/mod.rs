@@ -3,7 +3,6 @@
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
-use std::time::SystemTime;
 
 use bytes::Bytes;
 use http::request::Parts;
@@ -12,6 +11,7 @@ use crate::answer::Answer;
 use crate::delivery::Verified;
 use crate::reject::Rejection;
 use crate::text::Text;
+use crate::time::Clock;
 
 mod any_of;
 pub mod cdr_manager;
@@ -25,7 +25,7 @@ pub mod sns;
 #[cfg(feature = "sns")]
 pub mod telna;
 
-pub use any_of::{AnyOf, AnyVerdict, AnyVerification};
+pub use any_of::{AnyOf, AnyVerification};
 pub use cdr_manager::CdrManager;
 #[cfg(feature = "jwt")]
 pub use connect::Connect;
@@ -39,15 +39,57 @@ pub const DEFAULT_BODY_LIMIT: usize = 1024 * 1024;
 /// A sender of webhooks: its rules, and the keys it signs with.
 ///
 /// Most senders are a [`Scheme`](crate::Scheme) of a few lines. The trait is for those whose rules need code. A provider does no
-/// input or output of its own on the way to a verdict, except through futures that it returns; the present time is
-/// handed to it.
+/// input or output of its own on the way to a verdict, except through futures that it returns; the clock is handed to it.
+///
+/// A sender that proves itself by the certificate of its connection, for which the server left a name in the extensions:
+///
+/// ```
+/// use bytes::Bytes;
+/// use http::request::Parts;
+/// use tower_webhook::provider::{Begin, Outcome, Provider};
+/// use tower_webhook::{Clock, Reason, Rejection, Signed, Text, Verified, WebhookLayer};
+///
+/// /// Put into the extensions by a server that has checked the peer's certificate.
+/// #[derive(Clone, PartialEq)]
+/// struct Peer(&'static str);
+///
+/// struct Acme(Text);
+///
+/// impl Provider for Acme {
+///     type Verification = ();
+///
+///     fn name(&self) -> &Text {
+///         &self.0
+///     }
+///
+///     fn recognizes(&self, head: &Parts) -> bool {
+///         head.extensions.get() == Some(&Peer("acme.example.test"))
+///     }
+///
+///     fn begin(&self, head: &Parts, _: &dyn Clock) -> Result<Begin<()>, Rejection> {
+///         match self.recognizes(head) {
+///             true => Ok(Begin::Verify(())),
+///             false => Err(Reason::MissingSignature.into()),
+///         }
+///     }
+///
+///     fn finish(&self, (): &mut (), _: &Parts, _: &Bytes, _: &[u8]) -> Result<Outcome, Rejection> {
+///         // The connection covers everything that came over it.
+///         let mut signed = Signed::default();
+///         signed.body = true;
+///         Ok(Outcome::Deliver(Verified::new(signed)))
+///     }
+/// }
+///
+/// let layer = WebhookLayer::new(Acme("acme".into()));
+/// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a webhook provider",
     note = "a provider is made by `CdrManager::new(..)?`, `Scheme::hmac_sha256()..build(..)?` and the like; is a `?` missing?"
 )]
 pub trait Provider: Send + Sync + 'static {
-    /// The verification of one request.
-    type Verification: Verification;
+    /// What is known of one request while it is verified.
+    type Verification: Send + 'static;
 
     /// The provider's name, in `snake_case`: in deliveries, logs and metrics.
     fn name(&self) -> &Text;
@@ -62,12 +104,33 @@ pub trait Provider: Send + Sync + 'static {
     fn recognizes(&self, head: &Parts) -> bool;
 
     /// Judges the head, before the first byte of the body is read. Everything that can be refused by the head alone is
-    /// refused here.
+    /// refused here. The clock is there for senders that sign a time; others need not look at it.
     ///
     /// # Errors
     ///
     /// The rejection, where the head is not acceptable.
-    fn begin(&self, head: &Parts, now: SystemTime) -> Result<Begin<Self::Verification>, Rejection>;
+    fn begin(&self, head: &Parts, clock: &dyn Clock) -> Result<Begin<Self::Verification>, Rejection>;
+
+    /// Takes the next bytes of the body, in order, while more may be on their way. How they are split has no meaning, and
+    /// a body that is there at once is given to [`finish`](Self::finish) alone. Unless it is overridden, nothing is done before
+    /// the whole body is there.
+    fn receive(&self, verification: &mut Self::Verification, head: &Parts, chunk: &[u8]) {
+        let _ = (verification, head, chunk);
+    }
+
+    /// Decides, once the whole body is there. `rest` is the end of it that [`receive`](Self::receive) was not given. It is
+    /// called once for a verification, by reference because one may be large.
+    ///
+    /// # Errors
+    ///
+    /// The rejection, where the request is not genuine or not acceptable.
+    fn finish(
+        &self,
+        verification: &mut Self::Verification,
+        head: &Parts,
+        body: &Bytes,
+        rest: &[u8],
+    ) -> Result<Outcome, Rejection>;
 }
 
 /// What follows from the head of a request.
@@ -91,27 +154,40 @@ impl<V> fmt::Debug for Begin<V> {
     }
 }
 
-/// A verification that begins after a look-up.
-pub type Pending<V> = Pin<Box<dyn Future<Output = Result<V, Rejection>> + Send>>;
-
-/// The verification of one request, from the first byte of its body to a verdict.
-pub trait Verification: Send + 'static {
-    /// The verdict, at once for most senders, or after a fetch.
-    type Verdict: Future<Output = Result<Outcome, Rejection>> + Send;
-
-    /// Takes the next bytes of the body, in order, as they arrive. How they are split has no meaning.
-    fn receive(&mut self, chunk: &[u8]);
-
-    /// Decides, once the whole body is there: the same bytes that [`receive`](Self::receive) was given.
-    fn finish(self, head: &Parts, body: &Bytes) -> Self::Verdict;
-}
+/// What is known after a look-up or a fetch.
+pub type Pending<T> = Pin<Box<dyn Future<Output = Result<T, Rejection>> + Send>>;
 
 /// The end of a verification that did not refuse.
-#[derive(Debug)]
 #[non_exhaustive]
 pub enum Outcome {
     /// The request is genuine: the handler is called.
     Deliver(Verified),
     /// The sender's protocol demands this answer; the handler is not called.
     Answer(Answer),
+    /// It will be known once something has been fetched.
+    Pending(Pending<Outcome>),
+}
+
+impl Outcome {
+    /// The outcome, once nothing of it is pending.
+    ///
+    /// # Errors
+    ///
+    /// The rejection that what was pending came to.
+    pub async fn settled(mut self) -> Result<Self, Rejection> {
+        while let Self::Pending(pending) = self {
+            self = pending.await?;
+        }
+        Ok(self)
+    }
+}
+
+impl fmt::Debug for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Deliver(verified) => f.debug_tuple("Deliver").field(verified).finish(),
+            Self::Answer(answer) => f.debug_tuple("Answer").field(answer).finish(),
+            Self::Pending(_) => f.write_str("Pending(..)"),
+        }
+    }
 }

@@ -2,13 +2,13 @@
 //!
 //! Source: <https://docs.sandbox.prioritycommerce.com>, "Events and Webhooks" and "Webhook Event Types".
 
-use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use crate::delivery::Delivery;
+use crate::in_body::InBody;
 use crate::reject::{Reason, Rejection};
 use crate::text::Text;
 use crate::webhook::{FromDelivery, json};
@@ -55,7 +55,7 @@ impl Pce {
     /// Says what to accept. A topic is required.
     #[must_use]
     pub fn builder() -> SnsBuilder {
-        SnsBuilder::new("priority_pce").confirm_unauthenticated().identity(Arc::new(event_id))
+        SnsBuilder::new("priority_pce").confirm_unauthenticated().in_body(InBody::new().with_identity(event_id))
     }
 }
 

@@ -19,7 +19,7 @@ use super::jwks::{Jwks, KeyFound};
 use super::jwt::{self, Algorithm, LONGEST_TOKEN, TimeRules, Times, Token};
 use super::mac::Mac;
 use super::plan::Plan;
-use super::source::single;
+use super::source::{Place, single};
 
 /// How a token is found and judged.
 #[derive(Clone)]
@@ -92,7 +92,7 @@ impl JwtProof {
     }
 
     pub(super) fn verify_shared(claimed: &ClaimedToken, keys: KeysFor<Mac>) -> Result<usize, Rejection> {
-        let verdict = Token::split(&claimed.text)?.verify_hs256(keys.ring);
+        let verdict = Token::split(&claimed.text)?.verify_hs256(&keys.ring);
         match keys.known {
             true => verdict,
             false => Err(Reason::UnknownTenant.into()),
@@ -116,15 +116,13 @@ impl ClaimedToken {
         let id = proof.id_claim.and_then(|name| self.claims.parse::<String>(name)).map(Text::from);
         let mut signed = plan.signed;
         signed.timestamp &= self.times.issued.is_some();
-        signed.id &= id.is_some() || plan.id_in.is_some();
+        signed.id &= id.is_some() || plan.id.as_ref().is_some_and(Place::in_body);
         Outcome::Deliver(
             Verified::new(signed)
                 .with_id(id)
-                .with_id_in(plan.id_in.clone())
-                .with_event_in(plan.event_in.clone())
+                .with_in_body(plan.in_body.clone())
                 .with_timestamp(self.times.issued)
-                .with_key_index(key_index)
-                .with_identity(plan.identity.clone()),
+                .with_key_index(key_index),
         )
     }
 }

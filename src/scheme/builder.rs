@@ -7,7 +7,8 @@ use http::header::HeaderName;
 use http::{Method, StatusCode};
 
 use crate::config::ConfigError;
-use crate::delivery::{self, ChooseIdentity};
+use crate::delivery;
+use crate::in_body::InBody;
 use crate::provider::DEFAULT_BODY_LIMIT;
 use crate::secret::{KeyFormat, Secrets};
 use crate::text::Text;
@@ -44,7 +45,7 @@ pub struct SchemeBuilder {
     timestamp: Option<TimestampSpec>,
     id: Option<Source>,
     event: Option<Source>,
-    identity: Option<Arc<ChooseIdentity>>,
+    in_body: InBody,
     template: Signed,
     body_unsigned: bool,
     body_hash: Option<SignatureSpec>,
@@ -111,7 +112,7 @@ impl SchemeBuilder {
             timestamp: None,
             id: None,
             event: None,
-            identity: None,
+            in_body: InBody::new(),
             template: Signed::Text("{body}"),
             body_unsigned: false,
             body_hash: None,
@@ -184,7 +185,7 @@ impl SchemeBuilder {
     /// Finds, in a verified body, the id that stays the same over the sender's retries, where the one that
     /// [`id`](Self::id) names does not. It is only called where [`Delivery::identity`](crate::Delivery::identity) is.
     pub fn identity(mut self, choose: impl Fn(&[u8]) -> Option<Text> + Send + Sync + 'static) -> Self {
-        self.identity = Some(Arc::new(choose));
+        self.in_body = self.in_body.with_identity(choose);
         self
     }
 
@@ -296,6 +297,13 @@ impl SchemeBuilder {
         let id = self.id.clone().map(Source::place).transpose()?;
         let event = self.event.clone().map(Source::place).transpose()?;
         let timestamp = self.timestamp.clone().map(TimestampSpec::plan).transpose()?;
+        let mut in_body = self.in_body.clone();
+        if let Some(find) = id.as_ref().and_then(find_in_body) {
+            in_body = in_body.with_id(find);
+        }
+        if let Some(find) = event.as_ref().and_then(find_in_body) {
+            in_body = in_body.with_event(find);
+        }
         let url = self.public_url.clone().transpose()?;
         let mut plan = Plan {
             name,
@@ -307,19 +315,21 @@ impl SchemeBuilder {
             signature,
             required: self.required.into_iter().map(required).collect::<Result<_, _>>()?,
             timestamp,
-            id_in: id.as_ref().and_then(choose_in_body),
+            in_body: in_body.shared(),
             id,
-            event_in: event.as_ref().and_then(choose_in_body),
             event,
             template,
             body_hash: self.body_hash.map(SignatureSpec::plan).transpose()?,
             url,
-            identity: self.identity,
             handshakes: self.handshakes,
             refusal: self.refusal,
             signed: delivery::Signed::default(),
+            streams: false,
+            is_timed: false,
         };
         plan.signed = plan.covered();
+        plan.streams = plan.can_stream();
+        plan.is_timed = plan.has_time();
         plan.check(self.body_unsigned)?;
         Ok(Scheme { first: Arc::new(plan), rest: Arc::new([]) })
     }
@@ -414,10 +424,10 @@ fn required((name, value): (&'static str, &'static str)) -> Result<(HeaderName, 
 }
 
 /// Reads a place of the body, once the body is verified.
-fn choose_in_body(place: &Place) -> Option<Arc<ChooseIdentity>> {
+fn find_in_body(place: &Place) -> Option<Box<dyn Fn(&[u8]) -> Option<Text> + Send + Sync>> {
     match place.spot {
-        Spot::Json(pointer) => Some(Arc::new(move |body| Some(pointer::member(body, pointer).ok()??.into()))),
-        Spot::Form(field) => Some(Arc::new(move |body| {
+        Spot::Json(pointer) => Some(Box::new(move |body| Some(pointer::member(body, pointer).ok()??.into()))),
+        Spot::Form(field) => Some(Box::new(move |body| {
             let value = urlencoded::field(body, field, crate::Reason::MalformedBody).ok()??;
             Some(String::from_utf8(value.into_owned()).ok()?.into())
         })),

@@ -31,7 +31,7 @@ impl Scheme {
         let plans: Vec<_> = self.plans().map(ToString::to_string).collect();
         let first = &self.first;
         let signed = first.signed;
-        let deduplicated_by = match (&first.id, &first.identity) {
+        let deduplicated_by = match (&first.id, first.in_body.as_ref().and_then(|rules| rules.identity.as_ref())) {
             #[cfg(feature = "jwt")]
             (None, None) if signed.id => match &first.proof {
                 Proof::Jwt(proof) => format!("claim `{}`", proof.id_claim.unwrap_or_default()),

@@ -53,7 +53,7 @@ pub(super) enum Kind {
     },
     QueryMac {
         parameter: &'static str,
-        answer: fn(Mac, &str, &str) -> Result<Answer, Rejection>,
+        answer: fn(&Mac, &str, &str) -> Result<Answer, Rejection>,
         label: Box<str>,
     },
     HeaderToJson {
@@ -79,19 +79,18 @@ pub(super) enum Kind {
     /// A body that was verified like any other.
     SignedBody {
         answer: AnswerSigned,
-        keyed: bool,
     },
 }
 
-/// Answers a verified body, where it is a question. The MAC is that of the key which verified it, where it is asked for.
-pub(crate) type AnswerSigned = fn(&Parts, &[u8], Option<Mac>) -> Result<Option<Answer>, Rejection>;
+/// Answers a verified body, where it is a question. The MAC has the key which verified it, where there is one.
+pub(crate) type AnswerSigned = fn(&Parts, &[u8], Option<&Mac>) -> Result<Option<Answer>, Rejection>;
 
 /// What a handshake makes of a head.
 pub(super) enum Step {
     Answer(Answer),
     /// An answer that needs the key.
     Keyed {
-        answer: fn(Mac, &str, &str) -> Result<Answer, Rejection>,
+        answer: fn(&Mac, &str, &str) -> Result<Answer, Rejection>,
         challenge: String,
         label: Box<str>,
     },
@@ -150,7 +149,7 @@ impl Handshake {
     pub(crate) fn query_mac(
         parameter: &'static str,
         label: impl Into<Box<str>>,
-        answer: fn(Mac, &str, &str) -> Result<Answer, Rejection>,
+        answer: fn(&Mac, &str, &str) -> Result<Answer, Rejection>,
     ) -> Self {
         Self(Kind::QueryMac { parameter, answer, label: label.into() })
     }
@@ -163,15 +162,7 @@ impl Handshake {
     }
 
     pub(crate) fn signed_body(answer: AnswerSigned) -> Self {
-        Self(Kind::SignedBody { answer, keyed: false })
-    }
-
-    pub(crate) fn signed_body_keyed(answer: AnswerSigned) -> Self {
-        Self(Kind::SignedBody { answer, keyed: true })
-    }
-
-    pub(super) fn is_keyed(&self) -> bool {
-        matches!(self.0, Kind::SignedBody { keyed: true, .. })
+        Self(Kind::SignedBody { answer })
     }
 
     /// Whether a head looks like this handshake. Nothing is accepted by that.
@@ -217,9 +208,9 @@ impl Handshake {
     }
 
     /// The answer to a verified body, where it is this handshake.
-    pub(super) fn finish(&self, head: &Parts, body: &[u8], mac: Option<Mac>) -> Result<Option<Answer>, Rejection> {
+    pub(super) fn finish(&self, head: &Parts, body: &[u8], mac: Option<&Mac>) -> Result<Option<Answer>, Rejection> {
         match &self.0 {
-            Kind::SignedBody { answer, .. } => answer(head, body, mac),
+            Kind::SignedBody { answer } => answer(head, body, mac),
             _ => Ok(None),
         }
     }

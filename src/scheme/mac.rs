@@ -74,22 +74,49 @@ impl Mac {
         }
     }
 
-    /// The code of a text that is there as a whole.
-    pub(crate) fn of(mut self, text: &[u8]) -> Digest {
-        self.update(text);
-        self.finish()
-    }
-
-    /// The code of what was fed so far. A clone of the one state that is there is finished: to move this whole enum, as wide
-    /// as its widest state, would cost more.
-    pub(crate) fn finish(&self) -> Digest {
+    /// The code of a text that is there as a whole. Only the state that is needed is copied, and it never leaves the stack.
+    pub(crate) fn of(&self, text: &[u8]) -> Digest {
         match self {
-            Self::Sha1(mac) => Digest::new(&mac.clone().finalize().into_bytes()),
-            Self::Sha256(mac) => Digest::new(&mac.clone().finalize().into_bytes()),
-            Self::Sha512(mac) => Digest::new(&mac.clone().finalize().into_bytes()),
-            Self::SecretThenTextSha256(hash) => Digest::new(&hash.clone().finalize()),
+            Self::Sha1(mac) => hmac_of(mac, text),
+            Self::Sha256(mac) => hmac_of(mac, text),
+            Self::Sha512(mac) => hmac_of(mac, text),
+            Self::SecretThenTextSha256(hash) => Digest::new(&hash.clone().chain_update(text).finalize()),
         }
     }
+
+    /// As [`of`](Self::of), for a text that `feed` gives piece by piece.
+    pub(super) fn over<E>(&self, feed: impl FnOnce(&mut dyn FnMut(&[u8])) -> Result<(), E>) -> Result<Digest, E> {
+        match self {
+            Self::Sha1(mac) => hmac_over(mac, feed),
+            Self::Sha256(mac) => hmac_over(mac, feed),
+            Self::Sha512(mac) => hmac_over(mac, feed),
+            Self::SecretThenTextSha256(hash) => {
+                let mut hash = hash.clone();
+                feed(&mut |bytes| hash.update(bytes))?;
+                Ok(Digest::new(&hash.finalize()))
+            }
+        }
+    }
+
+    /// The code of what was fed so far.
+    pub(crate) fn finish(&self) -> Digest {
+        self.of(b"")
+    }
+}
+
+fn hmac_over<M: hmac::Mac + Clone, E>(
+    keyed: &M,
+    feed: impl FnOnce(&mut dyn FnMut(&[u8])) -> Result<(), E>,
+) -> Result<Digest, E> {
+    let mut mac = keyed.clone();
+    feed(&mut |bytes| mac.update(bytes))?;
+    Ok(Digest::new(&mac.finalize().into_bytes()))
+}
+
+fn hmac_of<M: hmac::Mac + Clone>(keyed: &M, text: &[u8]) -> Digest {
+    let mut mac = keyed.clone();
+    mac.update(text);
+    Digest::new(&mac.finalize().into_bytes())
 }
 
 /// A digest of up to 64 bytes, without an allocation, compared in constant time.
@@ -101,26 +128,41 @@ pub(crate) struct Digest {
 
 impl Digest {
     /// Takes the first 64 bytes at most.
+    #[inline]
     pub(crate) fn new(digest: &[u8]) -> Self {
-        let len = digest.len().min(LONGEST_DIGEST);
-        let mut bytes = [0; LONGEST_DIGEST];
-        bytes[..len].copy_from_slice(&digest[..len]);
-        Self { bytes, len }
+        let mut own = Self::zero(digest.len());
+        let len = own.len;
+        own.as_mut_bytes().copy_from_slice(&digest[..len]);
+        own
+    }
+
+    /// A digest of this length, 64 bytes at most, to be written.
+    pub(crate) const fn zero(len: usize) -> Self {
+        Self { bytes: [0; LONGEST_DIGEST], len: if len < LONGEST_DIGEST { len } else { LONGEST_DIGEST } }
+    }
+
+    pub(crate) fn as_mut_bytes(&mut self) -> &mut [u8] {
+        &mut self.bytes[..self.len]
     }
 
     pub(crate) fn as_bytes(&self) -> &[u8] {
         &self.bytes[..self.len]
     }
 
-    /// Whether both are the same, in constant time for digests of any one length: what is behind it is zero. Words are
-    /// compared, which takes an eighth of what bytes take.
+    /// Whether it is one of the candidates. It is compared with every one of them.
+    #[inline]
+    pub(super) fn is_among<'a>(&self, candidates: impl Iterator<Item = &'a Self>) -> bool {
+        candidates.fold(Choice::from(0), |fits, candidate| fits | self.ct_eq(candidate)).into()
+    }
+
+    /// Whether both are the same, in constant time for digests of any one length. The bits in which they differ are gathered
+    /// by words, up to one that is filled with zeros, and looked at once.
     fn ct_eq(&self, other: &Self) -> Choice {
-        let (a, b) = (self.bytes.as_chunks::<8>().0, other.bytes.as_chunks::<8>().0);
-        let same = a
-            .iter()
-            .zip(b)
-            .fold(Choice::from(1), |same, (a, b)| same & u64::from_ne_bytes(*a).ct_eq(&u64::from_ne_bytes(*b)));
-        same & Choice::from(u8::from(self.len == other.len))
+        let end = self.len.next_multiple_of(8);
+        let (a, b) = (self.bytes[..end].as_chunks::<8>().0, other.bytes[..end].as_chunks::<8>().0);
+        let differ =
+            a.iter().zip(b).fold(0, |differ, (a, b)| differ | (u64::from_ne_bytes(*a) ^ u64::from_ne_bytes(*b)));
+        differ.ct_eq(&0) & Choice::from(u8::from(self.len == other.len))
     }
 }
 
@@ -141,8 +183,9 @@ impl Macs {
         Self { ring, fed: 0 }
     }
 
-    pub(super) fn ring(&self) -> &Ring<Mac> {
-        &self.ring
+    /// The code by each key of what was fed so far.
+    pub(super) fn codes(&self) -> impl Iterator<Item = Digest> {
+        self.ring.iter().map(Mac::finish)
     }
 
     pub(super) fn update(&mut self, bytes: &[u8]) {
@@ -157,20 +200,15 @@ impl Macs {
     }
 }
 
-/// The position of the first key that made one of the candidates. Every key is compared with every candidate, so the
-/// time tells nothing of which fitted.
+/// The position of the first key whose code, of those given in the keys' order, is one of the candidates. Every code is
+/// compared with every candidate, so the time tells nothing of which fitted.
 pub(crate) fn matching_key<'a>(
-    macs: &Ring<Mac>,
+    codes: impl Iterator<Item = Digest>,
     candidates: impl Iterator<Item = &'a Digest> + Clone,
 ) -> Option<usize> {
     let mut matched = None;
-    for (position, mac) in macs.iter().enumerate() {
-        let digest = mac.finish();
-        let mut fits = Choice::from(0);
-        for candidate in candidates.clone() {
-            fits |= digest.ct_eq(candidate);
-        }
-        if bool::from(fits) && matched.is_none() {
+    for (position, code) in codes.enumerate() {
+        if code.is_among(candidates.clone()) && matched.is_none() {
             matched = Some(position);
         }
     }
@@ -202,15 +240,14 @@ mod tests {
 
     #[test]
     fn any_key_and_any_candidate_may_match_and_the_first_key_is_named() {
-        let macs = |keys: &[&str]| {
-            Ring::new(keys.iter().map(|key| Mac::new(MacKind::Sha256, key.as_bytes()))).unwrap().unwrap()
-        };
+        let codes =
+            |keys: &'static [&str]| keys.iter().map(|key| Mac::new(MacKind::Sha256, key.as_bytes()).unwrap().finish());
         let [a, b, c] = ["a", "b", "c"].map(|key| Mac::new(MacKind::Sha256, key.as_bytes()).unwrap().finish());
-        assert_eq!(matching_key(&macs(&["a", "b"]), [b].iter()), Some(1));
-        assert_eq!(matching_key(&macs(&["a", "b"]), [c, b, a].iter()), Some(0));
-        assert_eq!(matching_key(&macs(&["a", "b"]), [c].iter()), None);
-        assert_eq!(matching_key(&macs(&["a"]), [].iter()), None);
-        assert_eq!(matching_key(&macs(&["a"]), [Digest::new(&a.as_bytes()[..31])].iter()), None);
+        assert_eq!(matching_key(codes(&["a", "b"]), [b].iter()), Some(1));
+        assert_eq!(matching_key(codes(&["a", "b"]), [c, b, a].iter()), Some(0));
+        assert_eq!(matching_key(codes(&["a", "b"]), [c].iter()), None);
+        assert_eq!(matching_key(codes(&["a"]), [].iter()), None);
+        assert_eq!(matching_key(codes(&["a"]), [Digest::new(&a.as_bytes()[..31])].iter()), None);
     }
 
     #[test]
@@ -222,7 +259,7 @@ mod tests {
             for chunk in [1, 7, 64, 127, 128, 129, 300, 1000] {
                 let mut macs = Macs::new(Ring::new(keys()).unwrap().unwrap());
                 text.chunks(chunk).for_each(|chunk| macs.update(chunk));
-                let digests: Vec<_> = macs.ring().iter().map(Mac::finish).collect();
+                let digests: Vec<_> = macs.codes().collect();
                 assert!(
                     digests.iter().map(Digest::as_bytes).eq(expected.iter().map(Digest::as_bytes)),
                     "{kind:?} in chunks of {chunk}"

@@ -3,6 +3,9 @@
 #[cfg(feature = "jwt")]
 mod bearer;
 mod builder;
+mod claimed;
+mod codes;
+mod covers;
 mod describe;
 mod handshake;
 #[cfg(feature = "jwt")]
@@ -19,6 +22,7 @@ mod public_url;
 mod sign;
 mod signature;
 pub(crate) mod source;
+mod start;
 mod template;
 mod timestamp;
 mod token;
@@ -26,26 +30,25 @@ mod urlencoded;
 mod verify;
 
 use std::fmt;
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use bytes::Bytes;
 use http::request::Parts;
 
 use crate::config::ConfigError;
-use crate::provider::{Begin, Provider};
+use crate::provider::{Begin, Outcome, Provider};
 use crate::reject::{Reason, Rejection};
-use crate::secret::{Find, Keys, KeysFor};
+use crate::secret::{Find, KeysFor};
 use crate::text::Text;
-use crate::time::Tolerance;
+use crate::time::{Clock, Tolerance};
 
 use handshake::Step;
-use mac::{MacKind, Macs};
+use mac::MacKind;
 use plan::{Plan, Proof};
 #[cfg(feature = "asymmetric")]
 use public_key::Algorithm;
-use verify::{Attempt, Claimed, Running};
+use verify::{Attempt, Running};
 
 #[allow(unused_imports, reason = "some are used by the senders behind features alone")]
 pub(crate) use {
@@ -76,7 +79,7 @@ pub use jwks::Jwks;
 pub use signature::SignatureSpec;
 pub use source::{Source, basic, bearer, form, header, json, numbered_headers, path_segment, query};
 pub use timestamp::TimestampSpec;
-pub use verify::{SchemeVerdict, SchemeVerification};
+pub use verify::SchemeVerification;
 
 /// A sender that is described rather than programmed.
 ///
@@ -233,85 +236,63 @@ impl Provider for Scheme {
             || self.first.handshakes.iter().any(|handshake| handshake.recognizes(head))
     }
 
-    fn begin(&self, head: &Parts, now: SystemTime) -> Result<Begin<SchemeVerification>, Rejection> {
+    fn begin(&self, head: &Parts, clock: &dyn Clock) -> Result<Begin<SchemeVerification>, Rejection> {
+        // Where nobody looks at the time, a time that no timestamp is near saves the asking.
+        let now = match self.plans().any(|plan| plan.is_timed) {
+            true => clock.now(),
+            false => SystemTime::UNIX_EPOCH,
+        };
         for handshake in &self.first.handshakes {
             let Some(step) = handshake.begin(head) else { continue };
             return match step? {
                 Step::Answer(answer) => Ok(Begin::Answer(answer)),
                 Step::UnsignedBody(answer) => {
                     let running = Running::Unsigned(answer);
-                    Ok(Begin::Verify(Attempt::without_claims(self.first.clone(), running, now).into()))
+                    Ok(Begin::Verify(Attempt::without_claims(0, running, now).into()))
                 }
                 Step::Keyed { answer, challenge, label } => {
                     self.answer_by_key(head, now, move |mac| answer(mac, &challenge, &label))
                 }
             };
         }
-        let alone = self.rest.is_empty() && self.first.is_for(head);
-        if alone
-            && let Proof::Mac { keys, .. } = &self.first.proof
-            && let Some(ring) = keys.fixed()
-        {
-            let verification = SchemeVerification::by_mac(&self.first, ring, head, now);
-            return verification.map(Begin::Verify).map_err(|rejection| self.first.refusal(rejection));
+        match self.rest.is_empty() && self.first.is_for(head) {
+            true => start::one(&self.first, head, now),
+            false => start::any(self, head, now),
         }
-        let judged = match alone {
-            true => start(&self.first, head, now).map(|started| match started {
-                Started::Now(attempt) => Begin::Verify(attempt.into()),
-                Started::Later(attempt) => Begin::Pending(Box::pin(async { attempt.await.map(Into::into) })),
-            }),
-            false => self.begin_any(head, now),
-        };
-        judged.map_err(|rejection| self.first.refusal(rejection))
+    }
+
+    fn receive(&self, verification: &mut SchemeVerification, head: &Parts, chunk: &[u8]) {
+        for attempt in std::iter::once(&mut verification.first).chain(&mut verification.rest) {
+            attempt.receive(self.form(attempt.form), head, chunk);
+        }
+    }
+
+    fn finish(
+        &self,
+        verification: &mut SchemeVerification,
+        head: &Parts,
+        body: &Bytes,
+        rest: &[u8],
+    ) -> Result<Outcome, Rejection> {
+        let SchemeVerification { first, rest: others } = verification;
+        if others.is_empty() {
+            return first.finish(self.form(first.form), head, body, rest);
+        }
+        let finish = |attempt: &mut Attempt| attempt.finish(self.form(attempt.form), head, body, rest);
+        verify::best(finish(first), others.iter_mut().map(finish).collect())
     }
 }
 
 impl Scheme {
-    /// Starts every form that the head fits.
-    fn begin_any(&self, head: &Parts, now: SystemTime) -> Result<Begin<SchemeVerification>, Rejection> {
-        let mut started = Vec::new();
-        let mut fault: Option<Rejection> = None;
-        for plan in std::iter::once(&self.first).chain(self.rest.iter()).filter(|plan| plan.is_for(head)) {
-            match start(plan, head, now) {
-                Ok(attempt) => started.push(attempt),
-                // That something is wrong tells more than that something is missing.
-                Err(rejection) => match &fault {
-                    Some(first) if first.reason() != Reason::MissingSignature => {}
-                    _ => fault = Some(rejection),
-                },
-            }
-        }
-        if started.is_empty() {
-            return Err(match fault {
-                Some(fault) => fault,
-                None if self.plans().any(|plan| plan.methods.contains(&head.method)) => Reason::MissingSignature.into(),
-                None => wrong_method(self.plans().flat_map(|plan| &plan.methods)),
-            });
-        }
-        if started.iter().any(|attempt| matches!(attempt, Started::Later(_))) {
-            return Ok(Begin::Pending(Box::pin(async move {
-                let mut attempts = Vec::new();
-                for attempt in started {
-                    attempts.push(match attempt {
-                        Started::Now(attempt) => attempt,
-                        Started::Later(attempt) => attempt.await?,
-                    });
-                }
-                together(attempts.into_iter())
-            })));
-        }
-        together(started.into_iter().filter_map(|attempt| match attempt {
-            Started::Now(attempt) => Some(attempt),
-            Started::Later(_) => None,
-        }))
-        .map(Begin::Verify)
+    fn form(&self, index: usize) -> &Arc<Plan> {
+        index.checked_sub(1).and_then(|index| self.rest.get(index)).unwrap_or(&self.first)
     }
 
     fn answer_by_key(
         &self,
         head: &Parts,
         now: SystemTime,
-        answer: impl FnOnce(Mac) -> Result<crate::Answer, Rejection> + Send + 'static,
+        answer: impl FnOnce(&Mac) -> Result<crate::Answer, Rejection> + Send + 'static,
     ) -> Result<Begin<SchemeVerification>, Rejection> {
         let Proof::Mac { keys, .. } = &self.first.proof else { return Err(Reason::MethodNotAllowed.into()) };
         let first = |keys: KeysFor<Mac>| match (keys.known, keys.ring.into_iter().next()) {
@@ -319,87 +300,13 @@ impl Scheme {
             _ => Err(Rejection::new(Reason::UnknownTenant)),
         };
         match keys.find(head, None) {
-            Find::Now(keys) => first(keys).and_then(answer).map(Begin::Answer),
-            Find::Later { keys, .. } => {
-                let plan = self.first.clone();
-                Ok(Begin::Pending(Box::pin(async move {
-                    let answer = answer(first(keys.await?)?)?;
-                    Ok(Attempt::without_claims(plan, Running::Answered(answer), now).into())
-                })))
-            }
+            Find::Now(keys) => answer(&first(keys)?).map(Begin::Answer),
+            Find::Later { keys, .. } => Ok(Begin::Pending(Box::pin(async move {
+                let answer = answer(&first(keys.await?)?)?;
+                Ok(Attempt::without_claims(0, Running::Answered(answer), now).into())
+            }))),
         }
     }
-}
-
-fn together(mut attempts: impl Iterator<Item = Attempt>) -> Result<SchemeVerification, Rejection> {
-    let first = attempts.next().ok_or(Reason::MissingSignature)?;
-    Ok(SchemeVerification::new(first, attempts.collect()))
-}
-
-enum Started {
-    Now(Attempt),
-    Later(Pin<Box<dyn Future<Output = Result<Attempt, Rejection>> + Send>>),
-}
-
-/// Reads the head by one form, and finds its keys.
-fn start(plan: &Arc<Plan>, head: &Parts, now: SystemTime) -> Result<Started, Rejection> {
-    let claimed = Claimed::read(plan, head, now)?;
-    match &plan.proof {
-        Proof::Mac { keys, .. } => {
-            run(plan, head, now, claimed, keys, |ring| Running::Mac { macs: Macs::new(ring), unused: None })
-        }
-        Proof::Token { keys, .. } => run(plan, head, now, claimed, keys, Running::Token),
-        #[cfg(feature = "asymmetric")]
-        Proof::Public { keys, .. } => run(plan, head, now, claimed, keys, Running::Public),
-        #[cfg(feature = "asymmetric")]
-        Proof::Fetched(fetched) => {
-            (fetched.check)(head)?;
-            Attempt::new(plan.clone(), claimed, Running::Fetched(fetched.clone()), true, head, now).map(Started::Now)
-        }
-        #[cfg(feature = "jwt")]
-        Proof::Jwt(proof) => start_jwt(plan, proof, head, now),
-    }
-}
-
-/// A shared secret settles the token here; a public key may have to be fetched, which is left for later.
-#[cfg(feature = "jwt")]
-fn start_jwt(plan: &Arc<Plan>, proof: &JwtProof, head: &Parts, now: SystemTime) -> Result<Started, Rejection> {
-    let claimed = proof.read(head, now)?;
-    let plan = plan.clone();
-    let attempt = move |claimed, key_index| {
-        Attempt::without_claims(plan, Running::Jwt { claimed: Some(Box::new(claimed)), key_index }, now)
-    };
-    let JwtKeys::Shared(keys) = &proof.keys else { return Ok(Started::Now(attempt(claimed, None))) };
-    Ok(match keys.find(head, None) {
-        Find::Now(keys) => {
-            let index = JwtProof::verify_shared(&claimed, keys)?;
-            Started::Now(attempt(claimed, Some(index)))
-        }
-        Find::Later { keys, .. } => Started::Later(Box::pin(async move {
-            let index = JwtProof::verify_shared(&claimed, keys.await?)?;
-            Ok(attempt(claimed, Some(index)))
-        })),
-    })
-}
-
-fn run<K: Clone + Send + 'static>(
-    plan: &Arc<Plan>,
-    head: &Parts,
-    now: SystemTime,
-    claimed: Claimed,
-    keys: &Keys<K>,
-    running: fn(crate::secret::Ring<K>) -> Running,
-) -> Result<Started, Rejection> {
-    let attempt = move |plan, keys: KeysFor<K>, head: &Parts| {
-        Attempt::new(plan, claimed, running(keys.ring), keys.known, head, now)
-    };
-    Ok(match keys.find(head, None) {
-        Find::Now(keys) => Started::Now(attempt(plan.clone(), keys, head)?),
-        Find::Later { head, keys } => {
-            let plan = plan.clone();
-            Started::Later(Box::pin(async move { attempt(plan, keys.await?, &head) }))
-        }
-    })
 }
 
 impl fmt::Debug for Scheme {

@@ -12,8 +12,9 @@ use http::header::{ALLOW, CONTENT_LENGTH, HeaderName};
 use http::request::Parts;
 use http::{Method, StatusCode};
 
-use crate::delivery::{ChooseIdentity, Signed};
+use crate::delivery::Signed;
 use crate::encoding::Encoding;
+use crate::in_body::InBody;
 use crate::reject::{Reason, Rejection};
 use crate::secret::{Keys, Ring};
 use crate::text::Text;
@@ -22,13 +23,13 @@ use crate::time::Tolerance;
 #[cfg(feature = "jwt")]
 use super::bearer::JwtProof;
 use super::handshake::Handshake;
-use super::mac::{Digest, LONGEST_DIGEST, Mac, MacKind, matching_key};
+use super::mac::{Digest, Mac, MacKind, matching_key};
 #[cfg(feature = "asymmetric")]
 use super::public_key::{Algorithm, PublicKey};
 use super::public_url::PublicUrl;
 use super::signature::SignaturePlan;
 use super::source::Place;
-use super::template::Template;
+use super::template::{Piece, Template};
 use super::timestamp::TimestampPlan;
 use super::token::Token;
 use super::urlencoded;
@@ -45,18 +46,20 @@ pub(super) struct Plan {
     pub(super) required: Vec<(HeaderName, &'static str)>,
     pub(super) timestamp: Option<TimestampPlan>,
     pub(super) id: Option<Place>,
-    pub(super) id_in: Option<Arc<ChooseIdentity>>,
     pub(super) event: Option<Place>,
-    pub(super) event_in: Option<Arc<ChooseIdentity>>,
+    pub(super) in_body: Option<Arc<InBody>>,
     pub(super) template: Template,
     pub(super) body_hash: Option<SignaturePlan>,
     pub(super) one_json_value: bool,
     pub(super) url: Option<PublicUrl>,
-    pub(super) identity: Option<Arc<ChooseIdentity>>,
     pub(super) handshakes: Vec<Handshake>,
     pub(super) refusal: Option<StatusCode>,
     /// What the signature covers, found out once.
     pub(super) signed: Signed,
+    /// Whether the MAC can be fed while the body arrives, found out once.
+    pub(super) streams: bool,
+    /// Whether a verification looks at the clock, found out once.
+    pub(super) is_timed: bool,
 }
 
 /// The requests that a form of a scheme is for, where there are several.
@@ -160,9 +163,9 @@ impl Item {
         encoding: Encoding,
         digest_len: usize,
     ) -> Result<Self, Rejection> {
-        let mut digest = [0; LONGEST_DIGEST];
-        match encoding.decode_exact(signature.as_bytes(), &mut digest[..digest_len]) {
-            true => Ok(Self { texts, signature: Digest::new(&digest[..digest_len]) }),
+        let mut digest = Digest::zero(digest_len);
+        match encoding.decode_exact(signature.as_bytes(), digest.as_mut_bytes()) {
+            true => Ok(Self { texts, signature: digest }),
             false => Err(Reason::MalformedSignature.into()),
         }
     }
@@ -170,14 +173,13 @@ impl Item {
 
 impl Crafted {
     /// The position of the key that signed the first item, where every item is signed.
-    pub(super) fn judge(&self, macs: &Ring<Mac>, body: &[u8]) -> Result<Option<usize>, Rejection> {
+    pub(super) fn judge(&self, keys: &Ring<Mac>, body: &[u8]) -> Result<Option<usize>, Rejection> {
         let mut first = None;
         for item in (self.read)(body, &self.parameter)? {
-            let key = item.texts.iter().find_map(|text| {
-                let mut macs = macs.clone();
-                macs.iter_mut().for_each(|mac| mac.update(text));
-                matching_key(&macs, std::iter::once(&item.signature))
-            });
+            let key = item
+                .texts
+                .iter()
+                .find_map(|text| matching_key(keys.iter().map(|key| key.of(text)), std::iter::once(&item.signature)));
             match key {
                 Some(key) => first = first.or(Some(key)),
                 None => return Ok(None),
@@ -209,9 +211,31 @@ impl Plan {
         }
     }
 
-    /// Whether the MAC is fed while the body arrives.
-    pub(super) fn streams(&self) -> bool {
-        matches!(self.proof, Proof::Mac { .. }) && !self.is_crafted() && self.template.streams()
+    /// Whether what is signed before the body is known before the body is.
+    pub(super) fn can_stream(&self) -> bool {
+        let in_body = |place: Option<&Place>| place.is_some_and(Place::in_body);
+        let timestamp = self.timestamp.as_ref().map(|timestamp| &timestamp.place);
+        matches!(self.proof, Proof::Mac { .. })
+            && !self.is_crafted()
+            && self.template.streams()
+            && !(self.template.has(&Piece::Timestamp) && in_body(timestamp))
+            && !(self.template.has(&Piece::Id) && in_body(self.id.as_ref()))
+    }
+
+    /// Whether requests are proven by MACs whose keys are the same for each.
+    pub(super) fn has_fixed_macs(&self) -> bool {
+        matches!(&self.proof, Proof::Mac { keys, .. } if keys.fixed().is_some())
+    }
+
+    /// Whether there is a time to be judged.
+    pub(super) fn has_time(&self) -> bool {
+        match &self.proof {
+            #[cfg(feature = "asymmetric")]
+            Proof::Fetched(_) => true,
+            #[cfg(feature = "jwt")]
+            Proof::Jwt(_) => true,
+            _ => self.timestamp.is_some(),
+        }
     }
 
     pub(super) fn signature_in_body(&self) -> bool {
@@ -250,15 +274,18 @@ impl Plan {
 
     /// The rejection with the status that the sender insists on.
     pub(super) fn refusal(&self, rejection: Rejection) -> Rejection {
-        insisting(self.refusal, rejection)
+        match self.refusal {
+            Some(status) => insisting(status, rejection),
+            None => rejection,
+        }
     }
 }
 
-/// The rejection with the status that the sender insists on, where it does.
-pub(super) fn insisting(status: Option<StatusCode>, rejection: Rejection) -> Rejection {
-    match status {
-        Some(status) if rejection.reason().is_final() => rejection.with_status(status),
-        _ => rejection,
+/// The rejection with the status that the sender insists on, where it is final.
+pub(super) fn insisting(status: StatusCode, rejection: Rejection) -> Rejection {
+    match rejection.reason().is_final() {
+        true => rejection.with_status(status),
+        false => rejection,
     }
 }
 

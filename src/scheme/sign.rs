@@ -114,7 +114,7 @@ impl Plan {
             .map_err(|_| SignError("the request lacks something that is signed"))?;
         let signature = match key {
             Some(sign) => sign(&message).ok_or(SignError("the key is not one for this scheme"))?,
-            None => self.mac()?.clone().of(&message).as_bytes().to_vec(),
+            None => self.mac()?.of(&message).as_bytes().to_vec(),
         };
         place.put(head, body, &encoding.encode(&signature))
     }
@@ -141,7 +141,7 @@ impl Plan {
         let header = serde_json::json!({ "alg": format!("{:?}", proof.algorithm), "typ": "JWT", "kid": TEST_KID });
         let token = match (&proof.keys, key) {
             (JwtKeys::Shared(Keys::Fixed(ring)), _) => {
-                jwt::encode_hs256(&header.to_string(), &claims.to_string(), ring.first().clone())
+                jwt::encode_hs256(&header.to_string(), &claims.to_string(), ring.first())
             }
             (JwtKeys::Shared(_), _) => return Err(SignError("its secrets are looked up")),
             (JwtKeys::Public(_), None) => return Err(SignError("it holds no private key")),

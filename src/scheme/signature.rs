@@ -6,7 +6,7 @@ use crate::config::ConfigError;
 use crate::encoding::Encoding;
 use crate::reject::{Reason, Rejection};
 
-use super::mac::{Digest, LONGEST_DIGEST};
+use super::mac::Digest;
 use super::source::{Place, Source};
 
 /// Where a signature is and how it is written: see [`header`](super::header).
@@ -49,11 +49,18 @@ pub(super) struct Candidates {
 }
 
 impl Candidates {
-    pub(super) fn push(&mut self, digest: Digest) {
-        match self.first {
-            None => self.first = Some(digest),
-            Some(_) => self.rest.push(digest),
-        }
+    /// Has one more written in its place; what is there after a failure has no meaning.
+    #[inline]
+    fn add(&mut self, len: usize, write: impl FnOnce(&mut [u8]) -> bool) -> bool {
+        let digest = match &mut self.first {
+            first @ None => first.insert(Digest::zero(len)),
+            Some(_) => {
+                self.rest.push(Digest::zero(len));
+                let Some(last) = self.rest.last_mut() else { return false };
+                last
+            }
+        };
+        write(digest.as_mut_bytes())
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &Digest> + Clone {
@@ -70,19 +77,19 @@ impl SignaturePlan {
         self.places.iter().any(|place| place.may_be_present(head))
     }
 
-    /// Every signature that is there, as bytes. None at all is refused.
-    pub(super) fn read(&self, head: &Parts, body: &[u8], digest_len: usize) -> Result<Candidates, Rejection> {
-        let mut found = Candidates::default();
-        self.each(head, body, |text| {
-            let mut digest = [0; LONGEST_DIGEST];
-            let digest = &mut digest[..digest_len];
-            match self.encoding.decode_exact(text, digest) {
-                true => found.push(Digest::new(digest)),
-                false => return Err(Reason::MalformedSignature.into()),
-            }
-            Ok(())
-        })?;
-        Ok(found)
+    /// Adds every signature that is there, as bytes. None at all is refused.
+    #[inline]
+    pub(super) fn read(
+        &self,
+        head: &Parts,
+        body: &[u8],
+        digest_len: usize,
+        found: &mut Candidates,
+    ) -> Result<(), Rejection> {
+        self.each(head, body, |text| match found.add(digest_len, |digest| self.encoding.decode_exact(text, digest)) {
+            true => Ok(()),
+            false => Err(Reason::MalformedSignature.into()),
+        })
     }
 
     /// As [`read`](Self::read), for signatures whose length is the algorithm's affair.
@@ -99,6 +106,7 @@ impl SignaturePlan {
         Ok(found)
     }
 
+    #[inline]
     fn each(
         &self,
         head: &Parts,

@@ -149,6 +149,11 @@ impl Template {
         self.pieces().any(|own| own == piece)
     }
 
+    /// Whether the body is all there is.
+    pub(super) fn is_body(&self) -> bool {
+        self.has_body && self.before.is_empty() && self.after.is_empty()
+    }
+
     /// Whether every byte of the body counts. A checksum of 32 bits is as much as PayPal offers.
     pub(super) fn covers_body(&self) -> bool {
         self.has_body || self.has(&Piece::Params) || self.has(&Piece::BodyCrc32)

@@ -29,6 +29,11 @@ impl<K> Ring<K> {
     }
 
     /// The key, where it is the only one.
+    pub(crate) fn only(&self) -> Option<&K> {
+        self.rest.is_empty().then_some(&self.first)
+    }
+
+    /// The key, where it is the only one.
     pub(crate) fn only_mut(&mut self) -> Option<&mut K> {
         self.rest.is_empty().then_some(&mut self.first)
     }

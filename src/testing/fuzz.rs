@@ -239,7 +239,7 @@ pub fn jwt(data: &[u8]) {
     let verify = |text: &[u8]| {
         let token = Token::split(text)?;
         token.header(Algorithm::HS256)?;
-        token.verify_hs256(key.clone())?;
+        token.verify_hs256(&key)?;
         let claims = token.claims()?;
         let rules = TimeRules { leeway: Duration::from_secs(30), requires_exp: true, issued: None };
         rules.check(&claims, UNIX_EPOCH + NOW)
@@ -252,10 +252,10 @@ pub fn jwt(data: &[u8]) {
     }
     // Signed by the sender, whatever it says: it may be refused, and nothing else may happen.
     if let Ok(claims) = std::str::from_utf8(data) {
-        let token = encode_hs256(r#"{"alg":"HS256"}"#, claims, mac.clone());
+        let token = encode_hs256(r#"{"alg":"HS256"}"#, claims, &mac);
         let _ = verify(token.as_bytes());
         let (header, claims) = claims.split_once('\n').unwrap_or((claims, "{}"));
-        let token = encode_hs256(header, claims, mac.clone());
+        let token = encode_hs256(header, claims, &mac);
         if verify(token.as_bytes()).is_ok() {
             let none = token.rsplit_once('.').map_or_else(String::new, |(message, _)| format!("{message}."));
             assert!(verify(none.as_bytes()).is_err(), "a token without a signature is taken");

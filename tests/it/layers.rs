@@ -139,9 +139,23 @@ fn the_future_is_send_and_the_service_needs_no_clone_of_the_provider() {
         fn begin(
             &self,
             head: &http::request::Parts,
-            now: std::time::SystemTime,
+            clock: &dyn tower_webhook::Clock,
         ) -> Result<tower_webhook::provider::Begin<Self::Verification>, tower_webhook::Rejection> {
-            self.0.begin(head, now)
+            self.0.begin(head, clock)
+        }
+
+        fn receive(&self, verification: &mut Self::Verification, head: &http::request::Parts, chunk: &[u8]) {
+            self.0.receive(verification, head, chunk);
+        }
+
+        fn finish(
+            &self,
+            verification: &mut Self::Verification,
+            head: &http::request::Parts,
+            body: &Bytes,
+            rest: &[u8],
+        ) -> Result<tower_webhook::provider::Outcome, tower_webhook::Rejection> {
+            self.0.finish(verification, head, body, rest)
         }
     }
     let layer = clone(&WebhookLayer::new(NotClone(provider())));

@@ -14,11 +14,11 @@ use http::{Request, Response, StatusCode};
 use http_body_util::Full;
 use serde::Deserialize;
 use tower::{Layer, Service, ServiceBuilder, ServiceExt as _, service_fn};
-use tower_webhook::provider::{Begin, Outcome, Provider, Verification};
+use tower_webhook::provider::{Begin, Outcome, Provider};
 use tower_webhook::scheme::{SchemeBuilder, header};
 use tower_webhook::{
-    Answer, AnyOf, CdrManager, ChooseIdentity, Clock, ConfigError, Delivery, Encoding, EndpointBody, EndpointFuture,
-    EndpointLayer, EndpointService, FromDelivery, Head, Identity, Json, KeyFormat, Reason, Rejection, ResponseBody,
+    Answer, AnyOf, CdrManager, Clock, ConfigError, Delivery, Encoding, EndpointBody, EndpointFuture, EndpointLayer,
+    EndpointService, FromDelivery, Head, Identity, InBody, Json, KeyFormat, Reason, Rejection, ResponseBody,
     ResponseFuture, Scheme, Secret, Secrets, Signed, SystemClock, Text, TimeFormat, Tolerance, Verdict, Verified,
     Webhook, WebhookLayer, WebhookService, cdr_manager, testing,
 };
@@ -167,10 +167,8 @@ async fn secrets_rotate_and_belong_to_tenants() -> Outcomes {
 fn a_provider_can_be_written_outside_the_crate() {
     struct Knock(Text);
 
-    struct Knocking;
-
     impl Provider for Knock {
-        type Verification = Knocking;
+        type Verification = ();
 
         fn name(&self) -> &Text {
             &self.0
@@ -180,25 +178,19 @@ fn a_provider_can_be_written_outside_the_crate() {
             head.headers.contains_key("x-knock")
         }
 
-        fn begin(&self, head: &Parts, _: std::time::SystemTime) -> Result<Begin<Knocking>, Rejection> {
+        fn begin(&self, head: &Parts, _: &dyn Clock) -> Result<Begin<()>, Rejection> {
             match self.recognizes(head) {
-                true => Ok(Begin::Verify(Knocking)),
+                true => Ok(Begin::Verify(())),
                 false => Err(Reason::MissingSignature.into()),
             }
         }
-    }
 
-    impl Verification for Knocking {
-        type Verdict = std::future::Ready<Result<Outcome, Rejection>>;
-
-        fn receive(&mut self, _: &[u8]) {}
-
-        fn finish(self, _: &Parts, body: &Bytes) -> Self::Verdict {
-            std::future::ready(match body.as_ref() {
+        fn finish(&self, (): &mut (), _: &Parts, body: &Bytes, _: &[u8]) -> Result<Outcome, Rejection> {
+            match body.as_ref() {
                 b"who is there?" => Ok(Outcome::Answer(Answer::text("me"))),
                 b"me" => Ok(Outcome::Deliver(Verified::new(Signed::default()))),
                 _ => Err(Reason::BodyMismatch.into()),
-            })
+            }
         }
     }
 
@@ -235,7 +227,7 @@ fn everything_is_as_sendable_and_printable_as_stacks_demand() {
     is_future::<EndpointFuture<Handler, Inner, Full<Bytes>>>();
     is_shared::<EndpointBody<Full<Bytes>, ResponseBody<Full<Bytes>>>>();
     is_shared::<dyn Clock>();
-    is_shared::<ChooseIdentity>();
+    is_shared::<InBody>();
     is_shared::<(SchemeBuilder, SystemClock, Tolerance, TimeFormat, Encoding, KeyFormat, Identity)>();
 
     /// `Error = S::Error`, whatever the handler's error is.

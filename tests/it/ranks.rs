@@ -14,7 +14,7 @@ fn rank(module: &str) -> u8 {
         ("scheme", _) => 3,
         ("delivery" | "webhook" | "answer" | "fetch", _) => 2,
         ("body" | "secret" | "observe" | "verdict" | "grpc", _) => 1,
-        ("reject" | "config" | "time" | "encoding" | "text" | "uri" | "json" | "sign", _) => 0,
+        ("reject" | "config" | "time" | "encoding" | "text" | "in_body" | "uri" | "json" | "sign", _) => 0,
         _ => panic!("{module} has no rank: give it one here and in ARCHITECTURE.md"),
     }
 }

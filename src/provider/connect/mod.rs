@@ -12,21 +12,25 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use bytes::Bytes;
 use http::Method;
 use http::header::CONTENT_LENGTH;
 use http::request::Parts;
 
 use crate::config::ConfigError;
+use crate::in_body::InBody;
 use crate::reject::Rejection;
 use crate::scheme::jwt::{self, Backend};
 use crate::scheme::mac::{Mac, MacKind};
 use crate::scheme::wrong_method;
 use crate::secret::{Find, KeyFormat, Keys, Secrets};
 use crate::text::Text;
+use crate::time::Clock;
 
-use super::{Begin, Provider};
+use super::{Begin, Outcome, Provider};
 
 use rules::Rules;
+use verification::Said;
 
 pub use trigger::{ObjectClass, Timestamp, Trigger};
 pub use verification::ConnectVerification;
@@ -107,6 +111,7 @@ pub struct Connect {
     name: Text,
     keys: Arc<Keys<Mac>>,
     rules: Arc<Rules>,
+    in_body: Option<Arc<InBody>>,
 }
 
 /// The header that holds the token.
@@ -132,7 +137,8 @@ impl Connect {
     pub fn new(secrets: impl Into<Secrets>) -> Result<Self, ConfigError> {
         Backend::prove()?;
         let keys = secrets.into().into_keys(|secret| Mac::new(MacKind::Sha256, &secret.key(KeyFormat::Text)?))?;
-        Ok(Self { name: "cloudblue_connect".into(), keys: Arc::new(keys), rules: Arc::default() })
+        let in_body = InBody::new().with_identity_by(Said::identity).shared();
+        Ok(Self { name: "cloudblue_connect".into(), keys: Arc::new(keys), rules: Arc::default(), in_body })
     }
 
     /// Sets which header holds the token. It is read from there alone, and a request that has both headers is refused.
@@ -202,14 +208,16 @@ impl Connect {
             // Whatever can be refused without a secret is, before anybody looks one up.
             true => self.rules.claims(&token, now)?.0.parse::<String>("webhook_id").map(Text::from),
         };
-        let rules = self.rules.clone();
         match self.keys.find(head, hint) {
-            Find::Now(keys) => ConnectVerification::begin(rules, &token, keys, now).map(Begin::Verify),
-            Find::Later { head, keys } => Ok(Begin::Pending(Box::pin(async move {
-                let keys = keys.await?;
-                let verify = || ConnectVerification::begin(rules.clone(), &rules.token(&head)?, keys, now);
-                verify().map_err(jwt::challenge)
-            }))),
+            Find::Now(keys) => ConnectVerification::begin(&self.rules, &token, keys, now).map(Begin::Verify),
+            Find::Later { head, keys } => {
+                let rules = self.rules.clone();
+                Ok(Begin::Pending(Box::pin(async move {
+                    let keys = keys.await?;
+                    let verify = || ConnectVerification::begin(&rules, &rules.token(&head)?, keys, now);
+                    verify().map_err(jwt::challenge)
+                })))
+            }
         }
     }
 }
@@ -225,8 +233,18 @@ impl Provider for Connect {
         METHODS.contains(&head.method) && jwt::bearer(head, self.rules.header.name()).is_ok()
     }
 
-    fn begin(&self, head: &Parts, now: SystemTime) -> Result<Begin<ConnectVerification>, Rejection> {
-        self.judge(head, now).map_err(jwt::challenge)
+    fn begin(&self, head: &Parts, clock: &dyn Clock) -> Result<Begin<ConnectVerification>, Rejection> {
+        self.judge(head, clock.now()).map_err(jwt::challenge)
+    }
+
+    fn finish(
+        &self,
+        verification: &mut ConnectVerification,
+        head: &Parts,
+        body: &Bytes,
+        _: &[u8],
+    ) -> Result<Outcome, Rejection> {
+        verification.decide(&self.rules, &self.in_body, head, body).map_err(jwt::challenge)
     }
 }
 

@@ -43,7 +43,7 @@ impl Connect {
             }
         }
         claims.push('}');
-        let token = encode_hs256(r#"{"typ":"JWT","alg":"HS256"}"#, &claims, ring.first().clone());
+        let token = encode_hs256(r#"{"typ":"JWT","alg":"HS256"}"#, &claims, ring.first());
         if token.len() > LONGEST_TOKEN {
             return Err(SignError("its claims do not fit into 16 KiB"));
         }

@@ -1,7 +1,6 @@
 //! What Connect says: the claims of its token before the members of its body.
 
 use std::fmt;
-use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use http::Uri;
@@ -106,7 +105,7 @@ fn is_id_byte(byte: u8) -> bool {
 impl<D: DeserializeOwned> FromDelivery for Trigger<D> {
     fn from_delivery(delivery: &Delivery) -> Result<Self, Rejection> {
         let said = delivery
-            .parsed::<Arc<Said>>()
+            .parsed::<Said>()
             .ok_or_else(|| Rejection::new(Reason::NoDelivery).with_detail("the delivery is not one of Connect's"))?;
         Ok(Self {
             webhook_id: said.member("webhook_id")?,

@@ -1,7 +1,7 @@
 //! The verification of one request from Connect.
 
 use std::fmt;
-use std::future::{Ready, ready};
+use std::mem;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -10,10 +10,11 @@ use http::Method;
 use http::request::Parts;
 
 use crate::delivery::{Signed, Verified};
+use crate::in_body::InBody;
 use crate::json::Object;
-use crate::provider::{Outcome, Verification};
+use crate::provider::Outcome;
 use crate::reject::{Reason, Rejection};
-use crate::scheme::jwt::{self, Times, Token};
+use crate::scheme::jwt::{Times, Token};
 use crate::scheme::mac::Mac;
 use crate::secret::KeysFor;
 use crate::text::Text;
@@ -23,7 +24,6 @@ use super::rules::Rules;
 /// A request being verified by [`Connect`](super::Connect). Its token is verified already; what is left is whether the body
 /// agrees.
 pub struct ConnectVerification {
-    rules: Arc<Rules>,
     claims: Object,
     times: Times,
     key_index: usize,
@@ -40,22 +40,29 @@ pub(super) struct Said {
 impl ConnectVerification {
     /// Verifies a token, before any of the body is read.
     pub(super) fn begin(
-        rules: Arc<Rules>,
+        rules: &Rules,
         token: &Token<'_>,
         keys: KeysFor<Mac>,
         now: SystemTime,
     ) -> Result<Self, Rejection> {
-        let verdict = token.verify_hs256(keys.ring);
+        let verdict = token.verify_hs256(&keys.ring);
         if !keys.known {
             return Err(Reason::UnknownTenant.into());
         }
         let key_index = verdict?;
         let (claims, times) = rules.claims(token, now)?;
         rules.check_pins(&claims)?;
-        Ok(Self { rules, claims, times, key_index })
+        Ok(Self { claims, times, key_index })
     }
 
-    fn decide(self, head: &Parts, body: &Bytes) -> Result<Outcome, Rejection> {
+    /// Whether the body agrees with the claims, which are taken.
+    pub(super) fn decide(
+        &mut self,
+        rules: &Rules,
+        in_body: &Option<Arc<InBody>>,
+        head: &Parts,
+        body: &Bytes,
+    ) -> Result<Outcome, Rejection> {
         let body = match head.method {
             Method::GET if body.is_empty() => Object::default(),
             Method::GET => return Err(get_with_a_body()),
@@ -64,18 +71,17 @@ impl ConnectVerification {
                     .with_detail("it is no JSON object, or two of its members have one name")
             })?,
         };
-        if !self.rules.agree(&self.claims, &body) {
+        if !rules.agree(&self.claims, &body) {
             return Err(Rejection::new(Reason::BodyMismatch).with_detail("the body contradicts a claim of the token"));
         }
         let event = self.claims.parse::<String>("object_class").map(Text::from);
         let signed = Signed { timestamp: self.times.issued.is_some(), event: event.is_some(), ..Signed::default() };
-        let said = Arc::new(Said { claims: self.claims, body });
         let verified = Verified::new(signed)
             .with_event(event)
             .with_timestamp(self.times.issued)
             .with_key_index(self.key_index)
-            .with_parsed(said.clone())
-            .with_identity(Some(Arc::new(move |body: &[u8]| said.identity(body))));
+            .with_parsed(Said { claims: mem::take(&mut self.claims), body })
+            .with_in_body(in_body.clone());
         Ok(Outcome::Deliver(verified))
     }
 }
@@ -88,23 +94,13 @@ pub(super) fn get_with_a_body() -> Rejection {
 impl Said {
     /// What stays the same if this very trigger comes again. Connect names no event, so it is which webhook was triggered
     /// and when; else all the claims, where there is no body. A body that the token says little of has to tell itself.
-    fn identity(&self, body: &[u8]) -> Option<Text> {
+    pub(super) fn identity(&self, body: &[u8]) -> Option<Text> {
         let claim = |name| self.claims.parse::<String>(name);
         match (claim("webhook_id"), claim("triggered_at")) {
             (Some(webhook), Some(time)) => Some(format!("{webhook} {time}").into()),
             _ if body.is_empty() => Some(String::from_utf8_lossy(self.claims.text()).into_owned().into()),
             _ => None,
         }
-    }
-}
-
-impl Verification for ConnectVerification {
-    type Verdict = Ready<Result<Outcome, Rejection>>;
-
-    fn receive(&mut self, _chunk: &[u8]) {}
-
-    fn finish(self, head: &Parts, body: &Bytes) -> Self::Verdict {
-        ready(self.decide(head, body).map_err(jwt::challenge))
     }
 }
 

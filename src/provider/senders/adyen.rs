@@ -165,9 +165,8 @@ fn identity(body: &[u8]) -> Option<Text> {
 
 #[cfg(feature = "testing")]
 fn sign(body: &[u8], mac: &Mac) -> Option<Vec<u8>> {
-    let signatures = read(body)?
-        .into_iter()
-        .map(|item| Encoding::Base64.encode(mac.clone().of(item.signed().as_bytes()).as_bytes()));
+    let signatures =
+        read(body)?.into_iter().map(|item| Encoding::Base64.encode(mac.of(item.signed().as_bytes()).as_bytes()));
     let mut json: serde_json::Value = serde_json::from_slice(body).ok()?;
     for (index, signature) in signatures.enumerate() {
         let item =

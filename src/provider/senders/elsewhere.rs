@@ -193,7 +193,7 @@ pub fn braintree(public_key: impl Into<String>, secrets: impl Into<Secrets>) -> 
         .build("braintree")
 }
 
-fn braintree_answer(mac: Mac, challenge: &str, public_key: &str) -> Result<Answer, Rejection> {
+fn braintree_answer(mac: &Mac, challenge: &str, public_key: &str) -> Result<Answer, Rejection> {
     let is_challenge = (20..=32).contains(&challenge.len()) && challenge.bytes().all(|byte| byte.is_ascii_hexdigit());
     match is_challenge {
         true => Ok(Answer::text(format!("{public_key}|{}", hex::encode(mac.of(challenge.as_bytes()).as_bytes())))),
@@ -233,7 +233,7 @@ fn braintree_items(body: &[u8], public_key: &str) -> Result<Vec<Item>, Rejection
 #[cfg(feature = "testing")]
 fn braintree_sign(body: &[u8], mac: &Mac, public_key: &str) -> Option<Vec<u8>> {
     let payload = payload(body).ok()?;
-    let signature = hex::encode(mac.clone().of(payload.as_bytes()).as_bytes());
+    let signature = hex::encode(mac.of(payload.as_bytes()).as_bytes());
     let fields = [("bt_signature", format!("{public_key}|{signature}")), ("bt_payload", payload)];
     let fields = fields.map(|(name, value)| format!("{name}={}", crate::scheme::encode_form(&value)));
     Some(fields.join("&").into_bytes())

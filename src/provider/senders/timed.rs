@@ -57,7 +57,7 @@ senders! {
             .timestamp(header("x-zm-request-timestamp").unix_seconds().within(OURS))
             .signed("v0:{timestamp}:{body}")
             .event(json("/event"))
-            .handshake(Handshake::signed_body_keyed(|_, body, mac| {
+            .handshake(Handshake::signed_body(|_, body, mac| {
                 let Some(mac) = mac.filter(|_| member_is(body, "/event", "endpoint.url_validation")) else {
                     return Ok(None);
                 };

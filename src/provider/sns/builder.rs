@@ -7,8 +7,8 @@ use std::time::Duration;
 use zeroize::Zeroizing;
 
 use crate::config::ConfigError;
-use crate::delivery::ChooseIdentity;
 use crate::fetch::{Cache, Fetch, Rules};
+use crate::in_body::InBody;
 use crate::text::Text;
 use crate::time::Tolerance;
 
@@ -62,7 +62,7 @@ pub struct SnsBuilder {
     confirm: Confirm,
     unsubscribe: Unsubscribe,
     fetch: Option<Arc<dyn Fetch>>,
-    identity: Option<Arc<ChooseIdentity>>,
+    in_body: InBody,
 }
 
 /// What proves a raw delivery, which SNS does not sign.
@@ -114,7 +114,7 @@ impl SnsBuilder {
             confirm: Confirm::default(),
             unsubscribe: Unsubscribe::default(),
             fetch: None,
-            identity: None,
+            in_body: InBody::new(),
         }
     }
 
@@ -254,8 +254,8 @@ impl SnsBuilder {
         self
     }
 
-    pub(crate) fn identity(mut self, choose: Arc<ChooseIdentity>) -> Self {
-        self.identity = Some(choose);
+    pub(crate) fn in_body(mut self, find: InBody) -> Self {
+        self.in_body = find;
         self
     }
 
@@ -297,7 +297,7 @@ impl SnsBuilder {
             unsubscribe: self.unsubscribe,
             confirmations: Confirmations::new(),
             fetch,
-            identity: self.identity,
+            in_body: self.in_body.shared(),
         })))
     }
 }

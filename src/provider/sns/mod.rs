@@ -18,19 +18,20 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use bytes::Bytes;
 use http::Method;
 use http::header::{ALLOW, HeaderValue};
 use http::request::Parts;
 use subtle::ConstantTimeEq as _;
 use zeroize::Zeroizing;
 
-use crate::delivery::ChooseIdentity;
 use crate::fetch::{Cache, Fetch};
+use crate::in_body::InBody;
 use crate::reject::{Reason, Rejection};
 use crate::text::Text;
-use crate::time::Tolerance;
+use crate::time::{Clock, Tolerance};
 
-use super::{Begin, Provider};
+use super::{Begin, Outcome, Provider};
 
 use arn::TopicArn;
 use basic::{Access, Basic};
@@ -47,7 +48,7 @@ pub(crate) use envelope::Envelope;
 pub use envelope::{MessageType, SignatureVersion};
 pub(crate) use message::message;
 pub use message::{Attribute, Confirmation, Message, Notification, Unsubscribed};
-pub use verify::{SnsVerdict, SnsVerification};
+pub use verify::SnsVerification;
 
 /// The largest body that SNS sends: a message has up to 256 KiB, and JSON writes some bytes as six.
 pub const BODY_LIMIT: usize = 2 * 1024 * 1024;
@@ -106,7 +107,7 @@ struct Plan {
     unsubscribe: Unsubscribe,
     confirmations: Confirmations,
     fetch: Arc<dyn Fetch>,
-    identity: Option<Arc<ChooseIdentity>>,
+    in_body: Option<Arc<InBody>>,
 }
 
 /// What lets a raw delivery in.
@@ -140,7 +141,7 @@ impl Provider for Sns {
         head.headers.contains_key(heading::MESSAGE_TYPE)
     }
 
-    fn begin(&self, head: &Parts, now: SystemTime) -> Result<Begin<SnsVerification>, Rejection> {
+    fn begin(&self, head: &Parts, clock: &dyn Clock) -> Result<Begin<SnsVerification>, Rejection> {
         if head.method != Method::POST {
             let allowed = HeaderValue::from_static("POST");
             return Err(Rejection::new(Reason::MethodNotAllowed).with_header(ALLOW, allowed));
@@ -151,7 +152,17 @@ impl Provider for Sns {
         if access == Access::Granted {
             plan.check_heading(&heading, head)?;
         }
-        Ok(Begin::Verify(SnsVerification::new(plan.clone(), now, access)))
+        Ok(Begin::Verify(SnsVerification::new(clock.now(), access)))
+    }
+
+    fn finish(
+        &self,
+        verification: &mut SnsVerification,
+        head: &Parts,
+        body: &Bytes,
+        _: &[u8],
+    ) -> Result<Outcome, Rejection> {
+        self.0.finish(verification, head, body)
     }
 }
 

@@ -1,10 +1,7 @@
 //! The verification of one request.
 
 use std::fmt;
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::SystemTime;
 
 use aws_lc_rs::digest::Digest;
@@ -15,7 +12,7 @@ use http::{StatusCode, Uri};
 use crate::answer::Answer;
 use crate::delivery::{Signed, Verified};
 use crate::fetch::{self, Found, Fresh};
-use crate::provider::{Outcome, Verification};
+use crate::provider::Outcome;
 use crate::reject::{Reason, Rejection};
 use crate::text::Text;
 
@@ -27,16 +24,16 @@ use super::envelope::{Checked, Envelope, MessageType, SignatureVersion};
 use super::message::{Confirmation, Handshake, Message, Notification, Unsubscribed};
 use super::{Heading, Plan, TopicArn};
 
-/// A request being verified by [`Sns`](super::Sns).
+/// A request being verified by [`Sns`](super::Sns). The signature covers members of the JSON in an order of its own, so nothing
+/// is done before the whole body is there.
 pub struct SnsVerification {
-    plan: Arc<Plan>,
     now: SystemTime,
     access: Access,
 }
 
 impl SnsVerification {
-    pub(super) fn new(plan: Arc<Plan>, now: SystemTime, access: Access) -> Self {
-        Self { plan, now, access }
+    pub(super) fn new(now: SystemTime, access: Access) -> Self {
+        Self { now, access }
     }
 }
 
@@ -46,88 +43,49 @@ impl fmt::Debug for SnsVerification {
     }
 }
 
-/// The verdict on a request: at once where the certificate is at hand, otherwise after a fetch.
-pub struct SnsVerdict(Step);
-
-enum Step {
-    Now(Option<Result<Outcome, Rejection>>),
-    Later(Later),
-}
-
-type Later = Pin<Box<dyn Future<Output = Result<Outcome, Rejection>> + Send>>;
-
-impl Step {
-    fn now(result: Result<Outcome, Rejection>) -> Self {
-        Self::Now(Some(result))
-    }
-}
-
-impl Future for SnsVerdict {
-    type Output = Result<Outcome, Rejection>;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        match &mut self.0 {
-            Step::Now(result) => match result.take() {
-                Some(result) => Poll::Ready(result),
-                None => panic!("an SNS verdict was polled after it was ready"),
-            },
-            Step::Later(later) => later.as_mut().poll(cx),
+impl Plan {
+    pub(super) fn finish(
+        self: &Arc<Self>,
+        verification: &SnsVerification,
+        head: &Parts,
+        body: &Bytes,
+    ) -> Result<Outcome, Rejection> {
+        match verification.access {
+            Access::Granted => self.judge(head, body, verification.now),
+            Access::Challenge => Ok(self.challenge(head, body, verification.now)),
         }
     }
-}
 
-impl fmt::Debug for SnsVerdict {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SnsVerdict").finish_non_exhaustive()
-    }
-}
-
-impl Verification for SnsVerification {
-    type Verdict = SnsVerdict;
-
-    /// The signature covers members of the JSON in an order of its own, so nothing can be done before the whole is there.
-    fn receive(&mut self, _chunk: &[u8]) {}
-
-    fn finish(self, head: &Parts, body: &Bytes) -> SnsVerdict {
-        SnsVerdict(match self.access {
-            Access::Granted => self.judge(head, body).unwrap_or_else(|rejection| Step::now(Err(rejection))),
-            Access::Challenge => self.challenge(head, body),
-        })
-    }
-}
-
-impl SnsVerification {
     /// SNS's first attempt, without credentials. Its body was received so that the connection can carry the second one. Only
     /// a confirmation may be acted upon, and whatever comes of that, the answer is the challenge.
-    fn challenge(self, head: &Parts, body: &Bytes) -> Step {
-        let challenge = Outcome::Answer(self.plan.basic.challenge());
-        let confirms = self.plan.confirm_unauthenticated
+    fn challenge(self: &Arc<Self>, head: &Parts, body: &Bytes, now: SystemTime) -> Outcome {
+        let challenge = Outcome::Answer(self.basic.challenge());
+        let confirms = self.confirm_unauthenticated
             && Heading::of(head).is_ok_and(|heading| !heading.is_raw())
             && Envelope::parse(body)
                 .is_ok_and(|it| it.r#type.as_deref() == Some(MessageType::SubscriptionConfirmation.as_str()));
-        match confirms.then(|| self.judge(head, body)) {
-            Some(Ok(Step::Later(later))) => Step::Later(Box::pin(async move {
-                let _ = later.await;
+        match confirms.then(|| self.judge(head, body, now)) {
+            Some(Ok(Outcome::Pending(pending))) => Outcome::Pending(Box::pin(async move {
+                let _ = Outcome::Pending(pending).settled().await;
                 Ok(challenge)
             })),
-            _ => Step::now(Ok(challenge)),
+            _ => challenge,
         }
     }
 
-    fn judge(self, head: &Parts, body: &Bytes) -> Result<Step, Rejection> {
+    fn judge(self: &Arc<Self>, head: &Parts, body: &Bytes, now: SystemTime) -> Result<Outcome, Rejection> {
         let heading = Heading::of(head)?;
         if heading.is_raw() {
-            return self.plan.raw(&heading, body).map(|outcome| Step::now(Ok(outcome)));
+            return self.raw(&heading, body);
         }
         let envelope = Envelope::parse(body)?;
         let checked = envelope.check()?;
         heading.agree(&checked)?;
-        let plan = &self.plan;
-        plan.check_topic(checked.topic)?;
-        plan.check_age(checked.timestamp, self.now)?;
-        plan.check_version(checked.version)?;
+        self.check_topic(checked.topic)?;
+        self.check_age(checked.timestamp, now)?;
+        self.check_version(checked.version)?;
         let url = checked.signing_cert_url;
-        let local = plan.certificates.local.as_ref();
+        let local = self.certificates.local.as_ref();
         if !is_certificate_url(url, checked.topic, local) {
             return Err(Rejection::new(Reason::MalformedSignature)
                 .with_detail("its SigningCertURL is not one of the topic's region"));
@@ -135,20 +93,19 @@ impl SnsVerification {
         let claim = Claim {
             digest: envelope.digest(checked.kind, checked.version),
             version: checked.version,
-            message: plan.message(&envelope, &checked)?,
+            message: self.message(&envelope, &checked)?,
             signature: checked.signature,
         };
-        let now = self.now;
-        let found = match self.plan.find_key(url, claim.message.topic(), now) {
+        let found = match self.find_key(url, claim.message.topic(), now) {
             Found::Now(key) => match claim.is_signed_by(&*key?) {
-                true => return Ok(self.plan.act(claim.message, now)),
+                true => return Ok(self.act(claim.message, now)),
                 // The key may have changed under its address: emulators do that with each start.
-                false => self.plan.find_key_again(url, claim.message.topic(), now),
+                false => self.find_key_again(url, claim.message.topic(), now),
             },
             later => Some(later),
         };
         let found = found.ok_or(Reason::SignatureMismatch)?;
-        Ok(Step::Later(Box::pin(claim.verify_after(found, self.plan, now))))
+        Ok(Outcome::Pending(Box::pin(claim.verify_after(found, self.clone(), now))))
     }
 }
 
@@ -178,11 +135,7 @@ impl Claim {
         if !self.is_signed_by(&key) {
             return Err(Reason::SignatureMismatch.into());
         }
-        match plan.act(self.message, now) {
-            Step::Now(Some(result)) => result,
-            Step::Now(None) => Err(Rejection::new(Reason::ConfirmationFailed)),
-            Step::Later(later) => later.await,
-        }
+        Ok(plan.act(self.message, now))
     }
 }
 
@@ -239,26 +192,26 @@ impl Plan {
     }
 
     /// Acts on a genuine message.
-    fn act(self: &Arc<Self>, message: Message, now: SystemTime) -> Step {
-        let received = || Step::now(Ok(Outcome::Answer(Answer::empty(StatusCode::OK))));
+    fn act(self: &Arc<Self>, message: Message, now: SystemTime) -> Outcome {
+        let received = || Outcome::Answer(Answer::empty(StatusCode::OK));
         match (&message, &self.confirm, self.unsubscribe) {
             (Message::Confirmation(it), Confirm::Automatic, _) => self.confirm(&it.0.link, now),
             (Message::Unsubscribed(it), _, Unsubscribe::Resubscribe) => self.confirm(&it.0.link, now),
             (Message::Confirmation(it), Confirm::Callback(callback), _) => {
                 let called = callback.clone().call(it.clone());
-                Step::Later(Box::pin(
-                    async move { called.await.map(|()| Outcome::Answer(Answer::empty(StatusCode::OK))) },
-                ))
+                Outcome::Pending(Box::pin(async move {
+                    called.await.map(|()| Outcome::Answer(Answer::empty(StatusCode::OK)))
+                }))
             }
             (Message::Confirmation(_), Confirm::Ignore, _) => received(),
             (Message::Unsubscribed(_), _, Unsubscribe::Ignore) => received(),
-            _ => Step::now(Ok(Outcome::Deliver(self.verified(message)))),
+            _ => Outcome::Deliver(self.verified(message)),
         }
     }
 
-    fn confirm(self: &Arc<Self>, link: &str, now: SystemTime) -> Step {
+    fn confirm(self: &Arc<Self>, link: &str, now: SystemTime) -> Outcome {
         let (plan, link) = (self.clone(), link.parse::<Uri>());
-        Step::Later(Box::pin(async move {
+        Outcome::Pending(Box::pin(async move {
             let link = link.map_err(|_| Rejection::new(Reason::ConfirmationFailed))?;
             plan.confirmations.confirm(plan.fetch.clone(), link, now).await?;
             Ok(Outcome::Answer(Answer::empty(StatusCode::OK)))
@@ -279,7 +232,7 @@ impl Plan {
             .with_id(Some(id.clone().into()))
             .with_event(Some(kind.as_str().into()))
             .with_timestamp(timestamp)
-            .with_identity(self.identity.clone())
+            .with_in_body(self.in_body.clone())
             .with_parsed(message)
     }
 
@@ -289,7 +242,7 @@ impl Plan {
         let verified = Verified::new(Signed::default())
             .with_id(id)
             .with_event(Some(MessageType::Notification.as_str().into()))
-            .with_identity(self.identity.clone());
+            .with_in_body(self.in_body.clone());
         // A payload that is not text can still be had as bytes.
         Ok(Outcome::Deliver(match std::str::from_utf8(body) {
             Err(_) => verified,

@@ -106,13 +106,13 @@ impl<'a> Token<'a> {
     }
 
     /// Verifies HS256 with any of the keys, and says which one made the signature.
-    pub(crate) fn verify_hs256(&self, mut keys: Ring<Mac>) -> Result<usize, Rejection> {
+    pub(crate) fn verify_hs256(&self, keys: &Ring<Mac>) -> Result<usize, Rejection> {
         let mut signature = [0; MacKind::Sha256.digest_len()];
         if !Encoding::Base64Url.decode_exact(self.signature, &mut signature) {
             return Err(malformed("its signature is not 32 bytes in base64url"));
         }
-        keys.iter_mut().for_each(|mac| mac.update(self.message));
-        matching_key(&keys, [Digest::new(&signature)].iter()).ok_or_else(|| Reason::SignatureMismatch.into())
+        let codes = keys.iter().map(|key| key.of(self.message));
+        matching_key(codes, [Digest::new(&signature)].iter()).ok_or_else(|| Reason::SignatureMismatch.into())
     }
 
     /// Verifies with a public key, by the key's algorithm.
@@ -155,11 +155,10 @@ fn unacceptable(detail: &'static str) -> Rejection {
 
 /// Writes a token and signs it with HS256.
 #[cfg(any(test, feature = "testing"))]
-pub(crate) fn encode_hs256(header: &str, claims: &str, mut key: Mac) -> String {
+pub(crate) fn encode_hs256(header: &str, claims: &str, key: &Mac) -> String {
     let message =
         format!("{}.{}", Encoding::Base64Url.encode(header.as_bytes()), Encoding::Base64Url.encode(claims.as_bytes()));
-    key.update(message.as_bytes());
-    format!("{message}.{}", Encoding::Base64Url.encode(key.finish().as_bytes()))
+    format!("{message}.{}", Encoding::Base64Url.encode(key.of(message.as_bytes()).as_bytes()))
 }
 
 #[cfg(test)]
@@ -191,7 +190,7 @@ mod tests {
         let verify = || {
             let token = Token::split(token.as_bytes())?;
             token.header(Algorithm::HS256)?;
-            let key = token.verify_hs256(ring(keys))?;
+            let key = token.verify_hs256(&ring(keys))?;
             token.claims()?;
             Ok(key)
         };
@@ -199,7 +198,7 @@ mod tests {
     }
 
     fn signed(header: &str, claims: &str) -> String {
-        encode_hs256(header, claims, mac(b"key"))
+        encode_hs256(header, claims, &mac(b"key"))
     }
 
     #[test]

@@ -86,7 +86,7 @@ impl Subject {
         let mut printed = format!("{provider:?} {provider:#?}");
         for request in &genuine {
             let (head, _) = request.clone().into_parts();
-            printed += &format!("{:?}", provider.begin(&head, signed_at()));
+            printed += &format!("{:?}", provider.begin(&head, &clock));
         }
         let layer = WebhookLayer::new(provider).with_clock(clock.clone());
         let more = Arc::new(more);
@@ -386,9 +386,23 @@ impl Provider for Migrating {
     fn begin(
         &self,
         head: &http::request::Parts,
-        now: SystemTime,
+        clock: &dyn tower_webhook::Clock,
     ) -> Result<tower_webhook::provider::Begin<Self::Verification>, Rejection> {
-        self.0.begin(head, now)
+        self.0.begin(head, clock)
+    }
+
+    fn receive(&self, verification: &mut Self::Verification, head: &http::request::Parts, chunk: &[u8]) {
+        self.0.receive(verification, head, chunk);
+    }
+
+    fn finish(
+        &self,
+        verification: &mut Self::Verification,
+        head: &http::request::Parts,
+        body: &Bytes,
+        rest: &[u8],
+    ) -> Result<tower_webhook::provider::Outcome, Rejection> {
+        self.0.finish(verification, head, body, rest)
     }
 }
 
