@@ -197,7 +197,7 @@ pub struct Signed {
     pub url: bool,
 }
 
-/// What a [`Verification`](crate::provider::Verification) found out. The layer makes a [`Delivery`] of it.
+/// What a [`Provider`](crate::Provider) found out about a genuine request. The layer makes a [`Delivery`] of it.
 #[derive(Clone, Default)]
 pub struct Verified {
     /// Boxed, as it is there where senders share a route and nowhere else.

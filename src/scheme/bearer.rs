@@ -18,8 +18,8 @@ use crate::text::Text;
 use super::jwks::{Jwks, KeyFound};
 use super::jwt::{self, Algorithm, LONGEST_TOKEN, TimeRules, Times, Token};
 use super::mac::Mac;
+use super::place::{Place, single};
 use super::plan::Plan;
-use super::source::{Place, single};
 
 /// How a token is found and judged.
 #[derive(Clone)]

@@ -17,6 +17,7 @@ use crate::text::Text;
 use super::bearer::JwtProof;
 use super::handshake::Handshake;
 use super::mac::{Mac, MacKind};
+use super::place::{Place, Spot};
 #[cfg(feature = "asymmetric")]
 use super::plan::Fetched;
 use super::plan::{Applies, Crafted, Plan, Proof, Where};
@@ -25,7 +26,7 @@ use super::pointer;
 use super::public_key::{Algorithm, PublicKey};
 use super::public_url::PublicUrl;
 use super::signature::SignatureSpec;
-use super::source::{Place, Source, Spot};
+use super::source::Source;
 use super::template::{Piece, Template};
 use super::timestamp::TimestampSpec;
 use super::token::Token;

@@ -8,9 +8,9 @@ use crate::delivery::Verified;
 use crate::reject::{Reason, Rejection};
 use crate::text::Text;
 
+use super::place::{LONGEST_HEADER, single};
 use super::plan::{Plan, Proof, Where};
 use super::signature::Candidates;
-use super::source::{LONGEST_HEADER, single};
 use super::template::{Piece, Values};
 use super::token::Token;
 

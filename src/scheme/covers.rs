@@ -2,10 +2,10 @@
 
 use crate::delivery::Signed;
 
+use super::place::Place;
 #[cfg(feature = "jwt")]
 use super::plan::Proof;
 use super::plan::{Applies, Plan, Where};
-use super::source::Place;
 use super::template::Piece;
 
 impl Plan {

@@ -5,8 +5,8 @@ use std::fmt;
 use crate::time::Tolerance;
 
 use super::Scheme;
+use super::place::{Place, Spot};
 use super::plan::{Applies, Plan, Proof, Where};
-use super::source::{Place, Spot};
 
 /// What a scheme does, in words: see [`Scheme::facts`].
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -14,7 +14,7 @@ use crate::secret::{KeyFormat, Secret};
 use crate::uri::requested_uri;
 
 use super::mac::Mac;
-use super::source::{LONGEST_HEADER, single};
+use super::place::{LONGEST_HEADER, single};
 use super::token::Token;
 use super::{pointer, urlencoded};
 

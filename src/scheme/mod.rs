@@ -13,6 +13,7 @@ mod jwks;
 #[cfg(feature = "jwt")]
 pub(crate) mod jwt;
 pub(crate) mod mac;
+mod place;
 mod plan;
 mod pointer;
 #[cfg(feature = "asymmetric")]
@@ -21,7 +22,7 @@ mod public_url;
 #[cfg(feature = "testing")]
 mod sign;
 mod signature;
-pub(crate) mod source;
+mod source;
 mod start;
 mod template;
 mod timestamp;
@@ -54,9 +55,9 @@ use verify::{Attempt, Running};
 pub(crate) use {
     handshake::{challenge_in, echo, member_is, object},
     mac::{Digest, Mac},
+    place::{LONGEST_HEADER, single},
     plan::{Applies, Crafted, Item, wrong_method},
     pointer::member,
-    source::{LONGEST_HEADER, single},
     template::{Computed, ComputedCovers, Piece, Values},
     urlencoded::{feed_sorted, field as form_field, is_form},
 };

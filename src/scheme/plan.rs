@@ -8,6 +8,8 @@ use std::sync::Arc;
 #[cfg(feature = "asymmetric")]
 use std::time::SystemTime;
 
+#[cfg(feature = "jwt")]
+use http::header::AUTHORIZATION;
 use http::header::{ALLOW, CONTENT_LENGTH, HeaderName};
 use http::request::Parts;
 use http::{Method, StatusCode};
@@ -24,11 +26,11 @@ use crate::time::Tolerance;
 use super::bearer::JwtProof;
 use super::handshake::Handshake;
 use super::mac::{Digest, Mac, MacKind, matching_key};
+use super::place::Place;
 #[cfg(feature = "asymmetric")]
 use super::public_key::{Algorithm, PublicKey};
 use super::public_url::PublicUrl;
 use super::signature::SignaturePlan;
-use super::source::Place;
 use super::template::{Piece, Template};
 use super::timestamp::TimestampPlan;
 use super::token::Token;
@@ -272,20 +274,31 @@ impl Plan {
         fits && self.methods.contains(&head.method)
     }
 
-    /// The rejection with the status that the sender insists on.
+    /// Whether a refusal is more than its reason says.
+    pub(super) fn has_own_refusals(&self) -> bool {
+        self.refusal.is_some() || self.wants_bearer()
+    }
+
+    /// The rejection as this sender is to get it: with the status that it insists on, where it is final, and with the
+    /// challenge that belongs to a bearer token.
     pub(super) fn refusal(&self, rejection: Rejection) -> Rejection {
-        match self.refusal {
-            Some(status) => insisting(status, rejection),
-            None => rejection,
+        let rejection = match self.refusal {
+            Some(status) if rejection.reason().is_final() => rejection.with_status(status),
+            _ => rejection,
+        };
+        match self.wants_bearer() {
+            #[cfg(feature = "jwt")]
+            true => super::jwt::challenge(rejection),
+            _ => rejection,
         }
     }
-}
 
-/// The rejection with the status that the sender insists on, where it is final.
-pub(super) fn insisting(status: StatusCode, rejection: Rejection) -> Rejection {
-    match rejection.reason().is_final() {
-        true => rejection.with_status(status),
-        false => rejection,
+    fn wants_bearer(&self) -> bool {
+        match &self.proof {
+            #[cfg(feature = "jwt")]
+            Proof::Jwt(proof) => proof.header == AUTHORIZATION,
+            _ => false,
+        }
     }
 }
 

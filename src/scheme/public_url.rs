@@ -9,7 +9,7 @@ use crate::config::ConfigError;
 use crate::reject::{Reason, Rejection};
 use crate::uri::requested_uri;
 
-use super::source::{LONGEST_HEADER, single};
+use super::place::{LONGEST_HEADER, single};
 
 /// How the address that the sender requested is known. What a service behind a proxy sees of it may differ.
 #[derive(Clone, Debug)]

@@ -18,8 +18,8 @@ use super::Scheme;
 use super::bearer::JwtKeys;
 #[cfg(feature = "jwt")]
 use super::jwt;
+use super::place::{Place, Spot};
 use super::plan::{Applies, Plan, Proof, Where};
-use super::source::{Place, Spot};
 use super::template::{Piece, Values};
 use super::urlencoded::encode;
 

@@ -7,7 +7,8 @@ use crate::encoding::Encoding;
 use crate::reject::{Reason, Rejection};
 
 use super::mac::Digest;
-use super::source::{Place, Source};
+use super::place::Place;
+use super::source::Source;
 
 /// Where a signature is and how it is written: see [`header`](super::header).
 #[derive(Clone, Debug)]

@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use http::request::Parts;
@@ -19,11 +20,16 @@ use super::plan::{Plan, Proof, wrong_method};
 use super::verify::{Attempt, Running, SchemeVerification};
 
 /// Starts the only form of a scheme.
-pub(super) fn one(plan: &Plan, head: &Parts, now: SystemTime) -> Result<Begin<SchemeVerification>, Rejection> {
+pub(super) fn one(plan: &Arc<Plan>, head: &Parts, now: SystemTime) -> Result<Begin<SchemeVerification>, Rejection> {
     if !plan.has_fixed_macs() {
         return match start(plan, 0, head, now) {
             Ok(Started::Now(attempt)) => Ok(Begin::Verify(attempt.into())),
-            Ok(Started::Later(attempt)) => Ok(Begin::Pending(Box::pin(async { attempt.await.map(Into::into) }))),
+            Ok(Started::Later(attempt)) => {
+                let plan = plan.clone();
+                Ok(Begin::Pending(Box::pin(async move {
+                    attempt.await.map(Into::into).map_err(|rejection| plan.refusal(rejection))
+                })))
+            }
             Err(rejection) => Err(plan.refusal(rejection)),
         };
     }

@@ -9,8 +9,8 @@ use crate::config::ConfigError;
 use crate::reject::{Reason, Rejection};
 use crate::uri::requested_uri;
 
+use super::place::{LONGEST_HEADER, single};
 use super::public_url::PublicUrl;
-use super::source::{LONGEST_HEADER, single};
 use super::urlencoded;
 
 /// A piece of the signed text.

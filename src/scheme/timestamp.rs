@@ -9,7 +9,8 @@ use crate::reject::{Reason, Rejection};
 use crate::text::Text;
 use crate::time::{TimeFormat, Tolerance};
 
-use super::source::{Place, Source};
+use super::place::Place;
+use super::source::Source;
 
 /// The tolerance of a timestamp unless the scheme says otherwise, on both sides. It is what most senders document.
 const DEFAULT_TOLERANCE: Duration = Duration::from_secs(300);

@@ -25,7 +25,7 @@ use super::mac::Digest;
 use super::plan::Fetched;
 #[cfg(feature = "jwt")]
 use super::plan::Proof;
-use super::plan::{Applies, Plan, Where, insisting};
+use super::plan::{Applies, Plan, Where};
 use super::pointer;
 #[cfg(feature = "asymmetric")]
 use super::public_key::{PublicKey, verifying_key};
@@ -143,12 +143,15 @@ impl Attempt {
         body: &Bytes,
         rest: &[u8],
     ) -> Result<Outcome, Rejection> {
-        let Some(status) = plan.refusal else { return self.judge(plan, head, body, rest) };
+        if !plan.has_own_refusals() {
+            return self.judge(plan, head, body, rest);
+        }
         match self.judge(plan, head, body, rest) {
             Ok(Outcome::Pending(verdict)) => {
-                Ok(pending(async move { verdict.await.map_err(|rejection| insisting(status, rejection)) }))
+                let plan = plan.clone();
+                Ok(pending(async move { verdict.await.map_err(|rejection| plan.refusal(rejection)) }))
             }
-            verdict => verdict.map_err(|rejection| insisting(status, rejection)),
+            verdict => verdict.map_err(|rejection| plan.refusal(rejection)),
         }
     }
 

@@ -12,7 +12,7 @@ use tower_layer::Layer as _;
 use tower_webhook::scheme::Jwks;
 use tower_webhook::senders::{self, PayPalCertificates, Sender, SenderConfig};
 use tower_webhook::testing::{self, ManualClock, SigningKey};
-use tower_webhook::{Delivery, Identity, Reason, Rejection, Scheme, WebhookLayer};
+use tower_webhook::{Delivery, Head, Identity, Reason, Rejection, Scheme, Secret, Secrets, WebhookLayer};
 
 /// One sender's genuine request, and what it says.
 pub struct Case {
@@ -588,7 +588,7 @@ async fn round_trip(sender: &Sender, case: &Case) {
             config.public_keys = vec!["d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a".to_owned()];
         }
     } else {
-        config.secrets = vec![tower_webhook::Secret::from_bytes(*b"another secret, long enough")];
+        config.secrets = vec![Secret::from_bytes(*b"another secret, long enough")];
     }
     let other = Bench { scheme: sender.build(config).unwrap(), clock: bench.clock.clone() };
     assert_eq!(must_refuse(&other, &signed, name).await, Reason::SignatureMismatch, "{name}");
@@ -613,4 +613,25 @@ fn value_of(body: &[u8], name: &str) -> std::ops::Range<usize> {
         None => (text.find(&format!("{name}=")).unwrap() + name.len() + 1, &['&']),
     };
     start..start + text[start..].find(ends).unwrap_or(text.len() - start)
+}
+
+#[tokio::test]
+async fn a_refused_bearer_token_is_asked_for_as_http_demands() {
+    let looked_up = Secrets::lookup(|_: Head| async { Ok::<_, Infallible>(Some(Secret::new("another"))) });
+    let request = || Request::post("/").body("{}").unwrap();
+    let signed = testing::sign(&senders::vonage("secret").unwrap(), request()).unwrap();
+    for (secrets, request, expected) in [
+        (Secrets::from("secret"), request().map(Full::from), Some("Bearer")),
+        (Secrets::from("another"), signed.clone(), Some("Bearer")),
+        (looked_up, signed.clone(), Some("Bearer")),
+        (Secrets::from("secret"), signed.clone().map(|_| Full::from("{} ")), Some("Bearer")),
+        (Secrets::from("secret"), signed, None),
+    ] {
+        let handler =
+            service_fn(async |_: Request<Full<Bytes>>| Ok::<_, Infallible>(Response::new(Full::<Bytes>::default())));
+        let layer = WebhookLayer::new(senders::vonage(secrets).unwrap());
+        let reply = layer.layer(handler).oneshot(request).await.unwrap();
+        assert_eq!(reply.status(), if expected.is_some() { 401 } else { 200 });
+        assert_eq!(reply.headers().get("www-authenticate").map(HeaderValue::as_bytes), expected.map(str::as_bytes));
+    }
 }

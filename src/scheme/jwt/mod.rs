@@ -18,7 +18,7 @@ use crate::reject::{Reason, Rejection};
 use crate::secret::Ring;
 
 use super::mac::{Digest, Mac, MacKind, matching_key};
-use super::source::single;
+use super::place::single;
 
 pub(crate) use backend::{Backend, PublicKey};
 pub(crate) use jsonwebtoken::Algorithm;

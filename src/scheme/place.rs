@@ -1,0 +1,335 @@
+//! Where in a request a sender puts something, and what is there.
+
+use std::borrow::Cow;
+use std::ops::Range;
+
+use http::header::{AUTHORIZATION, HeaderName, HeaderValue};
+use http::request::Parts;
+
+use crate::encoding::Encoding;
+use crate::reject::{Reason, Rejection};
+use crate::text::Text;
+use crate::uri::requested_uri;
+
+use super::{pointer, urlencoded};
+
+/// The longest header value that is looked at. The longest genuine ones are lists of a few signatures.
+pub(crate) const LONGEST_HEADER: usize = 4096;
+
+/// The most signatures in one list. Senders that rotate send two; each candidate costs a comparison with every key.
+const MOST_IN_LIST: usize = 16;
+
+/// The most numbered headers that are looked for: DocuSign signs with up to 100 keys.
+const MOST_NUMBERED: usize = 100;
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Spot {
+    Header(HeaderName),
+    Numbered(&'static str),
+    Basic,
+    Query(&'static str),
+    PathEnd,
+    Json(&'static str),
+    Form(&'static str),
+}
+
+/// A [`Source`] that was found valid.
+#[derive(Clone, Debug)]
+pub(crate) struct Place {
+    pub(super) spot: Spot,
+    pub(super) prefix: &'static str,
+    pub(super) list: Option<u8>,
+}
+
+/// A value that was found: a header's own, or one that had to be decoded.
+pub(super) enum Value<'a> {
+    Header(&'a HeaderValue, Range<usize>),
+    Decoded(Cow<'a, [u8]>),
+}
+
+impl<'a> Value<'a> {
+    fn new(value: &'a HeaderValue) -> Self {
+        Self::Header(value, 0..value.len())
+    }
+
+    pub(super) fn as_bytes(&self) -> &[u8] {
+        match self {
+            Self::Header(value, part) => &value.as_bytes()[part.clone()],
+            Self::Decoded(bytes) => bytes,
+        }
+    }
+
+    fn part(self, part: Range<usize>) -> Self {
+        match self {
+            Self::Header(value, whole) => Self::Header(value, whole.start + part.start..whole.start + part.end),
+            Self::Decoded(Cow::Borrowed(bytes)) => Self::Decoded(Cow::Borrowed(&bytes[part])),
+            Self::Decoded(Cow::Owned(mut bytes)) => {
+                bytes.truncate(part.end);
+                bytes.drain(..part.start);
+                Self::Decoded(Cow::Owned(bytes))
+            }
+        }
+    }
+
+    /// The value as a text, which shares a header's bytes.
+    fn into_text(self) -> Option<Text> {
+        match self {
+            Self::Header(value, part) => Text::from_header_part(value, part),
+            Self::Decoded(bytes) => Some(String::from_utf8(bytes.into_owned()).ok()?.into()),
+        }
+    }
+}
+
+impl Place {
+    /// Whether the value is in the body, so that it is only known at the end.
+    pub(super) fn in_body(&self) -> bool {
+        matches!(self.spot, Spot::Json(_) | Spot::Form(_))
+    }
+
+    /// Whether the head has it, or may have it where that is not to be seen in the head.
+    pub(super) fn may_be_present(&self, head: &Parts) -> bool {
+        match &self.spot {
+            Spot::Header(name) => head.headers.contains_key(name),
+            Spot::Numbered(stem) => head.headers.keys().any(|name| name.as_str().starts_with(stem)),
+            Spot::Basic => head.headers.contains_key(AUTHORIZATION),
+            Spot::Query(parameter) => matches!(query_field(head, parameter), Ok(Some(_)) | Err(_)),
+            Spot::PathEnd | Spot::Json(_) | Spot::Form(_) => true,
+        }
+    }
+
+    /// The header, where it is one.
+    pub(super) fn header(&self) -> Option<&HeaderName> {
+        match &self.spot {
+            Spot::Header(name) => Some(name),
+            Spot::Basic => Some(&AUTHORIZATION),
+            _ => None,
+        }
+    }
+
+    /// The whole value, with prefix and list. The body is empty as long as it is not known.
+    fn raw<'a>(&self, head: &'a Parts, body: &'a [u8], malformed: Reason) -> Result<Option<Value<'a>>, Rejection> {
+        Ok(match &self.spot {
+            Spot::Header(name) => single(head, name, LONGEST_HEADER)?.map(Value::new),
+            Spot::Numbered(_) => None,
+            Spot::Basic => match single(head, &AUTHORIZATION, LONGEST_HEADER)? {
+                Some(value) => {
+                    let decoded =
+                        value.as_bytes().strip_prefix(b"Basic ").and_then(|text| Encoding::Base64.decode(text));
+                    Some(Value::Decoded(Cow::Owned(decoded.ok_or(malformed)?)))
+                }
+                None => None,
+            },
+            Spot::Query(parameter) => query_field(head, parameter)?.map(Value::Decoded),
+            Spot::PathEnd => {
+                let path = requested_uri(head).path();
+                let segment = path.rsplit('/').next().unwrap_or_default().as_bytes();
+                (!segment.is_empty()).then_some(Value::Decoded(Cow::Borrowed(segment)))
+            }
+            Spot::Json(pointer) => pointer::member(body, pointer)
+                .map_err(|fault| Rejection::new(Reason::MalformedBody).with_source(fault))?
+                .map(|text| Value::Decoded(Cow::Owned(text.into_bytes()))),
+            Spot::Form(field) => urlencoded::field(body, field, Reason::MalformedBody)?.map(Value::Decoded),
+        })
+    }
+
+    /// The one value behind the prefix. `Ok(None)` where it is absent; `malformed` is why a value without the prefix
+    /// is refused.
+    pub(super) fn value<'a>(
+        &self,
+        head: &'a Parts,
+        body: &'a [u8],
+        malformed: Reason,
+    ) -> Result<Option<Value<'a>>, Rejection> {
+        let Some(value) = self.raw(head, body, malformed)? else { return Ok(None) };
+        let Some(separator) = self.list else {
+            let part = self.prefix.len()..value.as_bytes().len();
+            return match value.as_bytes().starts_with(self.prefix.as_bytes()) {
+                true => Ok(Some(value.part(part))),
+                false => Err(without_prefix(malformed)),
+            };
+        };
+        let mut meant = self.meant(value.as_bytes(), separator);
+        let (first, second) = (meant.next(), meant.next());
+        drop(meant);
+        match (first, second) {
+            (_, Some(_)) => {
+                Err(Rejection::new(malformed).with_detail("a field that has one value came more than once"))
+            }
+            (Some(part), None) => Ok(Some(value.part(part))),
+            (None, None) => Ok(None),
+        }
+    }
+
+    /// The value as a text.
+    pub(super) fn text(&self, head: &Parts, body: &[u8], malformed: Reason) -> Result<Option<Text>, Rejection> {
+        let text = self.value(head, body, malformed)?.map(Value::into_text);
+        text.map(|text| text.ok_or_else(|| malformed.into())).transpose()
+    }
+
+    /// Every value that may be a signature. Returns how many there are.
+    #[inline]
+    pub(super) fn each(
+        &self,
+        head: &Parts,
+        body: &[u8],
+        mut take: impl FnMut(&[u8]) -> Result<(), Rejection>,
+    ) -> Result<usize, Rejection> {
+        let malformed = Reason::MalformedSignature;
+        if let Spot::Numbered(stem) = self.spot {
+            let mut count = 0;
+            for number in 1..=MOST_NUMBERED {
+                let Some(mut values) = numbered(head, stem, number) else { continue };
+                if let Some(value) = values.next() {
+                    check_length(value, LONGEST_HEADER)?;
+                    take(value.as_bytes().strip_prefix(self.prefix.as_bytes()).ok_or(malformed)?)?;
+                    count += 1;
+                }
+                if values.next().is_some() {
+                    return Err(Reason::DuplicateHeader.into());
+                }
+            }
+            return Ok(count);
+        }
+        if let (Spot::Header(name), None) = (&self.spot, self.list) {
+            // Where nearly every signature is: as below, in fewer steps.
+            let Some(value) = single(head, name, LONGEST_HEADER)? else { return Ok(0) };
+            let value = value.as_bytes().strip_prefix(self.prefix.as_bytes());
+            return take(value.ok_or_else(|| without_prefix(malformed))?).map(|()| 1);
+        }
+        let Some(separator) = self.list else {
+            return match self.value(head, body, malformed)? {
+                Some(value) => take(value.as_bytes()).map(|()| 1),
+                None => Ok(0),
+            };
+        };
+        let Some(value) = self.raw(head, body, malformed)? else { return Ok(0) };
+        let bytes = value.as_bytes();
+        let mut count = 0;
+        for part in self.meant(bytes, separator) {
+            count += 1;
+            if count > MOST_IN_LIST {
+                return Err(Reason::TooManySignatures.into());
+            }
+            take(&bytes[part])?;
+        }
+        Ok(count)
+    }
+
+    /// The list's entries with the prefix, without it.
+    fn meant(&self, list: &[u8], separator: u8) -> impl Iterator<Item = Range<usize>> {
+        let mut next = 0;
+        list.split(move |byte| *byte == separator).filter_map(move |entry| {
+            let at = next;
+            next += entry.len() + 1;
+            let start = at + (entry.len() - entry.trim_ascii_start().len());
+            let trimmed = entry.trim_ascii();
+            trimmed.starts_with(self.prefix.as_bytes()).then(|| start + self.prefix.len()..start + trimmed.len())
+        })
+    }
+}
+
+fn numbered<'a>(head: &'a Parts, stem: &str, number: usize) -> Option<impl Iterator<Item = &'a HeaderValue>> {
+    let mut name = [0_u8; 64];
+    let mut rest = &mut name[..];
+    std::io::Write::write_fmt(&mut rest, format_args!("{stem}{number}")).ok()?;
+    let left = rest.len();
+    let name = std::str::from_utf8(&name[..64 - left]).ok()?;
+    Some(head.headers.get_all(name).iter())
+}
+
+fn query_field<'a>(head: &'a Parts, parameter: &str) -> Result<Option<Cow<'a, [u8]>>, Rejection> {
+    let query = requested_uri(head).query().unwrap_or_default();
+    urlencoded::field(query.as_bytes(), parameter, Reason::MalformedSignature)
+}
+
+/// The one value of a header. Two lines are refused even where they are equal: what stands before us may look at one,
+/// and we at the other. A value of more than `longest` bytes is refused too.
+#[inline]
+pub(crate) fn single<'a>(
+    head: &'a Parts,
+    name: &HeaderName,
+    longest: usize,
+) -> Result<Option<&'a HeaderValue>, Rejection> {
+    let mut values = head.headers.get_all(name).iter();
+    let Some(value) = values.next() else { return Ok(None) };
+    if values.next().is_some() {
+        return Err(Reason::DuplicateHeader.into());
+    }
+    check_length(value, longest)?;
+    Ok(Some(value))
+}
+
+fn without_prefix(malformed: Reason) -> Rejection {
+    Rejection::new(malformed).with_detail("the prefix is missing")
+}
+
+#[inline]
+fn check_length(value: &HeaderValue, longest: usize) -> Result<(), Rejection> {
+    match value.len() > longest {
+        true => Err(Rejection::new(Reason::MalformedHeader).with_detail("it is too long")),
+        false => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scheme::source::{Source, basic, form, header, json, numbered_headers, path_segment, query};
+
+    fn head(build: impl FnOnce(http::request::Builder) -> http::request::Builder) -> Parts {
+        build(http::Request::post("/hook/tok%20en?sig=a%2Bb&x=1")).body(()).unwrap().into_parts().0
+    }
+
+    fn value(source: Source, head: &Parts, body: &str) -> Result<Option<String>, Reason> {
+        let text = source.place().unwrap().text(head, body.as_bytes(), Reason::MalformedSignature);
+        text.map(|text| text.map(|text| text.to_string())).map_err(|rejection| rejection.reason())
+    }
+
+    fn each(source: Source, head: &Parts) -> Result<Vec<String>, Reason> {
+        let mut all = Vec::new();
+        let count = source.place().unwrap().each(head, b"", |value| {
+            all.push(String::from_utf8(value.to_vec()).unwrap());
+            Ok(())
+        });
+        assert_eq!(count.map_err(|rejection| rejection.reason())?, all.len());
+        Ok(all)
+    }
+
+    #[test]
+    fn every_place_is_read() {
+        let head = head(|head| head.header("h", "v1=a").header("authorization", "Basic dTpw"));
+        let found = |text: &str| Ok(Some(text.to_owned()));
+        assert_eq!(value(header("h").prefix("v1="), &head, ""), found("a"));
+        assert_eq!(value(header("h").prefix("v0="), &head, ""), Err(Reason::MalformedSignature));
+        assert_eq!(value(header("i"), &head, ""), Ok(None));
+        assert_eq!(value(basic(), &head, ""), found("u:p"));
+        assert_eq!(value(query("sig"), &head, ""), found("a+b"));
+        assert_eq!(value(path_segment(), &head, ""), found("tok%20en"));
+        assert_eq!(value(json("/a/b"), &head, r#"{"a":{"b":"c"}}"#), found("c"));
+        assert_eq!(value(json("/a/b"), &head, "a=1"), Err(Reason::MalformedBody));
+        assert_eq!(value(form("a"), &head, "a=%31"), found("1"));
+    }
+
+    #[test]
+    fn a_list_gives_the_entries_with_the_prefix() {
+        let head = head(|head| head.header("s", "t=17, v1=aa,v0=bb , v1=cc").header("w", "v1,x v1a,y v1,z"));
+        assert_eq!(each(header("s").list(',').prefix("v1="), &head).unwrap(), ["aa", "cc"]);
+        assert_eq!(each(header("w").list(' ').prefix("v1,"), &head).unwrap(), ["x", "z"]);
+        assert_eq!(each(header("w").list(' ').prefix("v2,"), &head).unwrap(), [""; 0]);
+        assert_eq!(value(header("s").list(',').prefix("t="), &head, "").unwrap().as_deref(), Some("17"));
+        assert_eq!(value(header("s").list(',').prefix("v1="), &head, ""), Err(Reason::MalformedSignature));
+        assert_eq!(value(header("s").list(',').prefix("u="), &head, ""), Ok(None));
+    }
+
+    #[test]
+    fn lists_and_headers_are_bounded() {
+        let many = head(|head| head.header("s", vec!["v1=a"; 17].join(",")));
+        assert_eq!(each(header("s").list(',').prefix("v1="), &many), Err(Reason::TooManySignatures));
+        let long = head(|head| head.header("s", "a".repeat(LONGEST_HEADER + 1)));
+        assert_eq!(each(header("s"), &long), Err(Reason::MalformedHeader));
+        let numbered = head(|head| (1..=101).fold(head, |head, n| head.header(format!("sig-{n}"), n)));
+        assert_eq!(each(numbered_headers("sig-"), &numbered).unwrap().len(), 100);
+        let twice = head(|head| head.header("sig-2", 1).header("sig-2", 1));
+        assert_eq!(each(numbered_headers("sig-"), &twice), Err(Reason::DuplicateHeader));
+    }
+}
