@@ -162,3 +162,25 @@ fn the_future_is_send_and_the_service_needs_no_clone_of_the_provider() {
     let mut service = clone(&service(layer, async |_| Bytes::new()));
     send(service.call(signed("/")));
 }
+
+/// Nobody asks for the time in vain, and whatever the layers around put into the extensions is still there.
+#[tokio::test]
+async fn a_sender_without_timestamps_needs_no_clock_and_extensions_survive() {
+    #[derive(Clone, Debug, PartialEq)]
+    struct Around(&'static str);
+
+    let clock = || -> std::time::SystemTime { panic!("CDR Manager signs no time") };
+    let handler = async |request: Request<Full<Bytes>>| {
+        let (delivery, around) = (request.extensions().get::<Delivery>(), request.extensions().get::<Around>());
+        Ok::<_, Infallible>(Response::new(Full::<Bytes>::from(format!("{} {around:?}", delivery.is_some()))))
+    };
+    for (around, expected) in [(None, "true None"), (Some(Around("kept")), r#"true Some(Around("kept"))"#)] {
+        let mut request = signed("/");
+        if let Some(around) = around {
+            request.extensions_mut().insert(around);
+        }
+        let reply = layer().with_clock(clock).layer(tower::service_fn(handler)).oneshot(request).await.unwrap();
+        let body = http_body_util::BodyExt::collect(reply.into_body()).await.unwrap().to_bytes();
+        assert_eq!(body, expected);
+    }
+}
