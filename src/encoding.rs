@@ -72,8 +72,11 @@ impl Encoding {
     /// Decodes a text of any length.
     pub(crate) fn decode(self, text: &[u8]) -> Option<Vec<u8>> {
         match self {
-            Self::Hex if has_upper_case(text) => None,
-            Self::Hex | Self::HexAnyCase => hex::decode(text).ok(),
+            // By length: const-hex would take `0x` for a prefix, and a value would have two spellings.
+            Self::Hex | Self::HexAnyCase => {
+                let mut bytes = vec![0; text.len() / 2];
+                self.decode_exact(text, &mut bytes).then_some(bytes)
+            }
             Self::Base64 => STANDARD.decode(text).ok(),
             Self::Base64Url => URL_SAFE.decode(text).ok(),
         }
@@ -125,6 +128,9 @@ mod tests {
             (Encoding::Hex, "ab1"),
             (Encoding::Hex, "ab12 "),
             (Encoding::Hex, "0xab"),
+            (Encoding::HexAnyCase, "0xab"),
+            (Encoding::HexAnyCase, "0Xab12"),
+            (Encoding::HexAnyCase, "0x"),
             (Encoding::Base64, "qxI"),
             (Encoding::Base64, "qxI=="),
             (Encoding::Base64, "qxJ="),
@@ -136,6 +142,7 @@ mod tests {
             (Encoding::Base64Url, "q+I"),
         ] {
             assert!(!encoding.decode_exact(text.as_bytes(), &mut out), "{encoding:?} read {text:?}");
+            assert_eq!(encoding.decode(text.as_bytes()), None, "{encoding:?} read {text:?}");
         }
         assert!(Encoding::HexAnyCase.decode_exact(b"AB12", &mut out));
         assert_eq!(out, [0xab, 0x12]);
