@@ -130,7 +130,8 @@ impl<V> Step<V> {
                     let mut begun = shared.provider.begin(head, &*shared.clock);
                     // Nearly every request goes this way, so nothing that is large is moved on it.
                     if let Ok(Begin::Verify(verification)) = &mut begun {
-                        let mut receiver = shared.receiver(head, &*body)?;
+                        shared.check_announced(head, &*body)?;
+                        let mut receiver = shared.receiver();
                         let received = receiver.poll(body.as_mut(), cx, |chunk| {
                             shared.provider.receive(verification, head, chunk);
                         })?;
@@ -145,12 +146,11 @@ impl<V> Step<V> {
                     match begun {
                         Ok(Begin::Pending(pending)) => {
                             // The announced length is checked before anything is looked up for the request.
-                            shared.receiver(head, &*body)?;
+                            shared.check_announced(head, &*body)?;
                             Self::LookUp(pending, Deadline::new(Some(shared.lookup_timeout)))
                         }
-                        Ok(Begin::Verify(verification)) => {
-                            Self::receive(Judge::Verification(verification), shared.receiver(head, &*body)?)
-                        }
+                        // Received above.
+                        Ok(Begin::Verify(_)) => return Poll::Ready(Err(Reason::NoDelivery.into())),
                         judged if shared.observe_only => Self::observe(shared, watch, judged.map(drop), head, &*body)?,
                         Ok(Begin::Answer(answer)) => return Poll::Ready(Ok(Next::Answer(Box::new(answer)))),
                         Err(rejection) => return Poll::Ready(Err(rejection)),
@@ -165,9 +165,7 @@ impl<V> Step<V> {
                         }
                     };
                     match found {
-                        Ok(verification) => {
-                            Self::receive(Judge::Verification(verification), shared.receiver(head, &*body)?)
-                        }
+                        Ok(verification) => Self::receive(Judge::Verification(verification), shared.receiver()),
                         Err(rejection) if !shared.observe_only => return Poll::Ready(Err(rejection)),
                         Err(rejection) => Self::observe(shared, watch, Err(rejection), head, &*body)?,
                     }
@@ -203,15 +201,19 @@ impl<V> Step<V> {
         body: &impl Body,
     ) -> Result<Self, Rejection> {
         head.extensions.insert(shared.observed(watch, would));
-        Ok(Self::receive(Judge::Nobody, shared.receiver(head, body)?))
+        shared.check_announced(head, body)?;
+        Ok(Self::receive(Judge::Nobody, shared.receiver()))
     }
 }
 
 impl<P: Provider> Shared<P> {
-    /// Takes the body in, where it does not announce itself as too long.
-    fn receiver(&self, head: &Parts, body: &impl Body) -> Result<Receiver, Rejection> {
-        check_announced(&head.headers, body, self.body_limit)?;
-        Ok(Receiver::new(self.body_limit, self.body_timeout, Lease::new(self.budget.clone())))
+    fn check_announced(&self, head: &Parts, body: &impl Body) -> Result<(), Rejection> {
+        check_announced(&head.headers, body, self.body_limit)
+    }
+
+    /// What takes in a body whose announced length was checked.
+    fn receiver(&self) -> Receiver {
+        Receiver::new(self.body_limit, self.body_timeout, Lease::new(self.budget.clone()))
     }
 
     /// Has a whole body judged.

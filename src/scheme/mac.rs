@@ -84,7 +84,8 @@ impl Mac {
         }
     }
 
-    /// As [`of`](Self::of), for a text that `feed` gives piece by piece.
+    /// As [`of`](Self::of), for a text that `feed` gives piece by piece. One call more for each piece, through a pointer: `of` by
+    /// this way would cost a body of 1 KiB some 2 % of its request.
     pub(super) fn over<E>(&self, feed: impl FnOnce(&mut dyn FnMut(&[u8])) -> Result<(), E>) -> Result<Digest, E> {
         match self {
             Self::Sha1(mac) => hmac_over(mac, feed),

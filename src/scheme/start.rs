@@ -68,12 +68,13 @@ pub(super) fn any(scheme: &Scheme, head: &Parts, now: SystemTime) -> Result<Begi
         }));
     }
     if started.iter().any(|attempt| matches!(attempt, Started::Later(_))) {
+        let first = scheme.first.clone();
         return Ok(Begin::Pending(Box::pin(async move {
             let mut attempts = Vec::new();
             for attempt in started {
                 attempts.push(match attempt {
                     Started::Now(attempt) => attempt,
-                    Started::Later(attempt) => attempt.await?,
+                    Started::Later(attempt) => attempt.await.map_err(|rejection| first.refusal(rejection))?,
                 });
             }
             together(attempts.into_iter())

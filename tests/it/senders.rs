@@ -617,20 +617,22 @@ fn value_of(body: &[u8], name: &str) -> std::ops::Range<usize> {
 
 #[tokio::test]
 async fn a_refused_bearer_token_is_asked_for_as_http_demands() {
-    let looked_up = Secrets::lookup(|_: Head| async { Ok::<_, Infallible>(Some(Secret::new("another"))) });
+    let vonage = |secrets: Secrets| senders::vonage(secrets).unwrap();
+    let looked_up = || vonage(Secrets::lookup(|_: Head| async { Ok::<_, Infallible>(Some(Secret::new("another"))) }));
     let request = || Request::post("/").body("{}").unwrap();
-    let signed = testing::sign(&senders::vonage("secret").unwrap(), request()).unwrap();
-    for (secrets, request, expected) in [
-        (Secrets::from("secret"), request().map(Full::from), Some("Bearer")),
-        (Secrets::from("another"), signed.clone(), Some("Bearer")),
-        (looked_up, signed.clone(), Some("Bearer")),
-        (Secrets::from("secret"), signed.clone().map(|_| Full::from("{} ")), Some("Bearer")),
-        (Secrets::from("secret"), signed, None),
+    let signed = testing::sign(&vonage("secret".into()), request()).unwrap();
+    for (scheme, request, expected) in [
+        (vonage("secret".into()), request().map(Full::from), Some("Bearer")),
+        (vonage("another".into()), signed.clone(), Some("Bearer")),
+        (looked_up(), signed.clone(), Some("Bearer")),
+        (looked_up().or(vonage("a third".into())), request().map(Full::from), Some("Bearer")),
+        (looked_up().or(looked_up()), signed.clone(), Some("Bearer")),
+        (vonage("secret".into()), signed.clone().map(|_| Full::from("{} ")), Some("Bearer")),
+        (vonage("secret".into()), signed, None),
     ] {
         let handler =
             service_fn(async |_: Request<Full<Bytes>>| Ok::<_, Infallible>(Response::new(Full::<Bytes>::default())));
-        let layer = WebhookLayer::new(senders::vonage(secrets).unwrap());
-        let reply = layer.layer(handler).oneshot(request).await.unwrap();
+        let reply = WebhookLayer::new(scheme).layer(handler).oneshot(request).await.unwrap();
         assert_eq!(reply.status(), if expected.is_some() { 401 } else { 200 });
         assert_eq!(reply.headers().get("www-authenticate").map(HeaderValue::as_bytes), expected.map(str::as_bytes));
     }
