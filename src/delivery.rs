@@ -8,8 +8,8 @@ use std::time::SystemTime;
 use bytes::Bytes;
 use http::Extensions;
 
-use crate::in_body::{Find, InBody};
-use crate::reject::{Reason, Rejection};
+use crate::body_fields::{BodyFields, Find};
+use crate::rejection::{Reason, Rejection};
 use crate::text::Text;
 
 /// One verified webhook request.
@@ -28,7 +28,7 @@ pub struct Delivery {
     signed: Signed,
     parsed: Option<Arc<dyn Any + Send + Sync>>,
     body: Bytes,
-    in_body: Option<Arc<InBody>>,
+    in_body: Option<Arc<BodyFields>>,
     /// What was read from the body when it was asked for.
     id_in_body: Found,
     event_in_body: Found,
@@ -85,7 +85,7 @@ impl Delivery {
         known(&self.id, &self.id_in_body, || self.find(|rules| &rules.id))
     }
 
-    fn find(&self, rule: fn(&InBody) -> &Option<Arc<Find>>) -> Option<Text> {
+    fn find(&self, rule: fn(&BodyFields) -> &Option<Arc<Find>>) -> Option<Text> {
         rule(self.in_body.as_ref()?).as_ref()?(&self.body, self.parsed.as_deref())
     }
 
@@ -197,6 +197,43 @@ pub struct Signed {
     pub url: bool,
 }
 
+impl Signed {
+    /// Sets whether the whole body is covered.
+    #[must_use]
+    pub const fn with_body(mut self, body: bool) -> Self {
+        self.body = body;
+        self
+    }
+
+    /// Sets whether [`Delivery::timestamp`] is covered.
+    #[must_use]
+    pub const fn with_timestamp(mut self, timestamp: bool) -> Self {
+        self.timestamp = timestamp;
+        self
+    }
+
+    /// Sets whether [`Delivery::id`] is covered.
+    #[must_use]
+    pub const fn with_id(mut self, id: bool) -> Self {
+        self.id = id;
+        self
+    }
+
+    /// Sets whether [`Delivery::event`] is covered.
+    #[must_use]
+    pub const fn with_event(mut self, event: bool) -> Self {
+        self.event = event;
+        self
+    }
+
+    /// Sets whether the URL that was requested is covered.
+    #[must_use]
+    pub const fn with_url(mut self, url: bool) -> Self {
+        self.url = url;
+        self
+    }
+}
+
 /// What a [`Provider`](crate::Provider) found out about a genuine request. The layer makes a [`Delivery`] of it.
 #[derive(Clone, Default)]
 pub struct Verified {
@@ -204,7 +241,7 @@ pub struct Verified {
     pub(crate) provider: Option<Box<Text>>,
     pub(crate) id: Option<Text>,
     pub(crate) event: Option<Text>,
-    pub(crate) in_body: Option<Arc<InBody>>,
+    pub(crate) in_body: Option<Arc<BodyFields>>,
     pub(crate) timestamp: Option<SystemTime>,
     /// Narrow, so that it shares a word with what is signed.
     pub(crate) key_index: u16,
@@ -252,7 +289,7 @@ impl Verified {
     /// Sets what is found in the verified body, once it is asked for.
     #[must_use]
     #[inline]
-    pub fn with_in_body(mut self, rules: Option<Arc<InBody>>) -> Self {
+    pub fn with_body_fields(mut self, rules: Option<Arc<BodyFields>>) -> Self {
         self.in_body = rules;
         self
     }

@@ -5,7 +5,7 @@ use http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
 use http::{Extensions, HeaderMap, Method, Response, StatusCode, Version};
 
 use crate::body::ResponseBody;
-use crate::reject::Rejection;
+use crate::rejection::Rejection;
 
 const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
@@ -138,7 +138,7 @@ mod tests {
     use http::Request;
 
     use super::*;
-    use crate::reject::Reason;
+    use crate::rejection::Reason;
 
     fn protocol(version: Version, content_type: &str) -> Protocol {
         let request = Request::post("/").version(version).header(CONTENT_TYPE, content_type).body(()).unwrap();
@@ -166,7 +166,7 @@ mod tests {
             let code = rejection.grpc_code();
             assert_ne!(code, 0, "{reason:?} must not look like a success");
             assert_ne!(code, 9, "{reason:?} has no code of its own");
-            assert_eq!(code == 14, !reason.is_final(), "{reason:?}");
+            assert_eq!(code == 14, reason.is_transient(), "{reason:?}");
             let response = rejection.into_grpc_response();
             assert_eq!(response.headers()["grpc-status"], code.to_string());
             let message = response.headers()["grpc-message"].to_str().unwrap();
@@ -178,7 +178,7 @@ mod tests {
 
     #[test]
     fn only_refusals_are_translated() {
-        let refusal = || Rejection::new(Reason::Stale).into_response();
+        let refusal = || Rejection::new(Reason::Stale).into_http_response();
         assert_eq!(Protocol::Http.translate(refusal()).status(), 401);
         assert!(Protocol::Http.translate(refusal()).extensions().get::<Rejection>().is_some());
         assert_eq!(Protocol::Grpc.translate(refusal()).headers()["grpc-status"], "16");
@@ -188,7 +188,7 @@ mod tests {
 
     #[test]
     fn what_a_layer_behind_refused_is_translated_and_what_a_handler_answered_is_not() {
-        let refused = || Rejection::new(Reason::InFlight).into_response();
+        let refused = || Rejection::new(Reason::InFlight).into_http_response();
         let passed = Protocol::Grpc.pass_on(refused());
         assert_eq!(
             (passed.status().as_u16(), &passed.headers()["grpc-status"]),

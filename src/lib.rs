@@ -34,7 +34,7 @@
 //! async fn on_report(request: Request<Full<Bytes>>) -> Result<Response<Full<Bytes>>, Infallible> {
 //!     Ok(match Webhook::<Report>::from_extensions(request.extensions()) {
 //!         Ok(Webhook(report)) => Response::new(format!("{:?}", report.task_id).into()),
-//!         Err(rejection) => rejection.into_response().map(Full::new),
+//!         Err(rejection) => rejection.into_http_response().map(Full::new),
 //!     })
 //! }
 //!
@@ -67,20 +67,24 @@
 #![cfg_attr(not(test), warn(unreachable_pub, clippy::unwrap_used, clippy::expect_used))]
 
 mod answer;
+mod any_provider;
+mod behavior;
 mod body;
+mod body_fields;
 mod config;
 #[cfg(feature = "dedup")]
 pub mod dedup;
 mod delivery;
 mod encoding;
-mod endpoint;
+pub mod endpoint;
+#[cfg(feature = "axum")]
+mod extract;
 #[cfg(feature = "fetch")]
 #[cfg_attr(
     not(feature = "sns"),
     allow(dead_code, unused_imports, reason = "the cache is for the providers that fetch")
 )]
 mod fetch;
-mod future;
 mod grpc;
 #[cfg(all(
     feature = "axum",
@@ -92,61 +96,68 @@ mod grpc;
     feature = "tonic"
 ))]
 pub mod guide;
-mod in_body;
-mod ip_allow;
+pub mod ip_allow;
 #[cfg(feature = "jwt")]
 mod json;
-mod layer;
+pub mod layer;
+mod maybe_ready;
 mod observe;
+mod payload;
 pub mod provider;
-mod reject;
+mod rejection;
 pub mod scheme;
-mod secret;
-mod service;
+mod secrets;
+pub mod senders;
 #[cfg(feature = "testing")]
 mod sign;
+#[cfg(feature = "testing")]
+pub mod testing;
 mod text;
 mod time;
 mod uri;
 mod verdict;
-mod webhook;
-
-#[cfg(feature = "axum")]
-mod extract;
-#[cfg(feature = "testing")]
-pub mod testing;
+mod verifier;
 
 pub use answer::Answer;
-pub use body::{MemoryBudget, ResponseBody};
-pub use config::ConfigError;
+pub use any_provider::AnyProvider;
+pub use body::MemoryBudget;
+pub use body_fields::BodyFields;
+pub use config::{ConfigError, ConfigErrorKind};
 #[cfg(feature = "redis")]
 pub use dedup::RedisStore;
 #[cfg(feature = "dedup")]
 pub use dedup::{DedupLayer, MemoryStore};
 pub use delivery::{Delivery, Identity, Signed, Verified};
 pub use encoding::Encoding;
-pub use endpoint::{EndpointBody, EndpointFuture, EndpointLayer, EndpointService};
+pub use endpoint::EndpointLayer;
 #[cfg(feature = "client")]
 pub use fetch::HttpsClient;
 #[cfg(feature = "fetch")]
 pub use fetch::{FETCH_TIMEOUT, Fetch, FetchFuture, MAX_FETCHED};
-pub use future::ResponseFuture;
-pub use in_body::InBody;
-pub use ip_allow::{IpAllowList, IpAllowListFuture, IpAllowListService};
-pub use layer::{DEFAULT_BODY_TIMEOUT, DEFAULT_LOOKUP_TIMEOUT, WebhookLayer};
-pub use provider::{AnyOf, CdrManager, DEFAULT_BODY_LIMIT, Provider, cdr_manager, senders};
-#[cfg(feature = "jwt")]
-pub use provider::{Connect, connect};
-#[cfg(feature = "sns")]
-pub use provider::{Sns, pce, sns, telna};
-pub use reject::{Reason, Rejection};
+pub use ip_allow::IpAllowList;
+pub use layer::WebhookLayer;
+pub use payload::{FromDelivery, Json, Webhook};
+pub use provider::Provider;
+pub use rejection::{Reason, Rejection};
 pub use scheme::Scheme;
-pub use secret::{Head, KeyFormat, MAX_SECRETS, Secret, Secrets};
-pub use service::WebhookService;
+pub use secrets::{Head, KeyFormat, MAX_SECRETS, Secret, Secrets};
+#[cfg(feature = "jwt")]
+pub use senders::Connect;
+#[cfg(feature = "sns")]
+pub use senders::Sns;
+#[doc(inline)]
+pub use senders::cdr_manager;
+#[cfg(feature = "jwt")]
+#[doc(inline)]
+pub use senders::connect;
+pub use senders::{AnyOf, CdrManager};
+#[cfg(feature = "sns")]
+#[doc(inline)]
+pub use senders::{pce, sns, telna};
 pub use text::Text;
 pub use time::{Clock, SystemClock, TimeFormat, Tolerance};
 pub use verdict::Verdict;
-pub use webhook::{FromDelivery, Json, Webhook};
+pub use verifier::{Verifier, Verify};
 
 /// The programs of the README are run with the other examples.
 #[cfg(all(doctest, feature = "axum", feature = "testing"))]

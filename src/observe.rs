@@ -1,7 +1,7 @@
 //! What operators see: the only file that knows of tracing and metrics.
 #![cfg_attr(not(all(feature = "tracing", feature = "metrics")), allow(unused_variables, dead_code))]
 
-use crate::reject::Rejection;
+use crate::rejection::Rejection;
 
 /// Times one verification, where anybody wants to know.
 #[derive(Clone, Copy)]
@@ -55,7 +55,7 @@ pub(crate) fn refused_behind(provider: &str, rejection: &Rejection) {
     rejected(provider, rejection);
     #[cfg(feature = "metrics")]
     {
-        let outcome = if rejection.reason().is_final() { "payload_rejected" } else { "postponed" };
+        let outcome = if rejection.reason().is_transient() { "postponed" } else { "payload_rejected" };
         count(provider, outcome, rejection.reason().as_str());
     }
 }
@@ -90,9 +90,10 @@ fn rejected(provider: &str, rejection: &Rejection) {
     let reason = rejection.reason().as_str();
     let status = rejection.status().as_u16();
     let source = rejection.source().map(tracing::field::display);
-    match rejection.reason().is_final() {
-        true => tracing::warn!(provider, reason, status, source, "webhook rejected: {rejection}"),
-        false => tracing::error!(provider, reason, status, source, "webhook rejected: {rejection}"),
+    if rejection.reason().is_transient() {
+        tracing::error!(provider, reason, status, source, "webhook rejected: {rejection}");
+    } else {
+        tracing::warn!(provider, reason, status, source, "webhook rejected: {rejection}");
     }
 }
 

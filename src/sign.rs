@@ -1,5 +1,6 @@
-//! Signing as a sender would, for tests: what a provider can say of it.
+//! Signing as a sender would, for tests.
 
+use std::borrow::Cow;
 use std::time::SystemTime;
 
 use bytes::Bytes;
@@ -11,11 +12,18 @@ pub trait Sign {
     ///
     /// # Errors
     ///
-    /// Where the provider cannot sign, because it holds no fixed secret or no private key.
+    /// Returns an error if the provider cannot sign, because it holds no fixed secret or no private key.
     fn sign_at(&self, request: Request<Bytes>, now: SystemTime) -> Result<Request<Bytes>, SignError>;
 }
 
-/// Why a request could not be signed.
+/// An error of [`Sign`]: why a request could not be signed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the request cannot be signed: {0}")]
-pub struct SignError(pub(crate) &'static str);
+pub struct SignError(Cow<'static, str>);
+
+impl SignError {
+    /// Creates an error with this message.
+    pub fn new(message: impl Into<Cow<'static, str>>) -> Self {
+        Self(message.into())
+    }
+}

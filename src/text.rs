@@ -1,19 +1,24 @@
-//! Short texts that are cloned with every request: names, ids, event names.
+//! Short strings that are cloned with every request: names, ids, event names.
 
-use std::borrow::Cow;
+use std::borrow::{Borrow, Cow};
+use std::cmp::Ordering;
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::ops::{Deref, Range};
 use std::sync::Arc;
 
 use http::HeaderValue;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// A short immutable text whose clone never allocates: a literal, a shared string, or a header's own bytes.
+/// A short immutable string whose clone never allocates: a literal, a shared string, or the bytes of a header.
+///
+/// # Examples
 ///
 /// ```
 /// use tower_webhook::Text;
 ///
 /// let text = Text::from("invoice.paid");
-/// assert_eq!(text.clone().as_str(), "invoice.paid");
+/// assert_eq!(text.clone(), "invoice.paid");
 /// ```
 #[derive(Clone)]
 pub struct Text(Inner);
@@ -78,12 +83,42 @@ impl From<String> for Text {
     }
 }
 
+impl From<Arc<str>> for Text {
+    fn from(text: Arc<str>) -> Self {
+        Self(Inner::Shared(text))
+    }
+}
+
 impl From<Cow<'static, str>> for Text {
     fn from(text: Cow<'static, str>) -> Self {
         match text {
             Cow::Borrowed(text) => text.into(),
             Cow::Owned(text) => text.into(),
         }
+    }
+}
+
+impl From<Text> for String {
+    fn from(text: Text) -> Self {
+        text.as_str().to_owned()
+    }
+}
+
+impl AsRef<str> for Text {
+    fn as_ref(&self) -> &str {
+        self
+    }
+}
+
+impl Borrow<str> for Text {
+    fn borrow(&self) -> &str {
+        self
+    }
+}
+
+impl Default for Text {
+    fn default() -> Self {
+        Self::from_static("")
     }
 }
 
@@ -95,6 +130,55 @@ impl PartialEq for Text {
 
 impl Eq for Text {}
 
+impl PartialEq<str> for Text {
+    fn eq(&self, other: &str) -> bool {
+        self.as_str() == other
+    }
+}
+
+impl PartialEq<&str> for Text {
+    fn eq(&self, other: &&str) -> bool {
+        self.as_str() == *other
+    }
+}
+
+impl PartialEq<Text> for str {
+    fn eq(&self, other: &Text) -> bool {
+        self == other.as_str()
+    }
+}
+
+impl PartialOrd for Text {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Text {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.as_str().cmp(other)
+    }
+}
+
+/// Hashes as the `str` does, so that a map of `Text` can be asked for a `&str`.
+impl Hash for Text {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.as_str().hash(state);
+    }
+}
+
+impl Serialize for Text {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Text {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer).map(Self::from)
+    }
+}
+
 impl fmt::Debug for Text {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Debug::fmt(self.as_str(), f)
@@ -104,5 +188,26 @@ impl fmt::Debug for Text {
 impl fmt::Display for Text {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeSet, HashMap};
+
+    use super::*;
+
+    #[test]
+    fn it_is_a_string_wherever_one_is_asked_for() {
+        let header = HeaderValue::from_static("v1=push");
+        let part = Text::from_header_part(&header, 3..7).unwrap();
+        assert_eq!(part, "push");
+        assert_eq!(String::from(part.clone()), "push");
+        let names = HashMap::from([(part.clone(), 1)]);
+        assert_eq!(names.get("push"), Some(&1));
+        let sorted = BTreeSet::from([Text::from("b"), Text::from("a".to_owned()), part]);
+        assert!(sorted.iter().map(Text::as_str).eq(["a", "b", "push"]));
+        assert_eq!(serde_json::to_string(&sorted).unwrap(), r#"["a","b","push"]"#);
+        assert!(Text::from_header(&HeaderValue::from_bytes(b"\xff").unwrap()).is_none());
     }
 }

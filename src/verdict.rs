@@ -1,6 +1,6 @@
 //! What a layer in observe mode would have done.
 
-use crate::reject::Rejection;
+use crate::rejection::Rejection;
 
 /// The verdict of a layer in [observe mode](crate::WebhookLayer::observe_only), in the extensions of the request that it
 /// let through.

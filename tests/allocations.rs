@@ -12,7 +12,7 @@ use tower::{Layer as _, Service, ServiceExt as _};
 use tower_webhook::testing::{self, ScriptedBody, Step};
 use tower_webhook::{CdrManager, EndpointLayer, Provider, Webhook, WebhookLayer};
 
-fn provider() -> CdrManager {
+fn provider() -> tower_webhook::Scheme {
     CdrManager::new("Jefe").unwrap()
 }
 

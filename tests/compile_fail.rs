@@ -7,7 +7,7 @@ use std::{fs, panic};
 const MISTAKES: [(&str, &[&str]); 3] = [
     (
         "question_mark_forgotten",
-        &["error[E0277]: `Result<CdrManager, ConfigError>` is not a webhook provider", "is a `?` missing?"],
+        &["error[E0277]: `Result<Scheme, ConfigError>` is not a webhook provider", "is a `?` missing?"],
     ),
     (
         "payload_without_json",

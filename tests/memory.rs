@@ -70,7 +70,7 @@ mod linux {
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap()
     }
 
-    fn provider() -> CdrManager {
+    fn provider() -> tower_webhook::Scheme {
         CdrManager::new("Jefe").unwrap()
     }
 

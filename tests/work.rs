@@ -93,7 +93,7 @@ fn signed<P: Sign>(provider: &P, body: Vec<u8>) -> Request<Bytes> {
     provider.sign_at(Request::post("/one").body(body.into()).unwrap(), now()).unwrap()
 }
 
-fn cdr() -> CdrManager {
+fn cdr() -> tower_webhook::Scheme {
     CdrManager::new(SECRET).unwrap()
 }
 

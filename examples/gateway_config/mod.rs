@@ -133,7 +133,7 @@ impl Endpoint {
         }
     }
 
-    pub fn cdr_manager(&self) -> Result<tower_webhook::CdrManager> {
+    pub fn cdr_manager(&self) -> Result<tower_webhook::Scheme> {
         self.only(&["secrets"])?;
         Ok(tower_webhook::CdrManager::new(Secrets::new(self.secrets.clone()))?)
     }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use crate::reject::Reason;
+use crate::rejection::Reason;
 
 /// A request may hold at most this part of what is free. However many greedy requests there are, they then leave enough
 /// free for small ones: a budget of `B` bytes with `n` of them at their limit still grants `B / (8 + n)` to the next. The

@@ -4,7 +4,7 @@ use std::mem;
 
 use bytes::Bytes;
 
-use crate::reject::Reason;
+use crate::rejection::Reason;
 
 use super::budget::Lease;
 

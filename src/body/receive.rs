@@ -10,7 +10,7 @@ use http::header::CONTENT_LENGTH;
 use http_body::Body;
 use http_body_util::LengthLimitError;
 
-use crate::reject::{BoxError, Reason, Rejection};
+use crate::rejection::{BoxError, Reason, Rejection};
 
 use super::budget::Lease;
 use super::collect::Collector;

@@ -16,7 +16,7 @@ use crate::body::ResponseBody;
 use crate::delivery::Delivery;
 use crate::grpc;
 use crate::observe::{self, StoreCall};
-use crate::reject::{Reason, Rejection};
+use crate::rejection::{Reason, Rejection};
 use crate::verdict::Verdict;
 
 use super::held::{Held, Renewed, Settling};
@@ -107,7 +107,7 @@ where
             Err(rejection) => {
                 // There is no webhook layer around that would report it.
                 observe::refused_behind("", &rejection);
-                Self::Reply { response: rejection.into_response() }
+                Self::Reply { response: rejection.into_http_response() }
             }
         }
     }
@@ -123,7 +123,7 @@ where
                     false => rejection,
                 };
                 held.forget();
-                Self::Reply { response: rejection.into_response() }
+                Self::Reply { response: rejection.into_http_response() }
             }
             Ok(Claim::Done(status)) => {
                 observe::duplicate(held.provider());
@@ -143,7 +143,7 @@ where
                     StoreFailure::Refuse => {
                         let rejection =
                             Rejection::new(Reason::StoreUnavailable).with_provider(&provider).with_source(error);
-                        Self::Reply { response: rejection.into_response() }
+                        Self::Reply { response: rejection.into_http_response() }
                     }
                 }
             }

@@ -8,7 +8,7 @@ use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 
 use crate::body::ResponseBody;
-use crate::reject::BoxError;
+use crate::rejection::BoxError;
 
 pin_project! {
     /// The body of a response from behind an endpoint layer: the wrapped service's (`R`) or the endpoint's (`A`), each

@@ -12,7 +12,7 @@ use tower_service::Service;
 use crate::body::ResponseBody;
 use crate::grpc::Protocol;
 use crate::observe;
-use crate::reject::{BoxError, Reason, Rejection};
+use crate::rejection::{BoxError, Reason, Rejection};
 
 use super::EndpointBody;
 
@@ -104,7 +104,7 @@ fn failed<R, A>(error: BoxError, protocol: Protocol) -> Response<EndpointBody<R,
         Err(error) => Rejection::new(Reason::HandlerFailed).with_source(error),
     };
     observe::handler_failed(&rejection);
-    protocol.translate(rejection.into_response()).map(|body| EndpointBody::endpoint(ResponseBody::fixed(body)))
+    protocol.translate(rejection.into_http_response()).map(|body| EndpointBody::endpoint(ResponseBody::fixed(body)))
 }
 
 impl<S, E, B> fmt::Debug for EndpointFuture<S, E, B>

@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 use http::{Request, Response};
 use tower_service::Service;
 
-use crate::reject::BoxError;
+use crate::rejection::BoxError;
 
 use super::layer::Endpoint;
 use super::{EndpointBody, EndpointFuture};

@@ -11,7 +11,7 @@ use std::time::{Duration, SystemTime};
 use futures_util::FutureExt as _;
 use futures_util::future::{Shared, WeakShared};
 
-use crate::reject::{Reason, Rejection};
+use crate::rejection::{Reason, Rejection};
 
 use super::ration::Ration;
 

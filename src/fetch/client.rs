@@ -9,7 +9,7 @@ use reqwest::redirect::Policy;
 use reqwest::{Certificate, Client, ClientBuilder};
 
 use crate::config::ConfigError;
-use crate::reject::BoxError;
+use crate::rejection::BoxError;
 
 use super::{FETCH_TIMEOUT, Fetch, FetchFuture, MAX_FETCHED};
 
@@ -51,7 +51,7 @@ impl HttpsClient {
     pub fn with_roots(pem: &[u8]) -> Result<Self, ConfigError> {
         let roots = Certificate::from_pem_bundle(pem).unwrap_or_default();
         if roots.is_empty() {
-            return Err(ConfigError::new("there is no PEM certificate among the client's roots"));
+            return Err(ConfigError::key("there is no PEM certificate among the client's roots"));
         }
         Self::build(roots.into_iter().fold(builder().https_only(true), ClientBuilder::add_root_certificate))
     }
@@ -70,7 +70,7 @@ impl HttpsClient {
         builder
             .build()
             .map(Self)
-            .map_err(|error| ConfigError::new(format!("the HTTPS client cannot be set up: {error}")))
+            .map_err(|error| ConfigError::unavailable(format!("the HTTPS client cannot be set up: {error}")))
     }
 }
 

@@ -14,7 +14,7 @@ use bytes::Bytes;
 use http::{Response, StatusCode, Uri};
 
 use crate::body::Deadline;
-use crate::reject::{BoxError, Reason, Rejection};
+use crate::rejection::{BoxError, Reason, Rejection};
 
 pub(crate) use cache::{Cache, Found, Fresh, Rules};
 #[cfg(feature = "client")]

@@ -11,8 +11,8 @@ use sha2::{Digest as _, Sha256};
 use crate::delivery::Verified;
 use crate::json::Object;
 use crate::provider::Outcome;
-use crate::reject::{Reason, Rejection};
-use crate::secret::{Keys, KeysFor};
+use crate::rejection::{Reason, Rejection};
+use crate::secrets::{Keys, KeysFor};
 use crate::text::Text;
 
 use super::jwks::{Jwks, KeyFound};
@@ -120,7 +120,7 @@ impl ClaimedToken {
         Outcome::Deliver(
             Verified::new(signed)
                 .with_id(id)
-                .with_in_body(plan.in_body.clone())
+                .with_body_fields(plan.in_body.clone())
                 .with_timestamp(self.times.issued)
                 .with_key_index(key_index),
         )

@@ -6,11 +6,11 @@ use std::sync::Arc;
 use http::header::HeaderName;
 use http::{Method, StatusCode};
 
+use crate::body_fields::BodyFields;
 use crate::config::ConfigError;
 use crate::delivery;
-use crate::in_body::InBody;
 use crate::provider::DEFAULT_BODY_LIMIT;
-use crate::secret::{KeyFormat, Secrets};
+use crate::secrets::{KeyFormat, Secrets};
 use crate::text::Text;
 
 #[cfg(feature = "jwt")]
@@ -46,7 +46,7 @@ pub struct SchemeBuilder {
     timestamp: Option<TimestampSpec>,
     id: Option<Source>,
     event: Option<Source>,
-    in_body: InBody,
+    in_body: BodyFields,
     template: Signed,
     body_unsigned: bool,
     body_hash: Option<SignatureSpec>,
@@ -113,7 +113,7 @@ impl SchemeBuilder {
             timestamp: None,
             id: None,
             event: None,
-            in_body: InBody::new(),
+            in_body: BodyFields::new(),
             template: Signed::Text("{body}"),
             body_unsigned: false,
             body_hash: None,
@@ -285,10 +285,10 @@ impl SchemeBuilder {
     pub fn build(self, name: impl Into<Text>) -> Result<Scheme, ConfigError> {
         let name = name.into();
         if name.is_empty() || !name.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_')) {
-            return Err(ConfigError::new("a provider's name is snake_case: a to z, 0 to 9 and _"));
+            return Err(ConfigError::invalid("a provider's name is snake_case: a to z, 0 to 9 and _"));
         }
         if self.methods.is_empty() {
-            return Err(ConfigError::new("the scheme accepts no method"));
+            return Err(ConfigError::missing("the scheme accepts no method"));
         }
         let template = match &self.template {
             Signed::Text(text) => Template::parse(text)?,
@@ -337,25 +337,25 @@ impl SchemeBuilder {
 
     fn place_of_signature(&self) -> Result<Where, ConfigError> {
         match (&self.kind, &self.signature, &self.crafted) {
-            (Kind::Token(_), Some(_), _) => Err(ConfigError::new("a token is no signature: the scheme has both")),
+            (Kind::Token(_), Some(_), _) => Err(ConfigError::conflict("a token is no signature: the scheme has both")),
             (Kind::Token(place), None, _) => Ok(Where::Token(place.clone().place()?)),
             #[cfg(feature = "jwt")]
             (Kind::Jwt(_), None, None) => Ok(Where::Jwt),
             (_, None, Some(crafted)) => Ok(Where::Crafted(crafted.clone())),
             (_, Some(signature), _) => Ok(Where::Signature(signature.clone().plan()?)),
-            (_, None, None) => Err(ConfigError::new("the scheme does not say where the signature is")),
+            (_, None, None) => Err(ConfigError::missing("the scheme does not say where the signature is")),
         }
     }
 
     fn proof(&self) -> Result<Proof, ConfigError> {
         let format = self.key_format;
-        let no_secret = || ConfigError::new("there is no secret");
+        let no_secret = || ConfigError::missing("there is no secret");
         let secrets = || self.secrets.clone().ok_or_else(no_secret);
         if !matches!(self.kind, Kind::Mac(_) | Kind::Token(_)) && self.secrets.is_some() {
-            return Err(ConfigError::new("the scheme has public keys, so a secret means nothing"));
+            return Err(ConfigError::conflict("the scheme has public keys, so a secret means nothing"));
         }
         if matches!(self.kind, Kind::Mac(_) | Kind::Token(_)) && self.public_keys.is_some() {
-            return Err(ConfigError::new("the scheme has secrets, so a public key means nothing"));
+            return Err(ConfigError::conflict("the scheme has secrets, so a public key means nothing"));
         }
         Ok(match &self.kind {
             &Kind::Mac(kind) => {
@@ -370,7 +370,7 @@ impl SchemeBuilder {
             },
             #[cfg(feature = "asymmetric")]
             &Kind::Public(algorithm) => {
-                let keys = self.public_keys.clone().ok_or_else(|| ConfigError::new("there is no public key"))?;
+                let keys = self.public_keys.clone().ok_or_else(|| ConfigError::missing("there is no public key"))?;
                 Proof::Public { algorithm, keys: keys.into_keys(move |key| PublicKey::new(algorithm, key))? }
             }
             #[cfg(feature = "asymmetric")]
@@ -386,32 +386,34 @@ impl Plan {
         let template = &self.template;
         let numbered = |place: &Place| matches!(place.spot, Spot::Numbered(_));
         if self.id.iter().chain(&self.event).chain(self.timestamp.iter().map(|it| &it.place)).any(numbered) {
-            return Err(ConfigError::new("numbered headers are for signatures alone"));
+            return Err(ConfigError::conflict("numbered headers are for signatures alone"));
         }
         if !matches!(self.signature, Where::Signature(_) | Where::Crafted(_)) {
             return match self.timestamp {
-                Some(_) => Err(ConfigError::new("a token signs nothing, so a timestamp would prove nothing")),
+                Some(_) => Err(ConfigError::conflict("a token signs nothing, so a timestamp would prove nothing")),
                 None => Ok(()),
             };
         }
         if template.has(&Piece::Timestamp) && self.timestamp.is_none() {
-            return Err(ConfigError::new("the scheme signs a timestamp and does not say where it is"));
+            return Err(ConfigError::missing("the scheme signs a timestamp and does not say where it is"));
         }
         if self.timestamp.is_some() && !self.signed.timestamp {
-            return Err(ConfigError::new("the scheme reads a timestamp that is not signed: it would prove nothing"));
+            return Err(ConfigError::conflict(
+                "the scheme reads a timestamp that is not signed: it would prove nothing",
+            ));
         }
         if template.has(&Piece::Id) && self.id.is_none() {
-            return Err(ConfigError::new("the scheme signs an id and does not say where it is"));
+            return Err(ConfigError::missing("the scheme signs an id and does not say where it is"));
         }
         if template.needs_url() && self.url.is_none() {
-            return Err(ConfigError::new("the sender signs the address that it was given: set the public URL"));
+            return Err(ConfigError::missing("the sender signs the address that it was given: set the public URL"));
         }
         let covered = self.is_crafted() || self.signed.body;
         match (covered, body_unsigned) {
-            (false, false) => {
-                Err(ConfigError::new("the signed template has no {body} and no {params}: anyone could change the body"))
-            }
-            (true, true) => Err(ConfigError::new("the scheme signs the body after all")),
+            (false, false) => Err(ConfigError::conflict(
+                "the signed template has no {body} and no {params}: anyone could change the body",
+            )),
+            (true, true) => Err(ConfigError::conflict("the scheme signs the body after all")),
             _ => Ok(()),
         }
     }
@@ -420,7 +422,7 @@ impl Plan {
 fn required((name, value): (&'static str, &'static str)) -> Result<(HeaderName, &'static str), ConfigError> {
     match HeaderName::from_bytes(name.as_bytes()) {
         Ok(name) => Ok((name, value)),
-        Err(_) => Err(ConfigError::new("a header name is not valid")),
+        Err(_) => Err(ConfigError::invalid("a header name is not valid")),
     }
 }
 

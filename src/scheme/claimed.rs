@@ -5,7 +5,7 @@ use std::time::SystemTime;
 use http::request::Parts;
 
 use crate::delivery::Verified;
-use crate::reject::{Reason, Rejection};
+use crate::rejection::{Reason, Rejection};
 use crate::text::Text;
 
 use super::place::{LONGEST_HEADER, single};

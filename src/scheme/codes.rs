@@ -1,7 +1,7 @@
 //! The MACs of one request: what its scheme signs, by every key.
 
-use crate::reject::{Reason, Rejection};
-use crate::secret::Ring;
+use crate::rejection::{Reason, Rejection};
+use crate::secrets::Ring;
 
 use super::mac::{Mac, Macs, matching_key};
 use super::plan::{Plan, Proof};

@@ -9,8 +9,8 @@ use http::{Method, StatusCode};
 
 use crate::answer::Answer;
 use crate::config::ConfigError;
-use crate::reject::{Reason, Rejection};
-use crate::secret::{KeyFormat, Secret};
+use crate::rejection::{Reason, Rejection};
+use crate::secrets::{KeyFormat, Secret};
 use crate::uri::requested_uri;
 
 use super::mac::Mac;

@@ -12,7 +12,7 @@ use serde::Deserialize;
 
 use crate::config::ConfigError;
 use crate::fetch::{self, Cache, Fetch, Found, Fresh, Rules};
-use crate::reject::{BoxError, Reason, Rejection};
+use crate::rejection::{BoxError, Reason, Rejection};
 
 use super::jwt::{Algorithm, Backend, PublicKey};
 
@@ -65,10 +65,10 @@ impl Jwks {
     ///
     /// Where the address is not a URL of this kind.
     pub fn fetched_by(url: &str, fetch: impl Fetch) -> Result<Self, ConfigError> {
-        let uri: Uri = url.parse().map_err(|_| ConfigError::new("the address of the keys is not a URL"))?;
+        let uri: Uri = url.parse().map_err(|_| ConfigError::invalid("the address of the keys is not a URL"))?;
         match uri.scheme_str() == Some("https") || is_loopback_http(&uri) {
             true => Ok(Self::new(From::Url { url: uri, fetch: Arc::new(fetch) })),
-            false => Err(ConfigError::new("the address of the keys is not https")),
+            false => Err(ConfigError::invalid("the address of the keys is not https")),
         }
     }
 

@@ -7,7 +7,7 @@ use sha2::{Sha256, Sha512};
 use subtle::{Choice, ConstantTimeEq as _};
 
 use crate::config::ConfigError;
-use crate::secret::Ring;
+use crate::secrets::Ring;
 
 /// The longest digest, that of SHA-512.
 pub(crate) const LONGEST_DIGEST: usize = 64;
@@ -55,7 +55,7 @@ pub(crate) enum Mac {
 
 impl Mac {
     pub(crate) fn new(kind: MacKind, key: &[u8]) -> Result<Self, ConfigError> {
-        let unusable = |_| ConfigError::new("a secret is no HMAC key");
+        let unusable = |_| ConfigError::key("a secret is no HMAC key");
         Ok(match kind {
             MacKind::Sha1 => Self::Sha1(Hmac::new_from_slice(key).map_err(unusable)?),
             MacKind::Sha256 => Self::Sha256(Hmac::new_from_slice(key).map_err(unusable)?),

@@ -38,9 +38,9 @@ use bytes::Bytes;
 use http::request::Parts;
 
 use crate::config::ConfigError;
-use crate::provider::{Begin, Outcome, Provider};
-use crate::reject::{Reason, Rejection};
-use crate::secret::{Find, KeysFor};
+use crate::provider::{Begin, MaybeReady, Outcome, Provider, Recognition};
+use crate::rejection::{Reason, Rejection};
+use crate::secrets::{Find, KeysFor};
 use crate::text::Text;
 use crate::time::{Clock, Tolerance};
 
@@ -184,7 +184,7 @@ impl Scheme {
     /// Where the scheme reads no timestamp.
     pub fn with_tolerance(self, tolerance: Tolerance) -> Result<Self, ConfigError> {
         if self.plans().all(|plan| plan.tolerance().is_none()) {
-            return Err(ConfigError::new("this sender has no timestamp, so a tolerance means nothing"));
+            return Err(ConfigError::conflict("this sender has no timestamp, so a tolerance means nothing"));
         }
         Ok(self.with(|plan| {
             if let Some(own) = plan.tolerance_mut() {
@@ -232,12 +232,30 @@ impl Provider for Scheme {
     }
 
     /// Where the signature is in the body or the path, every request could be the sender's.
-    fn recognizes(&self, head: &Parts) -> bool {
-        self.plans().any(|plan| plan.is_for(head) && plan.may_be_present(head))
-            || self.first.handshakes.iter().any(|handshake| handshake.recognizes(head))
+    fn recognizes(&self, head: &Parts) -> Recognition {
+        if self.first.handshakes.iter().any(|handshake| handshake.recognizes(head)) {
+            return Recognition::Yes;
+        }
+        let plans = self.plans().filter(|plan| plan.is_for(head));
+        plans
+            .map(|plan| plan.recognizes(head))
+            .max_by_key(|found| match found {
+                Recognition::Yes => 2,
+                Recognition::Perhaps => 1,
+                Recognition::No => 0,
+            })
+            .unwrap_or(Recognition::No)
     }
 
-    fn begin(&self, head: &Parts, clock: &dyn Clock) -> Result<Begin<SchemeVerification>, Rejection> {
+    fn recognizes_body(&self, head: &Parts, body: &[u8]) -> bool {
+        self.plans().filter(|plan| plan.is_for(head)).any(|plan| plan.is_in_body(head, body))
+    }
+
+    fn refuse(&self, _: &Parts, rejection: Rejection) -> Rejection {
+        self.first.refusal(rejection)
+    }
+
+    fn begin(&self, head: &Parts, clock: &dyn Clock) -> Result<MaybeReady<Begin<SchemeVerification>>, Rejection> {
         // Where nobody looks at the time, a time that no timestamp is near saves the asking.
         let now = match self.plans().any(|plan| plan.is_timed) {
             true => clock.now(),
@@ -246,13 +264,13 @@ impl Provider for Scheme {
         for handshake in &self.first.handshakes {
             let Some(step) = handshake.begin(head) else { continue };
             return match step? {
-                Step::Answer(answer) => Ok(Begin::Answer(answer)),
+                Step::Answer(answer) => Ok(Begin::Answer(answer).into()),
                 Step::UnsignedBody(answer) => {
                     let running = Running::Unsigned(answer);
-                    Ok(Begin::Verify(Attempt::without_claims(0, running, now).into()))
+                    Ok(Begin::Verify(Attempt::without_claims(0, running, now).into()).into())
                 }
                 Step::Keyed { answer, challenge, label } => {
-                    self.answer_by_key(head, now, move |mac| answer(mac, &challenge, &label))
+                    self.answer_by_key(head, move |mac| answer(mac, &challenge, &label))
                 }
             };
         }
@@ -274,7 +292,7 @@ impl Provider for Scheme {
         head: &Parts,
         body: &Bytes,
         rest: &[u8],
-    ) -> Result<Outcome, Rejection> {
+    ) -> Result<MaybeReady<Outcome>, Rejection> {
         let SchemeVerification { first, rest: others } = verification;
         if others.is_empty() {
             return first.finish(self.form(first.form), head, body, rest);
@@ -292,20 +310,18 @@ impl Scheme {
     fn answer_by_key(
         &self,
         head: &Parts,
-        now: SystemTime,
         answer: impl FnOnce(&Mac) -> Result<crate::Answer, Rejection> + Send + 'static,
-    ) -> Result<Begin<SchemeVerification>, Rejection> {
+    ) -> Result<MaybeReady<Begin<SchemeVerification>>, Rejection> {
         let Proof::Mac { keys, .. } = &self.first.proof else { return Err(Reason::MethodNotAllowed.into()) };
         let first = |keys: KeysFor<Mac>| match (keys.known, keys.ring.into_iter().next()) {
             (true, Some(mac)) => Ok(mac),
             _ => Err(Rejection::new(Reason::UnknownTenant)),
         };
         match keys.find(head, None) {
-            Find::Now(keys) => answer(&first(keys)?).map(Begin::Answer),
-            Find::Later { keys, .. } => Ok(Begin::Pending(Box::pin(async move {
-                let answer = answer(&first(keys.await?)?)?;
-                Ok(Attempt::without_claims(0, Running::Answered(answer), now).into())
-            }))),
+            Find::Now(keys) => answer(&first(keys)?).map(|answer| Begin::Answer(answer).into()),
+            Find::Later { keys, .. } => {
+                Ok(MaybeReady::pending(async move { answer(&first(keys.await?)?).map(Begin::Answer) }))
+            }
         }
     }
 }

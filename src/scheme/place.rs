@@ -7,7 +7,8 @@ use http::header::{AUTHORIZATION, HeaderName, HeaderValue};
 use http::request::Parts;
 
 use crate::encoding::Encoding;
-use crate::reject::{Reason, Rejection};
+use crate::provider::Recognition;
+use crate::rejection::{Reason, Rejection};
 use crate::text::Text;
 use crate::uri::requested_uri;
 
@@ -86,15 +87,21 @@ impl Place {
         matches!(self.spot, Spot::Json(_) | Spot::Form(_))
     }
 
-    /// Whether the head has it, or may have it where that is not to be seen in the head.
-    pub(super) fn may_be_present(&self, head: &Parts) -> bool {
+    /// Returns whether the head has the value.
+    pub(super) fn recognizes(&self, head: &Parts) -> Recognition {
         match &self.spot {
             Spot::Header(name) => head.headers.contains_key(name),
             Spot::Numbered(stem) => head.headers.keys().any(|name| name.as_str().starts_with(stem)),
             Spot::Basic => head.headers.contains_key(AUTHORIZATION),
             Spot::Query(parameter) => matches!(query_field(head, parameter), Ok(Some(_)) | Err(_)),
-            Spot::PathEnd | Spot::Json(_) | Spot::Form(_) => true,
+            Spot::PathEnd | Spot::Json(_) | Spot::Form(_) => return Recognition::Perhaps,
         }
+        .into()
+    }
+
+    /// Returns whether the value is there, now that the body is known.
+    pub(super) fn is_there(&self, head: &Parts, body: &[u8]) -> bool {
+        matches!(self.value(head, body, Reason::MalformedSignature), Ok(Some(_)))
     }
 
     /// The header, where it is one.

@@ -14,11 +14,12 @@ use http::header::{ALLOW, CONTENT_LENGTH, HeaderName};
 use http::request::Parts;
 use http::{Method, StatusCode};
 
+use crate::body_fields::BodyFields;
 use crate::delivery::Signed;
 use crate::encoding::Encoding;
-use crate::in_body::InBody;
-use crate::reject::{Reason, Rejection};
-use crate::secret::{Keys, Ring};
+use crate::provider::Recognition;
+use crate::rejection::{Reason, Rejection};
+use crate::secrets::{Keys, Ring};
 use crate::text::Text;
 use crate::time::Tolerance;
 
@@ -49,7 +50,7 @@ pub(super) struct Plan {
     pub(super) timestamp: Option<TimestampPlan>,
     pub(super) id: Option<Place>,
     pub(super) event: Option<Place>,
-    pub(super) in_body: Option<Arc<InBody>>,
+    pub(super) in_body: Option<Arc<BodyFields>>,
     pub(super) template: Template,
     pub(super) body_hash: Option<SignaturePlan>,
     pub(super) one_json_value: bool,
@@ -97,9 +98,9 @@ pub(super) enum Proof {
         keys: Keys<Token>,
         /// The keys are digests; a test that signs needs the text.
         #[cfg(feature = "testing")]
-        secret: Option<crate::secret::Secret>,
+        secret: Option<crate::secrets::Secret>,
         #[cfg(feature = "testing")]
-        format: crate::secret::KeyFormat,
+        format: crate::secrets::KeyFormat,
     },
     #[cfg(feature = "asymmetric")]
     Public {
@@ -250,16 +251,27 @@ impl Plan {
         }
     }
 
-    pub(super) fn may_be_present(&self, head: &Parts) -> bool {
+    pub(super) fn recognizes(&self, head: &Parts) -> Recognition {
         match &self.signature {
-            Where::Signature(signature) => signature.may_be_present(head),
-            Where::Token(place) => place.may_be_present(head),
-            Where::Crafted(_) => true,
+            Where::Signature(signature) => signature.recognizes(head),
+            Where::Token(place) => place.recognizes(head),
+            Where::Crafted(_) => Recognition::Perhaps,
             #[cfg(feature = "jwt")]
             Where::Jwt => match &self.proof {
-                Proof::Jwt(proof) => head.headers.contains_key(&proof.header),
-                _ => false,
+                Proof::Jwt(proof) => head.headers.contains_key(&proof.header).into(),
+                _ => Recognition::No,
             },
+        }
+    }
+
+    /// Returns whether the body has what the head could not show.
+    pub(super) fn is_in_body(&self, head: &Parts, body: &[u8]) -> bool {
+        match &self.signature {
+            Where::Signature(signature) => signature.places.iter().any(|place| place.is_there(head, body)),
+            Where::Token(place) => place.is_there(head, body),
+            Where::Crafted(crafted) => (crafted.read)(body, &crafted.parameter).is_ok(),
+            #[cfg(feature = "jwt")]
+            Where::Jwt => false,
         }
     }
 
@@ -274,16 +286,11 @@ impl Plan {
         fits && self.methods.contains(&head.method)
     }
 
-    /// Whether a refusal is more than its reason says.
-    pub(super) fn has_own_refusals(&self) -> bool {
-        self.refusal.is_some() || self.wants_bearer()
-    }
-
     /// The rejection as this sender is to get it: with the status that it insists on, where it is final, and with the
     /// challenge that belongs to a bearer token.
     pub(super) fn refusal(&self, rejection: Rejection) -> Rejection {
         let rejection = match self.refusal {
-            Some(status) if rejection.reason().is_final() => rejection.with_status(status),
+            Some(status) if !rejection.reason().is_transient() => rejection.with_status(status),
             _ => rejection,
         };
         match self.wants_bearer() {

@@ -8,7 +8,7 @@ use aws_lc_rs::signature::{
 
 use crate::config::ConfigError;
 use crate::encoding::Encoding;
-use crate::secret::{DECOY, KeyFormat, Ring, Secret};
+use crate::secrets::{DECOY, KeyFormat, Ring, Secret};
 
 /// A signature algorithm. The scheme names it; a message never does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,7 +72,7 @@ impl PublicKey {
         let parse = |der: &[u8]| {
             ParsedPublicKey::new(algorithm.verification(), der)
                 .map(|key| Self(Arc::new(key)))
-                .map_err(|_| ConfigError::new(format!("a public key is none for {}", algorithm.name())))
+                .map_err(|_| ConfigError::key(format!("a public key is none for {}", algorithm.name())))
         };
         if *bytes == *DECOY {
             return parse(&decode(algorithm.decoy()).unwrap_or_default());

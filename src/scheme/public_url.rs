@@ -6,7 +6,7 @@ use http::request::Parts;
 use http::uri::Scheme as UriScheme;
 
 use crate::config::ConfigError;
-use crate::reject::{Reason, Rejection};
+use crate::rejection::{Reason, Rejection};
 use crate::uri::requested_uri;
 
 use super::place::{LONGEST_HEADER, single};
@@ -23,7 +23,7 @@ pub(crate) enum PublicUrl {
 impl PublicUrl {
     pub(crate) fn base(text: &str) -> Result<Self, ConfigError> {
         let faulty =
-            || ConfigError::new("the public URL is not http(s)://host, perhaps with a path, and nothing behind it");
+            || ConfigError::invalid("the public URL is not http(s)://host, perhaps with a path, and nothing behind it");
         let uri: Uri = text.parse().map_err(|_| faulty())?;
         let plain = matches!(uri.scheme_str(), Some("http" | "https"))
             && uri.authority().is_some_and(|authority| !authority.as_str().contains('@'))

@@ -9,8 +9,8 @@ use http::{Request, Uri};
 use sha2::{Digest as _, Sha256};
 
 use crate::encoding::Encoding;
-use crate::reject::Reason;
-use crate::secret::Keys;
+use crate::rejection::Reason;
+use crate::secrets::Keys;
 use crate::sign::SignError;
 
 use super::Scheme;
@@ -39,10 +39,12 @@ impl Scheme {
             let empty = plan.applies != Some(Applies::NoBody) || body.is_empty();
             plan.is_for(&head) && empty && plan.is_public() == key.is_some()
         };
-        let plan = self.plans().find(fits).ok_or(SignError(match key {
-            Some(_) => "it does not verify such a request by a public key",
-            None => "it does not take such a request, or verifies it by a public key alone",
-        }))?;
+        let plan = self.plans().find(fits).ok_or_else(|| {
+            SignError::new(match key {
+                Some(_) => "it does not verify such a request by a public key",
+                None => "it does not take such a request, or verifies it by a public key alone",
+            })
+        })?;
         plan.sign(&mut head, &mut body, now, key)?;
         Ok(Request::from_parts(head, body))
     }
@@ -81,7 +83,7 @@ impl Plan {
         }
         let mut timestamp_text = None;
         if let Some(timestamp) = &self.timestamp {
-            let text = timestamp.format.format(now).ok_or(SignError("the time lies before 1970"))?;
+            let text = timestamp.format.format(now).ok_or_else(|| SignError::new("the time lies before 1970"))?;
             timestamp.place.put(head, body, &text)?;
             timestamp_text = Some(text);
         }
@@ -98,7 +100,7 @@ impl Plan {
             Where::Token(place) => return place.put(head, body, &self.token()?),
             Where::Crafted(crafted) => {
                 let signed = (crafted.write)(body, self.mac()?, &crafted.parameter);
-                *body = signed.ok_or(SignError("the body is not in the sender's form"))?.into();
+                *body = signed.ok_or_else(|| SignError::new("the body is not in the sender's form"))?.into();
                 return Ok(());
             }
             Where::Signature(signature) => (&signature.places[0], signature.encoding),
@@ -111,9 +113,9 @@ impl Plan {
         let mut message = Vec::new();
         self.template
             .feed(&values, &mut |bytes| message.extend_from_slice(bytes))
-            .map_err(|_| SignError("the request lacks something that is signed"))?;
+            .map_err(|_| SignError::new("the request lacks something that is signed"))?;
         let signature = match key {
-            Some(sign) => sign(&message).ok_or(SignError("the key is not one for this scheme"))?,
+            Some(sign) => sign(&message).ok_or_else(|| SignError::new("the key is not one for this scheme"))?,
             None => self.mac()?.of(&message).as_bytes().to_vec(),
         };
         place.put(head, body, &encoding.encode(&signature))
@@ -128,8 +130,8 @@ impl Plan {
         now: SystemTime,
         key: Option<&SignWith<'_>>,
     ) -> Result<(), SignError> {
-        let Proof::Jwt(proof) = &self.proof else { return Err(UNFIT) };
-        let since_epoch = now.duration_since(SystemTime::UNIX_EPOCH).map_err(|_| UNFIT)?.as_secs();
+        let Proof::Jwt(proof) = &self.proof else { return Err(unfit()) };
+        let since_epoch = now.duration_since(SystemTime::UNIX_EPOCH).map_err(|_| unfit())?.as_secs();
         let mut claims = serde_json::json!({ "iat": since_epoch, "exp": since_epoch + 7200 });
         let values = proof.expected.iter().map(|(name, values)| (*name, values.first().cloned().into()));
         let flags = proof.must_be_true.iter().map(|name| (*name, true.into()));
@@ -143,14 +145,14 @@ impl Plan {
             (JwtKeys::Shared(Keys::Fixed(ring)), _) => {
                 jwt::encode_hs256(&header.to_string(), &claims.to_string(), ring.first())
             }
-            (JwtKeys::Shared(_), _) => return Err(SignError("its secrets are looked up")),
-            (JwtKeys::Public(_), None) => return Err(SignError("it holds no private key")),
+            (JwtKeys::Shared(_), _) => return Err(SignError::new("its secrets are looked up")),
+            (JwtKeys::Public(_), None) => return Err(SignError::new("it holds no private key")),
             (JwtKeys::Public(_), Some(sign)) => {
                 let part = |json: serde_json::Value| Encoding::Base64Url.encode(json.to_string().as_bytes());
                 let message = format!("{}.{}", part(header), part(claims));
-                let signature = sign(message.as_bytes()).ok_or(UNFIT)?;
+                let signature = sign(message.as_bytes()).ok_or_else(unfit)?;
                 let signature = match proof.algorithm {
-                    jwt::Algorithm::ES256 => fixed(&signature).ok_or(UNFIT)?,
+                    jwt::Algorithm::ES256 => fixed(&signature).ok_or_else(unfit)?,
                     _ => signature,
                 };
                 format!("{message}.{}", Encoding::Base64Url.encode(&signature))
@@ -163,17 +165,17 @@ impl Plan {
     fn mac(&self) -> Result<&super::Mac, SignError> {
         match &self.proof {
             Proof::Mac { keys: Keys::Fixed(ring), .. } => Ok(ring.first()),
-            Proof::Mac { .. } => Err(SignError("its secrets are looked up")),
-            _ => Err(SignError("it holds no secret")),
+            Proof::Mac { .. } => Err(SignError::new("its secrets are looked up")),
+            _ => Err(SignError::new("it holds no secret")),
         }
     }
 
     fn token(&self) -> Result<String, SignError> {
         let Proof::Token { secret: Some(secret), format, .. } = &self.proof else {
-            return Err(SignError("its secrets are looked up"));
+            return Err(SignError::new("its secrets are looked up"));
         };
-        let bytes = secret.key(*format).map_err(|_| UNFIT)?;
-        String::from_utf8(bytes.to_vec()).map_err(|_| UNFIT)
+        let bytes = secret.key(*format).map_err(|_| unfit())?;
+        String::from_utf8(bytes.to_vec()).map_err(|_| unfit())
     }
 }
 
@@ -204,7 +206,7 @@ impl Place {
                 insert(head, name.clone(), whole)
             }
             Spot::Numbered(stem) => {
-                let name = HeaderName::try_from(format!("{stem}1")).map_err(|_| UNFIT)?;
+                let name = HeaderName::try_from(format!("{stem}1")).map_err(|_| unfit())?;
                 insert(head, name, value)
             }
             Spot::Basic => insert(head, AUTHORIZATION, format!("Basic {}", Encoding::Base64.encode(value.as_bytes()))),
@@ -220,13 +222,13 @@ impl Place {
                 set_path(head, &format!("{stem}/{value}"))
             }
             Spot::Json(pointer) => {
-                let mut json = serde_json::from_slice(body).map_err(|_| UNFIT)?;
+                let mut json = serde_json::from_slice(body).map_err(|_| unfit())?;
                 set_member(&mut json, pointer.trim_start_matches('/'), value)?;
                 *body = json.to_string().into();
                 Ok(())
             }
             Spot::Form(field) => {
-                let text = std::str::from_utf8(body).map_err(|_| UNFIT)?;
+                let text = std::str::from_utf8(body).map_err(|_| unfit())?;
                 let mut fields: Vec<_> = text.split('&').map(str::to_owned).collect();
                 fields.retain(|own| !own.is_empty() && own.split('=').next() != Some(field));
                 fields.push(format!("{field}={}", encode(&value)));
@@ -257,17 +259,19 @@ fn fixed(der: &[u8]) -> Option<Vec<u8>> {
     Some(out)
 }
 
-const UNFIT: SignError = SignError("a value does not fit its place");
+fn unfit() -> SignError {
+    SignError::new("a value does not fit its place")
+}
 
 fn insert(head: &mut Parts, name: HeaderName, value: String) -> Result<(), SignError> {
-    head.headers.insert(name, HeaderValue::try_from(value).map_err(|_| UNFIT)?);
+    head.headers.insert(name, HeaderValue::try_from(value).map_err(|_| unfit())?);
     Ok(())
 }
 
 fn set_path(head: &mut Parts, path: &str) -> Result<(), SignError> {
     let mut parts = head.uri.clone().into_parts();
-    parts.path_and_query = Some(path.parse().map_err(|_| UNFIT)?);
-    head.uri = Uri::from_parts(parts).map_err(|_| UNFIT)?;
+    parts.path_and_query = Some(path.parse().map_err(|_| unfit())?);
+    head.uri = Uri::from_parts(parts).map_err(|_| unfit())?;
     Ok(())
 }
 
@@ -278,9 +282,9 @@ fn set_member(json: &mut serde_json::Value, pointer: &str, value: String) -> Res
             members.entry(name).or_insert_with(|| serde_json::Value::Object(serde_json::Map::new()))
         }
         serde_json::Value::Array(items) => {
-            name.parse().ok().and_then(|index: usize| items.get_mut(index)).ok_or(UNFIT)?
+            name.parse().ok().and_then(|index: usize| items.get_mut(index)).ok_or_else(unfit)?
         }
-        _ => return Err(UNFIT),
+        _ => return Err(unfit()),
     };
     match rest {
         Some(rest) => set_member(member, rest, value),

@@ -4,7 +4,8 @@ use http::request::Parts;
 
 use crate::config::ConfigError;
 use crate::encoding::Encoding;
-use crate::reject::{Reason, Rejection};
+use crate::provider::Recognition;
+use crate::rejection::{Reason, Rejection};
 
 use super::mac::Digest;
 use super::place::Place;
@@ -74,8 +75,15 @@ impl SignaturePlan {
         self.places.iter().any(Place::in_body)
     }
 
-    pub(super) fn may_be_present(&self, head: &Parts) -> bool {
-        self.places.iter().any(|place| place.may_be_present(head))
+    pub(super) fn recognizes(&self, head: &Parts) -> Recognition {
+        let found = |wanted| self.places.iter().any(|place| place.recognizes(head) == wanted);
+        if found(Recognition::Yes) {
+            Recognition::Yes
+        } else if found(Recognition::Perhaps) {
+            Recognition::Perhaps
+        } else {
+            Recognition::No
+        }
     }
 
     /// Adds every signature that is there, as bytes. None at all is refused.

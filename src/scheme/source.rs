@@ -29,7 +29,7 @@ pub fn header(name: impl AsRef<str>) -> Source {
     Source::new(
         HeaderName::from_bytes(name.as_ref().as_bytes())
             .map(Spot::Header)
-            .map_err(|_| ConfigError::new("a header name is not valid")),
+            .map_err(|_| ConfigError::invalid("a header name is not valid")),
     )
 }
 
@@ -39,7 +39,7 @@ pub fn header(name: impl AsRef<str>) -> Source {
 pub fn numbered_headers(stem: &'static str) -> Source {
     Source::new(match HeaderName::from_bytes(stem.as_bytes()) {
         Ok(_) => Ok(Spot::Numbered(stem)),
-        Err(_) => Err(ConfigError::new("a header name is not valid")),
+        Err(_) => Err(ConfigError::invalid("a header name is not valid")),
     })
 }
 
@@ -55,7 +55,7 @@ pub fn query(parameter: &'static str) -> Source {
 pub fn json(pointer: &'static str) -> Source {
     Source::new(match pointer.starts_with('/') && !pointer.contains('~') {
         true => Ok(Spot::Json(pointer)),
-        false => Err(ConfigError::new("a JSON pointer starts with / and has no ~")),
+        false => Err(ConfigError::invalid("a JSON pointer starts with / and has no ~")),
     })
 }
 
@@ -110,7 +110,7 @@ impl Source {
     pub fn list(mut self, separator: char) -> Self {
         match u8::try_from(separator) {
             Ok(separator) if separator.is_ascii() => self.list = Some(separator),
-            _ => self.spot = Err(ConfigError::new("a list separator is one ASCII character")),
+            _ => self.spot = Err(ConfigError::invalid("a list separator is one ASCII character")),
         }
         self
     }

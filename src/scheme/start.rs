@@ -7,9 +7,9 @@ use std::time::SystemTime;
 
 use http::request::Parts;
 
-use crate::provider::Begin;
-use crate::reject::{Reason, Rejection};
-use crate::secret::{Find, Keys, KeysFor, Ring};
+use crate::provider::{Begin, MaybeReady};
+use crate::rejection::{Reason, Rejection};
+use crate::secrets::{Find, Keys, KeysFor, Ring};
 
 use super::Scheme;
 #[cfg(feature = "jwt")]
@@ -20,17 +20,18 @@ use super::plan::{Plan, Proof, wrong_method};
 use super::verify::{Attempt, Running, SchemeVerification};
 
 /// Starts the only form of a scheme.
-pub(super) fn one(plan: &Arc<Plan>, head: &Parts, now: SystemTime) -> Result<Begin<SchemeVerification>, Rejection> {
+pub(super) fn one(
+    plan: &Arc<Plan>,
+    head: &Parts,
+    now: SystemTime,
+) -> Result<MaybeReady<Begin<SchemeVerification>>, Rejection> {
     if !plan.has_fixed_macs() {
         return match start(plan, 0, head, now) {
-            Ok(Started::Now(attempt)) => Ok(Begin::Verify(attempt.into())),
+            Ok(Started::Now(attempt)) => Ok(Begin::Verify(attempt.into()).into()),
             Ok(Started::Later(attempt)) => {
-                let plan = plan.clone();
-                Ok(Begin::Pending(Box::pin(async move {
-                    attempt.await.map(Into::into).map_err(|rejection| plan.refusal(rejection))
-                })))
+                Ok(MaybeReady::pending(async move { attempt.await.map(|attempt| Begin::Verify(attempt.into())) }))
             }
-            Err(rejection) => Err(plan.refusal(rejection)),
+            Err(rejection) => Err(rejection),
         };
     }
     // Nearly every request: the verification is written where it is returned, as it is large, and a copy of it would cost as
@@ -40,13 +41,18 @@ pub(super) fn one(plan: &Arc<Plan>, head: &Parts, now: SystemTime) -> Result<Beg
         Ok(()) => Ok(Begin::Verify(SchemeVerification {
             first: Attempt { form: 0, claimed, running: Running::Mac(Codes::default()), known: true, now },
             rest: Vec::new(),
-        })),
-        Err(rejection) => Err(plan.refusal(rejection)),
+        })
+        .into()),
+        Err(rejection) => Err(rejection),
     }
 }
 
 /// Starts every form that the head fits.
-pub(super) fn any(scheme: &Scheme, head: &Parts, now: SystemTime) -> Result<Begin<SchemeVerification>, Rejection> {
+pub(super) fn any(
+    scheme: &Scheme,
+    head: &Parts,
+    now: SystemTime,
+) -> Result<MaybeReady<Begin<SchemeVerification>>, Rejection> {
     let mut started = Vec::new();
     let mut fault: Option<Rejection> = None;
     let forms = std::iter::once(&scheme.first).chain(scheme.rest.iter()).enumerate();
@@ -61,30 +67,29 @@ pub(super) fn any(scheme: &Scheme, head: &Parts, now: SystemTime) -> Result<Begi
         }
     }
     if started.is_empty() {
-        return Err(scheme.first.refusal(match fault {
+        return Err(match fault {
             Some(fault) => fault,
             None if scheme.plans().any(|plan| plan.methods.contains(&head.method)) => Reason::MissingSignature.into(),
             None => wrong_method(scheme.plans().flat_map(|plan| &plan.methods)),
-        }));
+        });
     }
     if started.iter().any(|attempt| matches!(attempt, Started::Later(_))) {
-        let first = scheme.first.clone();
-        return Ok(Begin::Pending(Box::pin(async move {
+        return Ok(MaybeReady::pending(async move {
             let mut attempts = Vec::new();
             for attempt in started {
                 attempts.push(match attempt {
                     Started::Now(attempt) => attempt,
-                    Started::Later(attempt) => attempt.await.map_err(|rejection| first.refusal(rejection))?,
+                    Started::Later(attempt) => attempt.await?,
                 });
             }
-            together(attempts.into_iter())
-        })));
+            together(attempts.into_iter()).map(Begin::Verify)
+        }));
     }
     together(started.into_iter().filter_map(|attempt| match attempt {
         Started::Now(attempt) => Some(attempt),
         Started::Later(_) => None,
     }))
-    .map(Begin::Verify)
+    .map(|verification| Begin::Verify(verification).into())
 }
 
 fn together(mut attempts: impl Iterator<Item = Attempt>) -> Result<SchemeVerification, Rejection> {

@@ -6,7 +6,7 @@ use http::header::HeaderName;
 use http::request::Parts;
 
 use crate::config::ConfigError;
-use crate::reject::{Reason, Rejection};
+use crate::rejection::{Reason, Rejection};
 use crate::uri::requested_uri;
 
 use super::place::{LONGEST_HEADER, single};
@@ -96,7 +96,7 @@ impl Template {
         while !rest.is_empty() {
             let (literal, tail) = rest.split_once('{').unwrap_or((rest, ""));
             if literal.contains('}') {
-                return Err(ConfigError::new("the signed template has a } without a {"));
+                return Err(ConfigError::invalid("the signed template has a } without a {"));
             }
             if !literal.is_empty() {
                 pieces.push(Piece::Literal(literal.as_bytes().into()));
@@ -105,7 +105,7 @@ impl Template {
                 break;
             }
             let (name, tail) =
-                tail.split_once('}').ok_or_else(|| ConfigError::new("the signed template has a { without a }"))?;
+                tail.split_once('}').ok_or_else(|| ConfigError::invalid("the signed template has a { without a }"))?;
             pieces.push(Self::piece(name)?);
             rest = tail;
         }
@@ -115,11 +115,11 @@ impl Template {
     pub(super) fn new(pieces: &[Piece]) -> Result<Self, ConfigError> {
         let mut halves = pieces.split(|piece| *piece == Piece::Body);
         match (halves.next(), halves.next(), halves.next()) {
-            (Some([]), None, _) => Err(ConfigError::new("the signed template is empty")),
+            (Some([]), None, _) => Err(ConfigError::invalid("the signed template is empty")),
             (Some(before), after, None) => {
                 Ok(Self { before: before.into(), after: after.unwrap_or_default().into(), has_body: after.is_some() })
             }
-            _ => Err(ConfigError::new("the signed template has {body} more than once")),
+            _ => Err(ConfigError::invalid("the signed template has {body} more than once")),
         }
     }
 
@@ -135,8 +135,10 @@ impl Template {
             "params" => Piece::Params,
             _ => match name.strip_prefix("header:").map(|name| HeaderName::from_bytes(name.as_bytes())) {
                 Some(Ok(name)) => Piece::Header(name),
-                Some(Err(_)) => return Err(ConfigError::new("the signed template has a {header:..} without a name")),
-                None => return Err(ConfigError::new(format!("the signed template has an unknown {{{name}}}"))),
+                Some(Err(_)) => {
+                    return Err(ConfigError::invalid("the signed template has a {header:..} without a name"));
+                }
+                None => return Err(ConfigError::invalid(format!("the signed template has an unknown {{{name}}}"))),
             },
         })
     }

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use http::request::Parts;
 
 use crate::config::ConfigError;
-use crate::reject::{Reason, Rejection};
+use crate::rejection::{Reason, Rejection};
 use crate::text::Text;
 use crate::time::{TimeFormat, Tolerance};
 

@@ -3,7 +3,7 @@
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq;
 
-use crate::secret::Ring;
+use crate::secrets::Ring;
 
 /// A token's digest: digests are compared, so that neither the length nor a common start of the token shows in the time.
 #[derive(Clone, Copy)]

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use http::HeaderMap;
 use http::header::CONTENT_TYPE;
 
-use crate::reject::{Reason, Rejection};
+use crate::rejection::{Reason, Rejection};
 
 /// The most fields that a form may have. Twilio's largest have about sixty.
 const MOST_FIELDS: usize = 1000;

@@ -12,9 +12,9 @@ use http::request::Parts;
 use sha2::{Digest as _, Sha256};
 
 use crate::answer::Answer;
-use crate::provider::Outcome;
-use crate::reject::{Reason, Rejection};
-use crate::secret::Ring;
+use crate::provider::{MaybeReady, Outcome};
+use crate::rejection::{Reason, Rejection};
+use crate::secrets::Ring;
 
 #[cfg(feature = "jwt")]
 use super::bearer::{ClaimedToken, JwtKeys, verify_public};
@@ -63,8 +63,6 @@ pub(super) enum Running {
     Jwt(Option<Box<(ClaimedToken, Option<usize>)>>),
     /// An unsigned body, which may be a question.
     Unsigned(fn(&[u8]) -> Result<Option<Answer>, Rejection>),
-    /// The answer was found by the head and a key that had to be looked up.
-    Answered(Answer),
 }
 
 impl SchemeVerification {
@@ -87,10 +85,10 @@ impl fmt::Debug for SchemeVerification {
 
 /// The verdict of all forms that were tried. All of them were, so that the time does not tell which one fitted.
 pub(super) fn best(
-    first: Result<Outcome, Rejection>,
-    others: Vec<Result<Outcome, Rejection>>,
-) -> Result<Outcome, Rejection> {
-    if !std::iter::once(&first).chain(&others).any(|verdict| matches!(verdict, Ok(Outcome::Pending(_)))) {
+    first: Result<MaybeReady<Outcome>, Rejection>,
+    others: Vec<Result<MaybeReady<Outcome>, Rejection>>,
+) -> Result<MaybeReady<Outcome>, Rejection> {
+    if !std::iter::once(&first).chain(&others).any(|verdict| matches!(verdict, Ok(MaybeReady::Pending(_)))) {
         return others.into_iter().fold(first, better);
     }
     Ok(pending(async move {
@@ -102,19 +100,19 @@ pub(super) fn best(
     }))
 }
 
-fn pending(verdict: impl Future<Output = Result<Outcome, Rejection>> + Send + 'static) -> Outcome {
-    Outcome::Pending(Box::pin(verdict))
+fn pending(verdict: impl Future<Output = Result<Outcome, Rejection>> + Send + 'static) -> MaybeReady<Outcome> {
+    MaybeReady::pending(verdict)
 }
 
-async fn settled(verdict: Result<Outcome, Rejection>) -> Result<Outcome, Rejection> {
-    verdict?.settled().await
+async fn settled(verdict: Result<MaybeReady<Outcome>, Rejection>) -> Result<Outcome, Rejection> {
+    verdict?.wait().await
 }
 
 /// The first verdict that accepts; of two refusals, a failure of ours goes before a fault of the request.
-fn better(first: Result<Outcome, Rejection>, second: Result<Outcome, Rejection>) -> Result<Outcome, Rejection> {
+fn better<T>(first: Result<T, Rejection>, second: Result<T, Rejection>) -> Result<T, Rejection> {
     match (first, second) {
         (Ok(outcome), _) | (Err(_), Ok(outcome)) => Ok(outcome),
-        (Err(first), Err(second)) if first.reason().is_final() && !second.reason().is_final() => Err(second),
+        (Err(first), Err(second)) if !first.reason().is_transient() && second.reason().is_transient() => Err(second),
         (Err(first), Err(_)) => Err(first),
     }
 }
@@ -142,26 +140,22 @@ impl Attempt {
         head: &Parts,
         body: &Bytes,
         rest: &[u8],
-    ) -> Result<Outcome, Rejection> {
-        if !plan.has_own_refusals() {
-            return self.judge(plan, head, body, rest);
-        }
-        match self.judge(plan, head, body, rest) {
-            Ok(Outcome::Pending(verdict)) => {
-                let plan = plan.clone();
-                Ok(pending(async move { verdict.await.map_err(|rejection| plan.refusal(rejection)) }))
-            }
-            verdict => verdict.map_err(|rejection| plan.refusal(rejection)),
-        }
+    ) -> Result<MaybeReady<Outcome>, Rejection> {
+        self.judge(plan, head, body, rest)
     }
 
     #[inline]
-    fn judge(&mut self, plan: &Arc<Plan>, head: &Parts, body: &Bytes, rest: &[u8]) -> Result<Outcome, Rejection> {
+    fn judge(
+        &mut self,
+        plan: &Arc<Plan>,
+        head: &Parts,
+        body: &Bytes,
+        rest: &[u8],
+    ) -> Result<MaybeReady<Outcome>, Rejection> {
         self.claimed.complete(plan, head, body, self.now)?;
         let matched = match &mut self.running {
-            Running::Answered(answer) => return Ok(Outcome::Answer(answer.clone())),
             Running::Unsigned(answer) => {
-                return Ok(Outcome::Answer(answer(body)?.ok_or(Reason::MissingSignature)?));
+                return Ok(Outcome::Answer(answer(body)?.ok_or(Reason::MissingSignature)?).into());
             }
             Running::Mac(codes) => match &plan.signature {
                 Where::Crafted(crafted) => crafted.judge(codes.keys(plan)?, body)?,
@@ -218,11 +212,11 @@ impl Attempt {
             };
             for handshake in &plan.handshakes {
                 if let Some(answer) = handshake.finish(head, body, key)? {
-                    return Ok(Outcome::Answer(answer));
+                    return Ok(Outcome::Answer(answer).into());
                 }
             }
         }
-        Ok(Outcome::Deliver(plan.verified(&mut self.claimed, key_index)))
+        Ok(Outcome::Deliver(plan.verified(&mut self.claimed, key_index)).into())
     }
 }
 
@@ -232,11 +226,11 @@ fn judge_token(
     (claimed, key_index): (ClaimedToken, Option<usize>),
     body: &[u8],
     now: SystemTime,
-) -> Result<Outcome, Rejection> {
+) -> Result<MaybeReady<Outcome>, Rejection> {
     let Proof::Jwt(proof) = &plan.proof else { return Err(Reason::MissingSignature.into()) };
     proof.check_body(&claimed, body)?;
     match (key_index, &proof.keys) {
-        (Some(index), _) => Ok(claimed.outcome(plan, proof, index)),
+        (Some(index), _) => Ok(claimed.outcome(plan, proof, index).into()),
         (None, JwtKeys::Public(jwks)) => {
             let found = proof.find(jwks, &claimed, now)?;
             let plan = plan.clone();

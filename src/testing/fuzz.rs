@@ -19,7 +19,7 @@ use crate::delivery::Delivery;
 use crate::encoding::Encoding;
 use crate::layer::WebhookLayer;
 use crate::provider::Provider;
-use crate::reject::Rejection;
+use crate::rejection::Rejection;
 use crate::scheme::{Scheme, header};
 use crate::sign::Sign;
 use crate::time::TimeFormat;
@@ -236,7 +236,7 @@ fn alike(a: &serde_json::Value, b: &serde_json::Value) -> bool {
 pub fn jwt(data: &[u8]) {
     use crate::scheme::jwt::{Algorithm, TimeRules, Token, encode_hs256};
     use crate::scheme::mac::{Mac, MacKind};
-    use crate::secret::Ring;
+    use crate::secrets::Ring;
 
     let Ok(mac) = Mac::new(MacKind::Sha256, b"key") else { return };
     let Ok(Some(key)) = Ring::new([Ok(mac.clone())]) else { return };
@@ -299,7 +299,7 @@ const TOPIC: &str = "arn:aws:sns:us-west-2:123456789012:MyTopic";
 
 /// An SNS whose certificates cannot be had, and which sees where they are looked for.
 #[cfg(feature = "sns")]
-fn sns() -> Option<crate::provider::Sns> {
+fn sns() -> Option<crate::senders::Sns> {
     let fetch = |uri: http::Uri| async move {
         let name = uri.path().strip_prefix("/SimpleNotificationService-").and_then(|it| it.strip_suffix(".pem"));
         let is_name = name.is_some_and(|name| name.len() == 32 && name.bytes().all(|byte| byte.is_ascii_hexdigit()));
@@ -308,7 +308,7 @@ fn sns() -> Option<crate::provider::Sns> {
         assert!(is_name && is_host && is_https && uri.query().is_none(), "{uri} is fetched");
         Err::<Response<Bytes>, _>("it cannot be had")
     };
-    crate::provider::Sns::builder().topic(TOPIC).fetch(fetch).build().ok()
+    crate::senders::Sns::builder().topic(TOPIC).fetch(fetch).build().ok()
 }
 
 /// What is before the first such byte, and what is behind it.

@@ -152,7 +152,7 @@ impl fmt::Debug for SigningKey {
 }
 
 fn no_key(_: aws_lc_rs::error::Unspecified) -> SignError {
-    SignError("a key pair could not be made")
+    SignError::new("a key pair could not be made")
 }
 
 /// Signs a request as its sender would sign it now, with this private key.

@@ -6,10 +6,9 @@ use bytes::Bytes;
 use http::Request;
 use http_body_util::Full;
 
-use crate::provider::CdrManager;
-#[cfg(feature = "jwt")]
-use crate::provider::Connect;
 use crate::scheme::Scheme;
+#[cfg(feature = "jwt")]
+use crate::senders::Connect;
 use crate::sign::{Sign, SignError};
 use crate::time::{Clock as _, SystemClock};
 
@@ -55,12 +54,6 @@ pub fn sign_at<P: Sign>(
 impl Sign for Scheme {
     fn sign_at(&self, request: Request<Bytes>, now: SystemTime) -> Result<Request<Bytes>, SignError> {
         self.sign_request(request, now, None)
-    }
-}
-
-impl Sign for CdrManager {
-    fn sign_at(&self, request: Request<Bytes>, now: SystemTime) -> Result<Request<Bytes>, SignError> {
-        self.scheme().sign_at(request, now)
     }
 }
 

@@ -15,7 +15,7 @@ use http_body_util::Full;
 
 use crate::encoding::Encoding;
 use crate::fetch::{Fetch, FetchFuture};
-use crate::provider::sns::{Envelope, MessageType, SignatureVersion};
+use crate::senders::sns::{Envelope, MessageType, SignatureVersion};
 use crate::time::{Clock as _, SystemClock, TimeFormat};
 
 use super::{Sign, SignError};
@@ -205,7 +205,7 @@ impl Fetch for FakeSns {
 impl Sign for FakeSns {
     fn sign_at(&self, request: Request<Bytes>, now: SystemTime) -> Result<Request<Bytes>, SignError> {
         let (mut head, body) = request.into_parts();
-        let text = std::str::from_utf8(&body).map_err(|_| SignError("the message is not UTF-8"))?;
+        let text = std::str::from_utf8(&body).map_err(|_| SignError::new("the message is not UTF-8"))?;
         let (signed, body) = self.notification(text).at(now).request("/").into_parts();
         head.headers.extend(signed.headers);
         Ok(Request::from_parts(head, body))

@@ -16,7 +16,7 @@ use tower_webhook::{CdrManager, MemoryBudget, Reason, Rejection, WebhookLayer};
 
 use crate::support::{serve, service};
 
-fn provider() -> CdrManager {
+fn provider() -> tower_webhook::Scheme {
     CdrManager::new("Jefe").unwrap()
 }
 
@@ -24,7 +24,7 @@ fn signed(body: impl Into<Bytes>) -> Request<Full<Bytes>> {
     testing::sign(&provider(), Request::post("/").body(body.into()).unwrap()).unwrap()
 }
 
-async fn refused<B>(layer: WebhookLayer<CdrManager>, request: Request<B>) -> (StatusCode, Option<Reason>)
+async fn refused<B>(layer: WebhookLayer<tower_webhook::Scheme>, request: Request<B>) -> (StatusCode, Option<Reason>)
 where
     B: http_body::Body<Data = Bytes>,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
@@ -33,7 +33,7 @@ where
     (response.status(), response.extensions().get::<Rejection>().map(Rejection::reason))
 }
 
-fn layer() -> WebhookLayer<CdrManager> {
+fn layer() -> WebhookLayer<tower_webhook::Scheme> {
     WebhookLayer::new(provider())
 }
 

@@ -20,7 +20,7 @@ use crate::support::{Server, serve};
 const HEADER: &str = "x-cdr-signature";
 const MIB: usize = 1024 * 1024;
 
-fn provider() -> CdrManager {
+fn provider() -> tower_webhook::Scheme {
     CdrManager::new("Jefe").unwrap()
 }
 

@@ -37,11 +37,11 @@ use tower_webhook::{
 
 use crate::support::{Reply, serve};
 
-fn cdr() -> CdrManager {
+fn cdr() -> Scheme {
     CdrManager::new("Jefe").unwrap()
 }
 
-fn layer() -> WebhookLayer<CdrManager> {
+fn layer() -> WebhookLayer<Scheme> {
     WebhookLayer::new(cdr())
 }
 
@@ -324,7 +324,7 @@ async fn any_of_several_senders_is_verified_by_its_own_rules_and_named() {
     let (new, old) = (acme("new", "x-new", "the new secret"), acme("old", "x-old", "the old secret"));
     let tenants =
         acme("tenants", "x-tenant", Secrets::lookup(async |_| Ok::<_, Infallible>(Some(Secret::new("looked up")))));
-    let layer = WebhookLayer::new(AnyOf::new(new.clone(), old.clone()).or(tenants).or(cdr()));
+    let layer = WebhookLayer::new(AnyOf::new([new.clone(), old.clone(), tenants, cdr()]).unwrap());
     let handler = async |delivery: Delivery| delivery.provider().to_owned();
     let server = serve(Router::new().route("/", post(handler).layer(layer))).await;
     let sign = |scheme: &Scheme| testing::sign(scheme, Request::post("/").body("x").unwrap()).unwrap();
@@ -343,7 +343,7 @@ async fn a_request_with_the_marks_of_two_senders_never_falls_back_to_the_weaker(
     let (new, old) = (acme("new", "x-new", "the new secret"), acme("old", "x-old", "the old secret"));
     let names = Arc::new(std::sync::Mutex::new(Vec::new()));
     let hook = names.clone();
-    let layer = WebhookLayer::new(AnyOf::new(new.clone(), old.clone()))
+    let layer = WebhookLayer::new(AnyOf::new([new.clone(), old.clone()]).unwrap())
         .on_reject(move |rejection: &Rejection| hook.lock().unwrap().push(rejection.provider().map(str::to_owned)));
     let handler = async |delivery: Delivery| delivery.provider().to_owned();
     let server = serve(Router::new().route("/", post(handler).layer(layer))).await;

@@ -22,7 +22,7 @@ use crate::support::{serve, serve_service};
 
 const REPORT: &str = r#"{"fileName":"tx1.zip"}"#;
 
-fn cdr() -> CdrManager {
+fn cdr() -> tower_webhook::Scheme {
     CdrManager::new("Jefe").unwrap()
 }
 

@@ -14,7 +14,7 @@ use tower_webhook::{CdrManager, Delivery, Rejection, WebhookLayer, testing};
 
 use crate::support::{Server, serve_service};
 
-fn cdr() -> CdrManager {
+fn cdr() -> tower_webhook::Scheme {
     CdrManager::new("Jefe").unwrap()
 }
 

@@ -19,11 +19,11 @@ use tower_webhook::{CdrManager, Delivery, WebhookLayer};
 
 use crate::support::{serve, service};
 
-fn provider() -> CdrManager {
+fn provider() -> tower_webhook::Scheme {
     CdrManager::new("Jefe").unwrap()
 }
 
-fn layer() -> WebhookLayer<CdrManager> {
+fn layer() -> WebhookLayer<tower_webhook::Scheme> {
     WebhookLayer::new(provider())
 }
 
@@ -127,20 +127,22 @@ fn the_future_is_send_and_the_service_needs_no_clone_of_the_provider() {
     fn clone<T: Clone>(value: &T) -> T {
         value.clone()
     }
-    struct NotClone(CdrManager);
+    use tower_webhook::provider::{Begin, MaybeReady};
+
+    struct NotClone(tower_webhook::Scheme);
     impl tower_webhook::Provider for NotClone {
-        type Verification = <CdrManager as tower_webhook::Provider>::Verification;
+        type Verification = <tower_webhook::Scheme as tower_webhook::Provider>::Verification;
         fn name(&self) -> &tower_webhook::Text {
             self.0.name()
         }
-        fn recognizes(&self, head: &http::request::Parts) -> bool {
+        fn recognizes(&self, head: &http::request::Parts) -> tower_webhook::provider::Recognition {
             self.0.recognizes(head)
         }
         fn begin(
             &self,
             head: &http::request::Parts,
             clock: &dyn tower_webhook::Clock,
-        ) -> Result<tower_webhook::provider::Begin<Self::Verification>, tower_webhook::Rejection> {
+        ) -> Result<MaybeReady<Begin<Self::Verification>>, tower_webhook::Rejection> {
             self.0.begin(head, clock)
         }
 
@@ -154,7 +156,7 @@ fn the_future_is_send_and_the_service_needs_no_clone_of_the_provider() {
             head: &http::request::Parts,
             body: &Bytes,
             rest: &[u8],
-        ) -> Result<tower_webhook::provider::Outcome, tower_webhook::Rejection> {
+        ) -> Result<MaybeReady<tower_webhook::provider::Outcome>, tower_webhook::Rejection> {
             self.0.finish(verification, head, body, rest)
         }
     }

@@ -21,7 +21,7 @@ use crate::support::{serve, service};
 
 const SECRET: &str = "hunter2-the-secret";
 
-fn provider() -> CdrManager {
+fn provider() -> tower_webhook::Scheme {
     CdrManager::new(SECRET).unwrap()
 }
 

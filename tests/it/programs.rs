@@ -14,14 +14,11 @@ use http::{Request, Response, StatusCode};
 use http_body_util::Full;
 use serde::Deserialize;
 use tower::{Layer, Service, ServiceBuilder, ServiceExt as _, service_fn};
-use tower_webhook::provider::{Begin, Outcome, Provider};
+use tower_webhook::provider::{Begin, MaybeReady, Outcome, Provider, Recognition};
 use tower_webhook::scheme::{SchemeBuilder, header};
-use tower_webhook::{
-    Answer, AnyOf, CdrManager, Clock, ConfigError, Delivery, Encoding, EndpointBody, EndpointFuture, EndpointLayer,
-    EndpointService, FromDelivery, Head, Identity, InBody, Json, KeyFormat, Reason, Rejection, ResponseBody,
-    ResponseFuture, Scheme, Secret, Secrets, Signed, SystemClock, Text, TimeFormat, Tolerance, Verdict, Verified,
-    Webhook, WebhookLayer, WebhookService, cdr_manager, testing,
-};
+use tower_webhook::endpoint::{EndpointBody, EndpointFuture, EndpointService};
+use tower_webhook::layer::{ResponseBody, ResponseFuture, WebhookService};
+use tower_webhook::{Answer, AnyOf, BodyFields, CdrManager, Clock, ConfigError, Delivery, Encoding, EndpointLayer, FromDelivery, Head, Identity, Json, KeyFormat, Reason, Rejection, Scheme, Secret, Secrets, Signed, SystemClock, Text, TimeFormat, Tolerance, Verdict, Verified, Webhook, WebhookLayer, cdr_manager, testing};
 
 type Outcomes = Result<(), Box<dyn Error>>;
 
@@ -174,21 +171,21 @@ fn a_provider_can_be_written_outside_the_crate() {
             &self.0
         }
 
-        fn recognizes(&self, head: &Parts) -> bool {
-            head.headers.contains_key("x-knock")
+        fn recognizes(&self, head: &Parts) -> Recognition {
+            head.headers.contains_key("x-knock").into()
         }
 
-        fn begin(&self, head: &Parts, _: &dyn Clock) -> Result<Begin<()>, Rejection> {
-            match self.recognizes(head) {
-                true => Ok(Begin::Verify(())),
-                false => Err(Reason::MissingSignature.into()),
+        fn begin(&self, head: &Parts, _: &dyn Clock) -> Result<MaybeReady<Begin<()>>, Rejection> {
+            if self.recognizes(head) == Recognition::No {
+                return Err(Reason::MissingSignature.into());
             }
+            Ok(Begin::Verify(()).into())
         }
 
-        fn finish(&self, (): &mut (), _: &Parts, body: &Bytes, _: &[u8]) -> Result<Outcome, Rejection> {
+        fn finish(&self, (): &mut (), _: &Parts, body: &Bytes, _: &[u8]) -> Result<MaybeReady<Outcome>, Rejection> {
             match body.as_ref() {
-                b"who is there?" => Ok(Outcome::Answer(Answer::text("me"))),
-                b"me" => Ok(Outcome::Deliver(Verified::new(Signed::default()))),
+                b"who is there?" => Ok(Outcome::Answer(Answer::text("me")).into()),
+                b"me" => Ok(Outcome::Deliver(Verified::new(Signed::default())).into()),
                 _ => Err(Reason::BodyMismatch.into()),
             }
         }
@@ -214,20 +211,20 @@ fn everything_is_as_sendable_and_printable_as_stacks_demand() {
     fn is_shared<T: Send + Sync + 'static + ?Sized>() {}
 
     type Handler = tower::util::BoxCloneSyncService<Request<Full<Bytes>>, Response<Full<Bytes>>, Infallible>;
-    type Inner = WebhookService<Handler, CdrManager>;
+    type Inner = WebhookService<Handler, Scheme>;
 
-    is_layer::<WebhookLayer<AnyOf<CdrManager, Scheme>>>();
+    is_layer::<WebhookLayer<AnyOf>>();
     is_layer::<EndpointLayer<Inner>>();
     is_layer::<Inner>();
     is_layer::<EndpointService<Handler, Inner>>();
     is_layer::<Delivery>();
     is_layer::<Rejection>();
     is_layer::<Verdict>();
-    is_future::<ResponseFuture<Handler, CdrManager, Full<Bytes>>>();
+    is_future::<ResponseFuture<Handler, Scheme, Full<Bytes>>>();
     is_future::<EndpointFuture<Handler, Inner, Full<Bytes>>>();
     is_shared::<EndpointBody<Full<Bytes>, ResponseBody<Full<Bytes>>>>();
     is_shared::<dyn Clock>();
-    is_shared::<InBody>();
+    is_shared::<BodyFields>();
     is_shared::<(SchemeBuilder, SystemClock, Tolerance, TimeFormat, Encoding, KeyFormat, Identity)>();
 
     /// `Error = S::Error`, whatever the handler's error is.

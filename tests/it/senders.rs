@@ -437,7 +437,7 @@ async fn must_refuse(bench: &Bench, request: &Request<Bytes>, what: &str) -> Rea
         Err(reason) => {
             // An unknown key id might be that of a new key, and its set is not fetched for each.
             let unknown_key = reason == Reason::KeyUnavailable && what.contains("changed");
-            assert!(reason.is_final() || unknown_key, "{what}: {reason:?}");
+            assert!(!reason.is_transient() || unknown_key, "{what}: {reason:?}");
             reason
         }
     }

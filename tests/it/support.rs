@@ -17,7 +17,8 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{JoinHandle, JoinSet};
 use tower::{Layer as _, Service};
-use tower_webhook::{WebhookLayer, WebhookService};
+use tower_webhook::WebhookLayer;
+use tower_webhook::layer::WebhookService;
 
 /// A server that ends with its value.
 pub struct Server {

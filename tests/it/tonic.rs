@@ -37,7 +37,7 @@ where
     (Server { address, task }, Client::new(address))
 }
 
-fn cdr() -> CdrManager {
+fn cdr() -> tower_webhook::Scheme {
     CdrManager::new("Jefe").unwrap()
 }
 

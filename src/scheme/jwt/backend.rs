@@ -26,7 +26,7 @@ impl Backend {
         static WORKS: OnceLock<bool> = OnceLock::new();
         match WORKS.get_or_init(|| catch_unwind(known_answer).unwrap_or(false)) {
             true => Ok(Self(())),
-            false => Err(ConfigError::new(
+            false => Err(ConfigError::unavailable(
                 "jsonwebtoken has no usable cryptography: both of its back ends are compiled in and none is chosen; \
                  call jsonwebtoken::crypto::CryptoProvider::install_default first",
             )),

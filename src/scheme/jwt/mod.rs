@@ -14,8 +14,8 @@ use http::request::Parts;
 
 use crate::encoding::Encoding;
 use crate::json::Object;
-use crate::reject::{Reason, Rejection};
-use crate::secret::Ring;
+use crate::rejection::{Reason, Rejection};
+use crate::secrets::Ring;
 
 use super::mac::{Digest, Mac, MacKind, matching_key};
 use super::place::single;
@@ -344,7 +344,7 @@ mod tests {
             }
             let (head, ()) = request.body(()).unwrap().into_parts();
             let token = bearer(&head, &http::header::AUTHORIZATION).map(<[u8]>::to_vec);
-            token.map_err(|rejection| Box::new(challenge(rejection).into_response()))
+            token.map_err(|rejection| Box::new(challenge(rejection).into_http_response()))
         };
         for good in ["Bearer abc", "bearer abc", "BEARER   abc"] {
             assert_eq!(read(&[good]).unwrap(), b"abc");

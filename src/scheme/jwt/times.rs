@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use crate::json::Object;
-use crate::reject::{Reason, Rejection};
+use crate::rejection::{Reason, Rejection};
 use crate::time::{TimeFormat, Tolerance};
 
 use super::malformed;

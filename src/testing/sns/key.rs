@@ -10,7 +10,7 @@ use rcgen::{
 };
 use x509_parser::asn1_rs::{FromDer, Integer, OctetString, Sequence};
 
-use crate::provider::sns::SignatureVersion;
+use crate::senders::sns::SignatureVersion;
 
 /// What stands before a SHA-1 hash in the block that is signed: its name in ASN.1 (RFC 8017, section 9.2).
 const SHA1_PREFIX: &[u8] = &[0x30, 0x21, 0x30, 0x09, 0x06, 0x05, 0x2b, 0x0e, 0x03, 0x02, 0x1a, 0x05, 0x00, 0x04, 0x14];

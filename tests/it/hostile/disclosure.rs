@@ -143,7 +143,7 @@ fn nothing_that_holds_a_secret_or_fails_to_be_one_prints_it() {
         debug(CdrManager::new(lookup)),
         debug(acme()),
         debug(acme().build("acme")),
-        debug(AnyOf::new(acme().build("acme").unwrap(), cdr.clone())),
+        debug(AnyOf::new([acme().build("acme").unwrap(), cdr.clone()]).unwrap()),
         debug(WebhookLayer::new(cdr.clone())),
         // What is no secret is not quoted either.
         debug(Secret::from_hex(SECRET)),

@@ -13,6 +13,7 @@ use http_body_util::{BodyExt as _, Full};
 use tokio::runtime::{Builder, Runtime};
 use tower::util::BoxCloneSyncService;
 use tower::{Layer as _, ServiceExt as _, service_fn};
+use tower_webhook::provider::{Begin, MaybeReady, Outcome};
 use tower_webhook::provider::Provider;
 use tower_webhook::scheme::header;
 use tower_webhook::testing::{self, ManualClock, ScriptedBody, Sign};
@@ -365,21 +366,21 @@ fn sns() -> Subject {
 
 /// Two senders on one route; requests come from the second.
 fn migrating() -> Migrating {
-    Migrating(AnyOf::new(acme(), CdrManager::new(CDR_SECRET).unwrap()))
+    Migrating(AnyOf::new([acme(), CdrManager::new(CDR_SECRET).unwrap()]).unwrap())
 }
 
 /// [`AnyOf`] does not sign; its senders do.
 #[derive(Debug)]
-struct Migrating(AnyOf<Scheme, CdrManager>);
+struct Migrating(AnyOf<Scheme>);
 
 impl Provider for Migrating {
-    type Verification = <AnyOf<Scheme, CdrManager> as Provider>::Verification;
+    type Verification = <AnyOf<Scheme> as Provider>::Verification;
 
     fn name(&self) -> &tower_webhook::Text {
         self.0.name()
     }
 
-    fn recognizes(&self, head: &http::request::Parts) -> bool {
+    fn recognizes(&self, head: &http::request::Parts) -> tower_webhook::provider::Recognition {
         self.0.recognizes(head)
     }
 
@@ -387,7 +388,7 @@ impl Provider for Migrating {
         &self,
         head: &http::request::Parts,
         clock: &dyn tower_webhook::Clock,
-    ) -> Result<tower_webhook::provider::Begin<Self::Verification>, Rejection> {
+    ) -> Result<MaybeReady<Begin<Self::Verification>>, Rejection> {
         self.0.begin(head, clock)
     }
 
@@ -401,7 +402,7 @@ impl Provider for Migrating {
         head: &http::request::Parts,
         body: &Bytes,
         rest: &[u8],
-    ) -> Result<tower_webhook::provider::Outcome, Rejection> {
+    ) -> Result<MaybeReady<Outcome>, Rejection> {
         self.0.finish(verification, head, body, rest)
     }
 }

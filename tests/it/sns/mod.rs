@@ -117,6 +117,6 @@ impl Endpoint {
     fn refused(&self, reply: &Reply, reason: Reason) {
         assert_eq!(self.reason(), Some(reason), "{:?}", self.rejections.lock().unwrap().last());
         assert_eq!(reply.status, reason.status());
-        assert_eq!(reply.headers.contains_key("retry-after"), !reason.is_final());
+        assert_eq!(reply.headers.contains_key("retry-after"), reason.is_transient());
     }
 }

@@ -115,7 +115,7 @@ async fn what_an_honest_sns_never_sends_is_refused_before_anything_is_fetched() 
         let reply = endpoint.server.send(request).await;
         assert_eq!(endpoint.reason(), Some(reason), "{shown}");
         assert_eq!(reply.status, reason.status());
-        assert!(reason.is_final());
+        assert!(!reason.is_transient());
     }
     assert_eq!(endpoint.fetches.count(), 0);
 }

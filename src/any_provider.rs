@@ -1,0 +1,179 @@
+//! A provider that is chosen at run time.
+
+use std::any::Any;
+use std::fmt;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::request::Parts;
+
+use crate::behavior::Behavior;
+use crate::maybe_ready::MaybeReady;
+use crate::provider::{Begin, Outcome, Provider, Recognition};
+use crate::rejection::{Reason, Rejection};
+use crate::text::Text;
+use crate::time::Clock;
+
+/// Any provider, behind a pointer: for senders that are chosen at run time. Clones share it.
+///
+/// It costs one allocation per request more than the provider itself.
+///
+/// # Examples
+///
+/// ```
+/// use tower_webhook::{AnyProvider, CdrManager, ConfigError, WebhookLayer, senders};
+///
+/// fn sender(name: &str, secret: &str) -> Result<AnyProvider, ConfigError> {
+///     Ok(match name {
+///         "cdr_manager" => AnyProvider::new(CdrManager::new(secret)?),
+///         _ => AnyProvider::new(senders::github(secret)?),
+///     })
+/// }
+///
+/// # fn main() -> Result<(), ConfigError> {
+/// let layer = WebhookLayer::new(sender("github", "the secret of the webhook")?);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct AnyProvider(Arc<dyn Erased>);
+
+/// The state of a verification by an [`AnyProvider`].
+pub struct AnyVerification(Box<dyn Any + Send>);
+
+impl AnyProvider {
+    /// Puts a provider behind a pointer.
+    pub fn new(provider: impl Provider) -> Self {
+        Self(Arc::new(provider))
+    }
+}
+
+/// [`Provider`] without its associated type.
+trait Erased: Send + Sync {
+    fn name(&self) -> &Text;
+    fn body_limit(&self) -> usize;
+    fn behavior(&self) -> &Behavior;
+    fn recognizes(&self, head: &Parts) -> Recognition;
+    fn recognizes_body(&self, head: &Parts, body: &[u8]) -> bool;
+    fn begin(&self, head: &Parts, clock: &dyn Clock) -> Result<MaybeReady<Begin<AnyVerification>>, Rejection>;
+    fn receive(&self, verification: &mut AnyVerification, head: &Parts, chunk: &[u8]);
+    fn finish(
+        &self,
+        verification: &mut AnyVerification,
+        head: &Parts,
+        body: &Bytes,
+        rest: &[u8],
+    ) -> Result<MaybeReady<Outcome>, Rejection>;
+    fn refuse(&self, head: &Parts, rejection: Rejection) -> Rejection;
+}
+
+impl<P: Provider> Erased for P {
+    fn name(&self) -> &Text {
+        P::name(self)
+    }
+
+    fn body_limit(&self) -> usize {
+        P::body_limit(self)
+    }
+
+    fn behavior(&self) -> &Behavior {
+        P::behavior(self)
+    }
+
+    fn recognizes(&self, head: &Parts) -> Recognition {
+        P::recognizes(self, head)
+    }
+
+    fn recognizes_body(&self, head: &Parts, body: &[u8]) -> bool {
+        P::recognizes_body(self, head, body)
+    }
+
+    fn begin(&self, head: &Parts, clock: &dyn Clock) -> Result<MaybeReady<Begin<AnyVerification>>, Rejection> {
+        P::begin(self, head, clock)?.and_then(|begun| {
+            Ok(match begun {
+                Begin::Verify(verification) => Begin::Verify(AnyVerification(Box::new(verification))),
+                Begin::Answer(answer) => Begin::Answer(answer),
+            })
+        })
+    }
+
+    fn receive(&self, verification: &mut AnyVerification, head: &Parts, chunk: &[u8]) {
+        if let Some(verification) = verification.0.downcast_mut() {
+            P::receive(self, verification, head, chunk);
+        }
+    }
+
+    fn finish(
+        &self,
+        verification: &mut AnyVerification,
+        head: &Parts,
+        body: &Bytes,
+        rest: &[u8],
+    ) -> Result<MaybeReady<Outcome>, Rejection> {
+        // Another provider's verification: a fault of whoever drives this one, and never a success.
+        let foreign = || Rejection::new(Reason::NoDelivery).with_detail("another provider began this verification");
+        P::finish(self, verification.0.downcast_mut().ok_or_else(foreign)?, head, body, rest)
+    }
+
+    fn refuse(&self, head: &Parts, rejection: Rejection) -> Rejection {
+        P::refuse(self, head, rejection)
+    }
+}
+
+impl Provider for AnyProvider {
+    type Verification = AnyVerification;
+
+    fn name(&self) -> &Text {
+        self.0.name()
+    }
+
+    fn body_limit(&self) -> usize {
+        self.0.body_limit()
+    }
+
+    fn behavior(&self) -> &Behavior {
+        self.0.behavior()
+    }
+
+    fn recognizes(&self, head: &Parts) -> Recognition {
+        self.0.recognizes(head)
+    }
+
+    fn recognizes_body(&self, head: &Parts, body: &[u8]) -> bool {
+        self.0.recognizes_body(head, body)
+    }
+
+    fn begin(&self, head: &Parts, clock: &dyn Clock) -> Result<MaybeReady<Begin<AnyVerification>>, Rejection> {
+        self.0.begin(head, clock)
+    }
+
+    fn receive(&self, verification: &mut AnyVerification, head: &Parts, chunk: &[u8]) {
+        self.0.receive(verification, head, chunk);
+    }
+
+    fn finish(
+        &self,
+        verification: &mut AnyVerification,
+        head: &Parts,
+        body: &Bytes,
+        rest: &[u8],
+    ) -> Result<MaybeReady<Outcome>, Rejection> {
+        self.0.finish(verification, head, body, rest)
+    }
+
+    fn refuse(&self, head: &Parts, rejection: Rejection) -> Rejection {
+        self.0.refuse(head, rejection)
+    }
+}
+
+impl fmt::Debug for AnyProvider {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("AnyProvider").field(self.0.name()).finish()
+    }
+}
+
+impl fmt::Debug for AnyVerification {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("AnyVerification(..)")
+    }
+}

@@ -1,0 +1,12 @@
+//! The layer that lets only verified requests through.
+
+mod future;
+#[allow(clippy::module_inception, reason = "the layer of the middleware of this name, as in tower-http")]
+mod layer;
+mod service;
+mod shared;
+
+pub use crate::body::ResponseBody;
+pub use future::ResponseFuture;
+pub use layer::{DEFAULT_BODY_TIMEOUT, DEFAULT_LOOKUP_TIMEOUT, WebhookLayer};
+pub use service::WebhookService;

@@ -1,0 +1,127 @@
+//! The settings of a layer, and what it makes of a verdict.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::request::Parts;
+use http::{Extensions, Response};
+use http_body::Body;
+
+use crate::answer::Answer;
+use crate::body::{Lease, MemoryBudget, Receiver, check_announced};
+use crate::delivery::{Delivery, Verified};
+use crate::observe::{self, End, Stopwatch};
+use crate::provider::Provider;
+use crate::rejection::Rejection;
+use crate::time::Clock;
+use crate::verdict::Verdict;
+
+/// What a layer and all its services and futures share.
+pub(crate) struct Shared<P> {
+    pub(crate) provider: Arc<P>,
+    pub(crate) body_limit: usize,
+    pub(crate) body_timeout: Option<Duration>,
+    pub(crate) lookup_timeout: Duration,
+    pub(crate) budget: Option<MemoryBudget>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) on_reject: Option<Arc<OnReject>>,
+    pub(crate) observe_only: bool,
+    pub(crate) room: Extensions,
+}
+
+type OnReject = dyn Fn(&Rejection) + Send + Sync;
+
+impl<P: Provider> Shared<P> {
+    pub(super) fn check_announced(&self, head: &Parts, body: &impl Body) -> Result<(), Rejection> {
+        check_announced(&head.headers, body, self.body_limit)
+    }
+
+    /// What takes in a body whose announced length was checked.
+    pub(super) fn receiver(&self) -> Receiver {
+        Receiver::new(self.body_limit, self.body_timeout, Lease::new(self.budget.clone()))
+    }
+
+    /// Tells the handler that the request is genuine.
+    #[inline]
+    pub(super) fn deliver(&self, watch: Stopwatch, verified: &mut Verified, body: Bytes, extensions: &mut Extensions) {
+        let name = self.provider.name();
+        observe::verdict(verified.provider(name), watch, End::Delivered);
+        if self.observe_only {
+            extensions.insert(Verdict::Verified);
+        } else if extensions.is_empty() {
+            *extensions = self.room.clone();
+        }
+        extensions.insert(Delivery::new(name, verified, body));
+    }
+
+    /// Refuses a request: its sender gets the answer, and the operator is told why.
+    pub(super) fn refuse(&self, watch: Stopwatch, head: &Parts, rejection: Rejection) -> Response<Bytes> {
+        self.report(watch, head, rejection).into_http_response()
+    }
+
+    fn report(&self, watch: Stopwatch, head: &Parts, rejection: Rejection) -> Rejection {
+        let rejection = self.provider.refuse(head, rejection).with_provider(self.provider.name());
+        observe::verdict(rejection.provider().unwrap_or_default(), watch, End::Rejected(&rejection));
+        if let Some(hook) = &self.on_reject {
+            hook(&rejection);
+        }
+        rejection
+    }
+
+    pub(super) fn answer(&self, watch: Stopwatch, answer: Answer) -> Response<Bytes> {
+        observe::verdict(self.provider.name(), watch, End::Answered);
+        answer.into_response()
+    }
+
+    /// Returns the verdict of observe mode on what would have been an answer or a rejection.
+    pub(super) fn observed(&self, watch: Stopwatch, head: &Parts, would: Result<(), Rejection>) -> Verdict {
+        match would {
+            Ok(()) => {
+                observe::verdict(self.provider.name(), watch, End::Answered);
+                Verdict::Answered
+            }
+            Err(rejection) => Verdict::Rejected(self.report(watch, head, rejection)),
+        }
+    }
+
+    /// Reports what an extractor behind the layer refused.
+    pub(super) fn observe_response<R>(&self, response: &Response<R>) {
+        let Some(rejection) = Rejection::of_response(response.extensions()) else { return };
+        observe::refused_behind(rejection.provider().unwrap_or(self.provider.name()), rejection);
+        if let Some(hook) = &self.on_reject {
+            hook(rejection);
+        }
+    }
+}
+
+impl<P> Clone for Shared<P> {
+    fn clone(&self) -> Self {
+        Self {
+            provider: self.provider.clone(),
+            body_limit: self.body_limit,
+            body_timeout: self.body_timeout,
+            lookup_timeout: self.lookup_timeout,
+            budget: self.budget.clone(),
+            clock: self.clock.clone(),
+            on_reject: self.on_reject.clone(),
+            observe_only: self.observe_only,
+            room: self.room.clone(),
+        }
+    }
+}
+
+/// Empty extensions, a clone of which has room for the delivery and for what a router adds behind the layer. A table that
+/// starts with the delivery alone is made anew, twice as large, when axum puts its third entry beside it.
+pub(super) fn room() -> Extensions {
+    #[derive(Clone)]
+    struct Place<const N: usize>;
+
+    let mut room = Extensions::new();
+    room.insert(Place::<0>);
+    room.insert(Place::<1>);
+    room.insert(Place::<2>);
+    room.insert(Place::<3>);
+    room.clear();
+    room
+}

@@ -1,0 +1,233 @@
+//! What a sender is: the trait that the layer drives.
+
+use std::fmt;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::request::Parts;
+
+use crate::answer::Answer;
+use crate::delivery::Verified;
+use crate::rejection::Rejection;
+use crate::text::Text;
+use crate::time::Clock;
+
+pub use crate::behavior::{Behavior, ExpectedAnswer, Repeats};
+pub use crate::maybe_ready::{BoxFuture, MaybeReady};
+
+/// The default body limit: 1 MiB. It is four times what the most generous queue-backed sender (SNS) publishes, and small
+/// enough that a thousand concurrent requests fit into a small machine.
+pub const DEFAULT_BODY_LIMIT: usize = 1024 * 1024;
+
+/// A sender of webhooks: its rules, and the keys it signs with.
+///
+/// Most senders are a [`Scheme`](crate::Scheme) of a few lines. If a sender's rules need code, implement [`Verify`](crate::Verify), which is
+/// one async function. This trait is for senders whose signature should be computed while the body arrives.
+///
+/// A provider does no I/O of its own on the way to a verdict, except through futures that it returns; the clock is passed
+/// in.
+///
+/// # Examples
+///
+/// A sender that proves itself by the certificate of its connection, for which the server left a name in the extensions:
+///
+/// ```
+/// use bytes::Bytes;
+/// use http::request::Parts;
+/// use tower_webhook::provider::{Begin, MaybeReady, Outcome, Provider, Recognition};
+/// use tower_webhook::{Clock, Reason, Rejection, Signed, Text, Verified, WebhookLayer};
+///
+/// /// Put into the extensions by a server that has checked the peer's certificate.
+/// #[derive(Clone, PartialEq)]
+/// struct Peer(&'static str);
+///
+/// struct Acme(Text);
+///
+/// impl Provider for Acme {
+///     type Verification = ();
+///
+///     fn name(&self) -> &Text {
+///         &self.0
+///     }
+///
+///     fn recognizes(&self, head: &Parts) -> Recognition {
+///         (head.extensions.get() == Some(&Peer("acme.example.test"))).into()
+///     }
+///
+///     fn begin(&self, head: &Parts, _: &dyn Clock) -> Result<MaybeReady<Begin<()>>, Rejection> {
+///         if self.recognizes(head) == Recognition::No {
+///             return Err(Reason::MissingSignature.into());
+///         }
+///         Ok(Begin::Verify(()).into())
+///     }
+///
+///     fn finish(&self, (): &mut (), _: &Parts, _: &Bytes, _: &[u8]) -> Result<MaybeReady<Outcome>, Rejection> {
+///         // The connection covers everything that came over it.
+///         Ok(Outcome::Deliver(Verified::new(Signed::default().with_body(true))).into())
+///     }
+/// }
+///
+/// let layer = WebhookLayer::new(Acme("acme".into()));
+/// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a webhook provider",
+    note = "a provider is made by `senders::stripe(..)?`, `Scheme::hmac_sha256()..build(..)?` and the like; is a `?` missing?"
+)]
+pub trait Provider: Send + Sync + 'static {
+    /// The state of the verification of one request.
+    type Verification: Send + 'static;
+
+    /// Returns the provider's name, in `snake_case`: in deliveries, logs and metrics.
+    fn name(&self) -> &Text;
+
+    /// Returns the largest body that the sender is expected to send, in bytes. A limit that is set on the layer takes
+    /// precedence.
+    fn body_limit(&self) -> usize {
+        DEFAULT_BODY_LIMIT
+    }
+
+    /// Returns how the sender behaves around its requests.
+    fn behavior(&self) -> &Behavior {
+        &Behavior::UNKNOWN
+    }
+
+    /// Returns whether the request looks like it came from this sender, so that several senders can share a route. It
+    /// doesn't say whether the request is genuine.
+    fn recognizes(&self, head: &Parts) -> Recognition;
+
+    /// Returns whether the body looks like it came from this sender. It is asked only after [`recognizes`](Self::recognizes)
+    /// said [`Perhaps`](Recognition::Perhaps), and only if more than one sender said so.
+    fn recognizes_body(&self, head: &Parts, body: &[u8]) -> bool {
+        let _ = (head, body);
+        true
+    }
+
+    /// Judges the head, before the first byte of the body is read. Everything that the head alone can decide is decided
+    /// here. The clock is for senders that sign a time; others needn't read it.
+    ///
+    /// # Errors
+    ///
+    /// Returns the rejection if the head is not acceptable.
+    fn begin(&self, head: &Parts, clock: &dyn Clock) -> Result<MaybeReady<Begin<Self::Verification>>, Rejection>;
+
+    /// Takes the next bytes of the body, in order, while more may be on their way. How they are split has no meaning, and
+    /// a body that is there at once is given to [`finish`](Self::finish) alone. By default nothing is done before the whole
+    /// body is there.
+    fn receive(&self, verification: &mut Self::Verification, head: &Parts, chunk: &[u8]) {
+        let _ = (verification, head, chunk);
+    }
+
+    /// Decides, once the whole body is there. `rest` is the end of the body that [`receive`](Self::receive) was not given.
+    /// It is called once for each verification.
+    ///
+    /// # Errors
+    ///
+    /// Returns the rejection if the request is not genuine or not acceptable.
+    fn finish(
+        &self,
+        verification: &mut Self::Verification,
+        head: &Parts,
+        body: &Bytes,
+        rest: &[u8],
+    ) -> Result<MaybeReady<Outcome>, Rejection>;
+
+    /// Dresses a rejection for this sender: its status, a challenge, a header. The layer calls it once for each rejection,
+    /// whichever step it came from.
+    #[must_use]
+    fn refuse(&self, head: &Parts, rejection: Rejection) -> Rejection {
+        let _ = head;
+        rejection
+    }
+}
+
+/// Whether a request looks like it came from a sender.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Recognition {
+    /// The head has the sender's signature, token or handshake.
+    Yes,
+    /// The head cannot tell: the signature is in the body, or in a place that every request has.
+    Perhaps,
+    /// The head has nothing of this sender.
+    No,
+}
+
+impl From<bool> for Recognition {
+    fn from(recognized: bool) -> Self {
+        if recognized { Self::Yes } else { Self::No }
+    }
+}
+
+/// What follows from the head of a request.
+#[non_exhaustive]
+pub enum Begin<V> {
+    /// The body is to be received and verified.
+    Verify(V),
+    /// The sender's protocol demands this answer; the handler is not called.
+    Answer(Answer),
+}
+
+impl<V> fmt::Debug for Begin<V> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Verify(_) => "Verify(..)",
+            Self::Answer(_) => "Answer(..)",
+        })
+    }
+}
+
+/// The end of a verification that did not refuse.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Outcome {
+    /// The request is genuine: the handler is called.
+    Deliver(Verified),
+    /// The sender's protocol demands this answer; the handler is not called.
+    Answer(Answer),
+}
+
+impl<P: Provider> Provider for Arc<P> {
+    type Verification = P::Verification;
+
+    fn name(&self) -> &Text {
+        P::name(self)
+    }
+
+    fn body_limit(&self) -> usize {
+        P::body_limit(self)
+    }
+
+    fn behavior(&self) -> &Behavior {
+        P::behavior(self)
+    }
+
+    fn recognizes(&self, head: &Parts) -> Recognition {
+        P::recognizes(self, head)
+    }
+
+    fn recognizes_body(&self, head: &Parts, body: &[u8]) -> bool {
+        P::recognizes_body(self, head, body)
+    }
+
+    fn begin(&self, head: &Parts, clock: &dyn Clock) -> Result<MaybeReady<Begin<Self::Verification>>, Rejection> {
+        P::begin(self, head, clock)
+    }
+
+    fn receive(&self, verification: &mut Self::Verification, head: &Parts, chunk: &[u8]) {
+        P::receive(self, verification, head, chunk);
+    }
+
+    fn finish(
+        &self,
+        verification: &mut Self::Verification,
+        head: &Parts,
+        body: &Bytes,
+        rest: &[u8],
+    ) -> Result<MaybeReady<Outcome>, Rejection> {
+        P::finish(self, verification, head, body, rest)
+    }
+
+    fn refuse(&self, head: &Parts, rejection: Rejection) -> Rejection {
+        P::refuse(self, head, rejection)
+    }
+}

@@ -1,0 +1,209 @@
+//! Adyen's payment notifications: every item signed by itself.
+
+use std::fmt;
+
+use serde::Deserialize;
+use serde::de::{Deserializer, Error, Visitor};
+
+use crate::config::ConfigError;
+use crate::encoding::Encoding;
+use crate::rejection::{Reason, Rejection};
+#[cfg(feature = "testing")]
+use crate::scheme::Mac;
+use crate::scheme::{Crafted, Item, Scheme, json};
+use crate::secrets::{KeyFormat, Secrets};
+use crate::text::Text;
+
+use super::elsewhere::joined;
+
+/// Adyen sends one item over HTTP; the format allows for several, each of which costs a MAC for each key.
+const MOST_ITEMS: usize = 32;
+
+pub(super) fn payments(secrets: Secrets) -> Result<Scheme, ConfigError> {
+    Scheme::hmac_sha256()
+        .key_format(KeyFormat::Hex)
+        .crafted(Crafted {
+            signed: "eight fields of each `notificationItems` entry, in its `additionalData/hmacSignature` (base64)",
+            covers_body: false,
+            parameter: "".into(),
+            read: |body, _| items(body),
+            #[cfg(feature = "testing")]
+            write: |body, mac, _| sign(body, mac),
+        })
+        .event(json("/notificationItems/0/NotificationRequestItem/eventCode"))
+        .identity(identity)
+        .secret(secrets)
+        .build("adyen_payments")
+}
+
+/// serde's structs refuse a member that comes twice.
+#[derive(Deserialize)]
+struct Notification {
+    #[serde(rename = "notificationItems")]
+    items: Vec<Entry>,
+}
+
+#[derive(Deserialize)]
+struct Entry {
+    #[serde(rename = "NotificationRequestItem")]
+    item: Fields,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+#[derive(Default)]
+struct Fields {
+    psp_reference: Scalar,
+    original_reference: Scalar,
+    merchant_account_code: Scalar,
+    merchant_reference: Scalar,
+    amount: Amount,
+    event_code: Scalar,
+    success: Scalar,
+    additional_data: AdditionalData,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct Amount {
+    value: Scalar,
+    currency: Scalar,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct AdditionalData {
+    #[serde(rename = "hmacSignature")]
+    signature: Option<String>,
+}
+
+/// A text, whole number or truth value, as it is signed; absent and null are empty.
+#[derive(Default)]
+struct Scalar(String);
+
+impl<'de> Deserialize<'de> for Scalar {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(ScalarVisitor)
+    }
+}
+
+struct ScalarVisitor;
+
+impl Visitor<'_> for ScalarVisitor {
+    type Value = Scalar;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a text, a whole number or a truth value")
+    }
+
+    fn visit_str<E: Error>(self, value: &str) -> Result<Scalar, E> {
+        Ok(Scalar(value.to_owned()))
+    }
+
+    fn visit_i64<E: Error>(self, value: i64) -> Result<Scalar, E> {
+        Ok(Scalar(value.to_string()))
+    }
+
+    fn visit_u64<E: Error>(self, value: u64) -> Result<Scalar, E> {
+        Ok(Scalar(value.to_string()))
+    }
+
+    fn visit_bool<E: Error>(self, value: bool) -> Result<Scalar, E> {
+        Ok(Scalar(value.to_string()))
+    }
+
+    fn visit_unit<E: Error>(self) -> Result<Scalar, E> {
+        Ok(Scalar::default())
+    }
+}
+
+fn read(body: &[u8]) -> Option<Vec<Fields>> {
+    let notification: Notification = serde_json::from_slice(body).ok()?;
+    Some(notification.items.into_iter().map(|entry| entry.item).collect())
+}
+
+fn items(body: &[u8]) -> Result<Vec<Item>, Rejection> {
+    let malformed = |detail| Rejection::new(Reason::MalformedBody).with_detail(detail);
+    let items = read(body).ok_or_else(|| malformed("it is no notification, or has a member twice"))?;
+    if items.is_empty() {
+        return Err(Rejection::new(Reason::MissingSignature).with_detail("there are no items"));
+    }
+    if items.len() > MOST_ITEMS {
+        return Err(Reason::TooManySignatures.into());
+    }
+    items
+        .into_iter()
+        .map(|item| {
+            let signature = item.additional_data.signature.as_deref().ok_or(Reason::MissingSignature)?;
+            Item::new(vec![item.signed().into_bytes()], signature, Encoding::Base64, 32)
+        })
+        .collect()
+}
+
+impl Fields {
+    fn signed(&self) -> String {
+        let fields = [
+            &self.psp_reference,
+            &self.original_reference,
+            &self.merchant_account_code,
+            &self.merchant_reference,
+            &self.amount.value,
+            &self.amount.currency,
+            &self.event_code,
+            &self.success,
+        ];
+        fields.map(|field| field.0.as_str()).join(":")
+    }
+}
+
+fn identity(body: &[u8]) -> Option<Text> {
+    match read(body)?.as_slice() {
+        [item] => Some(joined(&[&item.psp_reference.0, &item.event_code.0])),
+        _ => None,
+    }
+}
+
+#[cfg(feature = "testing")]
+fn sign(body: &[u8], mac: &Mac) -> Option<Vec<u8>> {
+    let signatures =
+        read(body)?.into_iter().map(|item| Encoding::Base64.encode(mac.of(item.signed().as_bytes()).as_bytes()));
+    let mut json: serde_json::Value = serde_json::from_slice(body).ok()?;
+    for (index, signature) in signatures.enumerate() {
+        let item =
+            json.get_mut("notificationItems")?.get_mut(index)?.get_mut("NotificationRequestItem")?.as_object_mut()?;
+        let more = item.entry("additionalData").or_insert_with(|| serde_json::Map::new().into());
+        more.as_object_mut()?.insert("hmacSignature".to_owned(), signature.into());
+    }
+    Some(json.to_string().into_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_documented_text_is_built() {
+        let body =
+            br#"{"live":"false","notificationItems":[{"NotificationRequestItem":{"pspReference":"7914073381342284",
+            "merchantAccountCode":"TestMerchant","merchantReference":"TestPayment-1407325143704",
+            "amount":{"value":1130,"currency":"EUR"},"eventCode":"AUTHORISATION","success":"true"}}]}"#;
+        let text = "7914073381342284::TestMerchant:TestPayment-1407325143704:1130:EUR:AUTHORISATION:true";
+        assert_eq!(read(body).unwrap()[0].signed(), text);
+        assert_eq!(&*identity(body).unwrap(), "7914073381342284 AUTHORISATION");
+    }
+
+    #[test]
+    fn what_could_be_read_in_two_ways_is_refused() {
+        for body in [
+            r#"{"notificationItems":[]}"#,
+            r#"{"notificationItems":[{"NotificationRequestItem":{}}]}"#,
+            r#"{"notificationItems":[],"notificationItems":[]}"#,
+            r#"{"notificationItems":[{"NotificationRequestItem":{"eventCode":"A","eventCode":"B"}}]}"#,
+            r#"{"notificationItems":[{"NotificationRequestItem":{"eventCode":["A"]}}]}"#,
+            r#"{"notificationItems":[{"NotificationRequestItem":{"amount":{"value":1.5}}}]}"#,
+            "null",
+        ] {
+            assert!(items(body.as_bytes()).is_err(), "{body}");
+        }
+    }
+}

@@ -1,0 +1,258 @@
+//! Several senders on one route.
+
+use std::fmt;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::request::Parts;
+
+use crate::any_provider::AnyProvider;
+use crate::config::ConfigError;
+use crate::provider::{Begin, MaybeReady, Outcome, Provider, Recognition};
+use crate::rejection::{Reason, Rejection};
+use crate::text::Text;
+use crate::time::Clock;
+
+/// The name if none of the senders was recognized.
+static NAME: Text = Text::from_static("any_of");
+
+/// Any of several senders on one route: the one that recognizes a request verifies it.
+///
+/// Use it to migrate from one scheme to another, or for a path that several senders were given.
+///
+/// # Examples
+///
+/// ```
+/// use tower_webhook::{AnyOf, AnyProvider, Delivery, WebhookLayer, senders};
+///
+/// async fn on_delivery(delivery: Delivery) {
+///     match delivery.provider() {
+///         "github" => println!("a push, perhaps"),
+///         other => println!("something from {other}"),
+///     }
+/// }
+///
+/// # fn main() -> Result<(), tower_webhook::ConfigError> {
+/// let github = senders::github("the secret of the webhook")?;
+/// let stripe = senders::stripe("whsec_the_secret_of_the_endpoint")?;
+/// let layer = WebhookLayer::new(AnyOf::new([AnyProvider::new(github), AnyProvider::new(stripe)])?);
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Which one
+///
+/// The first in the list that [recognizes](Provider::recognizes) the request by its head. If none does, those whose signature is
+/// in the body are asked, in order, once the body is there. The verdict of the chosen one is final: a request that it refuses is
+/// never tried with the next, so a forged signature of a strong scheme cannot fall back to a weak one, and no request costs
+/// more than one verification. If a sender sends two signatures while it migrates, list the one that you want to hold it to
+/// first. A request that nobody recognizes is refused with [`Reason::MissingSignature`].
+///
+/// The route is as strong as the weakest sender in the list. [`Delivery::provider`](crate::Delivery::provider) names the one
+/// that verified.
+///
+/// The body limit is the largest of theirs.
+#[derive(Debug)]
+pub struct AnyOf<P = AnyProvider> {
+    providers: Arc<[P]>,
+}
+
+impl<P: Provider> AnyOf<P> {
+    /// Takes the senders in the order in which they are asked.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if there are none.
+    pub fn new(providers: impl IntoIterator<Item = P>) -> Result<Self, ConfigError> {
+        let providers: Arc<[P]> = providers.into_iter().collect();
+        if providers.is_empty() {
+            return Err(ConfigError::missing("there is no sender to choose from"));
+        }
+        Ok(Self { providers })
+    }
+
+    fn begin_one(&self, index: usize, head: &Parts, clock: &dyn Clock) -> Result<MaybeReady<Begun<P>>, Rejection> {
+        let provider = &self.providers[index];
+        let wrap = move |begun| match begun {
+            Begin::Verify(verification) => {
+                Begin::Verify(AnyOfVerification { first: (index, verification), others: Vec::new() })
+            }
+            Begin::Answer(answer) => Begin::Answer(answer),
+        };
+        named(provider.begin(head, clock), provider.name(), wrap)
+    }
+
+    /// Begins with each of the senders that the body decides between.
+    fn begin_all(
+        &self,
+        candidates: impl Iterator<Item = usize>,
+        head: &Parts,
+        clock: &dyn Clock,
+    ) -> Result<MaybeReady<Begun<P>>, Rejection> {
+        let begun: Vec<_> = candidates.map(|index| self.begin_one(index, head, clock)).collect();
+        if begun.iter().any(|begun| matches!(begun, Ok(MaybeReady::Pending(_)))) {
+            return Ok(MaybeReady::pending(async move {
+                let mut ready = Vec::with_capacity(begun.len());
+                for begun in begun {
+                    ready.push(match begun {
+                        Ok(begun) => begun.wait().await,
+                        Err(rejection) => Err(rejection),
+                    });
+                }
+                together(ready)
+            }));
+        }
+        let ready = begun.into_iter().filter_map(|begun| match begun {
+            Ok(MaybeReady::Ready(begun)) => Some(Ok(begun)),
+            Ok(MaybeReady::Pending(_)) => None,
+            Err(rejection) => Some(Err(rejection)),
+        });
+        together(ready).map(Into::into)
+    }
+}
+
+type Begun<P> = Begin<AnyOfVerification<<P as Provider>::Verification>>;
+
+/// An answer goes first; a sender that refuses the head is left out, unless all do.
+fn together<V>(
+    begun: impl IntoIterator<Item = Result<Begin<AnyOfVerification<V>>, Rejection>>,
+) -> Result<Begin<AnyOfVerification<V>>, Rejection> {
+    let mut chosen: Option<AnyOfVerification<V>> = None;
+    let mut refused = None;
+    for begun in begun {
+        match begun {
+            Ok(Begin::Answer(answer)) => return Ok(Begin::Answer(answer)),
+            Ok(Begin::Verify(next)) => match &mut chosen {
+                Some(chosen) => chosen.others.push(next.first),
+                None => chosen = Some(next),
+            },
+            Err(rejection) => refused = refused.or(Some(rejection)),
+        }
+    }
+    match (chosen, refused) {
+        (Some(chosen), _) => Ok(Begin::Verify(chosen)),
+        (None, Some(rejection)) => Err(rejection),
+        (None, None) => Err(unrecognized()),
+    }
+}
+
+fn unrecognized() -> Rejection {
+    Rejection::new(Reason::MissingSignature).with_detail("no provider recognized the request")
+}
+
+/// Names the sender that a verdict is from.
+fn named<T: Send + 'static, U>(
+    verdict: Result<MaybeReady<T>, Rejection>,
+    name: &Text,
+    wrap: impl FnOnce(T) -> U + Send + 'static,
+) -> Result<MaybeReady<U>, Rejection> {
+    match verdict {
+        Ok(MaybeReady::Ready(value)) => Ok(MaybeReady::Ready(wrap(value))),
+        Ok(MaybeReady::Pending(future)) => {
+            let name = name.clone();
+            Ok(MaybeReady::pending(async move {
+                future.await.map(wrap).map_err(|rejection| rejection.with_provider(&name))
+            }))
+        }
+        Err(rejection) => Err(rejection.with_provider(name)),
+    }
+}
+
+impl<P: Provider> Provider for AnyOf<P> {
+    type Verification = AnyOfVerification<P::Verification>;
+
+    fn name(&self) -> &Text {
+        &NAME
+    }
+
+    fn body_limit(&self) -> usize {
+        self.providers.iter().map(P::body_limit).max().unwrap_or_default()
+    }
+
+    fn recognizes(&self, head: &Parts) -> Recognition {
+        let mut best = Recognition::No;
+        for provider in &*self.providers {
+            match provider.recognizes(head) {
+                Recognition::Yes => return Recognition::Yes,
+                Recognition::Perhaps => best = Recognition::Perhaps,
+                Recognition::No => {}
+            }
+        }
+        best
+    }
+
+    fn recognizes_body(&self, head: &Parts, body: &[u8]) -> bool {
+        let perhaps = |provider: &&P| provider.recognizes(head) == Recognition::Perhaps;
+        self.providers.iter().filter(perhaps).any(|provider| provider.recognizes_body(head, body))
+    }
+
+    fn begin(&self, head: &Parts, clock: &dyn Clock) -> Result<MaybeReady<Begin<Self::Verification>>, Rejection> {
+        let recognized = |wanted| {
+            let providers = self.providers.iter().enumerate();
+            providers.filter(move |(_, provider)| provider.recognizes(head) == wanted).map(|(index, _)| index)
+        };
+        if let Some(index) = recognized(Recognition::Yes).next() {
+            return self.begin_one(index, head, clock);
+        }
+        self.begin_all(recognized(Recognition::Perhaps), head, clock)
+    }
+
+    fn receive(&self, verification: &mut Self::Verification, head: &Parts, chunk: &[u8]) {
+        for (index, verification) in verification.iter_mut() {
+            self.providers[*index].receive(verification, head, chunk);
+        }
+    }
+
+    fn finish(
+        &self,
+        verification: &mut Self::Verification,
+        head: &Parts,
+        body: &Bytes,
+        rest: &[u8],
+    ) -> Result<MaybeReady<Outcome>, Rejection> {
+        let only = verification.others.is_empty();
+        let mut candidates = verification.iter_mut();
+        let chosen = candidates.find(|(index, _)| only || self.providers[*index].recognizes_body(head, body));
+        let (index, verification) = chosen.ok_or_else(unrecognized)?;
+        let provider = &self.providers[*index];
+        let name = provider.name().clone();
+        named(provider.finish(verification, head, body, rest), provider.name(), move |outcome| match outcome {
+            Outcome::Deliver(verified) => Outcome::Deliver(verified.with_provider(&name)),
+            Outcome::Answer(answer) => Outcome::Answer(answer),
+        })
+    }
+
+    fn refuse(&self, head: &Parts, rejection: Rejection) -> Rejection {
+        let refused_by = |provider: &&P| Some(provider.name().as_str()) == rejection.provider();
+        match self.providers.iter().find(refused_by) {
+            Some(provider) => provider.refuse(head, rejection),
+            None => rejection,
+        }
+    }
+}
+
+impl<P> Clone for AnyOf<P> {
+    fn clone(&self) -> Self {
+        Self { providers: self.providers.clone() }
+    }
+}
+
+/// The state of a verification by one of the senders of an [`AnyOf`].
+pub struct AnyOfVerification<V> {
+    /// The position of a sender, and its verification.
+    first: (usize, V),
+    /// Further senders whose signature is in the body.
+    others: Vec<(usize, V)>,
+}
+
+impl<V> AnyOfVerification<V> {
+    fn iter_mut(&mut self) -> impl Iterator<Item = &mut (usize, V)> {
+        std::iter::once(&mut self.first).chain(&mut self.others)
+    }
+}
+
+impl<V> fmt::Debug for AnyOfVerification<V> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AnyOfVerification").finish_non_exhaustive()
+    }
+}

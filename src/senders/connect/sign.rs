@@ -1,0 +1,62 @@
+//! Signing as Connect would: for tests only.
+
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use http::Method;
+use http::Request;
+use http::header::HeaderValue;
+
+use crate::json::Object;
+use crate::scheme::jwt::{LONGEST_TOKEN, encode_hs256};
+use crate::secrets::Keys;
+use crate::sign::SignError;
+use crate::time::TimeFormat;
+
+use super::Connect;
+use super::rules::REGISTERED;
+
+/// How long Connect's own tokens hold.
+const LIFETIME: Duration = Duration::from_secs(600);
+
+impl Connect {
+    pub(crate) fn sign_request(
+        &self,
+        mut request: Request<Bytes>,
+        now: SystemTime,
+    ) -> Result<Request<Bytes>, SignError> {
+        let Keys::Fixed(ring) = &*self.keys else { return Err(SignError::new("its secrets are looked up")) };
+        let members = match request.body().is_empty() {
+            true => Object::default(),
+            false => Object::read(request.body()).ok_or(SignError::new("the body is no JSON object"))?,
+        };
+        let end = TimeFormat::UnixSeconds.format(now + LIFETIME).ok_or(SignError::new("the time lies before 1970"))?;
+        let mut claims = format!(r#"{{"exp":{end}"#);
+        for (name, value) in members.iter().filter(|(name, _)| !REGISTERED.contains(name)) {
+            claims += &format!(",{}:{}", quoted(name)?, std::str::from_utf8(value).unwrap_or("null"));
+        }
+        let mut pinned: Vec<&str> = Vec::new();
+        for (name, value) in &self.rules.pins {
+            if !members.contains(name) && !pinned.contains(name) {
+                claims += &format!(",{}:{}", quoted(name)?, quoted(value)?);
+                pinned.push(name);
+            }
+        }
+        claims.push('}');
+        let token = encode_hs256(r#"{"typ":"JWT","alg":"HS256"}"#, &claims, ring.first());
+        if token.len() > LONGEST_TOKEN {
+            return Err(SignError::new("its claims do not fit into 16 KiB"));
+        }
+        let value = HeaderValue::try_from(format!("Bearer {token}"))
+            .map_err(|_| SignError::new("a value does not fit a header"))?;
+        request.headers_mut().insert(self.rules.header.name(), value);
+        if request.method() == Method::GET {
+            *request.body_mut() = Bytes::new();
+        }
+        Ok(request)
+    }
+}
+
+fn quoted(text: &str) -> Result<String, SignError> {
+    serde_json::to_string(text).map_err(|_| SignError::new("a name is no text"))
+}
