@@ -64,7 +64,16 @@ pub async fn serve(listener: TcpListener, app: Router) -> bool {
         });
     }
     drop(listener);
-    tokio::time::timeout(DRAIN_TIMEOUT, in_flight.shutdown()).await.is_ok()
+    let silent = async {
+        loop {
+            crowded.notify_waiters();
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    tokio::select! {
+        finished = tokio::time::timeout(DRAIN_TIMEOUT, in_flight.shutdown()) => finished.is_ok(),
+        () = silent => false,
+    }
 }
 
 /// Ends if no request has been heard in time, or sooner if others need the place.
