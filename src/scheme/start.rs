@@ -144,7 +144,7 @@ fn start_jwt(form: usize, proof: &JwtProof, head: &Parts, now: SystemTime) -> Re
     })
 }
 
-fn run<K: Clone + Send + 'static>(
+fn run<K: Clone + Send + Sync + 'static>(
     form: usize,
     head: &Parts,
     now: SystemTime,

@@ -12,6 +12,7 @@ use crate::maybe_ready::MaybeReady;
 use crate::rejection::{BoxError, Reason, Rejection};
 use crate::text::Text;
 
+use super::cache::{CachePolicy, KeyCache};
 use super::{Keyring, Secret, SecretSource, Secrets};
 
 /// The head of a request as a secret look-up sees it: method, URI, headers and extensions, by [`Deref`].
@@ -25,7 +26,11 @@ pub struct Head {
 
 impl Head {
     pub(crate) fn new(parts: &Parts, hint: Option<Text>) -> Self {
-        Self { parts: Arc::new(parts.clone()), hint }
+        Self::from_parts(parts.clone(), hint)
+    }
+
+    pub(super) fn from_parts(parts: Parts, hint: Option<Text>) -> Self {
+        Self { parts: Arc::new(parts), hint }
     }
 
     /// Returns what the message itself says about its signer, if the sender has such a thing: for CloudBlue Connect the
@@ -84,11 +89,41 @@ impl Secrets {
                 Ok(secrets.into_iter().map(Into::into).collect())
             })
         };
-        Self(SecretSource::Lookup(Arc::new(find)))
+        Self(SecretSource::Lookup { find: Arc::new(find), policy: None })
+    }
+
+    /// Keeps what a [look-up](Self::lookup) finds, so that a request costs a look-up only now and then.
+    ///
+    /// Requests of a tenant that come at once wait for one look-up. Tenants without secrets are remembered too, for a
+    /// shorter time, and apart, so that invented tenants push out no real one. If the look-up fails, the secrets of
+    /// before are used for a while. Everything is bounded: see [`CachePolicy`].
+    ///
+    /// The look-up then sees only the part of the request that tells tenants apart: by default the method, the path, the
+    /// `Host` header and the [hint](Head::unverified_hint). If yours needs another header or the query, name it with
+    /// [`CachePolicy::with_header`] or [`CachePolicy::with_query`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tower_webhook::{CachePolicy, Head, Secret, Secrets, senders};
+    ///
+    /// # fn main() -> Result<(), tower_webhook::ConfigError> {
+    /// let secrets = Secrets::lookup(|head: Head| async move { secret_of(head.uri.path()).await });
+    /// let github = senders::github(secrets.cached(CachePolicy::default()))?;
+    /// # Ok(())
+    /// # }
+    /// # async fn secret_of(_: &str) -> Result<Option<Secret>, std::io::Error> { Ok(None) }
+    /// ```
+    #[must_use]
+    pub fn cached(mut self, cache: CachePolicy) -> Self {
+        if let SecretSource::Lookup { policy, .. } = &mut self.0 {
+            *policy = Some(cache);
+        }
+        self
     }
 
     /// Turns secrets into a provider's keys, now or, for a look-up, with each request.
-    pub(crate) fn into_keys<K>(
+    pub(crate) fn into_keys<K: Clone + Send + Sync + 'static>(
         self,
         make: impl Fn(&Secret) -> Result<K, ConfigError> + Send + Sync + 'static,
     ) -> Result<Keys<K>, ConfigError> {
@@ -97,7 +132,10 @@ impl Secrets {
                 Some(keyring) => Ok(Keys::Fixed(keyring)),
                 None => Err(ConfigError::missing("there is no secret")),
             },
-            SecretSource::Lookup(lookup) => Ok(Keys::Lookup { lookup, make: Arc::new(make) }),
+            SecretSource::Lookup { find, policy } => {
+                let cache = policy.map(|policy| Arc::new(KeyCache::new(policy)));
+                Ok(Keys::Lookup { find, make: Arc::new(make), cache })
+            }
         }
     }
 }
@@ -106,12 +144,13 @@ impl Secrets {
 #[derive(Clone)]
 pub(crate) enum Keys<K> {
     Fixed(Keyring<K>),
-    Lookup { lookup: Lookup, make: Arc<MakeKey<K>> },
+    Lookup { find: Lookup, make: Arc<MakeKey<K>>, cache: Option<Arc<KeyCache<K>>> },
 }
 
 type MakeKey<K> = dyn Fn(&Secret) -> Result<K, ConfigError> + Send + Sync;
 
 /// The keys for one request.
+#[derive(Clone)]
 pub(crate) struct KeysFor<K> {
     pub(crate) ring: Keyring<K>,
     /// False if the ring holds a decoy, so that an unknown tenant takes as long as a known one.
@@ -122,7 +161,7 @@ pub(crate) struct KeysFor<K> {
 /// that is longer than a hash function's block, 64 bytes, is hashed first, and would take longer than a tenant's.
 pub(crate) const DECOY: &[u8] = b"a decoy: no tenant has this key.";
 
-impl<K: Clone + Send + 'static> Keys<K> {
+impl<K: Clone + Send + Sync + 'static> Keys<K> {
     /// Returns whether the keys have to be looked up for each request.
     #[cfg(feature = "jwt")]
     pub(crate) fn are_looked_up(&self) -> bool {
@@ -141,8 +180,12 @@ impl<K: Clone + Send + 'static> Keys<K> {
     pub(crate) fn find(&self, parts: &Parts, hint: Option<Text>) -> MaybeReady<KeysFor<K>> {
         match self {
             Self::Fixed(keyring) => KeysFor { ring: keyring.clone(), known: true }.into(),
-            Self::Lookup { lookup, make } => {
-                MaybeReady::pending(make_keys(lookup(Head::new(parts, hint)), make.clone()))
+            Self::Lookup { find, make, cache } => {
+                let look_up = |head| make_keys(find(head), make.clone());
+                match cache {
+                    Some(cache) => cache.find(parts, hint, look_up),
+                    None => MaybeReady::pending(look_up(Head::new(parts, hint))),
+                }
             }
         }
     }

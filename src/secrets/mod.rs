@@ -1,5 +1,6 @@
 //! Secrets: what they are made of, several at once, and looked up by request.
 
+mod cache;
 mod keyring;
 mod lookup;
 
@@ -12,6 +13,7 @@ use zeroize::Zeroizing;
 use crate::config::ConfigError;
 use crate::encoding::Encoding;
 
+pub use cache::CachePolicy;
 pub(crate) use keyring::Keyring;
 pub(crate) use keyring::Keyring as Ring;
 #[cfg(feature = "asymmetric")]
@@ -213,7 +215,7 @@ pub struct Secrets(SecretSource);
 #[derive(Clone)]
 enum SecretSource {
     Fixed(Vec<Secret>),
-    Lookup(lookup::Lookup),
+    Lookup { find: lookup::Lookup, policy: Option<CachePolicy> },
 }
 
 impl Secrets {
@@ -229,7 +231,7 @@ impl Secrets {
     pub(crate) fn first(&self) -> Option<&Secret> {
         match &self.0 {
             SecretSource::Fixed(secrets) => secrets.first(),
-            SecretSource::Lookup(_) => None,
+            SecretSource::Lookup { .. } => None,
         }
     }
 }
@@ -238,7 +240,7 @@ impl fmt::Debug for Secrets {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
             SecretSource::Fixed(secrets) => write!(f, "Secrets({})", secrets.len()),
-            SecretSource::Lookup(_) => f.write_str("Secrets(lookup)"),
+            SecretSource::Lookup { .. } => f.write_str("Secrets(lookup)"),
         }
     }
 }
