@@ -97,7 +97,6 @@ mod grpc;
 ))]
 pub mod guide;
 pub mod ip_allow;
-#[cfg(feature = "jwt")]
 mod json;
 pub mod layer;
 mod maybe_ready;
