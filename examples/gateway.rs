@@ -19,7 +19,8 @@ use axum::Router;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, any};
 use serde_json::json;
-use tower_webhook::{DedupLayer, Delivery, MemoryStore, Provider, Rejection, WebhookLayer};
+use tower_webhook::provider::Provider;
+use tower_webhook::{DedupLayer, Delivery, MemoryStore, Rejection, WebhookLayer};
 
 use gateway_config::{Config, Endpoint, Result};
 

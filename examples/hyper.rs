@@ -40,7 +40,7 @@ async fn everything_else(request: Request<Incoming>) -> Result<Response<Full<Byt
 
 async fn serve(listener: TcpListener, cdr: tower_webhook::Scheme) -> std::io::Result<()> {
     let service = ServiceBuilder::new()
-        .layer(EndpointLayer::new("/webhooks/cdr", WebhookLayer::new(cdr), service_fn(on_report)))
+        .layer(EndpointLayer::new("/webhooks/cdr", WebhookLayer::new(cdr), service_fn(on_report))?)
         .service_fn(everything_else);
     loop {
         let (stream, _) = listener.accept().await?;

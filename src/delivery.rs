@@ -249,7 +249,7 @@ impl Signed {
     }
 }
 
-/// What a [`Provider`](crate::Provider) found out about a genuine request. The layer turns it into a [`Delivery`].
+/// What a [`Provider`](crate::provider::Provider) found out about a genuine request. The layer turns it into a [`Delivery`].
 ///
 /// # Examples
 ///

@@ -128,7 +128,7 @@ impl<S, P> Layer<S> for WebhookLayer<P> {
     type Service = WebhookService<S, P>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        WebhookService::new(inner, self.shared.clone())
+        WebhookService::with_shared(inner, self.shared.clone())
     }
 }
 
