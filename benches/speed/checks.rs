@@ -5,7 +5,6 @@ use futures_util::FutureExt as _;
 use http::request::Parts;
 use http::{Method, Request};
 use http_body_util::BodyExt as _;
-use tower_webhook::provider;
 use tower_webhook::provider::{Begin, MaybeReady, Outcome, Provider};
 use tower_webhook::{Connect, SystemClock, testing};
 

@@ -5,27 +5,27 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::rejection::Reason;
 
-/// A request may hold at most this part of what is free. However many greedy requests there are, they then leave enough
-/// free for small ones: a budget of `B` bytes with `n` of them at their limit still grants `B / (8 + n)` to the next. The
-/// rule is that of dynamic queue thresholds (Choudhury and Hahne, IEEE/ACM Transactions on Networking 6(2), 1998).
+/// A request may hold at most this part of what is free, so that greedy requests, however many, leave room for small ones: a
+/// budget of `B` bytes with `n` of them at their limit still grants `B / (8 + n)` to the next. The rule is that of dynamic
+/// queue thresholds (Choudhury and Hahne, IEEE/ACM Transactions on Networking 6(2), 1998).
 const PART_OF_FREE: usize = 8;
 
-/// Memory for the bodies of all requests that are on their way through one or more layers.
+/// A memory budget for the bodies of all requests in flight through one or more layers.
 ///
-/// It is taken as bytes arrive, never by what a request announces, and given back when the response is there or the
-/// request is gone. A request may hold an eighth of what is free at the moment: a few large bodies, or thousands
-/// of slow senders, cannot take it all, and small deliveries still pass. A request that gets no more is refused with 503
-/// and `Retry-After`.
+/// Memory is taken as bytes arrive, never by what a request announces, and returned when the response is there or the request
+/// is gone. A request may hold an eighth of what is free at the moment: a few large bodies, or thousands of slow senders, can't
+/// take it all, and small deliveries still pass. A request that gets no more is refused with 503 and `Retry-After`.
 ///
-/// For a body of the largest size to pass alone, the budget has to be nine times the body limit; a comfortable one is
-/// some hundred times.
+/// For a single body of the largest size to pass, the budget must be nine times the body limit. A hundred times is comfortable.
+///
+/// # Examples
 ///
 /// ```
-/// use tower_webhook::{CdrManager, MemoryBudget, WebhookLayer};
+/// use tower_webhook::{MemoryBudget, WebhookLayer, senders};
 ///
 /// # fn main() -> Result<(), tower_webhook::ConfigError> {
 /// let budget = MemoryBudget::new(64 * 1024 * 1024);
-/// let layer = WebhookLayer::new(CdrManager::new("key")?).with_memory_budget(&budget);
+/// let layer = WebhookLayer::new(senders::github("the secret of the webhook")?).with_memory_budget(&budget);
 /// assert_eq!(budget.used(), 0);
 /// # Ok(())
 /// # }
@@ -40,20 +40,20 @@ struct Account {
 }
 
 impl MemoryBudget {
-    /// A budget of this many bytes.
+    /// Creates a budget of this many bytes.
     #[must_use]
     pub fn new(bytes: usize) -> Self {
         Self(Arc::new(Account { limit: bytes, used: AtomicUsize::new(0) }))
     }
 
-    /// The bytes that are taken at this moment.
+    /// Returns how many bytes are taken at the moment.
     #[must_use]
     pub fn used(&self) -> usize {
         self.0.used.load(Ordering::Relaxed)
     }
 }
 
-/// What one request holds of a budget, given back when it is dropped. Without a budget it is only a number.
+/// A request's share of a budget, returned when it is dropped. Without a budget it only counts.
 #[derive(Debug, Default)]
 pub(crate) struct Lease {
     budget: Option<MemoryBudget>,
@@ -65,7 +65,7 @@ impl Lease {
         Self { budget, held: 0 }
     }
 
-    /// Sees that at least this much is held.
+    /// Grows the share to at least this much.
     pub(super) fn hold(&mut self, bytes: usize) -> Result<(), Reason> {
         let Some(more) = bytes.checked_sub(self.held).filter(|&more| more > 0) else { return Ok(()) };
         if let Some(MemoryBudget(account)) = &self.budget {

@@ -1,4 +1,4 @@
-//! The service: judges the head of a request and starts its future.
+//! The service: starts the future of each request.
 
 use std::fmt;
 use std::mem;
