@@ -57,22 +57,24 @@
 //!     .with_key(|delivery, head| Some(Key::of(delivery)?.within(head.headers.get("x-tenant")?.as_bytes())));
 //! ```
 
+mod claim_guard;
 mod erased;
 mod future;
-mod held;
 mod key;
-mod layer;
-mod memory;
+pub(crate) mod layer;
+pub(crate) mod memory;
 #[cfg(feature = "redis")]
-mod redis;
+pub(crate) mod redis;
 mod service;
+mod shared;
 mod store;
 
 pub use future::DedupFuture;
-pub use key::{Key, Token};
-pub use layer::{DEFAULT_LEASE, DEFAULT_RETENTION, DEFAULT_STORE_TIMEOUT, DedupLayer, LONGEST_RETENTION, StoreFailure};
-pub use memory::{DEFAULT_CAPACITY, MemoryStore};
+pub use key::{ClaimToken, Key};
+pub use layer::{DEFAULT_LEASE, DEFAULT_RETENTION, DEFAULT_STORE_TIMEOUT, MAX_RETENTION};
+pub use memory::DEFAULT_CAPACITY;
 #[cfg(feature = "redis")]
-pub use redis::{DEFAULT_PREFIX, RedisStore};
+pub use redis::DEFAULT_PREFIX;
 pub use service::DedupService;
+pub use shared::StoreFailure;
 pub use store::{Claim, Store, StoreError};

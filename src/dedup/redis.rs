@@ -9,7 +9,7 @@ use redis::aio::{ConnectionLike, ConnectionManager, ConnectionManagerConfig};
 use redis::{Client, ConnectionAddr, ErrorKind, RedisError, Script};
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 
-use super::key::{Key, Token};
+use super::key::{ClaimToken, Key};
 use super::store::{Claim, Store, StoreError};
 
 /// What the names of all entries start with unless it is set.
@@ -154,7 +154,7 @@ impl<C> Store for RedisStore<C>
 where
     C: ConnectionLike + Clone + Send + Sync + 'static,
 {
-    async fn claim(&self, key: Key, token: Token, lease: Duration) -> Result<Claim, StoreError> {
+    async fn claim(&self, key: Key, token: ClaimToken, lease: Duration) -> Result<Claim, StoreError> {
         let claim = claim_value(token);
         match self.put(key, &claim, &claim, lease).await?.as_deref() {
             None => Ok(Claim::Won),
@@ -169,7 +169,7 @@ where
     async fn commit(
         &self,
         key: Key,
-        token: Token,
+        token: ClaimToken,
         status: StatusCode,
         retention: Duration,
     ) -> Result<bool, StoreError> {
@@ -177,7 +177,7 @@ where
         Ok(self.put(key, &claim_value(token), &done, retention).await?.is_none())
     }
 
-    async fn release(&self, key: Key, token: Token) -> Result<(), StoreError> {
+    async fn release(&self, key: Key, token: ClaimToken) -> Result<(), StoreError> {
         let mut connection = self.connection.clone();
         let mut call = DELETE.key(self.name(key));
         call.arg(claim_value(token)).invoke_async(&mut connection).await.map_err(failed)
@@ -187,7 +187,7 @@ where
 const CLAIM: char = 'c';
 const DONE: char = 'd';
 
-fn claim_value(token: Token) -> String {
+fn claim_value(token: ClaimToken) -> String {
     format!("{CLAIM}{token}")
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use http::StatusCode;
 
-use super::key::{Key, Token};
+use super::key::{ClaimToken, Key};
 
 /// Where [`DedupLayer`](super::DedupLayer) keeps which deliveries are being handled and which are done.
 ///
@@ -23,14 +23,14 @@ use super::key::{Key, Token};
 /// use std::time::Duration;
 ///
 /// use http::StatusCode;
-/// use tower_webhook::dedup::{Claim, Key, Store, StoreError, Token};
+/// use tower_webhook::dedup::{Claim, Key, Store, StoreError, ClaimToken};
 ///
 /// /// For showing the trait: it forgets nothing, neither by time nor by number.
 /// #[derive(Default)]
-/// struct Eternal(Mutex<HashMap<Key, Result<StatusCode, Token>>>);
+/// struct Eternal(Mutex<HashMap<Key, Result<StatusCode, ClaimToken>>>);
 ///
 /// impl Store for Eternal {
-///     async fn claim(&self, key: Key, token: Token, _lease: Duration) -> Result<Claim, StoreError> {
+///     async fn claim(&self, key: Key, token: ClaimToken, _lease: Duration) -> Result<Claim, StoreError> {
 ///         Ok(match *self.0.lock().unwrap().entry(key).or_insert(Err(token)) {
 ///             Ok(status) => Claim::Done(status),
 ///             Err(owner) if owner == token => Claim::Won,
@@ -38,7 +38,7 @@ use super::key::{Key, Token};
 ///         })
 ///     }
 ///
-///     async fn commit(&self, key: Key, token: Token, status: StatusCode, _: Duration) -> Result<bool, StoreError> {
+///     async fn commit(&self, key: Key, token: ClaimToken, status: StatusCode, _: Duration) -> Result<bool, StoreError> {
 ///         let mut entries = self.0.lock().unwrap();
 ///         let free = entries.get(&key).is_none_or(|held| *held == Err(token));
 ///         if free {
@@ -47,7 +47,7 @@ use super::key::{Key, Token};
 ///         Ok(free)
 ///     }
 ///
-///     async fn release(&self, key: Key, token: Token) -> Result<(), StoreError> {
+///     async fn release(&self, key: Key, token: ClaimToken) -> Result<(), StoreError> {
 ///         let mut entries = self.0.lock().unwrap();
 ///         if entries.get(&key) == Some(&Err(token)) {
 ///             entries.remove(&key);
@@ -63,7 +63,12 @@ pub trait Store: Send + Sync + 'static {
     ///
     /// Where the store could not be reached or did not understand. It may have granted the claim all the same; the layer then
     /// releases it.
-    fn claim(&self, key: Key, token: Token, lease: Duration) -> impl Future<Output = Result<Claim, StoreError>> + Send;
+    fn claim(
+        &self,
+        key: Key,
+        token: ClaimToken,
+        lease: Duration,
+    ) -> impl Future<Output = Result<Claim, StoreError>> + Send;
 
     /// Turns the owner's claim into a done delivery, for the time of the retention. A key that is free, because the lease
     /// ended, is done too. False where it belongs to somebody else or is done already: nothing has changed.
@@ -74,7 +79,7 @@ pub trait Store: Send + Sync + 'static {
     fn commit(
         &self,
         key: Key,
-        token: Token,
+        token: ClaimToken,
         status: StatusCode,
         retention: Duration,
     ) -> impl Future<Output = Result<bool, StoreError>> + Send;
@@ -84,37 +89,42 @@ pub trait Store: Send + Sync + 'static {
     /// # Errors
     ///
     /// Where the store could not be reached or did not understand.
-    fn release(&self, key: Key, token: Token) -> impl Future<Output = Result<(), StoreError>> + Send;
+    fn release(&self, key: Key, token: ClaimToken) -> impl Future<Output = Result<(), StoreError>> + Send;
 
     /// As [`release`](Self::release), but at once and without waiting, where a store can do that; false where it cannot. It is
     /// called where nobody can wait: a handler panicked or was dropped. After false the layer leaves `release` to a task
     /// of its own, if it runs on tokio, and otherwise to the lease. It must not panic.
-    fn release_now(&self, key: Key, token: Token) -> bool {
+    fn release_now(&self, key: Key, token: ClaimToken) -> bool {
         let _ = (key, token);
         false
     }
 }
 
 impl<S: Store> Store for Arc<S> {
-    fn claim(&self, key: Key, token: Token, lease: Duration) -> impl Future<Output = Result<Claim, StoreError>> + Send {
+    fn claim(
+        &self,
+        key: Key,
+        token: ClaimToken,
+        lease: Duration,
+    ) -> impl Future<Output = Result<Claim, StoreError>> + Send {
         S::claim(self, key, token, lease)
     }
 
     fn commit(
         &self,
         key: Key,
-        token: Token,
+        token: ClaimToken,
         status: StatusCode,
         retention: Duration,
     ) -> impl Future<Output = Result<bool, StoreError>> + Send {
         S::commit(self, key, token, status, retention)
     }
 
-    fn release(&self, key: Key, token: Token) -> impl Future<Output = Result<(), StoreError>> + Send {
+    fn release(&self, key: Key, token: ClaimToken) -> impl Future<Output = Result<(), StoreError>> + Send {
         S::release(self, key, token)
     }
 
-    fn release_now(&self, key: Key, token: Token) -> bool {
+    fn release_now(&self, key: Key, token: ClaimToken) -> bool {
         S::release_now(self, key, token)
     }
 }

@@ -17,7 +17,7 @@ use tower_service::Service;
 
 use crate::delivery::Delivery;
 use crate::encoding::Encoding;
-use crate::layer::WebhookLayer;
+use crate::layer::layer::WebhookLayer;
 use crate::provider::Provider;
 use crate::rejection::Rejection;
 use crate::scheme::{Scheme, header};
