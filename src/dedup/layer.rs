@@ -51,10 +51,12 @@ pub enum StoreFailure {
 /// [observe mode](crate::WebhookLayer::observe_only) let through is handed on as it is.
 ///
 /// ```
+/// # #[cfg(feature = "memory-store")] {
 /// use std::time::Duration;
 /// use tower_webhook::{DedupLayer, MemoryStore};
 ///
 /// let layer = DedupLayer::new(MemoryStore::new(10_000)).with_retention(Duration::from_secs(3600));
+/// # }
 /// ```
 ///
 /// The rules are told in [the module](crate::dedup).

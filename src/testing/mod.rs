@@ -1,5 +1,8 @@
-//! Testing what stands behind the layer: requests signed as their sender would, a clock that stands still, bodies that
-//! misbehave. Feature `testing`; it belongs into `[dev-dependencies]`.
+//! Tools for testing what is behind the layer: requests signed as their sender signs them, a clock you move by hand, bodies that
+//! misbehave. Feature `testing`, which belongs into `[dev-dependencies]`.
+//!
+//! The features `testing-certificates` (a certificate for a `SigningKey`) and `testing-sns` (`FakeSns`) add what needs a C
+//! compiler.
 
 mod body;
 mod clock;
@@ -8,7 +11,7 @@ pub mod fuzz;
 #[cfg(feature = "asymmetric")]
 mod key;
 mod sign;
-#[cfg(feature = "sns")]
+#[cfg(feature = "testing-sns")]
 mod sns;
 #[cfg(feature = "dedup")]
 mod store_suite;
@@ -19,7 +22,7 @@ pub use clock::ManualClock;
 #[cfg(feature = "asymmetric")]
 pub use key::{SigningKey, sign_with, sign_with_at};
 pub use sign::{sign, sign_at};
-#[cfg(feature = "sns")]
+#[cfg(feature = "testing-sns")]
 pub use sns::{FakeMessage, FakeSns};
 #[cfg(feature = "dedup")]
 pub use store_suite::store_suite;

@@ -14,11 +14,15 @@ use http::{Request, Response, StatusCode};
 use http_body_util::Full;
 use serde::Deserialize;
 use tower::{Layer, Service, ServiceBuilder, ServiceExt as _, service_fn};
-use tower_webhook::provider::{Begin, MaybeReady, Outcome, Provider, Recognition};
-use tower_webhook::scheme::{SchemeBuilder, header};
 use tower_webhook::endpoint::{EndpointBody, EndpointFuture, EndpointService};
 use tower_webhook::layer::{ResponseBody, ResponseFuture, WebhookService};
-use tower_webhook::{Answer, AnyOf, BodyFields, CdrManager, Clock, ConfigError, Delivery, Encoding, EndpointLayer, FromDelivery, Head, Identity, Json, KeyFormat, Reason, Rejection, Scheme, Secret, Secrets, Signed, SystemClock, Text, TimeFormat, Tolerance, Verdict, Verified, Webhook, WebhookLayer, cdr_manager, testing};
+use tower_webhook::provider::{Begin, MaybeReady, Outcome, Provider, Recognition};
+use tower_webhook::scheme::{SchemeBuilder, header};
+use tower_webhook::{
+    Answer, AnyOf, BodyFields, CdrManager, Clock, ConfigError, Delivery, Encoding, EndpointLayer, FromDelivery, Head,
+    Identity, Json, KeyFormat, Reason, Rejection, Scheme, Secret, Secrets, Signed, SystemClock, Text, TimeFormat,
+    Tolerance, Verdict, Verified, Webhook, WebhookLayer, cdr_manager, testing,
+};
 
 type Outcomes = Result<(), Box<dyn Error>>;
 
@@ -281,7 +285,7 @@ async fn connect_is_one_route_for_both_methods_and_a_validation_answers_with_a_b
     Ok(())
 }
 
-#[cfg(feature = "sns")]
+#[cfg(feature = "testing-sns")]
 #[tokio::test]
 async fn sns_and_its_portals_are_a_topic_and_a_type() -> Outcomes {
     use tower_webhook::sns::{Confirm, Notification};
@@ -324,7 +328,7 @@ async fn sns_and_its_portals_are_a_topic_and_a_type() -> Outcomes {
     Ok(())
 }
 
-#[cfg(feature = "dedup")]
+#[cfg(feature = "memory-store")]
 #[tokio::test]
 async fn at_least_once_becomes_effectively_once_by_one_more_layer() -> Outcomes {
     use std::sync::atomic::{AtomicU32, Ordering};

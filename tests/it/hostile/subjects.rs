@@ -13,8 +13,8 @@ use http_body_util::{BodyExt as _, Full};
 use tokio::runtime::{Builder, Runtime};
 use tower::util::BoxCloneSyncService;
 use tower::{Layer as _, ServiceExt as _, service_fn};
-use tower_webhook::provider::{Begin, MaybeReady, Outcome};
 use tower_webhook::provider::Provider;
+use tower_webhook::provider::{Begin, MaybeReady, Outcome};
 use tower_webhook::scheme::header;
 use tower_webhook::testing::{self, ManualClock, ScriptedBody, Sign};
 use tower_webhook::{AnyOf, CdrManager, Delivery, Identity, Rejection, Scheme, WebhookLayer};
@@ -269,7 +269,7 @@ pub fn all() -> Vec<Subject> {
     ];
     #[cfg(feature = "jwt")]
     subjects.push(connect());
-    #[cfg(feature = "sns")]
+    #[cfg(feature = "testing-sns")]
     subjects.push(sns());
     #[cfg(feature = "asymmetric")]
     subjects.extend(senders());
@@ -346,7 +346,7 @@ fn field(text: &str, name: &str) -> String {
 }
 
 /// All of what Amazon signs of a notification is in the message's own type.
-#[cfg(feature = "sns")]
+#[cfg(feature = "testing-sns")]
 fn sns() -> Subject {
     use tower_webhook::sns::Notification;
     use tower_webhook::testing::FakeSns;
