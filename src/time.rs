@@ -1,6 +1,7 @@
 //! The clock, and how far a sender's timestamps may be from it.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use time::OffsetDateTime;
@@ -20,6 +21,20 @@ use time::format_description::well_known::Rfc3339;
 /// let clock = || UNIX_EPOCH + Duration::from_secs(1_700_000_000);
 /// assert_eq!(clock.now(), UNIX_EPOCH + Duration::from_secs(1_700_000_000));
 /// ```
+///
+/// So is `Arc<dyn Clock>`, so that one clock can be chosen at run time and shared:
+///
+/// ```
+/// use std::sync::Arc;
+///
+/// use tower_webhook::{Clock, SystemClock, WebhookLayer, senders};
+///
+/// # fn main() -> Result<(), tower_webhook::ConfigError> {
+/// let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+/// let layer = WebhookLayer::new(senders::github("the webhook's secret")?).with_clock(clock.clone());
+/// # Ok(())
+/// # }
+/// ```
 pub trait Clock: Send + Sync + 'static {
     /// Returns the current time.
     fn now(&self) -> SystemTime;
@@ -34,7 +49,13 @@ where
     }
 }
 
-/// The operating system's clock: the default.
+impl<T: Clock + ?Sized> Clock for Arc<T> {
+    fn now(&self) -> SystemTime {
+        T::now(self)
+    }
+}
+
+/// The operating system's clock, the default.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SystemClock;
 

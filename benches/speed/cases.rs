@@ -75,7 +75,7 @@ pub const CASES: &[Case] = &[
         what: "Connect's token, HS256: the whole check / `jsonwebtoken::decode`" },
     Case { name: "connect-post", goal: Goal::None, sides: || checks::connect(Method::POST),
         what: "the same, with a body that repeats the claims and is compared with them" },
-    #[cfg(feature = "sns")]
+    #[cfg(feature = "testing-sns")]
     Case { name: "sns", goal: Goal::AtMost(1.2), sides: checks::sns,
         what: "SNS, 2 KiB, certificate cached: the whole check / RSA verification alone" },
     Case { name: "two-secrets", goal: Goal::AtMost(1.9), sides: two_secrets,

@@ -41,14 +41,15 @@ fn check<P: Provider>(provider: P, head: Parts, body: Bytes) -> Box<dyn Side> {
     ))
 }
 
-#[cfg(feature = "sns")]
+#[cfg(feature = "testing-sns")]
 pub fn sns() -> Sides {
     use aws_lc_rs::signature::{
         ParsedPublicKey, RSA_PKCS1_2048_8192_SHA1_FOR_LEGACY_USE_ONLY, RSA_PKCS1_2048_8192_SHA256,
     };
 
     let fake = testing::FakeSns::new();
-    let builder = tower_webhook::Sns::builder().topic(fake.topic_arn()).roots(fake.root_pem()).fetch(fake.clone());
+    let certificates = tower_webhook::senders::CertificateConfig::default().with_roots(fake.root_pem());
+    let builder = tower_webhook::Sns::builder().topic(fake.topic_arn()).certificates(certificates).fetch(fake.clone());
     let provider = builder.build().unwrap();
     let (head, body) = fake.notification("x".repeat(1200)).post("/webhooks/sns").into_parts();
     let body = body.collect().now_or_never().unwrap().unwrap().to_bytes();

@@ -1,7 +1,6 @@
 //! What names a delivery in a store, and what names the owner of a claim.
 
 use std::fmt;
-use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::UNIX_EPOCH;
@@ -93,16 +92,18 @@ impl fmt::Debug for Key {
 pub struct ClaimToken(u128);
 
 impl ClaimToken {
-    /// A token that nobody else has: random for the process, counted within it.
+    /// Returns a token that nobody else has: random for the process, counted within it.
+    ///
+    /// # Panics
+    ///
+    /// Panics if the operating system has no random numbers.
     #[must_use]
     #[allow(clippy::new_without_default, reason = "a default value would not be expected to differ each time")]
     pub fn new() -> Self {
-        // The hasher's keys come from the operating system's random source. Two processes share a token only if 64 random
-        // bits collide and both have reached the same count.
+        // Two processes share a token only if 64 random bits collide and both have reached the same count.
         static PROCESS: LazyLock<u64> = LazyLock::new(|| {
-            let mut hasher = RandomState::new().build_hasher();
-            hasher.write_u32(std::process::id());
-            hasher.finish()
+            // Without random numbers two replicas could own one claim, so nothing may go on.
+            getrandom::u64().unwrap_or_else(|error| panic!("the system has no random numbers: {error}"))
         });
         static COUNT: AtomicU64 = AtomicU64::new(0);
         Self(u128::from(*PROCESS) << 64 | u128::from(COUNT.fetch_add(1, Ordering::Relaxed)))

@@ -45,10 +45,12 @@ pub const DEFAULT_STORE_TIMEOUT: Duration = Duration::from_secs(1);
 /// # Examples
 ///
 /// ```
+/// # #[cfg(feature = "memory-store")] {
 /// use std::time::Duration;
 /// use tower_webhook::{DedupLayer, MemoryStore};
 ///
 /// let layer = DedupLayer::new(MemoryStore::new(10_000)).with_retention(Duration::from_secs(3600));
+/// # }
 /// ```
 #[derive(Clone)]
 pub struct DedupLayer {

@@ -5,14 +5,16 @@
 //! delivery through once:
 //!
 //! ```
+//! # #[cfg(feature = "memory-store")] {
 //! use tower::ServiceBuilder;
 //! use tower_webhook::{CdrManager, DedupLayer, MemoryStore, WebhookLayer};
 //!
-//! # fn main() -> Result<(), tower_webhook::ConfigError> {
+//! # fn layers() -> Result<(), tower_webhook::ConfigError> {
 //! let layers = ServiceBuilder::new()
 //!     .layer(WebhookLayer::new(CdrManager::new("the key from the portal")?))
 //!     .layer(DedupLayer::new(MemoryStore::default()));
 //! # Ok(())
+//! # }
 //! # }
 //! ```
 //!
@@ -50,11 +52,13 @@
 //! [`DedupLayer::with_key`]:
 //!
 //! ```
+//! # #[cfg(feature = "memory-store")] {
 //! use tower_webhook::dedup::Key;
 //! use tower_webhook::{DedupLayer, MemoryStore};
 //!
 //! let layer = DedupLayer::new(MemoryStore::default())
 //!     .with_key(|delivery, head| Some(Key::of(delivery)?.within(head.headers.get("x-tenant")?.as_bytes())));
+//! # }
 //! ```
 
 mod claim_guard;
@@ -62,6 +66,7 @@ mod erased;
 mod future;
 mod key;
 pub(crate) mod layer;
+#[cfg(feature = "memory-store")]
 pub(crate) mod memory;
 #[cfg(feature = "redis")]
 pub(crate) mod redis;
@@ -72,6 +77,7 @@ mod store;
 pub use future::DedupFuture;
 pub use key::{ClaimToken, Key};
 pub use layer::{DEFAULT_LEASE, DEFAULT_RETENTION, DEFAULT_STORE_TIMEOUT, MAX_RETENTION};
+#[cfg(feature = "memory-store")]
 pub use memory::DEFAULT_CAPACITY;
 #[cfg(feature = "redis")]
 pub use redis::DEFAULT_PREFIX;

@@ -61,7 +61,7 @@ async fn an_announced_length_over_the_limit_is_refused_before_a_byte_is_read() {
     let mut by_header = with_body("", stalled());
     by_header.headers_mut().insert("content-length", "100000000000".parse().unwrap());
     assert_eq!(refused(layer(), by_header).await, too_large);
-    let by_hint = with_body("", stalled().announcing(SizeHint::with_exact(u64::MAX)));
+    let by_hint = with_body("", stalled().with_size_hint(SizeHint::with_exact(u64::MAX)));
     assert_eq!(refused(layer(), by_hint).await, too_large);
 }
 

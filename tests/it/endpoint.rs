@@ -218,7 +218,7 @@ async fn a_handler_that_cannot_become_ready_is_a_passing_failure() {
     assert_eq!(service.oneshot(signed("/hook")).await.unwrap().status(), 503);
 }
 
-#[cfg(feature = "dedup")]
+#[cfg(feature = "memory-store")]
 #[tokio::test]
 async fn more_layers_may_stand_between_path_and_handler() {
     use tower_webhook::{DedupLayer, MemoryStore};

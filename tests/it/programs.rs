@@ -285,7 +285,7 @@ async fn connect_is_one_route_for_both_methods_and_a_validation_answers_with_a_b
     Ok(())
 }
 
-#[cfg(feature = "sns")]
+#[cfg(feature = "testing-sns")]
 #[tokio::test]
 async fn sns_and_its_portals_are_a_topic_and_a_type() -> Outcomes {
     use tower_webhook::sns::{Confirm, Notification};
@@ -328,7 +328,7 @@ async fn sns_and_its_portals_are_a_topic_and_a_type() -> Outcomes {
     Ok(())
 }
 
-#[cfg(feature = "dedup")]
+#[cfg(feature = "memory-store")]
 #[tokio::test]
 async fn at_least_once_becomes_effectively_once_by_one_more_layer() -> Outcomes {
     use std::sync::atomic::{AtomicU32, Ordering};

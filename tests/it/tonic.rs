@@ -175,7 +175,7 @@ async fn a_handler_without_a_layer_is_unavailable_and_not_open() {
     assert_eq!(client.deliver("hello").await.unwrap_err().code(), Code::Unavailable);
 }
 
-#[cfg(feature = "dedup")]
+#[cfg(feature = "memory-store")]
 #[tokio::test]
 async fn a_grpc_handler_that_failed_is_called_again_and_one_that_succeeded_is_not() {
     use tower::ServiceBuilder;
