@@ -155,7 +155,7 @@ pub use senders::{AnyOf, CdrManager};
 #[doc(inline)]
 pub use senders::{pce, sns, telna};
 pub use text::Text;
-pub use time::{Clock, SystemClock, TimeFormat, Tolerance};
+pub use time::{Clock, ClockFn, SystemClock, TimeFormat, Tolerance, clock_fn};
 pub use verdict::Verdict;
 pub use verifier::{Verifier, Verify};
 

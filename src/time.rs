@@ -1,6 +1,7 @@
 //! The clock, and how far a sender's timestamps may be from it.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use time::OffsetDateTime;
@@ -9,28 +10,52 @@ use time::format_description::well_known::Rfc3339;
 /// A source of the current time. Everything in this crate that depends on the time takes a clock, so that tests neither wait nor
 /// expire.
 ///
-/// A closure is a clock, and so is an `Arc` of one.
-///
-/// # Examples
-///
-/// ```
-/// use std::time::{Duration, UNIX_EPOCH};
-/// use tower_webhook::Clock;
-///
-/// let clock = || UNIX_EPOCH + Duration::from_secs(1_700_000_000);
-/// assert_eq!(clock.now(), UNIX_EPOCH + Duration::from_secs(1_700_000_000));
-/// ```
+/// [`clock_fn`] makes a clock from a closure. An `Arc` of a clock is a clock as well.
 pub trait Clock: Send + Sync + 'static {
     /// Returns the current time.
     fn now(&self) -> SystemTime;
 }
 
-impl<F> Clock for F
+impl<C: Clock + ?Sized> Clock for Arc<C> {
+    fn now(&self) -> SystemTime {
+        C::now(self)
+    }
+}
+
+/// Creates a [`Clock`] from a closure.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::{Duration, UNIX_EPOCH};
+/// use tower_webhook::{Clock, clock_fn};
+///
+/// let clock = clock_fn(|| UNIX_EPOCH + Duration::from_secs(1_700_000_000));
+/// assert_eq!(clock.now(), UNIX_EPOCH + Duration::from_secs(1_700_000_000));
+/// ```
+pub fn clock_fn<F>(now: F) -> ClockFn<F>
+where
+    F: Fn() -> SystemTime + Send + Sync + 'static,
+{
+    ClockFn(now)
+}
+
+/// The clock that [`clock_fn`] creates.
+#[derive(Clone, Copy)]
+pub struct ClockFn<F>(F);
+
+impl<F> Clock for ClockFn<F>
 where
     F: Fn() -> SystemTime + Send + Sync + 'static,
 {
     fn now(&self) -> SystemTime {
-        self()
+        self.0()
+    }
+}
+
+impl<F> fmt::Debug for ClockFn<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ClockFn(..)")
     }
 }
 

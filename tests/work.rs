@@ -17,7 +17,7 @@ use http_body_util::Full;
 use tower::{Layer as _, ServiceExt as _, service_fn};
 use tower_webhook::provider::Provider;
 use tower_webhook::testing::{ScriptedBody, Sign, Step};
-use tower_webhook::{CdrManager, Head, Secret, Secrets, WebhookLayer};
+use tower_webhook::{CdrManager, Head, Secret, Secrets, WebhookLayer, clock_fn};
 
 /// The most that four times the input may cost: four times, and a little for what is rounded up.
 const FOUR_TIMES: f64 = 4.4;
@@ -79,7 +79,7 @@ where
 {
     let handler =
         service_fn(async |_: Request<Full<Bytes>>| Ok::<_, Infallible>(Response::new(Full::<Bytes>::default())));
-    let service = WebhookLayer::new(provider).with_clock(now).without_body_timeout().layer(handler);
+    let service = WebhookLayer::new(provider).with_clock(clock_fn(now)).without_body_timeout().layer(handler);
     Box::new(move || {
         let mut future = Box::pin(service.clone().oneshot(request()));
         // After many frames the layer lets others run, and comes again.

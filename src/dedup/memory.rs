@@ -1,4 +1,4 @@
-//! Claims in this process's memory.
+//! Claims in the memory of the process.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -16,14 +16,16 @@ use crate::time::{Clock, SystemClock};
 use super::key::{ClaimToken, Key};
 use super::store::{Claim, Store, StoreError};
 
-/// How many handled deliveries are remembered unless it is set: one a second for a day, in some 45 MB.
+/// The default number of handled deliveries that are remembered: one per second for a day, in some 45 MB.
 pub const DEFAULT_CAPACITY: u64 = 100_000;
 
-/// A [`Store`] in memory: for one process, and for tests. Clones share everything.
+/// A [`Store`] in memory, for a single process and for tests. Clones share what is stored.
 ///
 /// It remembers a bounded number of handled deliveries, the latest ones. Only verified deliveries that a handler accepted are
-/// remembered, so a stranger cannot crowd them out. Claims are apart from them and never crowded out; there is one for
-/// each handler at work, so whatever bounds the requests in flight bounds them.
+/// remembered, so an attacker can't crowd them out. Claims are kept apart and never crowded out. There is one for each handler at
+/// work, so whatever bounds the requests in flight bounds them.
+///
+/// # Examples
 ///
 /// ```
 /// use tower_webhook::{DedupLayer, MemoryStore};
@@ -31,53 +33,56 @@ pub const DEFAULT_CAPACITY: u64 = 100_000;
 /// let layer = DedupLayer::new(MemoryStore::new(10_000));
 /// ```
 #[derive(Clone)]
-pub struct MemoryStore(Arc<Inner>);
-
-struct Inner {
-    /// The lock is held over whatever is done to `done` too: that makes the operations atomic.
-    claims: Mutex<HashMap<Key, Claimed>>,
-    done: Cache<Key, Done>,
+pub struct MemoryStore {
+    entries: Arc<Entries>,
     clock: Arc<dyn Clock>,
 }
 
-struct Claimed {
+struct Entries {
+    /// The lock is held over changes of `done` as well, which makes the operations atomic.
+    claims: Mutex<HashMap<Key, ClaimEntry>>,
+    done: Cache<Key, DoneEntry>,
+}
+
+struct ClaimEntry {
     token: ClaimToken,
     until: SystemTime,
 }
 
 #[derive(Clone, Copy)]
-struct Done {
+struct DoneEntry {
     status: StatusCode,
     until: SystemTime,
     retention: Duration,
 }
 
 impl MemoryStore {
-    /// A store that remembers this many handled deliveries, at least one.
+    /// Creates a store that remembers this many handled deliveries, at least one.
     #[must_use]
     pub fn new(capacity: u64) -> Self {
-        Self::with_clock(capacity, SystemClock)
-    }
-
-    /// A store with another clock than the system's.
-    #[must_use]
-    pub fn with_clock(capacity: u64, clock: impl Clock) -> Self {
         let done = Cache::builder()
             .max_capacity(capacity.max(1))
-            // The default would rather refuse a new entry than give up an old one that was asked for more often.
+            // The default would reject a new entry in favour of an old one that was asked for more often.
             .eviction_policy(EvictionPolicy::lru())
             .expire_after(Retention)
             .build();
-        Self(Arc::new(Inner { claims: Mutex::default(), done, clock: Arc::new(clock) }))
+        Self { entries: Arc::new(Entries { claims: Mutex::default(), done }), clock: Arc::new(SystemClock) }
     }
 
-    fn claims(&self) -> MutexGuard<'_, HashMap<Key, Claimed>> {
-        self.0.claims.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Sets the clock. The default is the system's.
+    #[must_use]
+    pub fn with_clock(mut self, clock: impl Clock) -> Self {
+        self.clock = Arc::new(clock);
+        self
     }
 
-    /// The present time, and the end of what lasts this long from now.
+    fn claims(&self) -> MutexGuard<'_, HashMap<Key, ClaimEntry>> {
+        self.entries.claims.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns the current time, and the end of what lasts this long from now.
     fn span(&self, length: Duration) -> (SystemTime, SystemTime) {
-        let now = self.0.clock.now();
+        let now = self.clock.now();
         (now, now.checked_add(length).unwrap_or(now))
     }
 }
@@ -88,10 +93,10 @@ impl Store for MemoryStore {
         let (now, until) = self.span(lease);
         match claims.entry(key) {
             Entry::Occupied(held) if held.get().token != token && held.get().until > now => Ok(Claim::InFlight),
-            entry => match self.0.done.get(&key).filter(|done| done.until > now) {
+            entry => match self.entries.done.get(&key).filter(|done| done.until > now) {
                 Some(done) => Ok(Claim::Done(done.status)),
                 None => {
-                    entry.insert_entry(Claimed { token, until });
+                    entry.insert_entry(ClaimEntry { token, until });
                     Ok(Claim::Won)
                 }
             },
@@ -109,11 +114,11 @@ impl Store for MemoryStore {
         let (now, until) = self.span(retention);
         let taken = match claims.get(&key) {
             Some(held) => held.token != token && held.until > now,
-            None => self.0.done.get(&key).is_some_and(|done| done.until > now),
+            None => self.entries.done.get(&key).is_some_and(|done| done.until > now),
         };
         if !taken {
             claims.remove(&key);
-            self.0.done.insert(key, Done { status, until, retention });
+            self.entries.done.insert(key, DoneEntry { status, until, retention });
         }
         Ok(!taken)
     }
@@ -140,19 +145,21 @@ impl Default for MemoryStore {
 
 impl fmt::Debug for MemoryStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("MemoryStore").field("capacity", &self.0.done.policy().max_capacity()).finish_non_exhaustive()
+        f.debug_struct("MemoryStore")
+            .field("capacity", &self.entries.done.policy().max_capacity())
+            .finish_non_exhaustive()
     }
 }
 
-/// Frees the memory of what is over. Whether it is over is judged by the clock that the store was given.
+/// Frees the memory of expired entries. Whether one has expired is judged by the store's own clock.
 struct Retention;
 
-impl Expiry<Key, Done> for Retention {
-    fn expire_after_create(&self, _: &Key, done: &Done, _: Instant) -> Option<Duration> {
+impl Expiry<Key, DoneEntry> for Retention {
+    fn expire_after_create(&self, _: &Key, done: &DoneEntry, _: Instant) -> Option<Duration> {
         Some(done.retention)
     }
 
-    fn expire_after_update(&self, _: &Key, done: &Done, _: Instant, _: Option<Duration>) -> Option<Duration> {
+    fn expire_after_update(&self, _: &Key, done: &DoneEntry, _: Instant, _: Option<Duration>) -> Option<Duration> {
         Some(done.retention)
     }
 }
@@ -192,13 +199,13 @@ mod tests {
         for id in 0..1_000_000 {
             assert_eq!(handle(&store, id), Claim::Won);
             if id % 10_007 == 0 {
-                most = most.max(store.0.done.iter().count());
+                most = most.max(store.entries.done.iter().count());
             }
         }
         // What is over the capacity waits for the cache's next round of cleaning.
         assert!(most <= 3 * 1000, "{most} entries at a time");
-        store.0.done.run_pending_tasks();
-        assert_eq!(store.0.done.entry_count(), CAPACITY);
+        store.entries.done.run_pending_tasks();
+        assert_eq!(store.entries.done.entry_count(), CAPACITY);
         assert_eq!(store.claims().len(), 1);
         assert_eq!(now(store.claim(flying, other, Duration::from_secs(60))), Claim::InFlight);
         assert_eq!(handle(&store, 999_999), Claim::Done(StatusCode::OK));
@@ -231,6 +238,6 @@ mod tests {
         let (key, token) = (Key::new("test", "1"), ClaimToken::new());
         now(store.claim(key, token, Duration::from_secs(60)));
         assert!(store.release_now(key, token));
-        assert_eq!((store.claims().len(), store.0.done.entry_count()), (0, 0));
+        assert_eq!((store.claims().len(), store.entries.done.entry_count()), (0, 0));
     }
 }

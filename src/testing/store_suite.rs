@@ -28,7 +28,7 @@ const LONG: Duration = Duration::from_secs(600);
 ///
 /// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
 /// let clock = ManualClock::new(UNIX_EPOCH);
-/// let store = MemoryStore::with_clock(100, clock.clone());
+/// let store = MemoryStore::new(100).with_clock(clock.clone());
 /// store_suite(async || store.clone(), async |time: Duration| clock.advance(time)).await;
 /// # });
 /// ```

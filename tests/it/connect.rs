@@ -502,7 +502,7 @@ fn a_genuine_token_with_any_one_character_changed_is_refused() {
         let (mut head, _) = get_request("").into_parts();
         let value = [b"Bearer ", token].concat();
         head.headers.insert("authorization", http::HeaderValue::from_bytes(&value).unwrap());
-        connect().begin(&head, &move || now).map(|_| ())
+        connect().begin(&head, &tower_webhook::clock_fn(move || now)).map(|_| ())
     };
     assert!(judge(CONNECTOR.as_bytes()).is_ok());
     for at in 0..CONNECTOR.len() {

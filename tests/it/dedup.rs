@@ -292,7 +292,7 @@ async fn a_key_may_be_chosen_and_may_be_none() {
 #[tokio::test]
 async fn what_is_done_is_forgotten_after_the_retention_and_not_before() {
     let clock = ManualClock::new(UNIX_EPOCH + Duration::from_secs(1_000_000));
-    let store = MemoryStore::with_clock(10, clock.clone());
+    let store = MemoryStore::new(10).with_clock(clock.clone());
     let handler = Handler::default();
     let server = handler.serve(DedupLayer::new(store).with_retention(Duration::from_secs(3600))).await;
     for (seconds, calls) in [(0, 1), (3599, 1), (1, 2)] {
@@ -305,7 +305,7 @@ async fn what_is_done_is_forgotten_after_the_retention_and_not_before() {
 #[tokio::test]
 async fn the_store_in_memory_keeps_the_rules() {
     let clock = ManualClock::new(UNIX_EPOCH);
-    let store = MemoryStore::with_clock(100, clock.clone());
+    let store = MemoryStore::new(100).with_clock(clock.clone());
     store_suite(async || store.clone(), async |time| clock.advance(time)).await;
     let store = Arc::new(MemoryStore::default());
     store_suite(async || store.clone(), async |time| tokio::time::sleep(time).await).await;
@@ -467,10 +467,10 @@ async fn a_request_dropped_while_it_claims_or_commits_leaves_no_claim_behind() {
 async fn the_claim_of_a_long_handler_is_renewed_and_one_failure_does_not_lose_it() {
     let renewals = Arc::new(AtomicUsize::new(0));
     let store = Scripted {
-        inner: MemoryStore::with_clock(10, {
+        inner: MemoryStore::new(10).with_clock({
             // The paused clock of the runtime is the store's clock too.
             let start = tokio::time::Instant::now();
-            move || UNIX_EPOCH + start.elapsed()
+            tower_webhook::clock_fn(move || UNIX_EPOCH + start.elapsed())
         }),
         ..Scripted::new(move |call| match call == "claim" && renewals.fetch_add(1, Ordering::SeqCst) == 2 {
             true => Fault::Error,

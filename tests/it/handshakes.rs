@@ -19,7 +19,7 @@ async fn ask(scheme: &Scheme, request: Request<Full<Bytes>>) -> (u16, String) {
     let handler = service_fn(async |_: Request<Full<Bytes>>| {
         Ok::<_, Infallible>(Response::new(Full::new(Bytes::from_static(b"the handler"))))
     });
-    let clock = || UNIX_EPOCH + Duration::from_secs(NOW);
+    let clock = tower_webhook::clock_fn(|| UNIX_EPOCH + Duration::from_secs(NOW));
     let layer = WebhookLayer::new(scheme.clone()).with_clock(clock);
     let response = layer.layer(handler).oneshot(request).await.unwrap();
     if response.headers().get(header::CONTENT_TYPE).is_some_and(|value| value.as_bytes().starts_with(b"text/plain")) {

@@ -171,7 +171,7 @@ async fn a_sender_without_timestamps_needs_no_clock_and_extensions_survive() {
     #[derive(Clone, Debug, PartialEq)]
     struct Around(&'static str);
 
-    let clock = || -> std::time::SystemTime { panic!("CDR Manager signs no time") };
+    let clock = tower_webhook::clock_fn(|| panic!("CDR Manager signs no time"));
     let handler = async |request: Request<Full<Bytes>>| {
         let (delivery, around) = (request.extensions().get::<Delivery>(), request.extensions().get::<Around>());
         Ok::<_, Infallible>(Response::new(Full::<Bytes>::from(format!("{} {around:?}", delivery.is_some()))))

@@ -417,7 +417,7 @@ pub async fn send(scheme: &Scheme, at: SystemTime, request: Request<Bytes>) -> R
         response.extensions_mut().insert(delivery);
         Ok::<_, Infallible>(response)
     });
-    let layer = WebhookLayer::new(scheme.clone()).with_clock(move || at);
+    let layer = WebhookLayer::new(scheme.clone()).with_clock(tower_webhook::clock_fn(move || at));
     let response = layer.layer(handler).oneshot(request.map(Full::new)).await.unwrap();
     match response.extensions().get::<Delivery>() {
         Some(delivery) => Ok(delivery.clone()),
