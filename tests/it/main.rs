@@ -11,6 +11,7 @@ mod dedup;
 #[cfg(feature = "redis")]
 mod dedup_redis;
 mod dependencies;
+mod design;
 mod docs;
 mod endpoint;
 #[cfg(all(feature = "client", feature = "jwt", feature = "redis", feature = "sns"))]
