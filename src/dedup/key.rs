@@ -1,4 +1,4 @@
-//! What names a delivery in a store, and what names the owner of a claim.
+//! The keys of deliveries in a store, and the tokens of claims.
 
 use std::fmt;
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
@@ -10,11 +10,12 @@ use sha2::{Digest as _, Sha256};
 
 use crate::delivery::{Delivery, Identity};
 
-/// Separates these digests from all others; another number means that keys of before are not found again.
+/// Separates these digests from all others. With another number, keys from before are not found again.
 const DOMAIN: &[u8] = b"tower-webhook deduplication 1";
 
-/// The name of a delivery in a [`Store`](super::Store): a SHA-256, so that ids of any length and confidence become short and
-/// say nothing.
+/// The key of a delivery in a [`Store`](super::Store): a SHA-256, so that it is short and discloses no id.
+///
+/// # Examples
 ///
 /// ```
 /// use tower_webhook::dedup::Key;
@@ -27,15 +28,16 @@ const DOMAIN: &[u8] = b"tower-webhook deduplication 1";
 pub struct Key(pub(super) [u8; 32]);
 
 impl Key {
-    /// The key of an event that goes by this id within a scope such as a provider's name.
+    /// Creates the key of an event that has this id within a scope, such as a provider's name.
     pub fn new(scope: impl AsRef<[u8]>, id: impl AsRef<[u8]>) -> Self {
         Self::digest(scope.as_ref(), b'k', id.as_ref())
     }
 
-    /// The key of a delivery by [`Delivery::identity`]: its provider, and the id that the sender signed, or else the body.
+    /// Creates the key of a delivery from its provider and its [identity](Delivery::identity): the id that the sender signed, or
+    /// else the body.
     ///
-    /// An empty body names nothing. It then depends on the time that the sender signed; where that is missing too, there is
-    /// no key, and the layer hands the delivery on without deduplicating it.
+    /// An empty body identifies nothing. The key then depends on the time that the sender signed. If that is missing too, this
+    /// returns `None`, and the layer passes the delivery on without deduplicating it.
     #[must_use]
     pub fn of(delivery: &Delivery) -> Option<Self> {
         let provider = delivery.provider().as_bytes();
@@ -50,19 +52,19 @@ impl Key {
         }
     }
 
-    /// The same event within a narrower scope, such as a tenant.
+    /// Returns the key of the same event within a narrower scope, such as a tenant.
     #[must_use]
     pub fn within(self, scope: impl AsRef<[u8]>) -> Self {
         Self::digest(scope.as_ref(), b'w', &self.0)
     }
 
-    /// The 32 bytes.
+    /// Returns the 32 bytes.
     #[must_use]
     pub const fn as_bytes(&self) -> &[u8; 32] {
         &self.0
     }
 
-    /// The scope's length goes before it, so that no byte can move between scope and id.
+    /// Hashes the length of the scope before the scope, so that no byte can move between scope and id.
     fn digest(scope: &[u8], kind: u8, id: &[u8]) -> Self {
         let digest = Sha256::new()
             .chain_update(DOMAIN)
@@ -81,24 +83,24 @@ impl fmt::Display for Key {
     }
 }
 
-/// Only the start: enough to tell keys apart in a log, too little to find a guessable id by.
+/// Prints only the start: enough to tell keys apart in a log, too little to find a guessable id by.
 impl fmt::Debug for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Key({}..)", hex::encode(&self.0[..3]))
     }
 }
 
-/// The owner of one claim. Every call of a handler has its own, in all processes.
+/// The owner of a claim. Each call of a handler has its own, across all processes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ClaimToken(u128);
 
 impl ClaimToken {
-    /// A token that nobody else has: random for the process, counted within it.
+    /// Creates a token that no other claim has: random for the process, counted within it.
     #[must_use]
-    #[allow(clippy::new_without_default, reason = "a default value would not be expected to differ each time")]
+    #[allow(clippy::new_without_default, reason = "a default value isn't expected to differ each time")]
     pub fn new() -> Self {
-        // The hasher's keys come from the operating system's random source. Two processes share a token only if 64 random
-        // bits collide and both have reached the same count.
+        // The hasher's keys come from the operating system's random source. Two processes share a token only if 64 random bits
+        // collide and both have reached the same count.
         static PROCESS: LazyLock<u64> = LazyLock::new(|| {
             let mut hasher = RandomState::new().build_hasher();
             hasher.write_u32(std::process::id());
