@@ -1,4 +1,4 @@
-//! What names a delivery in a store, and what names the owner of a claim.
+//! The keys of deliveries in a store, and the tokens of claims.
 
 use std::fmt;
 use std::sync::LazyLock;

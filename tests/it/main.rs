@@ -11,6 +11,7 @@ mod dedup;
 #[cfg(all(feature = "memory-store", feature = "redis"))]
 mod dedup_redis;
 mod dependencies;
+mod design;
 mod docs;
 mod endpoint;
 #[cfg(all(
