@@ -70,21 +70,24 @@ impl<P> WebhookLayer<P> {
         self.with(|shared| shared.body_limit = bytes)
     }
 
-    /// The time for the whole body to arrive, from when the layer first has to wait for it; after it the request is
-    /// refused with 408. It needs the feature `tokio` (on by default) and a tokio runtime.
+    /// Sets the time for the whole body to arrive, from when the layer first has to wait for it. After it, the request is
+    /// refused with 408. Feature `tokio` (on by default), and it needs a tokio runtime.
+    #[cfg(feature = "tokio")]
     #[must_use]
     pub fn with_body_timeout(self, timeout: Duration) -> Self {
         self.with(|shared| shared.body_timeout = Some(timeout))
     }
 
-    /// Leaves the time for the body to the server around it.
+    /// Leaves the time for the body to the server. Feature `tokio`; without it, there is no time-out.
+    #[cfg(feature = "tokio")]
     #[must_use]
     pub fn without_body_timeout(self) -> Self {
         self.with(|shared| shared.body_timeout = None)
     }
 
-    /// The time for [`Secrets::lookup`](crate::Secrets::lookup) to answer; after it the request is answered 503. It needs
-    /// the feature `tokio`, as the time for the body does.
+    /// Sets the time for [`Secrets::lookup`](crate::Secrets::lookup). After it, the request is answered with 503. Feature
+    /// `tokio` (on by default), and it needs a tokio runtime.
+    #[cfg(feature = "tokio")]
     #[must_use]
     pub fn with_lookup_timeout(self, timeout: Duration) -> Self {
         self.with(|shared| shared.lookup_timeout = timeout)

@@ -415,8 +415,10 @@ async fn a_get_with_a_body_and_other_methods_are_refused() {
 
 #[tokio::test]
 async fn what_a_token_leaves_to_the_body_is_refused_where_it_is_required() {
-    let app =
-        App::new(connect().with_required_claims(["webhook_id"]).with_required_claims(["product_id", "last_failure_at"])).await;
+    let app = App::new(
+        connect().with_required_claims(["webhook_id"]).with_required_claims(["product_id", "last_failure_at"]),
+    )
+    .await;
     app.ok(post(PYJWT, BODY)).await;
     let body = r#"{"product_id":"PRD-1","last_failure_at":null}"#;
     assert_eq!(app.refused(post(CONNECTOR, body)).await, (401, Reason::MalformedSignature));

@@ -122,10 +122,16 @@ async fn what_is_refused_for_its_form_is_taken_by_the_risk_named_switches() {
 #[tokio::test]
 async fn where_roots_are_given_the_chain_has_to_end_there() {
     let delivered = (200, None);
-    assert_eq!(outcome(Counting::new(), |it| it.certificates(certificates().with_roots(fake().root_pem()))).await, delivered);
+    assert_eq!(
+        outcome(Counting::new(), |it| it.certificates(certificates().with_roots(fake().root_pem()))).await,
+        delivered
+    );
     let other = FakeSns::new();
     let refused = (503, Some(Reason::KeyUnavailable));
-    assert_eq!(outcome(Counting::new(), |it| it.certificates(certificates().with_roots(other.root_pem()))).await, refused);
+    assert_eq!(
+        outcome(Counting::new(), |it| it.certificates(certificates().with_roots(other.root_pem()))).await,
+        refused
+    );
     let both = format!("{}{}", other.root_pem(), fake().root_pem());
     assert_eq!(outcome(Counting::new(), |it| it.certificates(certificates().with_roots(both))).await, delivered);
 }
@@ -276,7 +282,8 @@ async fn a_local_sns_is_taken_at_its_origin_alone() {
 async fn a_local_certificate_of_another_name_or_time_needs_a_switch() {
     let url = "http://127.0.0.1:4566/SimpleNotificationService-0123456789abcdef0123456789abcdef.pem";
     let local = || certificates().with_insecure_origin("http://127.0.0.1:4566");
-    let of_another_name = certificate(&PKCS_RSA_SHA256, |it| *it = CertificateParams::new(["localhost".to_owned()]).unwrap());
+    let of_another_name =
+        certificate(&PKCS_RSA_SHA256, |it| *it = CertificateParams::new(["localhost".to_owned()]).unwrap());
     let expired = certificate(&PKCS_RSA_SHA256, |it| it.not_after = date_time_ymd(2026, 12, 1));
     // What is taken is taken for its form: the message is signed by another key.
     let (taken, refused) = (Some(Reason::SignatureMismatch), Some(Reason::KeyUnavailable));

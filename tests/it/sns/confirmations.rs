@@ -9,9 +9,7 @@ use bytes::Bytes;
 use futures_util::future::join_all;
 use http::{Request, Response, Uri};
 use http_body_util::Full;
-use tower_webhook::sns::{
-    Confirm, Confirmation, Message, Notification, SnsBuilder, Unsubscribe, Unsubscribed,
-};
+use tower_webhook::sns::{Confirm, Confirmation, Message, Notification, SnsBuilder, Unsubscribe, Unsubscribed};
 use tower_webhook::testing::FakeMessage;
 use tower_webhook::{Fetch as _, FetchFuture, Reason, Sns, Webhook};
 
