@@ -94,6 +94,7 @@ impl DedupLayer {
 
     /// Sets how long each call of the store may take. The default is [`DEFAULT_STORE_TIMEOUT`]. It needs the feature `tokio`
     /// (on by default) and a tokio runtime.
+    #[cfg(feature = "tokio")]
     #[must_use]
     pub fn with_store_timeout(self, timeout: Duration) -> Self {
         self.with(|settings| settings.store_timeout = timeout)

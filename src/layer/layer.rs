@@ -77,12 +77,14 @@ impl<P> WebhookLayer<P> {
     /// Sets the time for the whole body to arrive, from when the layer first has to wait for it. A request that takes longer is
     /// refused with 408. The default is [`DEFAULT_BODY_TIMEOUT`]. It needs the feature `tokio` (on by default) and a tokio
     /// runtime.
+    #[cfg(feature = "tokio")]
     #[must_use]
     pub fn with_body_timeout(self, timeout: Duration) -> Self {
         self.with(|shared| shared.body_timeout = Some(timeout))
     }
 
     /// Removes the time-out of the body, if the server has one of its own.
+    #[cfg(feature = "tokio")]
     #[must_use]
     pub fn without_body_timeout(self) -> Self {
         self.with(|shared| shared.body_timeout = None)
@@ -90,6 +92,7 @@ impl<P> WebhookLayer<P> {
 
     /// Sets the time for [`Secrets::lookup`](crate::Secrets::lookup) to answer. A request that takes longer is refused with 503.
     /// The default is [`DEFAULT_LOOKUP_TIMEOUT`]. It needs the feature `tokio` (on by default) and a tokio runtime.
+    #[cfg(feature = "tokio")]
     #[must_use]
     pub fn with_lookup_timeout(self, timeout: Duration) -> Self {
         self.with(|shared| shared.lookup_timeout = timeout)
