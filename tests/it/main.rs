@@ -10,7 +10,6 @@ mod connect;
 mod dedup;
 #[cfg(feature = "redis")]
 mod dedup_redis;
-mod dependencies;
 mod docs;
 mod endpoint;
 #[cfg(all(feature = "client", feature = "jwt", feature = "redis", feature = "sns"))]
