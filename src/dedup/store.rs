@@ -15,7 +15,7 @@ use super::key::{Key, Token};
 /// themselves. Each operation is atomic over all processes that share the store: two that happen at the same time end as if one
 /// had come first. No operation overwrites what belongs to another token.
 ///
-/// [`testing::store_suite`](crate::testing::store_suite) (feature `testing`) shows whether an implementation keeps these rules.
+/// `testing::store_suite` (feature `testing`) shows whether an implementation keeps these rules.
 ///
 /// ```
 /// use std::collections::HashMap;

@@ -52,7 +52,7 @@ use super::EndpointService;
 /// error is answered 503 ([`Reason::HandlerFailed`](crate::Reason::HandlerFailed)), so that the sender tries again; it
 /// is logged as the cause, so it should hold neither secrets nor payloads. Thus the error of the whole stays the wrapped
 /// service's own. The webhook layer's `on_reject` sees what a handler answers, not
-/// what it fails with: to have it called, answer [`Rejection::into_response`](crate::Rejection::into_response).
+/// what it fails with: to have it called, answer [`Rejection::into_http_response`](crate::Rejection::into_http_response).
 ///
 /// Between path and handler stands a [`WebhookLayer`](crate::WebhookLayer), or a stack of layers with one in it; without
 /// one the handler would get unverified requests, and `Webhook` and `Delivery` would refuse them all.

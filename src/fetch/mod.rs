@@ -29,7 +29,7 @@ pub const FETCH_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Gets what is at an address: certificates, key sets, the confirmation of a subscription.
 ///
-/// With the feature `client`, providers use [`HttpsClient`](crate::HttpsClient) unless they are given another one. An
+/// With the feature `client`, providers use `HttpsClient` unless they are given another one. An
 /// implementation must
 ///
 /// - send one `GET` to exactly this URI, follow **no** redirect, and send no credentials;

@@ -247,7 +247,7 @@ impl SnsBuilder {
         self
     }
 
-    /// Fetches certificates and confirms subscriptions by this in place of [`HttpsClient`](crate::HttpsClient).
+    /// Fetches certificates and confirms subscriptions by this in place of `HttpsClient`.
     #[must_use]
     pub fn fetch(mut self, fetch: impl Fetch) -> Self {
         self.fetch = Some(Arc::new(fetch));
