@@ -140,7 +140,7 @@ pub use payload::{FromDelivery, Json, Webhook};
 pub use provider::Provider;
 pub use rejection::{Reason, Rejection};
 pub use scheme::Scheme;
-pub use secrets::{Head, KeyFormat, MAX_SECRETS, Secret, Secrets};
+pub use secrets::{CachePolicy, Head, KeyFormat, MAX_SECRETS, Secret, Secrets};
 #[cfg(feature = "jwt")]
 pub use senders::Connect;
 #[cfg(feature = "sns")]

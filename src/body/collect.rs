@@ -1,6 +1,7 @@
 //! Frames put together, with as few copies as their number allows.
 
 use std::mem;
+use std::task::Waker;
 
 use bytes::Bytes;
 
@@ -59,6 +60,16 @@ impl Collector {
             self.all.reserve_exact(wanted - self.all.len());
         }
         Ok(())
+    }
+
+    /// Has the task woken should the memory be revoked while it waits.
+    pub(super) fn wait(&self, waker: &Waker) -> Result<(), Reason> {
+        self.lease.wait(waker)
+    }
+
+    /// Keeps the memory of a body that is there as a whole.
+    pub(super) fn complete(&self) -> Result<(), Reason> {
+        self.lease.complete()
     }
 
     /// Adds a frame that room was made for.

@@ -80,9 +80,10 @@ impl Receiver {
                     }
                 }
                 Poll::Ready(Some(Err(error))) => return Poll::Ready(Err(broken(error.into()))),
-                Poll::Ready(None) => return Poll::Ready(Ok(())),
+                Poll::Ready(None) => return Poll::Ready(self.collector.complete().map_err(Into::into)),
                 Poll::Pending => {
                     self.feed(&mut feed);
+                    self.collector.wait(cx.waker())?;
                     ready!(self.deadline.poll(cx));
                     return Poll::Ready(Err(Reason::BodyTimeout.into()));
                 }

@@ -1,7 +1,8 @@
 //! Secrets: what they are made of, several at once, and looked up by request.
 
+mod cache;
+mod keyring;
 mod lookup;
-mod ring;
 
 use std::borrow::Cow;
 use std::fmt;
@@ -12,11 +13,13 @@ use zeroize::Zeroizing;
 use crate::config::ConfigError;
 use crate::encoding::Encoding;
 
+pub use cache::CachePolicy;
+pub(crate) use keyring::Keyring;
+pub(crate) use keyring::Keyring as Ring;
 #[cfg(feature = "asymmetric")]
 pub(crate) use lookup::DECOY;
 pub use lookup::Head;
-pub(crate) use lookup::{Find, Keys, KeysFor};
-pub(crate) use ring::Ring;
+pub(crate) use lookup::{Keys, KeysFor};
 
 /// How many secrets are tried on one request. Rotation needs two, a few more cost a MAC each; a look-up that returns
 /// hundreds would let every stranger's request cost hundreds of MACs.
@@ -207,12 +210,12 @@ impl KeyFormat {
 /// });
 /// ```
 #[derive(Clone)]
-pub struct Secrets(Source);
+pub struct Secrets(SecretSource);
 
 #[derive(Clone)]
-enum Source {
+enum SecretSource {
     Fixed(Vec<Secret>),
-    Lookup(lookup::Lookup),
+    Lookup { find: lookup::Lookup, policy: Option<CachePolicy> },
 }
 
 impl Secrets {
@@ -220,15 +223,15 @@ impl Secrets {
     /// provider refuses to be built from anything else.
     #[must_use]
     pub fn new<T: Into<Secret>>(secrets: impl IntoIterator<Item = T>) -> Self {
-        Self(Source::Fixed(secrets.into_iter().map(Into::into).collect()))
+        Self(SecretSource::Fixed(secrets.into_iter().map(Into::into).collect()))
     }
 
     /// The first secret, where they are fixed.
     #[cfg(feature = "testing")]
     pub(crate) fn first(&self) -> Option<&Secret> {
         match &self.0 {
-            Source::Fixed(secrets) => secrets.first(),
-            Source::Lookup(_) => None,
+            SecretSource::Fixed(secrets) => secrets.first(),
+            SecretSource::Lookup { .. } => None,
         }
     }
 }
@@ -236,8 +239,8 @@ impl Secrets {
 impl fmt::Debug for Secrets {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
-            Source::Fixed(secrets) => write!(f, "Secrets({})", secrets.len()),
-            Source::Lookup(_) => f.write_str("Secrets(lookup)"),
+            SecretSource::Fixed(secrets) => write!(f, "Secrets({})", secrets.len()),
+            SecretSource::Lookup { .. } => f.write_str("Secrets(lookup)"),
         }
     }
 }

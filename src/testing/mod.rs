@@ -7,6 +7,7 @@ mod clock;
 pub mod fuzz;
 #[cfg(feature = "asymmetric")]
 mod key;
+mod protected;
 mod sign;
 #[cfg(feature = "sns")]
 mod sns;
@@ -18,6 +19,7 @@ pub use body::{ScriptedBody, Step};
 pub use clock::ManualClock;
 #[cfg(feature = "asymmetric")]
 pub use key::{SigningKey, sign_with, sign_with_at};
+pub use protected::assert_protected;
 pub use sign::{sign, sign_at};
 #[cfg(feature = "sns")]
 pub use sns::{FakeMessage, FakeSns};

@@ -21,6 +21,7 @@ mod ip_allow;
 mod layers;
 mod operators;
 mod programs;
+mod protected;
 mod ranks;
 #[cfg(feature = "redis")]
 mod redis_server;

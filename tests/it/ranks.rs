@@ -24,7 +24,8 @@ const KNOWN: &[(&str, &str)] = &[
     ("scheme::source", "scheme::signature"),
     ("scheme::source", "scheme::timestamp"),
     ("secrets::lookup", "secrets"),
-    ("secrets::ring", "secrets"),
+    ("secrets::keyring", "secrets"),
+    ("secrets::lookup", "secrets::cache"),
     ("senders::adyen", "senders::elsewhere"),
     ("senders::config", "senders"),
     ("senders::connect::rules", "senders::connect"),
@@ -221,7 +222,7 @@ impl Tree {
                 let own = if matches!(name, "mod" | "lib") { module.clone() } else { join(&module, name) };
                 if path.is_dir() {
                     folders.push((path, own));
-                } else {
+                } else if path.extension().is_some_and(|extension| extension == "rs") {
                     files.insert(own, File::read(&fs::read_to_string(path).unwrap()));
                 }
             }
