@@ -6,22 +6,28 @@
 //!       {"path": "/github", "provider": "github", "secrets": ["..."]},
 //!       {"path": "/sns", "provider": "aws_sns", "topics": ["arn:..."], "deduplicate": "memory"}]}
 //!
-//! It says on stderr when it listens, and prints each delivery as one line of JSON on stdout. Ctrl-C lets the requests in
-//! flight finish.
+//! It says on stderr when it listens, and prints each delivery as one line of JSON on stdout. SIGTERM and Ctrl-C let the
+//! requests in flight finish.
 
 mod gateway_config;
+mod gateway_output;
+mod gateway_serve;
 
 use std::collections::HashSet;
 use std::path::Path;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use axum::Router;
+use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, any};
 use serde_json::json;
-use tower_webhook::{DedupLayer, Delivery, MemoryStore, Provider, Rejection, WebhookLayer};
+use tower_webhook::provider::Provider;
+use tower_webhook::{DedupLayer, Delivery, MemoryStore, Reason, Rejection, WebhookLayer};
 
 use gateway_config::{Config, Endpoint, Result};
+use gateway_output::Lines;
 
 /// How many deliveries one endpoint remembers in memory.
 const REMEMBERED: u64 = 100_000;
@@ -43,6 +49,7 @@ async fn main() -> ExitCode {
 
 async fn run(path: &Path) -> Result<()> {
     let config = Config::read(path)?;
+    let output = Output { deliveries: Lines::to(std::io::stdout()), refusals: Lines::to(std::io::stderr()) };
     let mut app = Router::new();
     let mut paths = HashSet::new();
     for endpoint in &config.endpoints {
@@ -50,24 +57,38 @@ async fn run(path: &Path) -> Result<()> {
         if !endpoint.path.starts_with('/') || endpoint.path.contains(['{', '}']) || !paths.insert(&endpoint.path) {
             return Err(place("its path does not start with /, has braces, or is there twice".into()).into());
         }
-        app = app.route(&endpoint.path, route(endpoint).await.map_err(place)?);
+        app = app.route(&endpoint.path, route(endpoint, &output).await.map_err(place)?);
     }
     let listener = tokio::net::TcpListener::bind(&config.listen).await?;
     eprintln!("listening on http://{}", listener.local_addr()?);
-    axum::serve(listener, app).with_graceful_shutdown(ctrl_c()).await?;
+    let refusals = output.refusals.clone();
+    if !gateway_serve::serve(listener, app.with_state(output)).await {
+        let told = refusals.write("gateway: some requests did not finish in time".to_owned());
+        // The end does not wait for somebody to read it.
+        let _ = tokio::time::timeout(Duration::from_secs(1), told).await;
+    }
     Ok(())
 }
 
-async fn route(endpoint: &Endpoint) -> Result<MethodRouter> {
+/// Where the gateway tells what came.
+#[derive(Clone)]
+struct Output {
+    deliveries: Lines,
+    refusals: Lines,
+}
+
+async fn route(endpoint: &Endpoint, output: &Output) -> Result<MethodRouter<Output>> {
     match endpoint.provider.as_str() {
-        "cdr_manager" => layered(endpoint, endpoint.cdr_manager()?).await,
-        "cloudblue_connect" => layered(endpoint, endpoint.connect()?).await,
-        "aws_sns" => layered(endpoint, endpoint.sns()?).await,
-        _ => layered(endpoint, endpoint.sender()?).await,
+        "cdr_manager" => layered(endpoint, endpoint.cdr_manager()?, output).await,
+        "cloudblue_connect" => layered(endpoint, endpoint.connect()?, output).await,
+        "aws_sns" => layered(endpoint, endpoint.sns()?, output).await,
+        _ => layered(endpoint, endpoint.sender()?, output).await,
     }
 }
 
-async fn layered(endpoint: &Endpoint, provider: impl Provider) -> Result<MethodRouter> {
+async fn layered(endpoint: &Endpoint, provider: impl Provider, output: &Output) -> Result<MethodRouter<Output>> {
+    let refusals = output.refusals.clone();
+    let report = move |rejection: &Rejection| refusals.report(told(rejection));
     let mut layer = WebhookLayer::new(provider).on_reject(report);
     if let Some(bytes) = endpoint.body_limit_bytes {
         layer = layer.with_body_limit(bytes);
@@ -81,14 +102,17 @@ async fn layered(endpoint: &Endpoint, provider: impl Provider) -> Result<MethodR
     Ok(handler.layer(layer))
 }
 
-async fn on_delivery(delivery: Delivery) -> Response {
+async fn on_delivery(State(output): State<Output>, delivery: Delivery) -> Response {
     let summary = json!({
         "provider": delivery.provider(),
         "id": delivery.id(),
         "event": delivery.event(),
         "bytes": delivery.body().len(),
     });
-    println!("{summary}");
+    // A delivery that nobody was told of did not happen: its sender comes again.
+    if !output.deliveries.write(summary.to_string()).await {
+        return Rejection::new(Reason::HandlerFailed).with_detail("stdout is not being read").into_response();
+    }
     // A few senders look at the answer.
     match delivery.provider() {
         "adyen_payments" => "[accepted]".into_response(),
@@ -97,14 +121,7 @@ async fn on_delivery(delivery: Delivery) -> Response {
     }
 }
 
-/// The layer tells operators what was refused; senders see no more than a status.
-fn report(rejection: &Rejection) {
-    eprintln!("{}: {rejection}", rejection.provider().unwrap_or("?"));
-}
-
-async fn ctrl_c() {
-    // Where no signal can be awaited, the gateway runs until it is killed.
-    if tokio::signal::ctrl_c().await.is_err() {
-        std::future::pending().await
-    }
+/// What the operator is told of a refusal; the sender sees no more than a status.
+fn told(rejection: &Rejection) -> String {
+    format!("{}: {rejection}", rejection.provider().unwrap_or("?"))
 }

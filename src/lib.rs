@@ -46,9 +46,9 @@
 //!
 //! # What is where
 //!
-//! - [`WebhookLayer`] lets only verified requests through; [`IpAllowList`] may stand in front of it, [`EndpointLayer`] puts it beside
+//! - [`WebhookLayer`] lets only verified requests through; an [`IpAllowList`](ip_allow::IpAllowList) may stand in front of it, [`EndpointLayer`] puts it beside
 //!   any other service, and [`MemoryBudget`] bounds what bodies of all requests may take.
-//! - A [`Provider`] is a sender's rules: [`CdrManager`]; `Connect` (feature `jwt`); `Sns` with the portals `telna` and `pce` (feature
+//! - A [`Provider`](provider::Provider) is a sender's rules: [`CdrManager`]; `Connect` (feature `jwt`); `Sns` with the portals `telna` and `pce` (feature
 //!   `sns`); one of the many [`senders`]; any sender that a [`Scheme`] describes; or [`AnyOf`] several.
 //! - [`Secrets`] rotate, and may be looked up for each request.
 //! - A [`Delivery`] is the proof that a request was verified; [`Webhook<T>`](Webhook) is its payload as a type of yours.
@@ -71,6 +71,7 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![cfg_attr(not(test), warn(unreachable_pub, clippy::unwrap_used, clippy::expect_used))]
 
+mod accessors;
 mod answer;
 mod any_provider;
 mod behavior;
@@ -100,7 +101,6 @@ mod grpc;
 ))]
 pub mod guide;
 pub mod ip_allow;
-#[cfg(feature = "jwt")]
 mod json;
 pub mod layer;
 mod maybe_ready;
@@ -127,25 +127,23 @@ pub use body::MemoryBudget;
 pub use body_fields::BodyFields;
 pub use config::{ConfigError, ConfigErrorKind};
 #[cfg(feature = "dedup")]
-pub use dedup::DedupLayer;
+pub use dedup::layer::DedupLayer;
 #[cfg(feature = "memory-store")]
-pub use dedup::MemoryStore;
+pub use dedup::memory::MemoryStore;
 #[cfg(feature = "redis")]
-pub use dedup::RedisStore;
+pub use dedup::redis::RedisStore;
 pub use delivery::{Delivery, Identity, Signed, Verified};
 pub use encoding::Encoding;
-pub use endpoint::EndpointLayer;
+pub use endpoint::layer::EndpointLayer;
 #[cfg(feature = "fetch")]
 pub use fetch::{FETCH_TIMEOUT, Fetch, FetchFuture, MAX_FETCHED};
 #[cfg(feature = "client")]
 pub use fetch::{HttpsClient, HttpsClientBuilder};
-pub use ip_allow::IpAllowList;
-pub use layer::WebhookLayer;
+pub use layer::layer::WebhookLayer;
 pub use payload::{FromDelivery, Json, Webhook};
-pub use provider::Provider;
 pub use rejection::{Reason, Rejection};
 pub use scheme::Scheme;
-pub use secrets::{Head, KeyFormat, MAX_SECRETS, Secret, Secrets};
+pub use secrets::{CachePolicy, Head, KeyFormat, MAX_SECRETS, Secret, Secrets};
 #[cfg(feature = "jwt")]
 pub use senders::Connect;
 #[cfg(feature = "sns")]

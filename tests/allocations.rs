@@ -9,8 +9,9 @@ use bytes::{Bytes, BytesMut};
 use http::{Request, Response};
 use http_body_util::Full;
 use tower::{Layer as _, Service, ServiceExt as _};
+use tower_webhook::provider::Provider;
 use tower_webhook::testing::{self, ScriptedBody, Step};
-use tower_webhook::{CdrManager, EndpointLayer, Provider, Webhook, WebhookLayer};
+use tower_webhook::{CdrManager, EndpointLayer, Webhook, WebhookLayer};
 
 fn provider() -> tower_webhook::Scheme {
     CdrManager::new("Jefe").unwrap()
@@ -126,7 +127,7 @@ fn one_frame_costs_no_allocation_to_collect_and_many_cost_one_buffer() {
 fn what_passes_an_endpoint_costs_nothing() {
     let inner = || tower::service_fn(async |_: Request<Full<Bytes>>| Ok::<_, Infallible>(Response::new(Body::empty())));
     let webhook = WebhookLayer::new(provider());
-    let one = EndpointLayer::new("/hook", webhook.clone(), post(bare));
+    let one = EndpointLayer::new("/hook", webhook.clone(), post(bare)).unwrap();
     let two = EndpointLayer::matching(|head| head.uri.path().starts_with("/hooks/"), webhook, bare_router());
     let passed = allocations(one.layer(two.layer(inner())), || signed(1024));
     let alone = allocations(inner(), || signed(1024));

@@ -11,7 +11,8 @@ use http::{Method, Request, Response};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::Full;
 use tower::{Layer as _, Service};
-use tower_webhook::{EndpointLayer, Provider, WebhookLayer};
+use tower_webhook::provider::Provider;
+use tower_webhook::{EndpointLayer, WebhookLayer};
 
 use crate::apps::{self, bare_mac, call, signed};
 use crate::checks;
@@ -167,7 +168,7 @@ fn two_secrets() -> Sides {
 
 fn pass_through() -> Sides {
     let request = || signed(apps::body(KIB));
-    let mut ours = EndpointLayer::new("/elsewhere", apps::layer(), apps::behind()).layer(apps::bare());
+    let mut ours = EndpointLayer::new("/elsewhere", apps::layer(), apps::behind()).unwrap().layer(apps::bare());
     let mut theirs = apps::bare();
     (
         Box::new(side(request(), move |request| call(&mut ours, request))),

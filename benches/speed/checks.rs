@@ -5,8 +5,8 @@ use futures_util::FutureExt as _;
 use http::request::Parts;
 use http::{Method, Request};
 use http_body_util::BodyExt as _;
-use tower_webhook::provider;
-use tower_webhook::{Connect, Provider, SystemClock, testing};
+use tower_webhook::provider::{Begin, MaybeReady, Outcome, Provider};
+use tower_webhook::{Connect, SystemClock, testing};
 
 use crate::apps;
 use crate::cases::Sides;
@@ -31,11 +31,11 @@ fn check<P: Provider>(provider: P, head: Parts, body: Bytes) -> Box<dyn Side> {
     Box::new(side(
         || (),
         move |()| {
-            let Ok(provider::Begin::Verify(mut verification)) = provider.begin(&head, &SystemClock) else {
+            let Ok(MaybeReady::Ready(Begin::Verify(mut verification))) = provider.begin(&head, &SystemClock) else {
                 panic!("the head is in order and the secret is fixed")
             };
             let outcome = provider.finish(&mut verification, &head, &body, &body);
-            assert!(matches!(outcome, Ok(provider::Outcome::Deliver(_))));
+            assert!(matches!(outcome, Ok(MaybeReady::Ready(Outcome::Deliver(_)))));
             outcome
         },
     ))
@@ -56,8 +56,10 @@ pub fn sns() -> Sides {
     // The first one fetches the certificate.
     let runtime = tokio::runtime::Runtime::new().unwrap();
     runtime.block_on(async {
-        let Ok(provider::Begin::Verify(mut verification)) = provider.begin(&head, &SystemClock) else { panic!() };
-        provider.finish(&mut verification, &head, &body, &body).unwrap().settled().await.unwrap();
+        let Begin::Verify(mut verification) = provider.begin(&head, &SystemClock).unwrap().wait().await.unwrap() else {
+            panic!("SNS is answered by its body alone")
+        };
+        provider.finish(&mut verification, &head, &body, &body).unwrap().wait().await.unwrap();
     });
 
     let envelope: serde_json::Value = serde_json::from_slice(&body).unwrap();

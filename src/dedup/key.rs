@@ -1,4 +1,4 @@
-//! What names a delivery in a store, and what names the owner of a claim.
+//! The keys of deliveries in a store, and the tokens of claims.
 
 use std::fmt;
 use std::sync::LazyLock;
@@ -89,9 +89,9 @@ impl fmt::Debug for Key {
 
 /// The owner of one claim. Every call of a handler has its own, in all processes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Token(u128);
+pub struct ClaimToken(u128);
 
-impl Token {
+impl ClaimToken {
     /// Returns a token that nobody else has: random for the process, counted within it.
     ///
     /// # Panics
@@ -111,7 +111,7 @@ impl Token {
 }
 
 /// Lower-case hexadecimal, 32 digits.
-impl fmt::Display for Token {
+impl fmt::Display for ClaimToken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:032x}", self.0)
     }
@@ -177,7 +177,7 @@ mod tests {
 
     #[test]
     fn every_token_is_another() {
-        let tokens: std::collections::HashSet<_> = (0..1000).map(|_| Token::new().to_string()).collect();
+        let tokens: std::collections::HashSet<_> = (0..1000).map(|_| ClaimToken::new().to_string()).collect();
         assert_eq!(tokens.len(), 1000);
         assert!(tokens.iter().all(|token| token.len() == 32));
     }

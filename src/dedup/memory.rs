@@ -13,7 +13,7 @@ use moka::sync::Cache;
 
 use crate::time::{Clock, SystemClock};
 
-use super::key::{Key, Token};
+use super::key::{ClaimToken, Key};
 use super::store::{Claim, Store, StoreError};
 
 /// The default number of handled deliveries to remember: one a second for a day, in some 45 MB.
@@ -45,7 +45,7 @@ struct Deliveries {
 }
 
 struct Claimed {
-    token: Token,
+    token: ClaimToken,
     until: SystemTime,
 }
 
@@ -88,7 +88,7 @@ impl MemoryStore {
 }
 
 impl Store for MemoryStore {
-    async fn claim(&self, key: Key, token: Token, lease: Duration) -> Result<Claim, StoreError> {
+    async fn claim(&self, key: Key, token: ClaimToken, lease: Duration) -> Result<Claim, StoreError> {
         let mut claims = self.claims();
         let (now, until) = self.span(lease);
         match claims.entry(key) {
@@ -106,7 +106,7 @@ impl Store for MemoryStore {
     async fn commit(
         &self,
         key: Key,
-        token: Token,
+        token: ClaimToken,
         status: StatusCode,
         retention: Duration,
     ) -> Result<bool, StoreError> {
@@ -123,12 +123,12 @@ impl Store for MemoryStore {
         Ok(!taken)
     }
 
-    async fn release(&self, key: Key, token: Token) -> Result<(), StoreError> {
+    async fn release(&self, key: Key, token: ClaimToken) -> Result<(), StoreError> {
         self.release_now(key, token);
         Ok(())
     }
 
-    fn release_now(&self, key: Key, token: Token) -> bool {
+    fn release_now(&self, key: Key, token: ClaimToken) -> bool {
         let mut claims = self.claims();
         if claims.get(&key).is_some_and(|held| held.token == token) {
             claims.remove(&key);
@@ -181,7 +181,7 @@ mod tests {
         // A digest of each would take most of the time.
         let mut bytes = [7; 32];
         bytes[..8].copy_from_slice(&id.to_be_bytes());
-        let (key, token) = (Key(bytes), Token::new());
+        let (key, token) = (Key(bytes), ClaimToken::new());
         let claim = now(store.claim(key, token, Duration::from_secs(60)));
         if claim == Claim::Won {
             assert!(now(store.commit(key, token, StatusCode::OK, Duration::from_secs(60))));
@@ -193,7 +193,7 @@ mod tests {
     fn a_million_ids_leave_only_the_latest_behind_and_no_claim_in_flight_is_lost() {
         const CAPACITY: u64 = 1000;
         let store = MemoryStore::new(CAPACITY);
-        let (flying, owner, other) = (Key::new("test", "in flight"), Token::new(), Token::new());
+        let (flying, owner, other) = (Key::new("test", "in flight"), ClaimToken::new(), ClaimToken::new());
         now(store.claim(flying, owner, Duration::from_secs(60)));
         let mut most = 0;
         for id in 0..1_000_000 {
@@ -235,7 +235,7 @@ mod tests {
     #[test]
     fn what_was_released_leaves_nothing_behind() {
         let store = MemoryStore::new(0);
-        let (key, token) = (Key::new("test", "1"), Token::new());
+        let (key, token) = (Key::new("test", "1"), ClaimToken::new());
         now(store.claim(key, token, Duration::from_secs(60)));
         assert!(store.release_now(key, token));
         assert_eq!((store.claims().len(), store.deliveries.done.entry_count()), (0, 0));

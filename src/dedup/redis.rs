@@ -9,24 +9,24 @@ use redis::aio::{ConnectionLike, ConnectionManager, ConnectionManagerConfig};
 use redis::{Client, ConnectionAddr, ErrorKind, RedisError, Script};
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 
-use super::key::{Key, Token};
+use super::key::{ClaimToken, Key};
 use super::store::{Claim, Store, StoreError};
 
-/// What the names of all entries start with unless it is set.
+/// The default prefix of the names of all entries.
 pub const DEFAULT_PREFIX: &str = "webhook:";
 
-/// The time for a connection to be made. The layer waits a second for an answer; what takes longer than this is for the
-/// deliveries after it.
+/// The time for a connection to be made. The layer waits a second for an answer, so a slower connection is for later
+/// deliveries.
 const CONNECTION_TIMEOUT: Duration = Duration::from_secs(2);
-/// The time for an answer where the layer's own time-out is longer or off.
+/// The time for an answer, if the layer's own time-out is longer.
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(10);
-/// Each call that finds no connection makes another attempt, so one repetition within it is enough.
-const RECONNECTIONS: usize = 1;
-/// How many commands may wait to be written: as many deliveries as arrive at once in a burst.
-const PIPELINE: usize = 1024;
+/// Each call without a connection makes another attempt, so one retry within it is enough.
+const MAX_RECONNECTIONS: usize = 1;
+/// How many commands may wait to be written: as many deliveries as arrive in a burst.
+const MAX_PIPELINED: usize = 1024;
 
-/// Puts a value under the key and says nothing, if the key is free or holds the owner's claim; otherwise says what it holds.
-/// Claiming, renewing and committing are all this.
+/// Puts a value under the key if it is free or holds the owner's claim, and otherwise returns what it holds. It claims, renews
+/// and commits.
 static PUT: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
         "local held = redis.call('GET', KEYS[1])
@@ -41,14 +41,16 @@ static DELETE: LazyLock<Script> = LazyLock::new(|| {
     Script::new("if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end return 0")
 });
 
-/// A [`Store`] in Redis, or in what speaks its protocol and runs its scripts, for any number of processes. Clones share one
-/// connection, which carries many commands at once and is made again after it was lost. It needs tokio.
+/// A [`Store`] in Redis, or in a server that speaks its protocol and runs its scripts, for any number of processes. Clones share
+/// one multiplexed connection, which reconnects by itself. It needs tokio.
 ///
-/// Each delivery is one entry, `webhook:` and 64 hexadecimal digits, some 200 bytes in all, with its lease or retention as expiry.
-/// All operations are scripts on a single key, so they run on a cluster too.
+/// Each delivery is one entry, `webhook:` and 64 hexadecimal digits, some 200 bytes in all, with its lease or retention as
+/// expiry. All operations are scripts on a single key, so they run on a cluster as well.
 ///
-/// Redis forgets by itself where it is set up to: give it memory for the retention with the policy `noeviction`, and
-/// persistence (`appendonly yes`) so that a restart does not lose what is done.
+/// Give Redis memory for the whole retention with the policy `noeviction`, so that it evicts nothing, and persistence
+/// (`appendonly yes`), so that a restart doesn't lose what is done.
+///
+/// # Examples
 ///
 /// ```no_run
 /// use tower_webhook::{DedupLayer, RedisStore};
@@ -59,7 +61,7 @@ static DELETE: LazyLock<Script> = LazyLock::new(|| {
 /// # }
 /// ```
 ///
-/// Any other connection of the [`redis`] crate does too, such as that of a cluster or with your own certificates: see
+/// Any other connection of the [`redis`] crate works as well, such as that of a cluster or one with your own certificates: see
 /// [`new`](Self::new).
 #[derive(Clone)]
 pub struct RedisStore<C = ConnectionManager> {
@@ -72,21 +74,22 @@ impl RedisStore {
     ///
     /// # Errors
     ///
-    /// Where the address is malformed, or the server cannot be reached now or refuses. The error does not repeat the address.
+    /// Returns an error if the address is malformed, or if the server can't be reached or refuses. The error doesn't repeat the
+    /// address.
     pub async fn connect(url: impl AsRef<str>) -> Result<Self, StoreError> {
         let (client, config) = client(url.as_ref())?;
         let mut connection = ConnectionManager::new_with_config(client, config).await.map_err(failed)?;
-        // A server that wants a password says so only when something is asked of it.
+        // A server that wants a password only says so when it gets a command.
         redis::cmd("PING").exec_async(&mut connection).await.map_err(failed)?;
         Ok(Self::new(connection))
     }
 
-    /// As [`connect`](Self::connect), but the connection is made with the first delivery, so that a service starts without
-    /// its Redis. It has to be called within a tokio runtime.
+    /// As [`connect`](Self::connect), but connects with the first delivery, so that a service starts without its Redis. Call it
+    /// within a tokio runtime.
     ///
     /// # Errors
     ///
-    /// Where the address is malformed.
+    /// Returns an error if the address is malformed.
     pub fn connect_lazily(url: impl AsRef<str>) -> Result<Self, StoreError> {
         let (client, config) = client(url.as_ref())?;
         ConnectionManager::new_lazy_with_config(client, config).map(Self::new).map_err(failed)
@@ -97,8 +100,8 @@ fn client(url: &str) -> Result<(Client, ConnectionManagerConfig), StoreError> {
     let config = ConnectionManagerConfig::new()
         .set_connection_timeout(Some(CONNECTION_TIMEOUT))
         .set_response_timeout(Some(RESPONSE_TIMEOUT))
-        .set_number_of_retries(RECONNECTIONS)
-        .set_pipeline_buffer_size(PIPELINE);
+        .set_number_of_retries(MAX_RECONNECTIONS)
+        .set_pipeline_buffer_size(MAX_PIPELINED);
     let client = Client::open(url).map_err(failed)?;
     if matches!(client.get_connection_info().addr(), ConnectionAddr::TcpTls { .. }) {
         choose_cryptography();
@@ -106,25 +109,24 @@ fn client(url: &str) -> Result<(Client, ConnectionManagerConfig), StoreError> {
     Ok((client, config))
 }
 
-/// The redis crate panics where it wants TLS and the process has not chosen one of several implementations. A choice that
-/// was made stays.
+/// Chooses rustls's cryptography if the process hasn't: without a choice, the redis crate panics when it needs TLS.
 fn choose_cryptography() {
     if CryptoProvider::get_default().is_none() {
-        // An error says that another thread has chosen meanwhile.
+        // An error means that another thread has chosen in the meantime.
         let _ = aws_lc_rs::default_provider().install_default();
     }
 }
 
 impl<C> RedisStore<C> {
-    /// A store over a connection of the [`redis`] crate that many can use at once: a
+    /// Creates a store over a connection of the [`redis`] crate that can be shared: a
     /// [`MultiplexedConnection`](redis::aio::MultiplexedConnection), a [`ConnectionManager`], a cluster's connection.
     #[must_use]
     pub fn new(connection: C) -> Self {
         Self { connection, prefix: DEFAULT_PREFIX.into() }
     }
 
-    /// Another start of all entries' names than [`DEFAULT_PREFIX`]: services that share a Redis and not their deliveries have
-    /// different ones.
+    /// Sets the prefix of the names of all entries. The default is [`DEFAULT_PREFIX`]. Services that share a Redis but not their
+    /// deliveries need different ones.
     #[must_use]
     pub fn with_prefix(mut self, prefix: impl Into<String>) -> Self {
         self.prefix = prefix.into().into();
@@ -140,7 +142,7 @@ impl<C> RedisStore<C>
 where
     C: ConnectionLike + Clone + Send + Sync + 'static,
 {
-    /// What stands in the way of putting the value there.
+    /// Puts the value there, or returns what is in the way.
     async fn put(&self, key: Key, claim: &str, value: &str, time: Duration) -> Result<Option<String>, StoreError> {
         let millis = u64::try_from(time.as_millis()).unwrap_or(u64::MAX).max(1);
         let mut connection = self.connection.clone();
@@ -154,7 +156,7 @@ impl<C> Store for RedisStore<C>
 where
     C: ConnectionLike + Clone + Send + Sync + 'static,
 {
-    async fn claim(&self, key: Key, token: Token, lease: Duration) -> Result<Claim, StoreError> {
+    async fn claim(&self, key: Key, token: ClaimToken, lease: Duration) -> Result<Claim, StoreError> {
         let claim = claim_value(token);
         match self.put(key, &claim, &claim, lease).await?.as_deref() {
             None => Ok(Claim::Won),
@@ -169,7 +171,7 @@ where
     async fn commit(
         &self,
         key: Key,
-        token: Token,
+        token: ClaimToken,
         status: StatusCode,
         retention: Duration,
     ) -> Result<bool, StoreError> {
@@ -177,7 +179,7 @@ where
         Ok(self.put(key, &claim_value(token), &done, retention).await?.is_none())
     }
 
-    async fn release(&self, key: Key, token: Token) -> Result<(), StoreError> {
+    async fn release(&self, key: Key, token: ClaimToken) -> Result<(), StoreError> {
         let mut connection = self.connection.clone();
         let mut call = DELETE.key(self.name(key));
         call.arg(claim_value(token)).invoke_async(&mut connection).await.map_err(failed)
@@ -187,11 +189,11 @@ where
 const CLAIM: char = 'c';
 const DONE: char = 'd';
 
-fn claim_value(token: Token) -> String {
+fn claim_value(token: ClaimToken) -> String {
     format!("{CLAIM}{token}")
 }
 
-/// What went wrong, without the server's own words where those repeat what was sent.
+/// Converts an error, without the server's own words if they repeat what was sent.
 fn failed(error: RedisError) -> StoreError {
     let message = match error.kind() {
         _ if error.is_timeout() => "Redis did not answer in time",

@@ -40,7 +40,7 @@ use http::request::Parts;
 use crate::config::ConfigError;
 use crate::provider::{Begin, MaybeReady, Outcome, Provider, Recognition};
 use crate::rejection::{Reason, Rejection};
-use crate::secrets::{Find, KeysFor};
+use crate::secrets::KeysFor;
 use crate::text::Text;
 use crate::time::{Clock, Tolerance};
 
@@ -318,8 +318,8 @@ impl Scheme {
             _ => Err(Rejection::new(Reason::UnknownTenant)),
         };
         match keys.find(head, None) {
-            Find::Now(keys) => answer(&first(keys)?).map(|answer| Begin::Answer(answer).into()),
-            Find::Later { keys, .. } => {
+            MaybeReady::Ready(keys) => answer(&first(keys)?).map(|answer| Begin::Answer(answer).into()),
+            MaybeReady::Pending(keys) => {
                 Ok(MaybeReady::pending(async move { answer(&first(keys.await?)?).map(Begin::Answer) }))
             }
         }

@@ -9,7 +9,7 @@ use http::request::Parts;
 
 use crate::provider::{Begin, MaybeReady};
 use crate::rejection::{Reason, Rejection};
-use crate::secrets::{Find, Keys, KeysFor, Ring};
+use crate::secrets::{Keys, KeysFor, Ring};
 
 use super::Scheme;
 #[cfg(feature = "jwt")]
@@ -133,18 +133,18 @@ fn start_jwt(form: usize, proof: &JwtProof, head: &Parts, now: SystemTime) -> Re
     };
     let JwtKeys::Shared(keys) = &proof.keys else { return Ok(Started::Now(attempt(claimed, None))) };
     Ok(match keys.find(head, None) {
-        Find::Now(keys) => {
+        MaybeReady::Ready(keys) => {
             let index = JwtProof::verify_shared(&claimed, keys)?;
             Started::Now(attempt(claimed, Some(index)))
         }
-        Find::Later { keys, .. } => Started::Later(Box::pin(async move {
+        MaybeReady::Pending(keys) => Started::Later(Box::pin(async move {
             let index = JwtProof::verify_shared(&claimed, keys.await?)?;
             Ok(attempt(claimed, Some(index)))
         })),
     })
 }
 
-fn run<K: Clone + Send + 'static>(
+fn run<K: Clone + Send + Sync + 'static>(
     form: usize,
     head: &Parts,
     now: SystemTime,
@@ -154,7 +154,7 @@ fn run<K: Clone + Send + 'static>(
 ) -> Result<Started, Rejection> {
     let attempt = move |keys: KeysFor<K>| Attempt::new(form, claimed, running(keys.ring), keys.known, now);
     Ok(match keys.find(head, None) {
-        Find::Now(keys) => Started::Now(attempt(keys)),
-        Find::Later { keys, .. } => Started::Later(Box::pin(async move { Ok(attempt(keys.await?)) })),
+        MaybeReady::Ready(keys) => Started::Now(attempt(keys)),
+        MaybeReady::Pending(keys) => Started::Later(Box::pin(async move { Ok(attempt(keys.await?)) })),
     })
 }

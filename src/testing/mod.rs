@@ -10,6 +10,7 @@ mod clock;
 pub mod fuzz;
 #[cfg(feature = "asymmetric")]
 mod key;
+mod protected;
 mod sign;
 #[cfg(feature = "testing-sns")]
 mod sns;
@@ -21,6 +22,7 @@ pub use body::{ScriptedBody, Step};
 pub use clock::ManualClock;
 #[cfg(feature = "asymmetric")]
 pub use key::{SigningKey, sign_with, sign_with_at};
+pub use protected::assert_protected;
 pub use sign::{sign, sign_at};
 #[cfg(feature = "testing-sns")]
 pub use sns::{FakeMessage, FakeSns};

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use http::StatusCode;
 
-use crate::dedup::{Claim, Key, Store, Token};
+use crate::dedup::{Claim, ClaimToken, Key, Store};
 
 /// A lease and retention that is long enough for a few calls to a store over a network, and short enough to wait for.
 const SHORT: Duration = Duration::from_millis(400);
@@ -59,15 +59,15 @@ struct Suite<S> {
 }
 
 impl<S: Store> Suite<S> {
-    async fn claim(store: &S, key: Key, token: Token, lease: Duration) -> Claim {
+    async fn claim(store: &S, key: Key, token: ClaimToken, lease: Duration) -> Claim {
         store.claim(key, token, lease).await.expect("the store fails to claim")
     }
 
-    async fn commit(store: &S, key: Key, token: Token, retention: Duration) -> bool {
+    async fn commit(store: &S, key: Key, token: ClaimToken, retention: Duration) -> bool {
         store.commit(key, token, StatusCode::ACCEPTED, retention).await.expect("the store fails to commit")
     }
 
-    async fn release(store: &S, key: Key, token: Token) {
+    async fn release(store: &S, key: Key, token: ClaimToken) {
         store.release(key, token).await.expect("the store fails to release");
     }
 
@@ -168,7 +168,7 @@ impl<S: Store> Suite<S> {
 }
 
 /// Returns a key that nobody else uses, and two owners.
-fn names() -> (Key, Token, Token) {
-    let unique = Token::new();
-    (Key::new("store suite", unique.to_string()), Token::new(), Token::new())
+fn names() -> (Key, ClaimToken, ClaimToken) {
+    let unique = ClaimToken::new();
+    (Key::new("store suite", unique.to_string()), ClaimToken::new(), ClaimToken::new())
 }

@@ -19,7 +19,7 @@ use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 use tower::{Service as _, ServiceBuilder, ServiceExt as _, service_fn};
 use tower_http::catch_panic::CatchPanicLayer;
-use tower_webhook::dedup::{Claim, Key, Store, StoreError, StoreFailure, Token};
+use tower_webhook::dedup::{Claim, ClaimToken, Key, Store, StoreError, StoreFailure};
 use tower_webhook::scheme::header;
 use tower_webhook::testing::{self, ManualClock, store_suite};
 use tower_webhook::{CdrManager, DedupLayer, Delivery, MemoryStore, Reason, Rejection, Scheme, WebhookLayer};
@@ -152,7 +152,7 @@ async fn a_hundred_deliveries_at_once_are_handled_once() {
 
 #[tokio::test]
 async fn a_delivery_in_flight_is_postponed_or_where_asked_for_a_conflict() {
-    for (layer, status) in [(memory(), 503), (memory().conflict_while_in_flight(), 409)] {
+    for (layer, status) in [(memory(), 503), (memory().with_in_flight_status(StatusCode::CONFLICT), 409)] {
         let handler = Handler::new([Act::Hang]);
         let server = handler.serve(layer).await;
         let first = server.send(delivery("1"));
@@ -358,15 +358,21 @@ impl Scripted {
 }
 
 impl Store for Scripted {
-    async fn claim(&self, key: Key, token: Token, lease: Duration) -> Result<Claim, StoreError> {
+    async fn claim(&self, key: Key, token: ClaimToken, lease: Duration) -> Result<Claim, StoreError> {
         self.run("claim", self.inner.claim(key, token, lease)).await
     }
 
-    async fn commit(&self, key: Key, token: Token, status: StatusCode, time: Duration) -> Result<bool, StoreError> {
+    async fn commit(
+        &self,
+        key: Key,
+        token: ClaimToken,
+        status: StatusCode,
+        time: Duration,
+    ) -> Result<bool, StoreError> {
         self.run("commit", self.inner.commit(key, token, status, time)).await
     }
 
-    async fn release(&self, key: Key, token: Token) -> Result<(), StoreError> {
+    async fn release(&self, key: Key, token: ClaimToken) -> Result<(), StoreError> {
         self.run("release", self.inner.release(key, token)).await
     }
 }

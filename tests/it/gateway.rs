@@ -1,7 +1,9 @@
 //! The example gateway, as a process with a configuration file.
 
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::TcpStream;
 use std::process::{Child, ChildStderr, ChildStdout, Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::Request;
@@ -33,8 +35,11 @@ fn command() -> Command {
 }
 
 fn start(config: &str) -> Gateway {
-    let folder = tempfile(config);
-    let mut child = command().arg(&folder).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    start_by(command(), config)
+}
+
+fn start_by(mut command: Command, config: &str) -> Gateway {
+    let mut child = command.arg(tempfile(config)).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let stdout = BufReader::new(child.stdout.take().unwrap());
     let mut stderr = BufReader::new(child.stderr.take().unwrap());
     let mut ready = String::new();
@@ -162,4 +167,99 @@ fn what_a_provider_does_not_know_is_an_error_with_its_place() {
         let told = refused(&config);
         assert!(told.contains(expected), "{config}\n{told}");
     }
+}
+
+const GITHUB: &str = r#"{"listen": "127.0.0.1:0", "endpoints": [
+  {"path": "/github", "provider": "github", "secrets": ["Jefe"]}]}"#;
+
+fn push(body: &'static str) -> Request<http_body_util::Full<Bytes>> {
+    let request = Request::post("/github").body(Bytes::from_static(body.as_bytes())).unwrap();
+    testing::sign(&senders::github("Jefe").unwrap(), request).unwrap()
+}
+
+/// The head of a genuine request, without its body.
+fn head_of(request: &Request<http_body_util::Full<Bytes>>, length: usize) -> String {
+    let signature = request.headers()["x-hub-signature-256"].to_str().unwrap();
+    format!(
+        "POST /github HTTP/1.1\r\nhost: gateway\r\ncontent-length: {length}\r\nx-hub-signature-256: {signature}\r\n\r\n"
+    )
+}
+
+fn terminate(child: &Child) {
+    assert!(Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap().success());
+}
+
+#[tokio::test]
+async fn sigterm_lets_a_request_in_flight_finish_and_ends_although_others_stall() {
+    let mut gateway = start(GITHUB);
+    let address = gateway.server.address;
+    let request = push("{}");
+    let mut in_flight = TcpStream::connect(address).unwrap();
+    in_flight.write_all(head_of(&request, 2).as_bytes()).unwrap();
+    let mut stalled = TcpStream::connect(address).unwrap();
+    stalled.write_all(b"POST /github HT").unwrap();
+    // An answer over a third connection: the others were accepted before it.
+    assert_eq!(gateway.server.send(push("{ }")).await.status, 200);
+    terminate(&gateway.child);
+    // It listens no more, and still reads what is under way.
+    let deadline = Instant::now() + Duration::from_secs(5);
+    while TcpStream::connect(address).is_ok() {
+        assert!(Instant::now() < deadline, "it goes on listening");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    in_flight.write_all(b"{}").unwrap();
+    let mut reply = String::new();
+    in_flight.read_to_string(&mut reply).unwrap();
+    assert!(reply.starts_with("HTTP/1.1 200"), "{reply}");
+    let ended = tokio::task::spawn_blocking(move || gateway.child.wait()).await.unwrap().unwrap();
+    assert!(ended.success());
+    assert!(Instant::now() < deadline + Duration::from_secs(5));
+}
+
+#[tokio::test]
+async fn connections_that_send_nothing_or_half_a_head_are_closed_in_time() {
+    let mut limited = Command::new("sh");
+    // More connections than the process can hold at once.
+    limited.args(["-c", "ulimit -n 128; exec \"$0\" \"$1\""]).arg(command().get_program());
+    let gateway = start_by(limited, GITHUB);
+    let address = gateway.server.address;
+    let silent: Vec<_> = (0..300)
+        .map(|number| {
+            let mut stream = TcpStream::connect(address).unwrap();
+            if number % 2 == 0 {
+                stream.write_all(b"POST /github HTTP/1.1\r\nhost: ").unwrap();
+            }
+            stream
+        })
+        .collect();
+    let request = push("{}");
+    let mut genuine = TcpStream::connect(address).unwrap();
+    genuine.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    genuine.write_all(format!("{}{{}}", head_of(&request, 2)).as_bytes()).unwrap();
+    let read = move || {
+        let mut reply = [0; 12];
+        genuine.read_exact(&mut reply).map(|()| reply)
+    };
+    let reply = tokio::task::spawn_blocking(read).await.unwrap().unwrap();
+    assert_eq!(&reply, b"HTTP/1.1 200");
+    drop(silent);
+}
+
+#[tokio::test]
+async fn a_reader_of_stderr_that_stalls_holds_up_no_request() {
+    let gateway = start(GITHUB);
+    // Nobody reads stderr: the pipe takes 64 KiB, some 900 refusals.
+    for _ in 0..3000 {
+        let forged = Request::post("/github").body(http_body_util::Full::from("{}")).unwrap();
+        assert_eq!(gateway.server.send(forged).await.status, 401);
+    }
+    assert_eq!(gateway.server.send(push("{}")).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_delivery_that_nobody_can_be_told_of_is_asked_for_again() {
+    let mut gateway = start(GITHUB);
+    // Whoever read stdout is gone.
+    gateway.stdout = BufReader::new(command().arg("nowhere").stdout(Stdio::piped()).spawn().unwrap().stdout.unwrap());
+    assert_eq!(gateway.server.send(push("{}")).await.status, 503);
 }

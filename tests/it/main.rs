@@ -11,6 +11,7 @@ mod dedup;
 #[cfg(all(feature = "memory-store", feature = "redis"))]
 mod dedup_redis;
 mod dependencies;
+mod design;
 mod docs;
 mod endpoint;
 #[cfg(all(
@@ -29,6 +30,7 @@ mod ip_allow;
 mod layers;
 mod operators;
 mod programs;
+mod protected;
 mod ranks;
 #[cfg(all(feature = "memory-store", feature = "redis"))]
 mod redis_server;

@@ -48,7 +48,7 @@ async fn on_report(request: Request<Full<Bytes>>) -> Result<Response<Full<Bytes>
 
 /// A greeter with a webhook endpoint beside it.
 async fn start_with_endpoint(greeter: Greeter) -> (Server, Client) {
-    let endpoint = EndpointLayer::new("/webhooks/cdr", WebhookLayer::new(cdr()), service_fn(on_report));
+    let endpoint = EndpointLayer::new("/webhooks/cdr", WebhookLayer::new(cdr()), service_fn(on_report)).unwrap();
     start(|incoming| {
         TonicServer::builder().accept_http1(true).layer(endpoint).add_service(greeter).serve_with_incoming(incoming)
     })

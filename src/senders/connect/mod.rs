@@ -25,7 +25,7 @@ use crate::rejection::Rejection;
 use crate::scheme::jwt::{self, Backend};
 use crate::scheme::mac::{Mac, MacKind};
 use crate::scheme::wrong_method;
-use crate::secrets::{Find, KeyFormat, Keys, Secrets};
+use crate::secrets::{KeyFormat, Keys, Secrets};
 use crate::text::Text;
 use crate::time::Clock;
 
@@ -196,11 +196,11 @@ impl Connect {
             None
         };
         match self.keys.find(head, hint) {
-            Find::Now(keys) => {
+            MaybeReady::Ready(keys) => {
                 ConnectVerification::begin(&self.rules, &token, keys, now).map(|it| Begin::Verify(it).into())
             }
-            Find::Later { head, keys } => {
-                let rules = self.rules.clone();
+            MaybeReady::Pending(keys) => {
+                let (rules, head) = (self.rules.clone(), head.clone());
                 Ok(MaybeReady::pending(async move {
                     let keys = keys.await?;
                     ConnectVerification::begin(&rules, &rules.token(&head)?, keys, now).map(Begin::Verify)

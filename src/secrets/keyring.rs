@@ -1,0 +1,74 @@
+//! The keys of one sender: usually one, a few while secrets are rotated.
+
+use smallvec::SmallVec;
+
+use crate::config::ConfigError;
+
+use super::MAX_SECRETS;
+
+/// One to [`MAX_SECRETS`] keys. Cloning a single key, the common case, doesn't allocate.
+#[derive(Clone)]
+pub(crate) struct Keyring<K>(SmallVec<[K; 1]>);
+
+impl<K> Keyring<K> {
+    /// Collects the keys, or returns `None` if there are none.
+    pub(crate) fn new(keys: impl IntoIterator<Item = Result<K, ConfigError>>) -> Result<Option<Self>, ConfigError> {
+        let keys = keys.into_iter().collect::<Result<SmallVec<_>, _>>()?;
+        if keys.len() > MAX_SECRETS {
+            return Err(ConfigError::key("there are more than 8 secrets"));
+        }
+        Ok((!keys.is_empty()).then_some(Self(keys)))
+    }
+
+    /// Returns the key that new signatures are made with.
+    #[cfg(feature = "testing")]
+    pub(crate) fn first(&self) -> &K {
+        // Never out of bounds: `new` makes no empty keyring.
+        &self.0[0]
+    }
+
+    /// Returns the key if there is only one.
+    pub(crate) fn only(&self) -> Option<&K> {
+        match &*self.0 {
+            [only] => Some(only),
+            _ => None,
+        }
+    }
+
+    /// Returns the key if there is only one.
+    pub(crate) fn only_mut(&mut self) -> Option<&mut K> {
+        match &mut *self.0 {
+            [only] => Some(only),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &K> {
+        self.0.iter()
+    }
+
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut K> {
+        self.0.iter_mut()
+    }
+
+    pub(crate) fn into_iter(self) -> impl Iterator<Item = K> {
+        self.0.into_iter()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_key_is_none_and_nine_are_too_many() {
+        assert!(Keyring::<u8>::new([]).unwrap().is_none());
+        for len in 1..=8_u8 {
+            let mut keyring = Keyring::new((0..len).map(Ok)).unwrap().unwrap();
+            assert!(keyring.iter_mut().map(|key| *key).eq(0..len));
+            assert!(keyring.iter().copied().eq(0..len));
+            assert!(keyring.into_iter().eq(0..len));
+        }
+        assert!(Keyring::new((0..9).map(Ok)).is_err());
+    }
+}
