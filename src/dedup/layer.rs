@@ -115,10 +115,12 @@ impl DedupLayer {
     /// # Examples
     ///
     /// ```
+    /// # #[cfg(feature = "memory-store")] {
     /// use http::StatusCode;
     /// use tower_webhook::{DedupLayer, MemoryStore};
     ///
     /// let layer = DedupLayer::new(MemoryStore::default()).with_in_flight_status(StatusCode::CONFLICT);
+    /// # }
     /// ```
     #[must_use]
     pub fn with_in_flight_status(self, status: StatusCode) -> Self {
