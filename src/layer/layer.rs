@@ -7,7 +7,7 @@ use std::time::Duration;
 use tower_layer::Layer;
 
 use super::service::WebhookService;
-use super::shared::{self, Shared};
+use super::shared::{self, WebhookSettings};
 use crate::body::MemoryBudget;
 use crate::provider::Provider;
 use crate::rejection::Rejection;
@@ -43,7 +43,7 @@ pub const DEFAULT_LOOKUP_TIMEOUT: Duration = Duration::from_secs(5);
 /// checked over the raw body, which is received whole before the handler is called, so the layer suits unary calls. To have
 /// streaming services beside a webhook, use an [`EndpointLayer`](crate::EndpointLayer).
 pub struct WebhookLayer<P> {
-    shared: Arc<Shared<P>>,
+    shared: Arc<WebhookSettings<P>>,
 }
 
 impl<P: Provider> WebhookLayer<P> {
@@ -52,7 +52,7 @@ impl<P: Provider> WebhookLayer<P> {
     pub fn new(provider: P) -> Self {
         let body_limit = provider.body_limit();
         Self {
-            shared: Arc::new(Shared {
+            shared: Arc::new(WebhookSettings {
                 provider: Arc::new(provider),
                 body_limit,
                 body_timeout: Some(DEFAULT_BODY_TIMEOUT),
@@ -126,7 +126,7 @@ impl<P> WebhookLayer<P> {
         self.with(|shared| shared.observe_only = true)
     }
 
-    fn with(mut self, set: impl FnOnce(&mut Shared<P>)) -> Self {
+    fn with(mut self, set: impl FnOnce(&mut WebhookSettings<P>)) -> Self {
         set(Arc::make_mut(&mut self.shared));
         self
     }
