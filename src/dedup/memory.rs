@@ -193,7 +193,7 @@ mod tests {
     fn a_million_ids_leave_only_the_latest_behind_and_no_claim_in_flight_is_lost() {
         const CAPACITY: u64 = 1000;
         // A fixed clock: on a loaded machine this takes longer than the claim in flight lasts.
-        let store = MemoryStore::new(CAPACITY).with_clock(crate::clock_fn(|| SystemTime::UNIX_EPOCH));
+        let store = MemoryStore::new(CAPACITY).with_clock(|| SystemTime::UNIX_EPOCH);
         let (flying, owner, other) = (Key::new("test", "in flight"), ClaimToken::new(), ClaimToken::new());
         now(store.claim(flying, owner, Duration::from_secs(60)));
         let mut most = 0;
