@@ -68,6 +68,7 @@
 
 mod answer;
 mod any_provider;
+mod authorization;
 mod behavior;
 mod body;
 mod body_fields;
@@ -146,7 +147,7 @@ pub use senders::Connect;
 #[cfg(feature = "sns")]
 pub use senders::Sns;
 #[doc(inline)]
-pub use senders::cdr_manager;
+pub use senders::cdr_manager::{self};
 #[cfg(feature = "jwt")]
 #[doc(inline)]
 pub use senders::connect;

@@ -1,16 +1,36 @@
-//! Message authentication codes: keyed once, cloned for each request, fed as the bytes arrive.
+//! Proof by a message authentication code: keyed once, cloned for each request, fed as the bytes arrive.
+
+use std::time::SystemTime;
 
 use hmac::digest::{Digest as _, KeyInit};
 use hmac::{Hmac, Mac as _};
+use http::request::Parts;
 use sha1::Sha1;
 use sha2::{Sha256, Sha512};
 use subtle::{Choice, ConstantTimeEq as _};
 
 use crate::config::ConfigError;
-use crate::secrets::Ring;
+use crate::delivery::Signed;
+use crate::provider::{MaybeReady, Recognition};
+use crate::rejection::{Reason, Rejection};
+use crate::secrets::{Find, Keys, KeysFor, Ring};
+#[cfg(feature = "testing")]
+use crate::sign::SignError;
+
+use super::builder::SchemeBuilder;
+use super::form::{Fields, Unverified};
+#[cfg(feature = "testing")]
+use super::place::Place;
+use super::pointer;
+use super::proof::Proof;
+#[cfg(feature = "testing")]
+use super::sign::{Signer, Unsigned};
+use super::signature::Candidates;
+use super::signed_text::SignedText;
+use super::template::Values;
 
 /// The longest digest, that of SHA-512.
-pub(crate) const LONGEST_DIGEST: usize = 64;
+pub(crate) const MAX_DIGEST: usize = 64;
 
 /// The hash function of an HMAC.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -20,26 +40,14 @@ pub(crate) enum MacKind {
     Sha512,
     /// No HMAC at all: SHA-256 of the secret and then the text.
     SecretThenTextSha256,
-    /// HMAC-SHA1 whose key is the SHA-1 digest of the secret.
-    Sha1OfHashedKey,
 }
 
 impl MacKind {
     pub(crate) const fn digest_len(self) -> usize {
         match self {
-            Self::Sha1 | Self::Sha1OfHashedKey => 20,
+            Self::Sha1 => 20,
             Self::Sha256 | Self::SecretThenTextSha256 => 32,
             Self::Sha512 => 64,
-        }
-    }
-
-    pub(super) const fn name(self) -> &'static str {
-        match self {
-            Self::Sha1 => "HMAC-SHA1",
-            Self::Sha256 => "HMAC-SHA256",
-            Self::Sha512 => "HMAC-SHA512",
-            Self::SecretThenTextSha256 => "SHA-256 of secret and text",
-            Self::Sha1OfHashedKey => "HMAC-SHA1 by the hashed key",
         }
     }
 }
@@ -61,7 +69,6 @@ impl Mac {
             MacKind::Sha256 => Self::Sha256(Hmac::new_from_slice(key).map_err(unusable)?),
             MacKind::Sha512 => Self::Sha512(Hmac::new_from_slice(key).map_err(unusable)?),
             MacKind::SecretThenTextSha256 => Self::SecretThenTextSha256(Sha256::new_with_prefix(key)),
-            MacKind::Sha1OfHashedKey => Self::new(MacKind::Sha1, &Sha1::digest(key))?,
         })
     }
 
@@ -123,7 +130,7 @@ fn hmac_of<M: hmac::Mac + Clone>(keyed: &M, text: &[u8]) -> Digest {
 /// A digest of up to 64 bytes, without an allocation, compared in constant time.
 #[derive(Clone, Copy)]
 pub(crate) struct Digest {
-    bytes: [u8; LONGEST_DIGEST],
+    bytes: [u8; MAX_DIGEST],
     len: usize,
 }
 
@@ -139,7 +146,7 @@ impl Digest {
 
     /// A digest of this length, 64 bytes at most, to be written.
     pub(crate) const fn zero(len: usize) -> Self {
-        Self { bytes: [0; LONGEST_DIGEST], len: if len < LONGEST_DIGEST { len } else { LONGEST_DIGEST } }
+        Self { bytes: [0; MAX_DIGEST], len: if len < MAX_DIGEST { len } else { MAX_DIGEST } }
     }
 
     pub(crate) fn as_mut_bytes(&mut self) -> &mut [u8] {
@@ -153,17 +160,7 @@ impl Digest {
     /// Whether it is one of the candidates. It is compared with every one of them.
     #[inline]
     pub(super) fn is_among<'a>(&self, candidates: impl Iterator<Item = &'a Self>) -> bool {
-        candidates.fold(Choice::from(0), |fits, candidate| fits | self.ct_eq(candidate)).into()
-    }
-
-    /// Whether both are the same, in constant time for digests of any one length. The bits in which they differ are gathered
-    /// by words, up to one that is filled with zeros, and looked at once.
-    fn ct_eq(&self, other: &Self) -> Choice {
-        let end = self.len.next_multiple_of(8);
-        let (a, b) = (self.bytes[..end].as_chunks::<8>().0, other.bytes[..end].as_chunks::<8>().0);
-        let differ =
-            a.iter().zip(b).fold(0, |differ, (a, b)| differ | (u64::from_ne_bytes(*a) ^ u64::from_ne_bytes(*b)));
-        differ.ct_eq(&0) & Choice::from(u8::from(self.len == other.len))
+        candidates.fold(Choice::from(0), |fits, candidate| fits | self.as_bytes().ct_eq(candidate.as_bytes())).into()
     }
 }
 
@@ -214,6 +211,188 @@ pub(crate) fn matching_key<'a>(
         }
     }
     matched
+}
+
+/// Proof by an HMAC over the signed text.
+#[derive(Clone)]
+pub(crate) struct MacProof {
+    kind: MacKind,
+    keys: Keys<Mac>,
+    text: SignedText,
+    /// Whether the MAC is computed while the body arrives.
+    streams: bool,
+}
+
+/// The keys for one request, and the MACs of what has arrived.
+pub(crate) struct MacRun {
+    keys: KeysFor<Mac>,
+    started: Option<Macs>,
+}
+
+impl MacProof {
+    pub(super) fn new(kind: MacKind, builder: &SchemeBuilder) -> Result<Self, ConfigError> {
+        let format = builder.key_format;
+        let keys = builder.secrets()?.into_keys(move |secret| Mac::new(kind, &secret.key(format)?))?;
+        let text = SignedText::new(builder)?;
+        let streams = text.streams(builder);
+        Ok(Self { kind, keys, text, streams })
+    }
+
+    fn matching(
+        &self,
+        run: &mut MacRun,
+        offer: &Candidates,
+        values: &Values<'_>,
+        rest: &[u8],
+    ) -> Result<Option<usize>, Rejection> {
+        let template = &self.text.template;
+        if let Some(macs) = &mut run.started {
+            macs.update(rest);
+            template.feed_after(values, &mut |bytes| macs.update(bytes))?;
+            return Ok(matching_key(macs.codes(), offer.iter()));
+        }
+        if let Some(only) = run.keys.ring.only() {
+            let code =
+                if template.is_body() { only.of(values.body) } else { only.over(|sink| template.feed(values, sink))? };
+            return Ok(code.is_among(offer.iter()).then_some(0));
+        }
+        let mut macs = Macs::new(Ring::clone(&run.keys.ring));
+        template.feed(values, &mut |bytes| macs.update(bytes))?;
+        Ok(matching_key(macs.codes(), offer.iter()))
+    }
+}
+
+impl Proof for MacProof {
+    /// The signatures of the head; empty if they are in the body.
+    type Offer = Candidates;
+    type Keys = MacRun;
+
+    fn recognizes(&self, head: &Parts) -> Recognition {
+        self.text.signature.recognizes(head)
+    }
+
+    fn recognizes_body(&self, head: &Parts, body: &[u8]) -> bool {
+        self.text.signature.is_there(head, body)
+    }
+
+    fn covers(&self, fields: &Fields, empty_body: bool) -> Signed {
+        self.text.covers(fields, empty_body)
+    }
+
+    fn is_in_text(&self) -> (bool, bool) {
+        self.text.is_in_text()
+    }
+
+    #[inline]
+    fn read(&self, head: &Parts, _: SystemTime, _: &mut Unverified) -> Result<Candidates, Rejection> {
+        let mut found = Candidates::new();
+        if !self.text.signature.in_body() {
+            self.text.signature.read(head, b"", self.kind.digest_len(), &mut found)?;
+        }
+        Ok(found)
+    }
+
+    #[inline]
+    fn start(&self, _: &Candidates, values: &Values<'_>, _: SystemTime) -> Result<MaybeReady<MacRun>, Rejection> {
+        self.text.template.check(values)?;
+        Ok(keys_for(&self.keys, values.head, |keys| MacRun { keys, started: None }))
+    }
+
+    fn receive(&self, run: &mut MacRun, values: &Values<'_>, chunk: &[u8]) {
+        if !self.streams {
+            return;
+        }
+        if run.started.is_none() {
+            let mut macs = Macs::new(Ring::clone(&run.keys.ring));
+            // If that fails, it fails again when the whole is judged, and is refused there.
+            if self.text.template.feed_before(values, &mut |bytes| macs.update(bytes)).is_ok() {
+                run.started = Some(macs);
+            }
+        }
+        if let Some(macs) = &mut run.started {
+            macs.update(chunk);
+        }
+    }
+
+    #[inline]
+    fn finish(
+        &self,
+        offer: &mut Candidates,
+        run: &mut MacRun,
+        values: &Values<'_>,
+        rest: &[u8],
+    ) -> Result<MaybeReady<usize>, Rejection> {
+        if self.text.signature.in_body() {
+            self.text.signature.read(values.head, values.body, self.kind.digest_len(), offer)?;
+        }
+        let matched = self.matching(run, offer, values, rest)?;
+        verdict(run.keys.known, matched).map(MaybeReady::Ready)
+    }
+
+    fn check_body(&self, head: &Parts, body: &[u8]) -> Result<(), Rejection> {
+        // SHA-256 of secret and text can be continued by anyone who has seen one: nothing may follow the JSON value.
+        if self.kind == MacKind::SecretThenTextSha256 && !pointer::is_one_value(body) {
+            return Err(Rejection::new(Reason::MalformedBody).with_detail("it is not one JSON value and nothing else"));
+        }
+        self.text.check_body(head, body)
+    }
+
+    fn mac_keys(&self) -> Option<&Keys<Mac>> {
+        Some(&self.keys)
+    }
+
+    fn mac<'a>(&self, run: &'a MacRun, index: usize) -> Option<&'a Mac> {
+        run.keys.ring.iter().nth(index)
+    }
+
+    #[cfg(feature = "testing")]
+    fn places(&self) -> &[Place] {
+        &self.text.signature.places
+    }
+
+    #[cfg(feature = "testing")]
+    fn describe(&self) -> String {
+        self.text.describe(match self.kind {
+            MacKind::Sha1 => "HMAC-SHA1",
+            MacKind::Sha256 => "HMAC-SHA256",
+            MacKind::Sha512 => "HMAC-SHA512",
+            MacKind::SecretThenTextSha256 => "SHA-256 of secret and text",
+        })
+    }
+
+    #[cfg(feature = "testing")]
+    fn sign(&self, request: &mut Unsigned<'_>, signer: &Signer<'_>) -> Option<Result<(), SignError>> {
+        let Signer::Secret = signer else { return None };
+        Some(self.text.sign(request, |message| Ok(fixed_key(&self.keys)?.of(message).as_bytes().to_vec())))
+    }
+}
+
+/// Finds the keys for a request, now or later.
+#[inline]
+pub(super) fn keys_for<K: Clone + Send + 'static, T: Send + 'static>(
+    keys: &Keys<K>,
+    head: &Parts,
+    with: impl FnOnce(KeysFor<K>) -> T + Send + 'static,
+) -> MaybeReady<T> {
+    match keys.find(head, None) {
+        Find::Now(keys) => MaybeReady::Ready(with(keys)),
+        Find::Later { keys, .. } => MaybeReady::pending(async move { Ok(with(keys.await?)) }),
+    }
+}
+
+/// Refuses a request that no key has signed. The decoy that stands for an unknown tenant's key proves nothing.
+#[inline]
+pub(super) fn verdict(known: bool, matched: Option<usize>) -> Result<usize, Rejection> {
+    match matched {
+        _ if !known => Err(Reason::UnknownTenant.into()),
+        Some(index) => Ok(index),
+        None => Err(Reason::SignatureMismatch.into()),
+    }
+}
+
+#[cfg(feature = "testing")]
+pub(super) fn fixed_key(keys: &Keys<Mac>) -> Result<&Mac, SignError> {
+    keys.fixed().map(|ring| ring.first()).ok_or_else(|| SignError::new("its secrets are looked up"))
 }
 
 #[cfg(test)]

@@ -77,7 +77,7 @@ impl Secrets {
     ) -> Result<Keys<K>, ConfigError> {
         match self.0 {
             Source::Fixed(secrets) => match Ring::new(secrets.iter().map(make))? {
-                Some(ring) => Ok(Keys::Fixed(ring)),
+                Some(ring) => Ok(Keys::Fixed(Arc::new(ring))),
                 None => Err(ConfigError::missing("there is no secret")),
             },
             Source::Lookup(lookup) => Ok(Keys::Lookup { lookup, make: Arc::new(make) }),
@@ -88,7 +88,7 @@ impl Secrets {
 /// A provider's keys: made once, or looked up.
 #[derive(Clone)]
 pub(crate) enum Keys<K> {
-    Fixed(Ring<K>),
+    Fixed(Arc<Ring<K>>),
     Lookup { lookup: Lookup, make: Arc<Make<K>> },
 }
 
@@ -96,7 +96,7 @@ type Make<K> = dyn Fn(&Secret) -> Result<K, ConfigError> + Send + Sync;
 
 /// What a look-up found for one request.
 pub(crate) struct KeysFor<K> {
-    pub(crate) ring: Ring<K>,
+    pub(crate) ring: Arc<Ring<K>>,
     /// False where the ring holds a decoy, so that an unknown tenant costs what a known one does.
     pub(crate) known: bool,
 }
@@ -153,5 +153,5 @@ async fn keys_of<K>(found: Found, make: Arc<Make<K>>) -> Result<KeysFor<K>, Reje
         secrets.push(Secret::from_bytes(DECOY));
     }
     let ring = Ring::new(secrets.iter().map(&*make)).map_err(unusable)?;
-    ring.map(|ring| KeysFor { ring, known }).ok_or_else(|| Reason::SecretUnavailable.into())
+    ring.map(|ring| KeysFor { ring: Arc::new(ring), known }).ok_or_else(|| Reason::SecretUnavailable.into())
 }

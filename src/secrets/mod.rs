@@ -222,15 +222,6 @@ impl Secrets {
     pub fn new<T: Into<Secret>>(secrets: impl IntoIterator<Item = T>) -> Self {
         Self(Source::Fixed(secrets.into_iter().map(Into::into).collect()))
     }
-
-    /// The first secret, where they are fixed.
-    #[cfg(feature = "testing")]
-    pub(crate) fn first(&self) -> Option<&Secret> {
-        match &self.0 {
-            Source::Fixed(secrets) => secrets.first(),
-            Source::Lookup(_) => None,
-        }
-    }
 }
 
 impl fmt::Debug for Secrets {

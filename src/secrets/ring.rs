@@ -45,10 +45,6 @@ impl<K> Ring<K> {
     pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut K> {
         std::iter::once(&mut self.first).chain(&mut self.rest)
     }
-
-    pub(crate) fn into_iter(self) -> impl Iterator<Item = K> {
-        std::iter::once(self.first).chain(self.rest)
-    }
 }
 
 #[cfg(test)]
@@ -62,7 +58,6 @@ mod tests {
             let mut ring = Ring::new((0..len).map(Ok)).unwrap().unwrap();
             assert!(ring.iter_mut().map(|key| *key).eq(0..len));
             assert!(ring.iter().copied().eq(0..len));
-            assert!(ring.into_iter().eq(0..len));
         }
         assert!(Ring::new((0..9).map(Ok)).is_err());
     }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use http::header::HeaderName;
 use http::request::Parts;
@@ -9,82 +10,123 @@ use http::uri::{Authority, Scheme as UriScheme};
 use http::{HeaderValue, Uri};
 
 use crate::config::ConfigError;
+use crate::delivery::Signed;
 use crate::fetch::{self, Cache, Fetch, Found, Rules};
+use crate::provider::{BoxFuture, Recognition};
 use crate::rejection::{Reason, Rejection};
-use crate::scheme::{Fetched, FindVerifier, Piece, Scheme, SchemeBuilder, Verifier, header, json, single};
+use crate::scheme::{
+    FetchKey, Item, Rule, Scheme, SchemeBuilder, Signature, Values, Verifier, header, json, member, single,
+};
+#[cfg(feature = "testing")]
+use crate::scheme::{SignWith, Unsigned};
 use crate::senders::sns::certificate::{CertificateRules, SigningKey, anchors};
+#[cfg(feature = "testing")]
+use crate::sign::SignError;
 
-use super::{Evidence, Sender, SenderConfig};
+use super::SenderConfig;
 
 /// The longest address of a certificate, as PayPal bounds it.
-const LONGEST_URL: usize = 500;
+const MAX_URL: usize = 500;
 
-/// The longest transmission id and the longest time, generously: PayPal's own bounds are 50 and 100.
-const LONGEST_SIGNATURE: usize = 512;
+/// The longest signature, in bytes: an RSA key of 4096 bits makes one of 512.
+const MAX_SIGNATURE: usize = 512;
+
+/// How long PayPal repeats a delivery.
+const TOLERANCE: Duration = Duration::from_secs(3 * 24 * 3600);
 
 /// The hosts that PayPal's certificates are on.
 const HOSTS: [&str; 2] = ["api.paypal.com", "api.sandbox.paypal.com"];
 
-/// PayPal in the table.
-pub(super) const PAYPAL: &[Sender] = &[Sender {
-    name: "paypal",
-    title: "PayPal",
-    document: "https://developer.paypal.com/api/rest/webhooks/rest/",
-    evidence: Evidence::Official,
-    build: |config| {
-        let id = config.webhook_id.take().ok_or_else(|| ConfigError::missing("`webhook_id` is missing"))?;
-        paypal(id, config.take_paypal_certificates()?)
-    },
-    sample: || SenderConfig { webhook_id: Some("WH-1".to_owned()), ..SenderConfig::default() },
-}];
-
 /// [PayPal](https://developer.paypal.com/api/rest/webhooks/rest/), for the webhook of this id. RSA with SHA-256, by a certificate
 /// that is fetched from PayPal and kept. Feature `sns`, which brings the certificates.
 ///
-/// What is signed is the transmission's id and time, the webhook's id and a CRC-32 of the body. **A CRC-32 is no digest**: who
-/// has seen one signed request can make another body with the same checksum. Fetch what matters by its id. The tolerance
-/// is three days, for which PayPal repeats a delivery.
+/// What is signed is the transmission's id and time, the webhook's id and a CRC-32 of the body. **A CRC-32 is no digest**:
+/// anyone who has seen one signed request can make another body with the same checksum. Fetch what matters by its id. The
+/// tolerance is three days, for which PayPal repeats a delivery.
 ///
 /// # Errors
 ///
-/// Where the webhook's id is empty.
+/// Returns an error if the webhook's id is empty or not valid.
 pub fn paypal(webhook_id: impl Into<String>, certificates: PayPalCertificates) -> Result<Scheme, ConfigError> {
     let webhook_id = webhook_id.into();
     if webhook_id.is_empty() || webhook_id.contains('|') {
-        return Err(ConfigError::invalid("the webhook's id is empty or not one"));
+        return Err(ConfigError::invalid("the webhook's id is empty or not valid"));
     }
-    let keys = Arc::new(certificates);
-    let (check, find) = (keys.clone(), keys);
-    SchemeBuilder::fetched(Fetched {
-        name: "RSA PKCS#1 SHA-256 by the certificate at `paypal-cert-url`,",
-        longest_signature: LONGEST_SIGNATURE,
-        check: Arc::new(move |head: &Parts| check.address(head).map(|_| ())),
-        find: Arc::new(move |head: &Parts, now| -> FindVerifier {
-            let found = find.address(head).map(|uri| find.find(uri, now));
-            Box::pin(async move {
-                let key = match found? {
-                    Found::Now(key) => key?,
-                    Found::Later(flight) => flight.await?,
-                };
-                Ok(Arc::new(move |message: &[u8], signature: &[u8]| key.verifies_sha256(message, signature))
-                    as Verifier)
-            })
-        }),
-    })
-    .signature(header("paypal-transmission-sig").base64())
-    .requires("paypal-auth-algo", "SHA256withRSA")
-    .timestamp(header("paypal-transmission-time").rfc3339().within(std::time::Duration::from_secs(3 * 24 * 3600)))
-    .id(header("paypal-transmission-id"))
-    .signed_pieces(vec![
-        Piece::Id,
-        Piece::Literal(b"|"[..].into()),
-        Piece::Timestamp,
-        Piece::Literal(format!("|{webhook_id}|").into_bytes().into()),
-        Piece::BodyCrc32,
-    ])
-    .event(json("/event_type"))
-    .identity(|body| Some(crate::scheme::member(body, "/id").ok()??.into()))
-    .build("paypal")
+    let signature = header("paypal-transmission-sig").base64().0?;
+    SchemeBuilder::fetched_rule(Transmission { signature, webhook_id }, certificates)
+        .requires("paypal-auth-algo", "SHA256withRSA")
+        .timestamp(header("paypal-transmission-time").rfc3339().within(TOLERANCE))
+        .id(header("paypal-transmission-id"))
+        .event(json("/event_type"))
+        .identity(|body| Some(member(body, "/id").ok()??.into()))
+        .build("paypal")
+}
+
+struct Transmission {
+    signature: Signature,
+    webhook_id: String,
+}
+
+impl Transmission {
+    fn text(&self, values: &Values<'_>) -> Vec<u8> {
+        let (id, time) = (values.id.unwrap_or_default(), values.timestamp.unwrap_or_default());
+        format!("{id}|{time}|{}|{}", self.webhook_id, crc32fast::hash(values.body)).into_bytes()
+    }
+}
+
+impl Rule for Transmission {
+    /// A checksum of 32 bits is as much as PayPal offers.
+    fn covers(&self) -> Signed {
+        Signed::default().with_body(true).with_timestamp(true).with_id(true).with_event(true)
+    }
+
+    fn recognizes(&self, head: &Parts) -> Recognition {
+        self.signature.recognizes(head)
+    }
+
+    fn check_head(&self, head: &Parts) -> Result<(), Rejection> {
+        self.signature.read_up_to(head, b"", MAX_SIGNATURE).map(|_| ())
+    }
+
+    fn items<'a>(&self, values: &Values<'a>) -> Result<Vec<Item<'a>>, Rejection> {
+        let signatures = self.signature.read_up_to(values.head, b"", MAX_SIGNATURE)?;
+        Ok(vec![Item { texts: vec![vec![self.text(values).into()]], signatures }])
+    }
+
+    #[cfg(feature = "testing")]
+    fn describe(&self) -> String {
+        let text = format!("{{id}}|{{timestamp}}|{}|{{crc32 of body}}", self.webhook_id);
+        self.signature.describe("RSA PKCS#1 SHA-256 by the certificate at `paypal-cert-url`,", text)
+    }
+
+    #[cfg(feature = "testing")]
+    fn sign(&self, request: &mut Unsigned<'_>, sign: &SignWith<'_>) -> Result<(), SignError> {
+        let signature = sign(&self.text(&request.values()))?;
+        self.signature.put(request, &signature)
+    }
+}
+
+impl FetchKey for PayPalCertificates {
+    fn check(&self, head: &Parts) -> Result<(), Rejection> {
+        self.address(head).map(|_| ())
+    }
+
+    fn fetch(&self, head: &Parts, now: SystemTime) -> BoxFuture<Result<Box<Verifier>, Rejection>> {
+        let found = self.address(head).map(|uri| self.find(uri, now));
+        Box::pin(async move {
+            let key = match found? {
+                Found::Now(key) => key?,
+                Found::Later(flight) => flight.await?,
+            };
+            Ok(Box::new(move |message: &[u8], signature: &[u8]| key.verifies_sha256(message, signature))
+                as Box<Verifier>)
+        })
+    }
+}
+
+pub(super) fn from_config(config: &mut SenderConfig) -> Result<Scheme, ConfigError> {
+    let id = config.webhook_id.take().ok_or_else(|| ConfigError::missing("`webhook_id` is missing"))?;
+    paypal(id, config.take_paypal_certificates()?)
 }
 
 /// Where PayPal's certificates come from, and what they have to be.
@@ -185,7 +227,7 @@ impl PayPalCertificates {
     fn address(&self, head: &Parts) -> Result<Uri, Rejection> {
         const CERT_URL: HeaderName = HeaderName::from_static("paypal-cert-url");
         let elsewhere = || Rejection::new(Reason::MalformedSignature).with_detail("the certificate is not at PayPal");
-        let value: &HeaderValue = single(head, &CERT_URL, LONGEST_URL)?.ok_or(Reason::MissingHeader)?;
+        let value: &HeaderValue = single(head, &CERT_URL, MAX_URL)?.ok_or(Reason::MissingHeader)?;
         let text = value.to_str().map_err(|_| elsewhere())?;
         let uri: Uri = text.parse().map_err(|_| elsewhere())?;
         let (Some(scheme), Some(authority)) = (uri.scheme(), uri.authority()) else { return Err(elsewhere()) };
@@ -194,13 +236,13 @@ impl PayPalCertificates {
             None => *scheme == UriScheme::HTTPS && HOSTS.contains(&authority.as_str()),
         };
         let plain = uri.query().is_none() && !text.contains(['#', '%', '\\']) && !uri.path().contains("..");
-        match at_home && plain {
-            true => Ok(uri),
-            false => Err(elsewhere()),
+        if !(at_home && plain) {
+            return Err(elsewhere());
         }
+        Ok(uri)
     }
 
-    fn find(&self, uri: Uri, now: std::time::SystemTime) -> Found<SigningKey> {
+    fn find(&self, uri: Uri, now: SystemTime) -> Found<SigningKey> {
         let key = uri.to_string();
         self.keys.find(&key, now, || {
             let own = self.clone();
@@ -226,9 +268,10 @@ impl SenderConfig {
     fn take_paypal_certificates(&mut self) -> Result<PayPalCertificates, ConfigError> {
         let Some(certificate) = self.certificate.take() else { return PayPalCertificates::new() };
         let local = certificate.origin.as_deref().is_some_and(|origin| origin.starts_with("http://"));
-        let mut own = match local {
-            true => PayPalCertificates::fetched_by(fetch::HttpsClient::with_insecure_plain_http()?),
-            false => PayPalCertificates::new()?,
+        let mut own = if local {
+            PayPalCertificates::fetched_by(fetch::HttpsClient::with_insecure_plain_http()?)
+        } else {
+            PayPalCertificates::new()?
         };
         if let Some(origin) = &certificate.origin {
             own = own.insecure_origin(origin)?;

@@ -18,7 +18,9 @@ pub use body::{ScriptedBody, Step};
 pub use clock::ManualClock;
 #[cfg(feature = "asymmetric")]
 pub use key::{SigningKey, sign_with, sign_with_at};
-pub use sign::{sign, sign_at};
+#[doc(hidden)]
+pub use sign::facts;
+pub use sign::{sign, sign_at, sign_with_token};
 #[cfg(feature = "sns")]
 pub use sns::{FakeMessage, FakeSns};
 #[cfg(feature = "dedup")]

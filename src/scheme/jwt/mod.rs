@@ -5,6 +5,8 @@
 //! may choose among keys that are known already.
 
 mod backend;
+mod jwks;
+mod proof;
 mod times;
 
 use bytes::Bytes;
@@ -12,6 +14,7 @@ use http::HeaderName;
 use http::header::{HeaderValue, WWW_AUTHENTICATE};
 use http::request::Parts;
 
+use crate::authorization;
 use crate::encoding::Encoding;
 use crate::json::Object;
 use crate::rejection::{Reason, Rejection};
@@ -22,7 +25,12 @@ use super::place::single;
 
 pub(crate) use backend::{Backend, PublicKey};
 pub(crate) use jsonwebtoken::Algorithm;
+#[cfg(all(feature = "testing", feature = "asymmetric"))]
+pub(crate) use proof::TEST_KID;
+pub(crate) use proof::{JwtProof, JwtRules};
 pub(crate) use times::{TimeRules, Times};
+
+pub use jwks::Jwks;
 
 /// The longest token read. CloudBlue Connect repeats a whole event in its tokens; what is longer than this does not
 /// fit the header buffers of common servers and proxies either.
@@ -39,13 +47,8 @@ const SCHEME_ROOM: usize = 16;
 
 /// The token in a header `name: Bearer <token>`: exactly one line, the scheme in any case.
 pub(crate) fn bearer<'a>(head: &'a Parts, name: &HeaderName) -> Result<&'a [u8], Rejection> {
-    let value = single(head, name, LONGEST_TOKEN + SCHEME_ROOM)?.ok_or(Reason::MissingSignature)?.as_bytes();
-    match value.split_at_checked(6) {
-        Some((scheme, rest)) if scheme.eq_ignore_ascii_case(b"bearer") && rest.starts_with(b" ") => {
-            Ok(rest.trim_ascii_start())
-        }
-        _ => Err(malformed("it is no bearer token")),
-    }
+    let value = single(head, name, LONGEST_TOKEN + SCHEME_ROOM)?.ok_or(Reason::MissingSignature)?;
+    authorization::bearer(value).ok_or_else(|| malformed("it is no bearer token"))
 }
 
 /// Adds `WWW-Authenticate: Bearer` where the answer is a 401, as HTTP demands (RFC 9110, section 15.5.2). It says nothing

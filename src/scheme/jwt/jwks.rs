@@ -14,7 +14,7 @@ use crate::config::ConfigError;
 use crate::fetch::{self, Cache, Fetch, Found, Fresh, Rules};
 use crate::rejection::{BoxError, Reason, Rejection};
 
-use super::jwt::{Algorithm, Backend, PublicKey};
+use super::{Algorithm, Backend, PublicKey};
 
 /// How long keys are used before they are fetched again. Google's own answers say five to six hours; an hour bounds how
 /// long a withdrawn key is believed.
