@@ -68,7 +68,6 @@
 
 mod answer;
 mod any_provider;
-mod authorization;
 mod behavior;
 mod body;
 mod body_fields;
@@ -97,13 +96,18 @@ mod grpc;
     feature = "tonic"
 ))]
 pub mod guide;
+mod headers;
 pub mod ip_allow;
 #[cfg(feature = "jwt")]
 mod json;
+#[cfg(feature = "jwt")]
+mod jwt;
 pub mod layer;
+mod mac;
 mod maybe_ready;
 mod observe;
 mod payload;
+mod pointer;
 pub mod provider;
 mod rejection;
 pub mod scheme;
@@ -116,6 +120,7 @@ pub mod testing;
 mod text;
 mod time;
 mod uri;
+mod urlencoded;
 mod verdict;
 mod verifier;
 

@@ -12,9 +12,11 @@ use crate::behavior::Behavior;
 use crate::body_fields::BodyFields;
 use crate::config::ConfigError;
 use crate::delivery::Signed;
+use crate::pointer;
 use crate::provider::DEFAULT_BODY_LIMIT;
 use crate::secrets::{KeyFormat, Secrets};
 use crate::text::Text;
+use crate::urlencoded;
 
 use super::form::{Fields, Form};
 use super::handshake::Handshake;
@@ -24,7 +26,7 @@ use super::public_url::PublicUrl;
 use super::signature::{Signature, SignatureSpec};
 use super::source::{Source, header_name};
 use super::timestamp::TimestampSpec;
-use super::{Inner, Scheme, pointer, urlencoded};
+use super::{Inner, Scheme};
 
 /// Builds a [`Scheme`]. Nothing is checked before [`build`](Self::build).
 #[derive(Clone)]

@@ -11,6 +11,7 @@ use subtle::{Choice, ConstantTimeEq as _};
 use crate::config::ConfigError;
 use crate::delivery::Signed;
 use crate::encoding::Encoding;
+use crate::mac::{Digest, Mac, MacKind};
 #[cfg(feature = "sns")]
 use crate::provider::BoxFuture;
 use crate::provider::{MaybeReady, Recognition};
@@ -23,8 +24,8 @@ use super::builder::SchemeBuilder;
 use super::form::{Fields, Unverified};
 #[cfg(feature = "testing")]
 use super::mac::fixed_key;
-use super::mac::{Digest, Mac, MacKind, keys_for, verdict};
-use super::proof::Proof;
+use super::mac::{keys_for, verdict};
+use super::proof::{Judged, Proof};
 #[cfg(feature = "testing")]
 use super::sign::{SignWith, Signer, Unsigned};
 use super::signature::{Signature, SignatureSpec};
@@ -225,8 +226,8 @@ impl SchemeBuilder {
 }
 
 impl Proof for CustomProof {
-    /// The rule reads the signatures together with the text.
-    type Offer = ();
+    /// The time alone: the rule reads the signatures together with the text.
+    type Offer = SystemTime;
     type Keys = CustomRun;
 
     fn recognizes(&self, head: &Parts) -> Recognition {
@@ -249,29 +250,23 @@ impl Proof for CustomProof {
         !matches!(self.keys, CustomKeys::Mac(_))
     }
 
-    fn read(&self, head: &Parts, _: SystemTime, _: &mut Unverified) -> Result<(), Rejection> {
-        self.rule.check_head(head)
+    fn read(&self, head: &Parts, now: SystemTime, _: &mut Unverified) -> Result<SystemTime, Rejection> {
+        self.rule.check_head(head).map(|()| now)
     }
 
     #[cfg_attr(not(feature = "sns"), allow(unused_variables))]
-    fn start(&self, (): &(), values: &Values<'_>, now: SystemTime) -> Result<MaybeReady<CustomRun>, Rejection> {
+    fn start(&self, now: &SystemTime, values: &Values<'_>) -> Judged<CustomRun> {
         match &self.keys {
             CustomKeys::Mac(keys) => Ok(keys_for(keys, values.head, CustomRun::Mac)),
             #[cfg(feature = "sns")]
             CustomKeys::Fetched(key) => {
                 key.check(values.head)?;
-                Ok(CustomRun::Fetched(key.clone(), now).into())
+                Ok(CustomRun::Fetched(key.clone(), *now).into())
             }
         }
     }
 
-    fn finish(
-        &self,
-        (): &mut (),
-        keys: &mut CustomRun,
-        values: &Values<'_>,
-        _: &[u8],
-    ) -> Result<MaybeReady<usize>, Rejection> {
+    fn finish(&self, _: &mut SystemTime, keys: &mut CustomRun, values: &Values<'_>, _: &[u8]) -> Judged<usize> {
         let items = self.rule.items(values)?;
         match keys {
             CustomRun::Mac(keys) => {

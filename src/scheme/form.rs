@@ -12,13 +12,14 @@ use http::request::Parts;
 use crate::body_fields::BodyFields;
 use crate::config::ConfigError;
 use crate::delivery::{Signed, Verified};
+use crate::headers::{LONGEST_HEADER, single};
 use crate::provider::{MaybeReady, Outcome};
 use crate::rejection::{Reason, Rejection};
 use crate::text::Text;
 use crate::time::Tolerance;
 
 use super::handshake::Handshake;
-use super::place::{LONGEST_HEADER, Place, Spot, single};
+use super::place::{Place, Spot};
 use super::proof::Proof;
 use super::template::Values;
 use super::timestamp::Timestamp;
@@ -166,7 +167,7 @@ impl<P: Proof> Form<P> {
         let offer = self.proof.read(head, now, &mut read)?;
         self.fields.read(&mut read, head, now)?;
         let form = self.clone();
-        match self.proof.start(&offer, &read.values(head, b""), now)? {
+        match self.proof.start(&offer, &read.values(head, b""))? {
             MaybeReady::Ready(keys) => Ok(MaybeReady::Ready(Attempt { form, read, offer, keys, now })),
             MaybeReady::Pending(keys) => {
                 Ok(MaybeReady::pending(async move { Ok(Attempt { form, read, offer, keys: keys.await?, now }) }))

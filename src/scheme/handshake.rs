@@ -10,16 +10,18 @@ use http::{Method, StatusCode};
 
 use crate::answer::Answer;
 use crate::config::ConfigError;
+use crate::headers::{LONGEST_HEADER, single};
+use crate::mac::Mac;
+use crate::pointer;
 use crate::provider::MaybeReady;
 use crate::rejection::{Reason, Rejection};
 use crate::secrets::{KeyFormat, Keys, KeysFor, Secret};
 use crate::uri::requested_uri;
+use crate::urlencoded;
 
-use super::mac::{Mac, keys_for};
-use super::place::{LONGEST_HEADER, single};
+use super::mac::keys_for;
 use super::proof::AnyForm;
 use super::token::Token;
-use super::{pointer, urlencoded};
 
 /// The longest echoed text. Challenges have a few dozen characters; Microsoft's, the longest, a few hundred.
 const MAX_ECHO: usize = 1024;

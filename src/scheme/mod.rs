@@ -5,10 +5,9 @@ mod custom;
 mod form;
 mod handshake;
 #[cfg(feature = "jwt")]
-pub(crate) mod jwt;
-pub(crate) mod mac;
+mod jwt;
+mod mac;
 mod place;
-mod pointer;
 mod proof;
 #[cfg(feature = "asymmetric")]
 mod public_key;
@@ -21,7 +20,6 @@ mod source;
 mod template;
 mod timestamp;
 mod token;
-mod urlencoded;
 
 use std::fmt;
 use std::sync::Arc;
@@ -33,13 +31,14 @@ use http::request::Parts;
 
 use crate::behavior::Behavior;
 use crate::config::ConfigError;
+use crate::mac::MacKind;
 use crate::provider::{Begin, MaybeReady, Outcome, Provider, Recognition};
 use crate::rejection::{Reason, Rejection};
 use crate::text::Text;
 use crate::time::{Clock, Tolerance};
 
 use handshake::{AnswerUnsigned, Step};
-use mac::{MacKind, MacProof};
+use mac::MacProof;
 use proof::{AnyAttempt, AnyForm};
 #[cfg(feature = "asymmetric")]
 use public_key::{Algorithm, PublicKeyProof};
@@ -47,16 +46,12 @@ use token::TokenProof;
 
 #[allow(unused_imports, reason = "some are used only by senders behind features")]
 pub(crate) use {
-    custom::{HeaderRule, Item, Rule, SignedPieces},
+    custom::{HeaderRule, Item, Rule},
     form::wrong_method,
     handshake::{challenge_in, echo, member_is, object},
-    mac::Mac,
-    place::{LONGEST_HEADER, single},
-    pointer::member,
     public_url::PublicUrl,
     signature::Signature,
     template::Values,
-    urlencoded::{feed_sorted, field as form_field, is_form},
 };
 
 #[cfg(feature = "sns")]
@@ -65,15 +60,15 @@ pub(crate) use custom::{FetchKey, Verifier};
 pub(crate) use jwt::TEST_KID;
 #[cfg(feature = "testing")]
 #[allow(unused_imports, reason = "some are used only by senders behind features")]
-pub(crate) use {
-    sign::{SignWith, Signer, Unsigned},
-    urlencoded::encode as encode_form,
-};
+pub(crate) use sign::{SignWith, Signer, Unsigned};
 
+#[cfg(feature = "jwt")]
+pub(crate) use jwt::JwtRules;
+
+#[cfg(feature = "jwt")]
+pub use crate::jwt::Jwks;
 pub use builder::SchemeBuilder;
 pub use handshake::Handshake;
-#[cfg(feature = "jwt")]
-pub use jwt::Jwks;
 #[cfg(feature = "testing")]
 #[doc(hidden)]
 pub use sign::SchemeFacts;
@@ -330,7 +325,7 @@ impl Provider for Scheme {
         };
         match self.0.forms.first() {
             #[cfg(feature = "jwt")]
-            Some(AnyForm::Jwt(form)) if form.proof.is_bearer() => jwt::challenge(rejection),
+            Some(AnyForm::Jwt(form)) if form.proof.is_bearer() => crate::jwt::challenge(rejection),
             _ => rejection,
         }
     }

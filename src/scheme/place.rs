@@ -6,16 +6,13 @@ use std::ops::Range;
 use http::header::{AUTHORIZATION, HeaderName, HeaderValue};
 use http::request::Parts;
 
-use crate::authorization;
+use crate::headers::{self, LONGEST_HEADER, check_length, single};
+use crate::pointer;
 use crate::provider::Recognition;
 use crate::rejection::{Reason, Rejection};
 use crate::text::Text;
 use crate::uri::requested_uri;
-
-use super::{pointer, urlencoded};
-
-/// The longest header value that is looked at. The longest genuine ones are lists of a few signatures.
-pub(crate) const LONGEST_HEADER: usize = 4096;
+use crate::urlencoded;
 
 /// The most signatures in one list. Senders that rotate send two; each candidate costs a comparison with every key.
 const MAX_IN_LIST: usize = 16;
@@ -122,13 +119,13 @@ impl Place {
             Spot::Numbered(_) => None,
             Spot::Bearer => match single(head, &AUTHORIZATION, LONGEST_HEADER)? {
                 Some(value) => {
-                    let token = authorization::bearer(value).ok_or(malformed)?;
+                    let token = headers::bearer(value).ok_or(malformed)?;
                     Some(Value::Header(value, value.len() - token.len()..value.len()))
                 }
                 None => None,
             },
             Spot::Basic => match single(head, &AUTHORIZATION, LONGEST_HEADER)? {
-                Some(value) => Some(Value::Decoded(Cow::Owned(authorization::basic(value).ok_or(malformed)?))),
+                Some(value) => Some(Value::Decoded(Cow::Owned(headers::basic(value).ok_or(malformed)?))),
                 None => None,
             },
             Spot::Query(parameter) => query_field(head, parameter)?.map(Value::Decoded),
@@ -254,33 +251,8 @@ fn query_field<'a>(head: &'a Parts, parameter: &str) -> Result<Option<Cow<'a, [u
     urlencoded::field(query.as_bytes(), parameter, Reason::MalformedSignature)
 }
 
-/// The one value of a header. Two lines are refused even where they are equal: what stands before us may look at one,
-/// and we at the other. A value of more than `longest` bytes is refused too.
-#[inline]
-pub(crate) fn single<'a>(
-    head: &'a Parts,
-    name: &HeaderName,
-    longest: usize,
-) -> Result<Option<&'a HeaderValue>, Rejection> {
-    let mut values = head.headers.get_all(name).iter();
-    let Some(value) = values.next() else { return Ok(None) };
-    if values.next().is_some() {
-        return Err(Reason::DuplicateHeader.into());
-    }
-    check_length(value, longest)?;
-    Ok(Some(value))
-}
-
 fn without_prefix(malformed: Reason) -> Rejection {
     Rejection::new(malformed).with_detail("the prefix is missing")
-}
-
-#[inline]
-fn check_length(value: &HeaderValue, longest: usize) -> Result<(), Rejection> {
-    if value.len() > longest {
-        return Err(Rejection::new(Reason::MalformedHeader).with_detail("it is too long"));
-    }
-    Ok(())
 }
 
 #[cfg(test)]

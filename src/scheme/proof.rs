@@ -9,6 +9,7 @@ use http::Method;
 use http::request::Parts;
 
 use crate::delivery::Signed;
+use crate::mac::Mac;
 use crate::provider::{MaybeReady, Outcome, Recognition};
 use crate::rejection::Rejection;
 use crate::secrets::Keys;
@@ -21,15 +22,19 @@ use super::form::{Attempt, Fields, Form, Unverified};
 use super::handshake::Handshake;
 #[cfg(feature = "jwt")]
 use super::jwt::JwtProof;
-use super::mac::{Mac, MacProof};
+use super::mac::MacProof;
 #[cfg(feature = "testing")]
 use super::place::Place;
 #[cfg(feature = "asymmetric")]
 use super::public_key::PublicKeyProof;
 #[cfg(feature = "testing")]
 use super::sign::{Signer, Unsigned};
+use super::signed_text::SignedText;
 use super::template::Values;
 use super::token::TokenProof;
+
+/// A value that is known now, or once a key was found; or a rejection.
+pub(super) type Judged<T> = Result<MaybeReady<T>, Rejection>;
 
 /// A kind of proof. A [`Form`] drives it: `read` and `start` for the head, `receive` while the body arrives, `finish` once
 /// it is there.
@@ -39,14 +44,25 @@ pub(super) trait Proof: Clone + Send + Sync + 'static {
     /// The keys for one request, and what was computed with them so far.
     type Keys: Send + 'static;
 
+    /// Returns where the signature is and what it signs, if a template describes it.
+    fn text(&self) -> Option<&SignedText> {
+        None
+    }
+
     /// Returns whether the head has the proof.
-    fn recognizes(&self, head: &Parts) -> Recognition;
+    fn recognizes(&self, head: &Parts) -> Recognition {
+        self.text().map_or(Recognition::Perhaps, |text| text.signature.recognizes(head))
+    }
 
     /// Returns whether the body has the proof that the head could not show.
-    fn recognizes_body(&self, head: &Parts, body: &[u8]) -> bool;
+    fn recognizes_body(&self, head: &Parts, body: &[u8]) -> bool {
+        self.text().is_some_and(|text| text.signature.is_there(head, body))
+    }
 
     /// Returns what the proof covers.
-    fn covers(&self, fields: &Fields, empty_body: bool) -> Signed;
+    fn covers(&self, fields: &Fields, empty_body: bool) -> Signed {
+        self.text().map_or_else(Signed::default, |text| text.covers(fields, empty_body))
+    }
 
     /// Returns what the proof of this request covers, which may be less.
     fn covers_of(&self, signed: Signed, _: &Unverified) -> Signed {
@@ -55,7 +71,7 @@ pub(super) trait Proof: Clone + Send + Sync + 'static {
 
     /// Returns whether the timestamp and the id are part of the signed text, so that they must be there.
     fn is_in_text(&self) -> (bool, bool) {
-        (false, false)
+        self.text().map_or((false, false), SignedText::is_in_text)
     }
 
     /// Returns whether a verification reads the clock although the form has no timestamp.
@@ -72,12 +88,7 @@ pub(super) trait Proof: Clone + Send + Sync + 'static {
     fn read(&self, head: &Parts, now: SystemTime, fields: &mut Unverified) -> Result<Self::Offer, Rejection>;
 
     /// Checks what the head must have besides, and finds the keys.
-    fn start(
-        &self,
-        offer: &Self::Offer,
-        values: &Values<'_>,
-        now: SystemTime,
-    ) -> Result<MaybeReady<Self::Keys>, Rejection>;
+    fn start(&self, offer: &Self::Offer, values: &Values<'_>) -> Judged<Self::Keys>;
 
     /// Takes the next part of the body. A part that was not given is in the rest that `finish` gets.
     fn receive(&self, keys: &mut Self::Keys, values: &Values<'_>, chunk: &[u8]) {
@@ -85,18 +96,12 @@ pub(super) trait Proof: Clone + Send + Sync + 'static {
     }
 
     /// Decides, and returns the position of the key. `rest` is the part of the body that `receive` was not given.
-    fn finish(
-        &self,
-        offer: &mut Self::Offer,
-        keys: &mut Self::Keys,
-        values: &Values<'_>,
-        rest: &[u8],
-    ) -> Result<MaybeReady<usize>, Rejection>;
+    fn finish(&self, offer: &mut Self::Offer, keys: &mut Self::Keys, values: &Values<'_>, rest: &[u8])
+    -> Judged<usize>;
 
     /// Checks what the proof says about the body without covering its bytes.
     fn check_body(&self, head: &Parts, body: &[u8]) -> Result<(), Rejection> {
-        let _ = (head, body);
-        Ok(())
+        self.text().map_or(Ok(()), |text| text.check_body(head, body))
     }
 
     /// Returns the keys of handshakes that are answered with a MAC.
@@ -113,7 +118,7 @@ pub(super) trait Proof: Clone + Send + Sync + 'static {
     /// Returns where the proof is, to be cleared before a request is signed.
     #[cfg(feature = "testing")]
     fn places(&self) -> &[Place] {
-        &[]
+        self.text().map_or(&[], |text| &text.signature.places)
     }
 
     /// Describes the proof, for tables.
@@ -146,7 +151,7 @@ macro_rules! kinds {
         })*
 
         impl AnyForm {
-            pub(super) fn begin(&self, head: &Parts, now: SystemTime) -> Result<MaybeReady<AnyAttempt>, Rejection> {
+            pub(super) fn begin(&self, head: &Parts, now: SystemTime) -> Judged<AnyAttempt> {
                 match self {
                     $($(#[$feature])? Self::$kind(form) => form.begin(head, now)?.and_then(|it| Ok(AnyAttempt::$kind(it))),)*
                 }
@@ -167,7 +172,7 @@ macro_rules! kinds {
                 head: &Parts,
                 body: &Bytes,
                 rest: &[u8],
-            ) -> Result<MaybeReady<Outcome>, Rejection> {
+            ) -> Judged<Outcome> {
                 match self {
                     $($(#[$feature])? Self::$kind(attempt) => attempt.finish(handshakes, head, body, rest),)*
                 }

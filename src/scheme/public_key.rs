@@ -12,20 +12,17 @@ use rustls_pki_types::SubjectPublicKeyInfoDer;
 use rustls_pki_types::pem::PemObject as _;
 
 use crate::config::ConfigError;
-use crate::delivery::Signed;
 use crate::encoding::Encoding;
-use crate::provider::{MaybeReady, Recognition};
+use crate::provider::MaybeReady;
 use crate::rejection::Rejection;
 use crate::secrets::{DECOY, KeyFormat, Keys, KeysFor, Secret};
 #[cfg(feature = "testing")]
 use crate::sign::SignError;
 
 use super::builder::SchemeBuilder;
-use super::form::{Fields, Unverified};
+use super::form::Unverified;
 use super::mac::{keys_for, verdict};
-#[cfg(feature = "testing")]
-use super::place::Place;
-use super::proof::Proof;
+use super::proof::{Judged, Proof};
 #[cfg(feature = "testing")]
 use super::sign::{Signer, Unsigned};
 use super::signed_text::SignedText;
@@ -144,20 +141,8 @@ impl Proof for PublicKeyProof {
     type Offer = Vec<Vec<u8>>;
     type Keys = KeysFor<PublicKey>;
 
-    fn recognizes(&self, head: &Parts) -> Recognition {
-        self.text.signature.recognizes(head)
-    }
-
-    fn recognizes_body(&self, head: &Parts, body: &[u8]) -> bool {
-        self.text.signature.is_there(head, body)
-    }
-
-    fn covers(&self, fields: &Fields, empty_body: bool) -> Signed {
-        self.text.covers(fields, empty_body)
-    }
-
-    fn is_in_text(&self) -> (bool, bool) {
-        self.text.is_in_text()
+    fn text(&self) -> Option<&SignedText> {
+        Some(&self.text)
     }
 
     fn read(&self, head: &Parts, _: SystemTime, _: &mut Unverified) -> Result<Vec<Vec<u8>>, Rejection> {
@@ -167,12 +152,7 @@ impl Proof for PublicKeyProof {
         self.signatures(head, b"")
     }
 
-    fn start(
-        &self,
-        _: &Vec<Vec<u8>>,
-        values: &Values<'_>,
-        _: SystemTime,
-    ) -> Result<MaybeReady<KeysFor<PublicKey>>, Rejection> {
+    fn start(&self, _: &Vec<Vec<u8>>, values: &Values<'_>) -> Judged<KeysFor<PublicKey>> {
         self.text.template.check(values)?;
         Ok(keys_for(&self.keys, values.head, |keys| keys))
     }
@@ -183,22 +163,13 @@ impl Proof for PublicKeyProof {
         keys: &mut KeysFor<PublicKey>,
         values: &Values<'_>,
         _: &[u8],
-    ) -> Result<MaybeReady<usize>, Rejection> {
+    ) -> Judged<usize> {
         if self.text.signature.in_body() {
             *offer = self.signatures(values.head, values.body)?;
         }
         let message = self.text.message(values)?;
         let fits = |key: &PublicKey| offer.iter().any(|signature| key.verifies(&message, signature));
         verdict(keys.known, keys.ring.iter().position(fits)).map(MaybeReady::Ready)
-    }
-
-    fn check_body(&self, head: &Parts, body: &[u8]) -> Result<(), Rejection> {
-        self.text.check_body(head, body)
-    }
-
-    #[cfg(feature = "testing")]
-    fn places(&self) -> &[Place] {
-        &self.text.signature.places
     }
 
     #[cfg(feature = "testing")]

@@ -6,10 +6,9 @@ use http::request::Parts;
 use http::uri::Scheme as UriScheme;
 
 use crate::config::ConfigError;
+use crate::headers::{LONGEST_HEADER, single};
 use crate::rejection::{Reason, Rejection};
 use crate::uri::requested_uri;
-
-use super::place::{LONGEST_HEADER, single};
 
 /// How the address that the sender requested is known. What a service behind a proxy sees of it may differ.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -13,13 +13,13 @@ use crate::rejection::Reason;
 use crate::sign::SignError;
 use crate::text::Text;
 use crate::time::Tolerance;
+use crate::urlencoded::encode;
 
 use super::Scheme;
 use super::form::Form;
 use super::place::{Place, Spot};
 use super::proof::{AnyForm, Proof, of_form};
 use super::template::Values;
-use super::urlencoded::encode;
 
 /// Who signs.
 pub(crate) enum Signer<'a> {

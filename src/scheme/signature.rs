@@ -5,12 +5,12 @@ use smallvec::SmallVec;
 
 use crate::config::ConfigError;
 use crate::encoding::Encoding;
+use crate::mac::Digest;
 use crate::provider::Recognition;
 use crate::rejection::{Reason, Rejection};
 #[cfg(feature = "testing")]
 use crate::sign::SignError;
 
-use super::mac::Digest;
 use super::place::Place;
 #[cfg(feature = "testing")]
 use super::sign::Unsigned;

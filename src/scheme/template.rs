@@ -7,12 +7,12 @@ use http::header::HeaderName;
 use http::request::Parts;
 
 use crate::config::ConfigError;
+use crate::headers::{LONGEST_HEADER, single};
 use crate::rejection::{Reason, Rejection};
 use crate::uri::requested_uri;
+use crate::urlencoded;
 
-use super::place::{LONGEST_HEADER, single};
 use super::public_url::PublicUrl;
-use super::urlencoded;
 
 /// A piece of the signed text.
 #[derive(Clone, Debug, PartialEq, Eq)]

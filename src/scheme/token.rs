@@ -18,7 +18,7 @@ use super::builder::SchemeBuilder;
 use super::form::{Fields, Unverified};
 use super::mac::{keys_for, verdict};
 use super::place::Place;
-use super::proof::Proof;
+use super::proof::{Judged, Proof};
 #[cfg(feature = "testing")]
 use super::sign::{Signer, Unsigned};
 use super::source::Source;
@@ -87,12 +87,7 @@ impl Proof for TokenProof {
         self.token(head, b"").map(Some)
     }
 
-    fn start(
-        &self,
-        _: &Option<Token>,
-        values: &Values<'_>,
-        _: SystemTime,
-    ) -> Result<MaybeReady<KeysFor<Token>>, Rejection> {
+    fn start(&self, _: &Option<Token>, values: &Values<'_>) -> Judged<KeysFor<Token>> {
         Ok(keys_for(&self.keys, values.head, |keys| keys))
     }
 
@@ -102,7 +97,7 @@ impl Proof for TokenProof {
         keys: &mut KeysFor<Token>,
         values: &Values<'_>,
         _: &[u8],
-    ) -> Result<MaybeReady<usize>, Rejection> {
+    ) -> Judged<usize> {
         let received = match offer {
             Some(token) => *token,
             None => self.token(values.head, values.body)?,

@@ -8,9 +8,10 @@ use serde::de::{Deserializer, Error, Visitor};
 use crate::config::ConfigError;
 use crate::delivery::Signed;
 use crate::encoding::Encoding;
+use crate::mac::Mac;
+use crate::mac::MacKind;
 use crate::rejection::{Reason, Rejection};
-use crate::scheme::mac::MacKind;
-use crate::scheme::{Item, Mac, Rule, Scheme, SchemeBuilder, Values, json};
+use crate::scheme::{Item, Rule, Scheme, SchemeBuilder, Values, json};
 #[cfg(feature = "testing")]
 use crate::scheme::{SignWith, Unsigned};
 use crate::secrets::{KeyFormat, Secrets};

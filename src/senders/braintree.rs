@@ -6,14 +6,18 @@ use crate::answer::Answer;
 use crate::config::ConfigError;
 use crate::delivery::Signed;
 use crate::encoding::Encoding;
+use crate::mac::Mac;
+use crate::mac::MacKind;
 use crate::rejection::{Reason, Rejection};
-use crate::scheme::mac::MacKind;
-use crate::scheme::{Handshake, Item, Mac, Rule, Scheme, SchemeBuilder, Values, form_field};
+use crate::scheme::{Handshake, Item, Rule, Scheme, SchemeBuilder, Values};
 #[cfg(feature = "testing")]
-use crate::scheme::{SignWith, Unsigned, encode_form};
+use crate::scheme::{SignWith, Unsigned};
 use crate::secrets::Secrets;
 #[cfg(feature = "testing")]
 use crate::sign::SignError;
+#[cfg(feature = "testing")]
+use crate::urlencoded::encode as encode_form;
+use crate::urlencoded::field as form_field;
 
 /// The most signatures in one request. An account has a few key pairs.
 const MAX_PAIRS: usize = 16;

@@ -15,18 +15,23 @@ use http::{Method, StatusCode};
 use crate::answer::Answer;
 use crate::config::ConfigError;
 use crate::encoding::Encoding;
+#[cfg(feature = "jwt")]
+use crate::jwt::{Algorithm, TimeRules};
+use crate::mac::Digest;
+use crate::mac::Mac;
+use crate::pointer::member;
 use crate::rejection::{Reason, Rejection};
 #[cfg(feature = "jwt")]
-use crate::scheme::jwt::{Algorithm, JwtRules, TimeRules};
-use crate::scheme::mac::Digest;
+use crate::scheme::JwtRules;
 use crate::scheme::{
-    Handshake, Mac, Scheme, SchemeBuilder, Source, bearer, challenge_in, echo, header, is_form, json, member,
-    member_is, numbered_headers, object, query,
+    Handshake, Scheme, SchemeBuilder, Source, bearer, challenge_in, echo, header, json, member_is, numbered_headers,
+    object, query,
 };
 use crate::secrets::KeyFormat;
 use crate::text::Text;
 #[cfg(feature = "jwt")]
 use crate::time::Tolerance;
+use crate::urlencoded::is_form;
 
 use super::adyen::adyen_payments;
 use super::braintree::braintree;

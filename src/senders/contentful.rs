@@ -6,9 +6,12 @@ use http::request::Parts;
 
 use crate::config::ConfigError;
 use crate::delivery::Signed;
+use crate::headers::LONGEST_HEADER;
+use crate::headers::single;
+use crate::mac::Mac;
+use crate::mac::MacKind;
 use crate::rejection::{Reason, Rejection};
-use crate::scheme::mac::MacKind;
-use crate::scheme::{HeaderRule, LONGEST_HEADER, Mac, Scheme, SchemeBuilder, header, single};
+use crate::scheme::{HeaderRule, Scheme, SchemeBuilder, header};
 use crate::secrets::Secrets;
 use crate::uri::requested_uri;
 

@@ -5,8 +5,10 @@ use std::time::Duration;
 use http::header::AUTHORIZATION;
 
 use crate::config::ConfigError;
-use crate::scheme::jwt::{Algorithm, JwtRules, TimeRules};
-use crate::scheme::{Jwks, Scheme, SchemeBuilder, json, member};
+use crate::jwt::{Algorithm, TimeRules};
+use crate::pointer::member;
+use crate::scheme::JwtRules;
+use crate::scheme::{Jwks, Scheme, SchemeBuilder, json};
 use crate::time::Tolerance;
 
 use super::SenderConfig;

@@ -2,8 +2,9 @@
 
 use crate::config::ConfigError;
 use crate::delivery::Signed;
-use crate::scheme::mac::MacKind;
-use crate::scheme::{HeaderRule, Mac, Scheme, SchemeBuilder, header, json};
+use crate::mac::Mac;
+use crate::mac::MacKind;
+use crate::scheme::{HeaderRule, Scheme, SchemeBuilder, header, json};
 use crate::secrets::Secrets;
 
 use super::PublicAddress;

@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use crate::config::ConfigError;
-use crate::scheme::{Scheme, Source, form, is_form, json};
+use crate::scheme::{Scheme, Source, form, json};
 use crate::secrets::Secrets;
 use crate::time::Tolerance;
+use crate::urlencoded::is_form;
 
 /// Mailgun repeats an event for eight hours, and names no limit; this is ours.
 const TOLERANCE: Tolerance = Tolerance::past_and_future(Duration::from_secs(12 * 3600), Duration::from_secs(300));

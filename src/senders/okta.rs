@@ -3,7 +3,8 @@
 use http::HeaderName;
 
 use crate::config::ConfigError;
-use crate::scheme::{Handshake, Scheme, header, json, member};
+use crate::pointer::member;
+use crate::scheme::{Handshake, Scheme, header, json};
 use crate::secrets::Secrets;
 
 use super::SenderConfig;

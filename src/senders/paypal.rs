@@ -12,11 +12,11 @@ use http::{HeaderValue, Uri};
 use crate::config::ConfigError;
 use crate::delivery::Signed;
 use crate::fetch::{self, Cache, Fetch, Found, Rules};
+use crate::headers::single;
+use crate::pointer::member;
 use crate::provider::{BoxFuture, Recognition};
 use crate::rejection::{Reason, Rejection};
-use crate::scheme::{
-    FetchKey, Item, Rule, Scheme, SchemeBuilder, Signature, Values, Verifier, header, json, member, single,
-};
+use crate::scheme::{FetchKey, Item, Rule, Scheme, SchemeBuilder, Signature, Values, Verifier, header, json};
 #[cfg(feature = "testing")]
 use crate::scheme::{SignWith, Unsigned};
 use crate::senders::sns::certificate::{CertificateRules, SigningKey, anchors};

@@ -3,9 +3,11 @@
 use http::Method;
 
 use crate::config::ConfigError;
-use crate::scheme::{Scheme, feed_sorted, header, is_form, query};
+use crate::scheme::{Scheme, header, query};
 use crate::secrets::Secrets;
 use crate::text::Text;
+use crate::urlencoded::feed_sorted;
+use crate::urlencoded::is_form;
 
 use super::PublicAddress;
 

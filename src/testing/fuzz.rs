@@ -234,8 +234,8 @@ fn alike(a: &serde_json::Value, b: &serde_json::Value) -> bool {
 /// No token is taken but the one spelling of what the key signed.
 #[cfg(feature = "jwt")]
 pub fn jwt(data: &[u8]) {
-    use crate::scheme::jwt::{Algorithm, TimeRules, Token, encode_hs256};
-    use crate::scheme::mac::{Mac, MacKind};
+    use crate::jwt::{Algorithm, TimeRules, Token, encode_hs256};
+    use crate::mac::{Mac, MacKind};
     use crate::secrets::Ring;
 
     let Ok(mac) = Mac::new(MacKind::Sha256, b"key") else { return };

@@ -20,7 +20,6 @@ use std::time::SystemTime;
 
 use bytes::Bytes;
 use http::Method;
-use http::header::{ALLOW, HeaderValue};
 use http::request::Parts;
 use subtle::ConstantTimeEq as _;
 use zeroize::Zeroizing;
@@ -28,6 +27,7 @@ use zeroize::Zeroizing;
 use crate::body_fields::BodyFields;
 use crate::fetch::{Cache, Fetch};
 use crate::rejection::{Reason, Rejection};
+use crate::scheme::wrong_method;
 use crate::text::Text;
 use crate::time::{Clock, Tolerance};
 
@@ -143,8 +143,7 @@ impl Provider for Sns {
 
     fn begin(&self, head: &Parts, clock: &dyn Clock) -> Result<MaybeReady<Begin<SnsVerification>>, Rejection> {
         if head.method != Method::POST {
-            let allowed = HeaderValue::from_static("POST");
-            return Err(Rejection::new(Reason::MethodNotAllowed).with_header(ALLOW, allowed));
+            return Err(wrong_method(&[Method::POST]));
         }
         let plan = &self.0;
         let heading = Heading::of(head)?;
@@ -204,11 +203,8 @@ impl Plan {
 
     fn check_age(&self, timestamp: SystemTime, now: SystemTime) -> Result<(), Rejection> {
         match self.tolerance {
-            Some(tolerance) if !tolerance.allows(timestamp, now) => match timestamp < now {
-                true => Err(Reason::Stale.into()),
-                false => Err(Reason::Premature.into()),
-            },
-            _ => Ok(()),
+            Some(tolerance) => Ok(tolerance.check(timestamp, now)?),
+            None => Ok(()),
         }
     }
 

@@ -12,7 +12,10 @@ use subtle::ConstantTimeEq as _;
 use crate::delivery::Signed;
 #[cfg(feature = "testing")]
 use crate::encoding::Encoding;
+use crate::headers::single;
 use crate::json::Object;
+use crate::jwt::{Algorithm, Backend, Jwks, LONGEST_TOKEN, TimeRules, Token, bearer, malformed};
+use crate::mac::{Mac, MacKind};
 use crate::provider::{MaybeReady, Recognition};
 use crate::rejection::{Reason, Rejection};
 use crate::secrets::{Find, Keys, KeysFor};
@@ -21,15 +24,12 @@ use crate::sign::SignError;
 use crate::text::Text;
 use crate::time::Tolerance;
 
-use super::super::builder::SchemeBuilder;
-use super::super::form::{Fields, Unverified};
-use super::super::mac::{Mac, MacKind};
-use super::super::place::single;
-use super::super::proof::Proof;
+use super::builder::SchemeBuilder;
+use super::form::{Fields, Unverified};
+use super::proof::{Judged, Proof};
 #[cfg(feature = "testing")]
-use super::super::sign::{Signer, Unsigned, insert, unfit};
-use super::super::template::Values;
-use super::{Algorithm, Backend, Jwks, LONGEST_TOKEN, TimeRules, Token, bearer, malformed};
+use super::sign::{Signer, Unsigned, insert, unfit};
+use super::template::Values;
 
 /// How a token is found and judged.
 #[derive(Clone)]
@@ -98,7 +98,7 @@ impl SchemeBuilder {
 }
 
 impl JwtProof {
-    pub(in super::super) fn is_bearer(&self) -> bool {
+    pub(super) fn is_bearer(&self) -> bool {
         self.rules.header == AUTHORIZATION
     }
 
@@ -190,12 +190,7 @@ impl Proof for JwtProof {
     }
 
     /// A shared secret settles the token here, before the body is read.
-    fn start(
-        &self,
-        token: &Box<ClaimedToken>,
-        values: &Values<'_>,
-        _: SystemTime,
-    ) -> Result<MaybeReady<JwtRun>, Rejection> {
+    fn start(&self, token: &Box<ClaimedToken>, values: &Values<'_>) -> Judged<JwtRun> {
         let keys = match &self.keys {
             JwtKeys::Public(jwks) => return Ok(JwtRun::ToFind(jwks.clone()).into()),
             JwtKeys::Shared(keys) => keys,
@@ -209,13 +204,7 @@ impl Proof for JwtProof {
         }
     }
 
-    fn finish(
-        &self,
-        token: &mut Box<ClaimedToken>,
-        keys: &mut JwtRun,
-        values: &Values<'_>,
-        _: &[u8],
-    ) -> Result<MaybeReady<usize>, Rejection> {
+    fn finish(&self, token: &mut Box<ClaimedToken>, keys: &mut JwtRun, values: &Values<'_>, _: &[u8]) -> Judged<usize> {
         self.check_hash(token, values.body)?;
         match keys {
             JwtRun::Proven(index) => Ok(MaybeReady::Ready(*index)),

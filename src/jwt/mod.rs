@@ -6,7 +6,6 @@
 
 mod backend;
 mod jwks;
-mod proof;
 mod times;
 
 use bytes::Bytes;
@@ -14,20 +13,16 @@ use http::HeaderName;
 use http::header::{HeaderValue, WWW_AUTHENTICATE};
 use http::request::Parts;
 
-use crate::authorization;
 use crate::encoding::Encoding;
+use crate::headers::{self, single};
 use crate::json::Object;
 use crate::rejection::{Reason, Rejection};
 use crate::secrets::Ring;
 
-use super::mac::{Digest, Mac, MacKind, matching_key};
-use super::place::single;
+use crate::mac::{Digest, Mac, MacKind, matching_key};
 
 pub(crate) use backend::{Backend, PublicKey};
 pub(crate) use jsonwebtoken::Algorithm;
-#[cfg(all(feature = "testing", feature = "asymmetric"))]
-pub(crate) use proof::TEST_KID;
-pub(crate) use proof::{JwtProof, JwtRules};
 pub(crate) use times::{TimeRules, Times};
 
 pub use jwks::Jwks;
@@ -48,7 +43,7 @@ const SCHEME_ROOM: usize = 16;
 /// The token in a header `name: Bearer <token>`: exactly one line, the scheme in any case.
 pub(crate) fn bearer<'a>(head: &'a Parts, name: &HeaderName) -> Result<&'a [u8], Rejection> {
     let value = single(head, name, LONGEST_TOKEN + SCHEME_ROOM)?.ok_or(Reason::MissingSignature)?;
-    authorization::bearer(value).ok_or_else(|| malformed("it is no bearer token"))
+    headers::bearer(value).ok_or_else(|| malformed("it is no bearer token"))
 }
 
 /// Adds `WWW-Authenticate: Bearer` where the answer is a 401, as HTTP demands (RFC 9110, section 15.5.2). It says nothing

@@ -1,8 +1,38 @@
-//! Credentials in a header such as `Authorization` (RFC 9110, section 11.4).
+//! Headers that must be there once, and the credentials in one (RFC 9110, section 11.4).
 
-use http::HeaderValue;
+use http::header::{HeaderName, HeaderValue};
+use http::request::Parts;
 
 use crate::encoding::Encoding;
+use crate::rejection::{Reason, Rejection};
+
+/// The longest header value that is looked at. The longest genuine ones are lists of a few signatures.
+pub(crate) const LONGEST_HEADER: usize = 4096;
+
+/// The one value of a header. Two lines are refused even where they are equal: what stands before us may look at one,
+/// and we at the other. A value of more than `longest` bytes is refused too.
+#[inline]
+pub(crate) fn single<'a>(
+    head: &'a Parts,
+    name: &HeaderName,
+    longest: usize,
+) -> Result<Option<&'a HeaderValue>, Rejection> {
+    let mut values = head.headers.get_all(name).iter();
+    let Some(value) = values.next() else { return Ok(None) };
+    if values.next().is_some() {
+        return Err(Reason::DuplicateHeader.into());
+    }
+    check_length(value, longest)?;
+    Ok(Some(value))
+}
+
+#[inline]
+pub(crate) fn check_length(value: &HeaderValue, longest: usize) -> Result<(), Rejection> {
+    if value.len() > longest {
+        return Err(Rejection::new(Reason::MalformedHeader).with_detail("it is too long"));
+    }
+    Ok(())
+}
 
 /// Returns the token of `Bearer <token>`, or `None` if the value has another scheme.
 pub(crate) fn bearer(value: &HeaderValue) -> Option<&[u8]> {

@@ -107,7 +107,7 @@ impl Jwks {
     }
 
     /// The key of this id.
-    pub(super) fn find(&self, kid: &str, algorithm: Algorithm, now: SystemTime) -> Result<KeyFound, Rejection> {
+    pub(crate) fn find(&self, kid: &str, algorithm: Algorithm, now: SystemTime) -> Result<KeyFound, Rejection> {
         let plain = kid.len() <= LONGEST_KID
             && !kid.is_empty()
             && kid.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.=+".contains(&byte));
@@ -141,13 +141,13 @@ impl Jwks {
 }
 
 /// A key, or the fetch that may bring it.
-pub(super) enum KeyFound {
+pub(crate) enum KeyFound {
     Now(PublicKey),
     Later(Found<KeySet>, String),
 }
 
 impl KeyFound {
-    pub(super) async fn key(self, now: SystemTime) -> Result<PublicKey, Rejection> {
+    pub(crate) async fn key(self, now: SystemTime) -> Result<PublicKey, Rejection> {
         let (found, kid) = match self {
             Self::Now(key) => return Ok(key),
             Self::Later(found, kid) => (found, kid),
@@ -185,7 +185,7 @@ async fn load(
 }
 
 /// Keys by their ids.
-pub(super) struct KeySet(HashMap<String, Key>);
+pub(crate) struct KeySet(HashMap<String, Key>);
 
 struct Key {
     key: PublicKey,
