@@ -109,6 +109,7 @@ mod observe;
 mod payload;
 mod pointer;
 pub mod provider;
+mod public_url;
 mod rejection;
 pub mod scheme;
 mod secrets;

@@ -22,11 +22,11 @@ use super::form::{Fields, Form};
 use super::handshake::Handshake;
 use super::place::{Place, Spot};
 use super::proof::{AnyForm, Proof};
-use super::public_url::PublicUrl;
 use super::signature::{Signature, SignatureSpec};
 use super::source::{Source, header_name};
 use super::timestamp::TimestampSpec;
 use super::{Inner, Scheme};
+use crate::public_url::PublicUrl;
 
 /// Builds a [`Scheme`]. Nothing is checked before [`build`](Self::build).
 #[derive(Clone)]
@@ -106,13 +106,13 @@ impl SchemeBuilder {
     /// | `{body}` | the body's bytes |
     /// | `{timestamp}`, `{id}` | the text at those places, as it was received |
     /// | `{method}` | the method |
-    /// | `{url}` | the [public address](Self::public_url) with path and query, byte for byte |
+    /// | `{url}` | the [public address](Self::with_public_url) with path and query, byte for byte |
     /// | `{path}`, `{query}` | those parts as they were requested, without the `?` |
     /// | `{header:x-name}` | a header's value; it must be there once |
     /// | `{params}` | the fields of a form body, sorted by name, name and value without separators |
     ///
     /// Anything else is literal text. The text must cover the body by `{body}` or `{params}`, or else by a
-    /// [hash](Self::body_hash).
+    /// [hash](Self::with_body_hash).
     pub fn signed(mut self, template: impl Into<Cow<'static, str>>) -> Self {
         self.template = template.into();
         self
@@ -127,7 +127,7 @@ impl SchemeBuilder {
     }
 
     /// Sets where the SHA-256 of the body is, in a place that is signed. The body is compared with it.
-    pub fn body_hash(mut self, hash: SignatureSpec) -> Self {
+    pub fn with_body_hash(mut self, hash: SignatureSpec) -> Self {
         self.body_hash = Some(hash);
         self
     }
@@ -146,7 +146,7 @@ impl SchemeBuilder {
 
     /// Sets how to find, in a verified body, the id that stays the same over the sender's retries, if the one that
     /// [`id`](Self::id) names does not. It is called only when [`Delivery::identity`](crate::Delivery::identity) is.
-    pub fn identity(mut self, choose: impl Fn(&[u8]) -> Option<Text> + Send + Sync + 'static) -> Self {
+    pub fn with_identity(mut self, choose: impl Fn(&[u8]) -> Option<Text> + Send + Sync + 'static) -> Self {
         self.in_body = self.in_body.with_identity(choose);
         self
     }
@@ -160,64 +160,64 @@ impl SchemeBuilder {
     /// Sets the sender's public key, or several: PEM, or the SubjectPublicKeyInfo or the bare key in base64 or hexadecimal,
     /// or `whpk_` and base64. [`Secret::from_bytes`](crate::Secret::from_bytes) takes the bytes themselves.
     #[cfg(feature = "asymmetric")]
-    pub fn public_key(mut self, keys: impl Into<Secrets>) -> Self {
+    pub fn with_public_key(mut self, keys: impl Into<Secrets>) -> Self {
         self.public_keys = Some(keys.into());
         self
     }
 
     /// Sets how the sender's secret text stands for key bytes. The default is the text itself.
-    pub fn key_format(mut self, format: KeyFormat) -> Self {
+    pub fn with_key_format(mut self, format: KeyFormat) -> Self {
         self.key_format = format;
         self
     }
 
     /// Sets the methods that the sender uses. The default is `POST` alone.
-    pub fn methods(mut self, methods: impl IntoIterator<Item = Method>) -> Self {
+    pub fn with_methods(mut self, methods: impl IntoIterator<Item = Method>) -> Self {
         self.methods = methods.into_iter().collect();
         self
     }
 
     /// Sets the largest body that the sender sends, in bytes. The default is [`DEFAULT_BODY_LIMIT`].
-    pub fn body_limit(mut self, bytes: usize) -> Self {
+    pub fn with_body_limit(mut self, bytes: usize) -> Self {
         self.body_limit = bytes;
         self
     }
 
     /// Sets the address that the sender was given, up to where the path begins that this service sees:
     /// `https://hooks.example.com`. The requested path and query are appended byte for byte.
-    pub fn public_url(mut self, base: &str) -> Self {
+    pub fn with_public_url(mut self, base: &str) -> Self {
         self.public_url = Some(PublicUrl::base(base));
         self
     }
 
     /// Takes the address from `X-Forwarded-Proto` and `X-Forwarded-Host` (or `Host`), unless one is
-    /// [set](Self::public_url). Use it only for a service that can be reached through such a proxy alone: other clients can
+    /// [set](Self::with_public_url). Use it only for a service that can be reached through such a proxy alone: other clients can
     /// write anything there.
-    pub fn trust_forwarded_headers(mut self) -> Self {
+    pub fn with_trusted_forwarded_headers(mut self) -> Self {
         self.public_url.get_or_insert(Ok(PublicUrl::Forwarded));
         self
     }
 
     /// Adds a question that the sender asks beside its deliveries.
-    pub fn handshake(mut self, handshake: Handshake) -> Self {
+    pub fn with_handshake(mut self, handshake: Handshake) -> Self {
         self.handshakes.push(handshake);
         self
     }
 
     /// Requires a header to have exactly this value, such as the name of the method that the sender signed by.
-    pub fn requires(mut self, header: impl Into<String>, value: impl Into<String>) -> Self {
+    pub fn with_required_header(mut self, header: impl Into<String>, value: impl Into<String>) -> Self {
         self.required.push((header.into(), value.into()));
         self
     }
 
     /// Sets the status of every permanent rejection, for senders that look for one status alone.
-    pub fn refuse_with(mut self, status: StatusCode) -> Self {
+    pub fn with_refusal_status(mut self, status: StatusCode) -> Self {
         self.refusal = Some(status);
         self
     }
 
     /// Sets how the sender behaves around its requests.
-    pub fn behavior(mut self, behavior: Behavior) -> Self {
+    pub fn with_behavior(mut self, behavior: Behavior) -> Self {
         self.behavior = behavior;
         self
     }

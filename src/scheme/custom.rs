@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::convert::Infallible;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -11,7 +12,7 @@ use subtle::{Choice, ConstantTimeEq as _};
 use crate::config::ConfigError;
 use crate::delivery::Signed;
 use crate::encoding::Encoding;
-use crate::mac::{Digest, Mac, MacKind};
+use crate::mac::{Digest, Mac};
 #[cfg(feature = "sns")]
 use crate::provider::BoxFuture;
 use crate::provider::{MaybeReady, Recognition};
@@ -28,7 +29,7 @@ use super::mac::{keys_for, verdict};
 use super::proof::{Judged, Proof};
 #[cfg(feature = "testing")]
 use super::sign::{SignWith, Signer, Unsigned};
-use super::signature::{Signature, SignatureSpec};
+use super::signature::Signature;
 use super::template::Values;
 
 /// What one sender signs, if no template describes it. Its implementation is in the sender's own file.
@@ -108,31 +109,24 @@ fn mac_of(mac: &Mac, text: &[Cow<'_, [u8]>]) -> Digest {
     }
 }
 
-/// A rule for an HMAC-SHA256 in a header, over a text that only code can build.
+/// A rule for a signature in a header, over a text that only code can build.
 pub(crate) struct HeaderRule {
-    signature: Signature,
-    covers: Signed,
-    about: &'static str,
-    text: Box<BuildText>,
+    pub(crate) signature: Signature,
+    /// How long a signature may be, in bytes.
+    pub(crate) lengths: RangeInclusive<usize>,
+    pub(crate) covers: Signed,
+    /// The algorithm and the text, for tables.
+    #[cfg_attr(not(feature = "testing"), allow(dead_code))]
+    pub(crate) about: (&'static str, String),
+    pub(crate) text: Box<BuildText>,
 }
 
-type BuildText = dyn for<'a> Fn(&Values<'a>) -> Result<SignedPieces<'a>, Rejection> + Send + Sync;
+pub(crate) type BuildText = dyn for<'a> Fn(&Values<'a>) -> Result<SignedPieces<'a>, Rejection> + Send + Sync;
 
 impl HeaderRule {
-    /// `about` describes the text, for tables.
-    pub(crate) fn new(
-        signature: SignatureSpec,
-        covers: Signed,
-        about: &'static str,
-        text: impl for<'a> Fn(&Values<'a>) -> Result<SignedPieces<'a>, Rejection> + Send + Sync + 'static,
-    ) -> Result<Self, ConfigError> {
-        Ok(Self { signature: signature.0?, covers, about, text: Box::new(text) })
-    }
-
     fn signatures(&self, head: &Parts) -> Result<Vec<Vec<u8>>, Rejection> {
-        const LEN: usize = MacKind::Sha256.digest_len();
-        let found = self.signature.read_up_to(head, b"", LEN)?;
-        if found.iter().any(|signature| signature.len() != LEN) {
+        let found = self.signature.read_up_to(head, b"", *self.lengths.end())?;
+        if found.iter().any(|signature| !self.lengths.contains(&signature.len())) {
             return Err(Reason::MalformedSignature.into());
         }
         Ok(found)
@@ -159,7 +153,7 @@ impl Rule for HeaderRule {
 
     #[cfg(feature = "testing")]
     fn describe(&self) -> String {
-        self.signature.describe("HMAC-SHA256", self.about)
+        self.signature.describe(self.about.0, &self.about.1)
     }
 
     #[cfg(feature = "testing")]

@@ -36,7 +36,7 @@ const MAX_ECHO: usize = 1024;
 /// # fn main() -> Result<(), tower_webhook::ConfigError> {
 /// let acme = Scheme::hmac_sha256()
 ///     .signature(header("x-acme-signature").hex())
-///     .handshake(Handshake::query_echo(Method::GET, "challenge"))
+///     .with_handshake(Handshake::query_echo(Method::GET, "challenge"))
 ///     .secret("whatever Acme's portal shows")
 ///     .build("acme")?;
 /// # Ok(())

@@ -11,7 +11,6 @@ mod place;
 mod proof;
 #[cfg(feature = "asymmetric")]
 mod public_key;
-mod public_url;
 #[cfg(feature = "testing")]
 mod sign;
 mod signature;
@@ -49,7 +48,6 @@ pub(crate) use {
     custom::{HeaderRule, Item, Rule},
     form::wrong_method,
     handshake::{challenge_in, echo, member_is, object},
-    public_url::PublicUrl,
     signature::Signature,
     template::Values,
 };
@@ -154,21 +152,21 @@ impl Scheme {
         SchemeBuilder::new(move |builder| builder.form(TokenProof::new(&place, builder)?))
     }
 
-    /// A sender that signs with Ed25519. Keys are set by [`public_key`](SchemeBuilder::public_key).
+    /// A sender that signs with Ed25519. Keys are set by [`public_key`](SchemeBuilder::with_public_key).
     #[cfg(feature = "asymmetric")]
     pub fn ed25519() -> SchemeBuilder {
         Self::public(Algorithm::Ed25519)
     }
 
     /// A sender that signs with ECDSA on P-256 and SHA-256, the signature in DER. Keys are set by
-    /// [`public_key`](SchemeBuilder::public_key).
+    /// [`public_key`](SchemeBuilder::with_public_key).
     #[cfg(feature = "asymmetric")]
     pub fn ecdsa_p256() -> SchemeBuilder {
         Self::public(Algorithm::EcdsaP256)
     }
 
     /// A sender that signs with RSA PKCS#1 v1.5 and SHA-256, with keys of 2048 bits and more. Keys are set by
-    /// [`public_key`](SchemeBuilder::public_key).
+    /// [`public_key`](SchemeBuilder::with_public_key).
     #[cfg(feature = "asymmetric")]
     pub fn rsa_pkcs1_sha256() -> SchemeBuilder {
         Self::public(Algorithm::RsaPkcs1Sha256)

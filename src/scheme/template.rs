@@ -12,7 +12,7 @@ use crate::rejection::{Reason, Rejection};
 use crate::uri::requested_uri;
 use crate::urlencoded;
 
-use super::public_url::PublicUrl;
+use crate::public_url::PublicUrl;
 
 /// A piece of the signed text.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -28,12 +28,12 @@ impl TimestampSpec {
     /// Sets how far the timestamp may be from now, in the past and in the future. The default is 300 seconds.
     #[must_use]
     pub fn within(self, distance: Duration) -> Self {
-        self.tolerance(Tolerance::within(distance))
+        self.with_tolerance(Tolerance::within(distance))
     }
 
     /// Sets how far the timestamp may be from now, with a distance for each side.
     #[must_use]
-    pub fn tolerance(mut self, tolerance: Tolerance) -> Self {
+    pub fn with_tolerance(mut self, tolerance: Tolerance) -> Self {
         if let Ok(timestamp) = &mut self.0 {
             timestamp.tolerance = tolerance;
         }

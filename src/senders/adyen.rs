@@ -33,9 +33,9 @@ const MAX_ITEMS: usize = 32;
 /// Returns an error if a secret is missing or not hexadecimal.
 pub fn adyen_payments(secrets: impl Into<Secrets>) -> Result<Scheme, ConfigError> {
     SchemeBuilder::rule(Items, |secret| Mac::new(MacKind::Sha256, secret))
-        .key_format(KeyFormat::Hex)
+        .with_key_format(KeyFormat::Hex)
         .event(json("/notificationItems/0/NotificationRequestItem/eventCode"))
-        .identity(identity)
+        .with_identity(identity)
         .secret(secrets)
         .build("adyen_payments")
 }

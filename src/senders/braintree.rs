@@ -39,8 +39,8 @@ pub fn braintree(public_key: impl Into<String>, secrets: impl Into<Secrets>) -> 
     let key = |secret: &[u8]| Mac::new(MacKind::Sha1, &Sha1::digest(secret));
     SchemeBuilder::rule(Payload { public_key }, key)
         // With its last line feed and without, it is the same to the signature, so it is the same delivery.
-        .identity(|body| Some(payload(body).ok()?.trim_end_matches('\n').to_owned().into()))
-        .handshake(Handshake::query_mac("bt_challenge", move |mac, challenge| answer(mac, challenge, &account)))
+        .with_identity(|body| Some(payload(body).ok()?.trim_end_matches('\n').to_owned().into()))
+        .with_handshake(Handshake::query_mac("bt_challenge", move |mac, challenge| answer(mac, challenge, &account)))
         .secret(secrets)
         .build("braintree")
 }

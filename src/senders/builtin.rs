@@ -65,7 +65,7 @@ senders! {
     /// header's name is not in the document, it is what others found.
     secret adyen_banking = "Adyen for Platforms, Management and Banking",
         "https://docs.adyen.com/development-resources/webhooks/secure-webhooks/verify-hmac-signatures", Official:
-        Scheme::hmac_sha256().signature(header("hmacsignature").base64()).key_format(KeyFormat::Hex).event(json("/type"));
+        Scheme::hmac_sha256().signature(header("hmacsignature").base64()).with_key_format(KeyFormat::Hex).event(json("/type"));
 
     own adyen_payments = "Adyen payments",
         "https://docs.adyen.com/development-resources/webhooks/secure-webhooks/verify-hmac-signatures", Official:
@@ -75,7 +75,7 @@ senders! {
     secret airtable = "Airtable", "https://airtable.com/developers/web/api/webhooks-overview", Unverified:
         Scheme::hmac_sha256()
             .signature(header("x-airtable-content-mac").prefix("hmac-sha256=").hex())
-            .key_format(KeyFormat::Base64);
+            .with_key_format(KeyFormat::Base64);
 
     /// The secret is what Asana offers in `X-Hook-Secret` when a webhook is made: add
     /// [`Handshake::offered_secret`](crate::scheme::Handshake::offered_secret) by
@@ -89,7 +89,7 @@ senders! {
         "https://learn.microsoft.com/en-us/azure/event-grid/end-point-validation-event-grid-events-schema", Official:
         Scheme::token(query("token"))
             .event(json("/0/eventType"))
-            .handshake(Handshake::signed_body(|head, body, _| {
+            .with_handshake(Handshake::signed_body(|head, body, _| {
                 let kind = head.headers.get("aeg-event-type").map(|kind| kind.as_bytes());
                 let asks = kind == Some(b"SubscriptionValidation");
                 let answer = |code: String| object(&[("validationResponse", &code)]);
@@ -130,7 +130,7 @@ senders! {
     /// webhook's configuration in the platform as the secret. There is no signed time and no id: deliveries are told apart by
     /// their `callbackURL`.
     secret cdr_manager = "HORISEN CDR Manager", "https://developers.horisen.com/en/webhook-integration", Official:
-        Scheme::hmac_sha512().signature(header("x-cdr-signature").base64()).identity(cdr_identity);
+        Scheme::hmac_sha512().signature(header("x-cdr-signature").base64()).with_identity(cdr_identity);
 
     /// The event's name is in an unsigned header.
     secret circleci = "CircleCI", "https://circleci.com/docs/webhooks", Official:
@@ -178,8 +178,8 @@ senders! {
             .signed("{timestamp}{body}")
             .event(json("/event/type"))
             .id(json("/id"))
-            .refuse_with(StatusCode::UNAUTHORIZED)
-            .handshake(Handshake::signed_body(|_, body, _| Ok(discord_ping(body))));
+            .with_refusal_status(StatusCode::UNAUTHORIZED)
+            .with_handshake(Handshake::signed_body(|_, body, _| Ok(discord_ping(body))));
 
     /// Connect signs with each of up to 100 active keys, in numbered headers; any may match. The key looks like base64 and
     /// is used as text. A delivery is told from another by envelope, recipient, event and status.
@@ -187,13 +187,13 @@ senders! {
         Scheme::hmac_sha256()
             .signature(numbered_headers("x-docusign-signature-").base64())
             .event(json("/event"))
-            .identity(docusign_identity);
+            .with_identity(docusign_identity);
 
     /// Answers the challenge of a GET.
     secret dropbox = "Dropbox", "https://www.dropbox.com/developers/reference/webhooks", Unverified:
         Scheme::hmac_sha256()
             .signature(header("x-dropbox-signature").hex())
-            .handshake(Handshake::query_echo(Method::GET, "challenge"));
+            .with_handshake(Handshake::query_echo(Method::GET, "challenge"));
 
     /// Bodies are JSON, or a form with the field `payload`, and have up to 25 MB. Event and delivery id are in unsigned
     /// headers. The older `X-Hub-Signature` (SHA-1) is ignored.
@@ -202,7 +202,7 @@ senders! {
             .signature(header("x-hub-signature-256").prefix("sha256=").hex())
             .event(header("x-github-event"))
             .id(header("x-github-delivery"))
-            .body_limit(GITHUB_LIMIT);
+            .with_body_limit(GITHUB_LIMIT);
 
     /// A secret token in a header: body, event name and ids are not signed. GitLab can sign as Standard Webhooks do as well;
     /// prefer that where it is offered: [`standard_webhooks`](super::standard_webhooks).
@@ -228,7 +228,7 @@ senders! {
         "https://developers.hubspot.com/docs/guides/apps/authentication/validating-requests", Official:
         Scheme::sha256_of_secret_and_text_for_legacy_senders_only()
             .signature(header("x-hubspot-signature").hex())
-            .requires("x-hubspot-signature-version", "v1")
+            .with_required_header("x-hubspot-signature-version", "v1")
             .event(json("/0/subscriptionType"));
 
     own hubspot_v3 = "HubSpot, version 3",
@@ -263,7 +263,7 @@ senders! {
         Scheme::hmac_sha256()
             .signature(header("x-line-signature").base64())
             .event(json("/events/0/type"))
-            .identity(|body| only(body, "/events/1/type", "/events/0/webhookEventId"));
+            .with_identity(|body| only(body, "/events/1/type", "/events/0/webhookEventId"));
 
     /// The time is a member of the body, in milliseconds. Event and delivery id are in unsigned headers.
     secret linear = "Linear", "https://linear.app/developers/webhooks", Official:
@@ -272,7 +272,7 @@ senders! {
             .timestamp(json("/webhookTimestamp").unix_millis().within(seconds(60)))
             .event(header("linear-event"))
             .id(header("linear-delivery"))
-            .body_limit(LINEAR_LIMIT);
+            .with_body_limit(LINEAR_LIMIT);
 
     /// The secret is the app's client secret. Answers the challenge, which is repeated every two hours.
     secret linkedin = "LinkedIn", "https://learn.microsoft.com/en-us/linkedin/shared/api-guide/webhook-validation",
@@ -280,7 +280,7 @@ senders! {
         Scheme::hmac_sha256()
             .signature(header("x-li-signature").hex())
             .signed("hmacsha256={body}")
-            .handshake(Handshake::query_mac("challengeCode", |mac, code| {
+            .with_handshake(Handshake::query_mac("challengeCode", |mac, code| {
                 let response = hex::encode(challenge_mac(mac, code, b"-")?.as_bytes());
                 Ok(object(&[("challengeCode", code), ("challengeResponse", &response)]))
             }));
@@ -297,8 +297,8 @@ senders! {
             .signature(header("x-mandrill-signature").base64())
             .signed("{url}{params}")
             .only_if(", of forms", is_form)
-            .identity(twilio::signed_fields)
-            .handshake(Handshake::probe(false));
+            .with_identity(twilio::signed_fields)
+            .with_handshake(Handshake::probe(false));
 
     own meta = "Meta: WhatsApp, Messenger, Instagram, Pages",
         "https://developers.facebook.com/docs/graph-api/webhooks/getting-started", Unverified:
@@ -311,7 +311,7 @@ senders! {
         "https://learn.microsoft.com/en-us/graph/change-notifications-delivery-webhooks", Official:
         Scheme::token(json("/value/0/clientState"))
             .event(json("/value/0/changeType"))
-            .handshake(Handshake::query_echo(Method::POST, "validationToken"));
+            .with_handshake(Handshake::query_echo(Method::POST, "validationToken"));
 
     secret mux = "Mux", "https://www.mux.com/docs/core/verify-webhook-signatures", Official:
         timed_list("mux-signature", ',', "t=", "v1=")
@@ -390,7 +390,7 @@ senders! {
             .timestamp(header("x-twilio-email-event-webhook-timestamp").unix_seconds())
             .signed("{timestamp}{body}")
             .event(json("/0/event"))
-            .identity(|body| only(body, "/1/event", "/0/sg_event_id"));
+            .with_identity(|body| only(body, "/1/event", "/0/sg_event_id"));
 
     /// The secret is the integration's client secret. Resource, id and time are in unsigned headers.
     secret sentry = "Sentry", "https://docs.sentry.io/integrations/integration-platform/webhooks/", Official:
@@ -419,7 +419,7 @@ senders! {
             .signed("v0:{timestamp}:{body}")
             .event(json("/event/type"))
             .id(json("/event_id"))
-            .handshake(Handshake::signed_body(|_, body, _| {
+            .with_handshake(Handshake::signed_body(|_, body, _| {
                 let asks = member_is(body, "/type", "url_verification");
                 asks.then(|| challenge_in(body, "/challenge").and_then(|text| echo(&text))).transpose()
             }));
@@ -450,7 +450,7 @@ senders! {
     secret telegram = "Telegram", "https://core.telegram.org/bots/api#setwebhook", Unverified:
         Scheme::token(header("x-telegram-bot-api-secret-token"))
             .id(json("/update_id"))
-            .identity(at("/update_id"));
+            .with_identity(at("/update_id"));
 
     key("asymmetric") telnyx = "Telnyx", "https://developers.telnyx.com/docs/messaging/messages/receiving-webhooks", Official:
         Scheme::ed25519()
@@ -468,7 +468,7 @@ senders! {
             .signed("{body}{url}")
             .event(json("/action/type"))
             .id(json("/action/id"))
-            .handshake(Handshake::probe(false));
+            .with_handshake(Handshake::probe(false));
 
     own twilio = "Twilio",
         "https://www.twilio.com/docs/usage/webhooks/webhooks-security", Official:
@@ -483,7 +483,7 @@ senders! {
             .id(header("twitch-eventsub-message-id"))
             .signed("{id}{timestamp}{body}")
             .event(header("twitch-eventsub-subscription-type"))
-            .handshake(Handshake::signed_body(|head, body, _| {
+            .with_handshake(Handshake::signed_body(|head, body, _| {
                 match head.headers.get("twitch-eventsub-message-type").map(|kind| kind.as_bytes()) {
                     Some(b"webhook_callback_verification") => {
                         challenge_in(body, "/challenge").and_then(|text| echo(&text)).map(Some)
@@ -497,7 +497,7 @@ senders! {
         "https://docs.x.com/x-api/webhooks/introduction", Official:
         Scheme::hmac_sha256()
             .signature(header("x-twitter-webhooks-signature").prefix("sha256=").base64())
-            .handshake(Handshake::query_mac("crc_token", |mac, token| {
+            .with_handshake(Handshake::query_mac("crc_token", |mac, token| {
                 let response = format!("sha256={}", Encoding::Base64.encode(challenge_mac(mac, token, b"+/_=-")?.as_bytes()));
                 Ok(object(&[("response_token", &response)]))
             }));
@@ -527,7 +527,7 @@ senders! {
             must_be_true: &[],
             id_claim: Some("jti"),
         }, None)
-        .methods([Method::POST, Method::GET]);
+        .with_methods([Method::POST, Method::GET]);
 
     /// The first request of a new webhook is an unsigned form with the webhook's number, and is answered 200. Topic and
     /// delivery id are in unsigned headers, and the id is the same for two deliveries of one second.
@@ -536,7 +536,7 @@ senders! {
             .signature(header("x-wc-webhook-signature").base64())
             .event(header("x-wc-webhook-topic"))
             .id(header("x-wc-webhook-delivery-id"))
-            .handshake(Handshake::unsigned_body(
+            .with_handshake(Handshake::unsigned_body(
                 |head| is_form(head) && !head.headers.contains_key("x-wc-webhook-signature"),
                 woocommerce_ping,
             ));
@@ -553,7 +553,7 @@ senders! {
     /// Every refusal is a 401: Xero probes for it with deliberately wrong signatures before it delivers. The handler has to
     /// answer exactly 200, without a body, within 5 seconds.
     secret xero = "Xero", "https://developer.xero.com/documentation/webhooks/configuring-your-server", Official:
-        Scheme::hmac_sha256().signature(header("x-xero-signature").base64()).refuse_with(StatusCode::UNAUTHORIZED);
+        Scheme::hmac_sha256().signature(header("x-xero-signature").base64()).with_refusal_status(StatusCode::UNAUTHORIZED);
 
     /// The tolerance of 300 seconds is ours. GET and DELETE have no body.
     secret zendesk = "Zendesk", "https://developer.zendesk.com/documentation/webhooks/verifying/", Official:
@@ -561,7 +561,7 @@ senders! {
             .signature(header("x-zendesk-webhook-signature").base64())
             .timestamp(header("x-zendesk-webhook-signature-timestamp").rfc3339().within(OURS))
             .signed("{timestamp}{body}")
-            .methods([Method::POST, Method::GET, Method::PUT, Method::PATCH, Method::DELETE])
+            .with_methods([Method::POST, Method::GET, Method::PUT, Method::PATCH, Method::DELETE])
             .event(json("/type"))
             .id(json("/id"));
 
@@ -572,7 +572,7 @@ senders! {
             .timestamp(header("x-zm-request-timestamp").unix_seconds().within(OURS))
             .signed("v0:{timestamp}:{body}")
             .event(json("/event"))
-            .handshake(Handshake::signed_body(|_, body, mac| {
+            .with_handshake(Handshake::signed_body(|_, body, mac| {
                 let Some(mac) = mac.filter(|_| member_is(body, "/event", "endpoint.url_validation")) else {
                     return Ok(None);
                 };

@@ -32,7 +32,7 @@ use super::PublicAddress;
 pub struct SenderConfig {
     /// Shared secrets, the likeliest first.
     pub secrets: Vec<Secret>,
-    /// The sender's public keys: see [`SchemeBuilder::public_key`](crate::scheme::SchemeBuilder).
+    /// The sender's public keys: see [`SchemeBuilder::with_public_key`](crate::scheme::SchemeBuilder).
     pub public_keys: Vec<String>,
     /// The public key that names an account: `braintree`.
     pub public_key: Option<String>,

@@ -30,16 +30,20 @@ const MAX_HEADERS: usize = 64;
 ///
 /// Returns an error if a secret is missing or empty.
 pub fn contentful(secrets: impl Into<Secrets>) -> Result<Scheme, ConfigError> {
-    let signature = header("x-contentful-signature").hex();
-    let covers = Signed::default().with_body(true).with_timestamp(true).with_event(true).with_url(true);
-    let rule = HeaderRule::new(signature, covers, "{method}\\n{path}\\n{signed headers}\\n{body}", |values| {
-        let head = values.head;
-        let text = format!("{}\n{}\n", head.method, path(head));
-        Ok(vec![text.into_bytes().into(), headers(head)?.into(), b"\n".into(), values.body.into()])
-    })?;
+    let rule = HeaderRule {
+        signature: header("x-contentful-signature").hex().0?,
+        lengths: MacKind::Sha256.digest_len()..=MacKind::Sha256.digest_len(),
+        covers: Signed::default().with_body(true).with_timestamp(true).with_event(true).with_url(true),
+        about: ("HMAC-SHA256", "{method}\\n{path}\\n{signed headers}\\n{body}".to_owned()),
+        text: Box::new(|values| {
+            let head = values.head;
+            let text = format!("{}\n{}\n", head.method, path(head));
+            Ok(vec![text.into_bytes().into(), headers(head)?.into(), b"\n".into(), values.body.into()])
+        }),
+    };
     SchemeBuilder::rule(rule, |secret| Mac::new(MacKind::Sha256, secret))
         .timestamp(header("x-contentful-timestamp").unix_millis().within(std::time::Duration::from_secs(30)))
-        .methods([Method::POST, Method::PUT, Method::PATCH, Method::GET, Method::DELETE])
+        .with_methods([Method::POST, Method::PUT, Method::PATCH, Method::GET, Method::DELETE])
         .event(header("x-contentful-topic"))
         .secret(secrets)
         .build("contentful")

@@ -70,7 +70,7 @@ fn by_issuers(keys: Jwks, issuers: Vec<String>, audience: String, email: String)
     };
     SchemeBuilder::jwt(rules, Some(keys))
         .id(json("/message/messageId"))
-        .identity(|body| Some(member(body, "/message/messageId").ok()??.into()))
+        .with_identity(|body| Some(member(body, "/message/messageId").ok()??.into()))
         .build("google_oidc")
 }
 

@@ -37,19 +37,20 @@ const UNDONE: [(&str, u8); 12] = [
 /// Returns an error if a secret is missing or empty, or the URL is not valid.
 pub fn hubspot_v3(secrets: impl Into<Secrets>, public_url: impl Into<PublicAddress>) -> Result<Scheme, ConfigError> {
     let url = public_url.into().resolve()?;
-    let signature = header("x-hubspot-signature-v3").base64();
-    let covers = Signed::default().with_body(true).with_timestamp(true).with_event(true).with_url(true);
-    let rule = HeaderRule::new(signature, covers, "{method}{url}{body}{timestamp}", move |values| {
-        let mut requested = Vec::new();
-        url.feed(values.head, |bytes| requested.extend_from_slice(bytes))?;
-        let (method, timestamp) = (values.head.method.as_str(), values.timestamp.unwrap_or_default());
-        Ok(vec![
-            method.as_bytes().to_vec().into(),
-            undo(&requested).into(),
-            values.body.into(),
-            timestamp.as_bytes().to_vec().into(),
-        ])
-    })?;
+    let rule = HeaderRule {
+        signature: header("x-hubspot-signature-v3").base64().0?,
+        lengths: MacKind::Sha256.digest_len()..=MacKind::Sha256.digest_len(),
+        covers: Signed::default().with_body(true).with_timestamp(true).with_event(true).with_url(true),
+        about: ("HMAC-SHA256", "{method}{url}{body}{timestamp}".to_owned()),
+        text: Box::new(move |values| {
+            let mut text = values.head.method.as_str().as_bytes().to_vec();
+            let mut requested = Vec::new();
+            url.feed(values.head, |bytes| requested.extend_from_slice(bytes))?;
+            text.append(&mut undo(&requested));
+            let timestamp = values.timestamp.unwrap_or_default().as_bytes().to_vec();
+            Ok(vec![text.into(), values.body.into(), timestamp.into()])
+        }),
+    };
     SchemeBuilder::rule(rule, |secret| Mac::new(MacKind::Sha256, secret))
         .timestamp(header("x-hubspot-request-timestamp").unix_millis())
         .event(json("/0/subscriptionType"))

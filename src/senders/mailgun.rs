@@ -26,7 +26,7 @@ pub fn mailgun(secrets: impl Into<Secrets>) -> Result<Scheme, ConfigError> {
     let signed = |signature: Source, timestamp: Source, token| {
         Scheme::hmac_sha256()
             .signature(signature.hex())
-            .timestamp(timestamp.unix_seconds().tolerance(TOLERANCE))
+            .timestamp(timestamp.unix_seconds().with_tolerance(TOLERANCE))
             .id(token)
             .signed_without_the_body("{timestamp}{id}")
     };

@@ -52,7 +52,8 @@ mod twilio;
 use std::fmt;
 
 use crate::config::ConfigError;
-use crate::scheme::{PublicUrl, Scheme, SchemeBuilder};
+use crate::public_url::PublicUrl;
+use crate::scheme::{Scheme, SchemeBuilder};
 
 #[doc(hidden)]
 pub use any_of::{AnyOf, AnyOfVerification};
@@ -201,7 +202,7 @@ macro_rules! senders {
     };
     (@function key $($rest:tt)*) => {
         senders! { @item $($rest)*, "Returns an error if a public key is missing or is not valid for this sender." [
-            (public_keys: impl Into<crate::secrets::Secrets>) scheme scheme.public_key(public_keys)
+            (public_keys: impl Into<crate::secrets::Secrets>) scheme scheme.with_public_key(public_keys)
         ] }
     };
     (@function issuer $($rest:tt)*) => {
@@ -254,7 +255,7 @@ pub struct PublicAddress(Option<String>);
 
 impl PublicAddress {
     /// What the proxy before this service says: see
-    /// [`trust_forwarded_headers`](crate::scheme::SchemeBuilder::trust_forwarded_headers).
+    /// [`with_trusted_forwarded_headers`](crate::scheme::SchemeBuilder::with_trusted_forwarded_headers).
     #[must_use]
     pub fn from_forwarded_headers() -> Self {
         Self(None)
@@ -262,8 +263,8 @@ impl PublicAddress {
 
     fn set(&self, scheme: SchemeBuilder) -> SchemeBuilder {
         match &self.0 {
-            Some(base) => scheme.public_url(base),
-            None => scheme.trust_forwarded_headers(),
+            Some(base) => scheme.with_public_url(base),
+            None => scheme.with_trusted_forwarded_headers(),
         }
     }
 

@@ -30,8 +30,8 @@ pub fn okta_in(name: &str, secrets: impl Into<Secrets>) -> Result<Scheme, Config
     Scheme::token(header(name))
         .event(json("/eventType"))
         .id(json("/eventId"))
-        .identity(|body| Some(member(body, "/eventId").ok()??.into()))
-        .handshake(Handshake::header_to_json("x-okta-verification-challenge", "verification"))
+        .with_identity(|body| Some(member(body, "/eventId").ok()??.into()))
+        .with_handshake(Handshake::header_to_json("x-okta-verification-challenge", "verification"))
         .secret(secrets)
         .build("okta")
 }

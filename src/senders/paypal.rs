@@ -14,14 +14,10 @@ use crate::delivery::Signed;
 use crate::fetch::{self, Cache, Fetch, Found, Rules};
 use crate::headers::single;
 use crate::pointer::member;
-use crate::provider::{BoxFuture, Recognition};
+use crate::provider::BoxFuture;
 use crate::rejection::{Reason, Rejection};
-use crate::scheme::{FetchKey, Item, Rule, Scheme, SchemeBuilder, Signature, Values, Verifier, header, json};
-#[cfg(feature = "testing")]
-use crate::scheme::{SignWith, Unsigned};
+use crate::scheme::{FetchKey, HeaderRule, Scheme, SchemeBuilder, Verifier, header, json};
 use crate::senders::sns::certificate::{CertificateRules, SigningKey, anchors};
-#[cfg(feature = "testing")]
-use crate::sign::SignError;
 
 use super::SenderConfig;
 
@@ -52,58 +48,28 @@ pub fn paypal(webhook_id: impl Into<String>, certificates: PayPalCertificates) -
     if webhook_id.is_empty() || webhook_id.contains('|') {
         return Err(ConfigError::invalid("the webhook's id is empty or not valid"));
     }
-    let signature = header("paypal-transmission-sig").base64().0?;
-    SchemeBuilder::fetched_rule(Transmission { signature, webhook_id }, certificates)
-        .requires("paypal-auth-algo", "SHA256withRSA")
+    let rule = HeaderRule {
+        signature: header("paypal-transmission-sig").base64().0?,
+        lengths: 1..=MAX_SIGNATURE,
+        // A checksum of 32 bits is as much as PayPal offers.
+        covers: Signed::default().with_body(true).with_timestamp(true).with_id(true).with_event(true),
+        about: (
+            "RSA PKCS#1 SHA-256 by the certificate at `paypal-cert-url`,",
+            format!("{{id}}|{{timestamp}}|{webhook_id}|{{crc32 of body}}"),
+        ),
+        text: Box::new(move |values| {
+            let (id, time) = (values.id.unwrap_or_default(), values.timestamp.unwrap_or_default());
+            let text = format!("{id}|{time}|{webhook_id}|{}", crc32fast::hash(values.body));
+            Ok(vec![text.into_bytes().into()])
+        }),
+    };
+    SchemeBuilder::fetched_rule(rule, certificates)
+        .with_required_header("paypal-auth-algo", "SHA256withRSA")
         .timestamp(header("paypal-transmission-time").rfc3339().within(TOLERANCE))
         .id(header("paypal-transmission-id"))
         .event(json("/event_type"))
-        .identity(|body| Some(member(body, "/id").ok()??.into()))
+        .with_identity(|body| Some(member(body, "/id").ok()??.into()))
         .build("paypal")
-}
-
-struct Transmission {
-    signature: Signature,
-    webhook_id: String,
-}
-
-impl Transmission {
-    fn text(&self, values: &Values<'_>) -> Vec<u8> {
-        let (id, time) = (values.id.unwrap_or_default(), values.timestamp.unwrap_or_default());
-        format!("{id}|{time}|{}|{}", self.webhook_id, crc32fast::hash(values.body)).into_bytes()
-    }
-}
-
-impl Rule for Transmission {
-    /// A checksum of 32 bits is as much as PayPal offers.
-    fn covers(&self) -> Signed {
-        Signed::default().with_body(true).with_timestamp(true).with_id(true).with_event(true)
-    }
-
-    fn recognizes(&self, head: &Parts) -> Recognition {
-        self.signature.recognizes(head)
-    }
-
-    fn check_head(&self, head: &Parts) -> Result<(), Rejection> {
-        self.signature.read_up_to(head, b"", MAX_SIGNATURE).map(|_| ())
-    }
-
-    fn items<'a>(&self, values: &Values<'a>) -> Result<Vec<Item<'a>>, Rejection> {
-        let signatures = self.signature.read_up_to(values.head, b"", MAX_SIGNATURE)?;
-        Ok(vec![Item { texts: vec![vec![self.text(values).into()]], signatures }])
-    }
-
-    #[cfg(feature = "testing")]
-    fn describe(&self) -> String {
-        let text = format!("{{id}}|{{timestamp}}|{}|{{crc32 of body}}", self.webhook_id);
-        self.signature.describe("RSA PKCS#1 SHA-256 by the certificate at `paypal-cert-url`,", text)
-    }
-
-    #[cfg(feature = "testing")]
-    fn sign(&self, request: &mut Unsigned<'_>, sign: &SignWith<'_>) -> Result<(), SignError> {
-        let signature = sign(&self.text(&request.values()))?;
-        self.signature.put(request, &signature)
-    }
 }
 
 impl FetchKey for PayPalCertificates {
@@ -172,7 +138,7 @@ impl PayPalCertificates {
     /// # Errors
     ///
     /// Where it is not an origin such as `http://127.0.0.1:8080`.
-    pub fn insecure_origin(mut self, origin: &str) -> Result<Self, ConfigError> {
+    pub fn with_insecure_origin(mut self, origin: &str) -> Result<Self, ConfigError> {
         let uri: Uri = origin.parse().map_err(|_| ConfigError::invalid("the origin of certificates is not a URL"))?;
         let parts = uri.into_parts();
         let bare = parts.path_and_query.is_none_or(|path| path == "/");
@@ -187,7 +153,7 @@ impl PayPalCertificates {
 
     /// The name that certificates have to bear.
     #[must_use]
-    pub fn name(mut self, name: impl Into<String>) -> Self {
+    pub fn with_name(mut self, name: impl Into<String>) -> Self {
         self.name = Some(name.into());
         self
     }
@@ -197,28 +163,28 @@ impl PayPalCertificates {
     /// # Errors
     ///
     /// Where there is none.
-    pub fn roots(mut self, pem: &[u8]) -> Result<Self, ConfigError> {
+    pub fn with_roots(mut self, pem: &[u8]) -> Result<Self, ConfigError> {
         self.rules.anchors = Some(anchors(pem)?);
         Ok(self)
     }
 
     /// Takes certificates before and after their time.
     #[must_use]
-    pub fn insecure_ignore_validity(mut self) -> Self {
+    pub fn with_insecure_ignored_validity(mut self) -> Self {
         self.check_validity = false;
         self
     }
 
     /// Takes shorter keys, of at least 1024 bits.
     #[must_use]
-    pub fn insecure_min_key_bits(mut self, bits: usize) -> Self {
+    pub fn with_insecure_min_key_bits(mut self, bits: usize) -> Self {
         self.rules.min_key_bits = bits.max(1024);
         self
     }
 
     /// Takes certificates that are signed by themselves.
     #[must_use]
-    pub fn insecure_allow_self_signed(mut self) -> Self {
+    pub fn with_insecure_self_signed(mut self) -> Self {
         self.rules.allow_self_signed = true;
         self
     }
@@ -274,19 +240,19 @@ impl SenderConfig {
             PayPalCertificates::new()?
         };
         if let Some(origin) = &certificate.origin {
-            own = own.insecure_origin(origin)?;
+            own = own.with_insecure_origin(origin)?;
         }
         if let Some(roots) = &certificate.roots {
-            own = own.roots(roots.as_bytes())?;
+            own = own.with_roots(roots.as_bytes())?;
         }
         if let Some(bits) = certificate.min_key_bits {
-            own = own.insecure_min_key_bits(bits);
+            own = own.with_insecure_min_key_bits(bits);
         }
         if certificate.check_validity == Some(false) {
-            own = own.insecure_ignore_validity();
+            own = own.with_insecure_ignored_validity();
         }
         if certificate.allow_self_signed == Some(true) {
-            own = own.insecure_allow_self_signed();
+            own = own.with_insecure_self_signed();
         }
         own.name = certificate.name;
         Ok(own)

@@ -31,7 +31,7 @@ pub fn standard_webhooks(secrets: impl Into<Secrets>) -> Result<Scheme, ConfigEr
 pub fn standard_webhooks_signed(public_keys: impl Into<Secrets>) -> Result<Scheme, ConfigError> {
     frame(Scheme::ed25519(), "webhook")
         .signature(header("webhook-signature").list(' ').prefix("v1a,").base64())
-        .public_key(public_keys)
+        .with_public_key(public_keys)
         .build("standard_webhooks")
 }
 
@@ -49,7 +49,7 @@ pub fn svix(secrets: impl Into<Secrets>) -> Result<Scheme, ConfigError> {
 pub(super) fn family(name: &str) -> SchemeBuilder {
     frame(Scheme::hmac_sha256(), name)
         .signature(header(format!("{name}-signature")).list(' ').prefix("v1,").base64())
-        .key_format(KeyFormat::StandardWebhooks)
+        .with_key_format(KeyFormat::StandardWebhooks)
 }
 
 fn frame(scheme: SchemeBuilder, name: &str) -> SchemeBuilder {

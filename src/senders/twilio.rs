@@ -24,12 +24,12 @@ use super::PublicAddress;
 /// Returns an error if a secret is missing or empty, or the URL is not valid.
 pub fn twilio(secrets: impl Into<Secrets>, public_url: impl Into<PublicAddress>) -> Result<Scheme, ConfigError> {
     let signed = || Scheme::hmac_sha1_for_legacy_senders_only().signature(header("x-twilio-signature").base64());
-    let form = signed().only_if(", of forms", is_form).signed("{url}{params}").identity(signed_fields);
+    let form = signed().only_if(", of forms", is_form).signed("{url}{params}").with_identity(signed_fields);
     let other = signed()
         .only_if(", of other bodies", |head| !is_form(head))
         .signed("{url}")
-        .body_hash(query("bodySHA256").hex());
-    let get = signed().methods([Method::GET]).empty_body().signed("{url}");
+        .with_body_hash(query("bodySHA256").hex());
+    let get = signed().with_methods([Method::GET]).empty_body().signed("{url}");
     public_url.into().set(form.or(other).or(get)).secret(secrets).build("twilio")
 }
 

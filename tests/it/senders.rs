@@ -302,7 +302,7 @@ fn paypal(key: &SigningKey) -> Scheme {
     let pem = key.certificate().unwrap();
     let fetch = move |_| std::future::ready(Ok::<_, Infallible>(Response::new(Bytes::from(pem.clone()))));
     // The certificate is of today, the clock of these tests is not.
-    senders::paypal("WH-1", PayPalCertificates::fetched_by(fetch).insecure_ignore_validity()).unwrap()
+    senders::paypal("WH-1", PayPalCertificates::fetched_by(fetch).with_insecure_ignored_validity()).unwrap()
 }
 
 /// What each sender leaves unsigned is known, and nothing else is.
