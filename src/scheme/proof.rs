@@ -199,6 +199,7 @@ kinds! {
     Jwt(JwtProof),
     Custom(CustomProof),
 }
+#[cfg(feature = "testing")]
 pub(super) use of_form;
 
 impl AnyForm {

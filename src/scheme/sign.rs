@@ -26,6 +26,7 @@ pub(crate) enum Signer<'a> {
     /// The scheme, with the first of its own secrets.
     Secret,
     /// A private key, for schemes that know only the public one.
+    #[cfg_attr(not(feature = "asymmetric"), allow(dead_code))]
     PrivateKey(&'a SignWith<'a>),
     /// The token itself, for schemes that know only its digest.
     Token(&'a str),
@@ -38,6 +39,7 @@ pub(crate) type SignWith<'a> = dyn Fn(&[u8]) -> Result<Vec<u8>, SignError> + 'a;
 pub(crate) struct Unsigned<'a> {
     pub(crate) head: &'a mut Parts,
     pub(crate) body: &'a mut Bytes,
+    #[cfg_attr(not(feature = "jwt"), allow(dead_code))]
     pub(crate) now: SystemTime,
     timestamp: Option<String>,
     id: Option<Text>,

@@ -16,7 +16,9 @@ use super::place::Place;
 #[cfg(feature = "testing")]
 use super::sign::Unsigned;
 use super::signature::{Candidates, Signature};
-use super::template::{Piece, Template, Values};
+#[cfg(feature = "asymmetric")]
+use super::template::Values;
+use super::template::{Piece, Template};
 
 /// Where the signature is, and what it signs.
 #[derive(Clone)]

@@ -123,6 +123,7 @@ impl<K: Clone + Send + 'static> Keys<K> {
     }
 
     /// The keys, where they are the same for every request.
+    #[cfg(feature = "testing")]
     pub(crate) fn fixed(&self) -> Option<&Ring<K>> {
         match self {
             Self::Fixed(ring) => Some(ring),
