@@ -169,7 +169,7 @@ async fn a_scheme_of_a_database_row_needs_no_static_strings() {
             .with_required_header(row.name.clone(), row.name.clone())
             .with_handshake(Handshake::query_echo(Method::GET, row.parameter))
             .with_handshake(Handshake::header_to_json(row.name.clone(), row.name.clone()))
-            .with_handshake(Handshake::offered_secret(row.name.clone(), |_, _| false))
+            .with_handshake(Handshake::offered_secret(format!("{}-offer", row.name), |_, _| false))
             .secret("s")
             .build(row.name)
             .unwrap()
