@@ -31,11 +31,13 @@ fn check<P: Provider>(provider: P, head: Parts, body: Bytes) -> Box<dyn Side> {
     Box::new(side(
         || (),
         move |()| {
-            let Ok(provider::Begin::Verify(mut verification)) = provider.begin(&head, &SystemClock) else {
+            let Ok(provider::MaybeReady::Ready(provider::Begin::Verify(mut verification))) =
+                provider.begin(&head, &SystemClock)
+            else {
                 panic!("the head is in order and the secret is fixed")
             };
             let outcome = provider.finish(&mut verification, &head, &body, &body);
-            assert!(matches!(outcome, Ok(provider::Outcome::Deliver(_))));
+            assert!(matches!(outcome, Ok(provider::MaybeReady::Ready(provider::Outcome::Deliver(_)))));
             outcome
         },
     ))
@@ -55,8 +57,12 @@ pub fn sns() -> Sides {
     // The first one fetches the certificate.
     let runtime = tokio::runtime::Runtime::new().unwrap();
     runtime.block_on(async {
-        let Ok(provider::Begin::Verify(mut verification)) = provider.begin(&head, &SystemClock) else { panic!() };
-        provider.finish(&mut verification, &head, &body, &body).unwrap().settled().await.unwrap();
+        let Ok(provider::MaybeReady::Ready(provider::Begin::Verify(mut verification))) =
+            provider.begin(&head, &SystemClock)
+        else {
+            panic!()
+        };
+        provider.finish(&mut verification, &head, &body, &body).unwrap().wait().await.unwrap();
     });
 
     let envelope: serde_json::Value = serde_json::from_slice(&body).unwrap();
