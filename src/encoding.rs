@@ -45,6 +45,7 @@ impl Encoding {
     }
 
     /// Returns the encoding's name, for tables.
+    #[cfg(feature = "testing")]
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Hex => "hex",

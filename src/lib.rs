@@ -112,13 +112,19 @@ mod grpc;
     feature = "tonic"
 ))]
 pub mod guide;
+mod headers;
 pub mod ip_allow;
 mod json;
+#[cfg(feature = "jwt")]
+mod jwt;
 pub mod layer;
+mod mac;
 mod maybe_ready;
 mod observe;
 mod payload;
+mod pointer;
 pub mod provider;
+mod public_url;
 mod rejection;
 pub mod scheme;
 mod secrets;
@@ -130,6 +136,7 @@ pub mod testing;
 mod text;
 mod time;
 mod uri;
+mod urlencoded;
 mod verdict;
 mod verifier;
 
@@ -161,7 +168,7 @@ pub use senders::Connect;
 #[cfg(feature = "sns")]
 pub use senders::Sns;
 #[doc(inline)]
-pub use senders::cdr_manager;
+pub use senders::cdr_manager::{self};
 #[cfg(feature = "jwt")]
 #[doc(inline)]
 pub use senders::connect;

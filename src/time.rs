@@ -7,6 +7,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
+use crate::rejection::Reason;
+
 /// A source of the current time. Everything in this crate that depends on the time takes a clock, so that tests neither wait nor
 /// expire.
 ///
@@ -106,6 +108,17 @@ impl Tolerance {
         match now.duration_since(stamp) {
             Ok(age) => age <= self.past,
             Err(ahead) => ahead.duration() <= self.future,
+        }
+    }
+
+    /// Refuses a timestamp that is too old or too far in the future.
+    pub(crate) fn check(self, stamp: SystemTime, now: SystemTime) -> Result<(), Reason> {
+        if self.allows(stamp, now) {
+            Ok(())
+        } else if stamp < now {
+            Err(Reason::Stale)
+        } else {
+            Err(Reason::Premature)
         }
     }
 

@@ -1,5 +1,6 @@
-//! What senders ask before they send: challenges and probes, answered without calling the handler.
+//! Questions that senders ask beside their deliveries: challenges and probes, answered without calling the handler.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
@@ -9,17 +10,21 @@ use http::{Method, StatusCode};
 
 use crate::answer::Answer;
 use crate::config::ConfigError;
+use crate::headers::{LONGEST_HEADER, single};
+use crate::mac::Mac;
+use crate::pointer;
+use crate::provider::MaybeReady;
 use crate::rejection::{Reason, Rejection};
-use crate::secrets::{KeyFormat, Secret};
+use crate::secrets::{KeyFormat, Keys, KeysFor, Secret};
 use crate::uri::requested_uri;
+use crate::urlencoded;
 
-use super::mac::Mac;
-use super::place::{LONGEST_HEADER, single};
+use super::mac::keys_for;
+use super::proof::AnyForm;
 use super::token::Token;
-use super::{pointer, urlencoded};
 
-/// The longest text that is echoed. Challenges have a few dozen characters; Microsoft's, the longest, a few hundred.
-const LONGEST_ECHO: usize = 1024;
+/// The longest echoed text. Challenges have a few dozen characters; Microsoft's, the longest, a few hundred.
+const MAX_ECHO: usize = 1024;
 
 /// A question that a sender asks an endpoint before, or beside, its deliveries.
 ///
@@ -31,186 +36,202 @@ const LONGEST_ECHO: usize = 1024;
 /// # fn main() -> Result<(), tower_webhook::ConfigError> {
 /// let acme = Scheme::hmac_sha256()
 ///     .signature(header("x-acme-signature").hex())
-///     .handshake(Handshake::query_echo(Method::GET, "challenge"))
+///     .with_handshake(Handshake::query_echo(Method::GET, "challenge"))
 ///     .secret("whatever Acme's portal shows")
 ///     .build("acme")?;
 /// # Ok(())
 /// # }
 /// ```
 #[derive(Clone)]
-pub struct Handshake(pub(super) Kind);
-
-type Accept = dyn Fn(&Parts, &Secret) -> bool + Send + Sync;
-
-#[derive(Clone)]
-pub(super) enum Kind {
-    QueryEcho {
-        method: Method,
-        parameter: &'static str,
-    },
-    Subscribe {
-        token: Token,
-    },
-    QueryMac {
-        parameter: &'static str,
-        answer: fn(&Mac, &str, &str) -> Result<Answer, Rejection>,
-        label: Box<str>,
-    },
-    HeaderToJson {
-        header: &'static str,
-        member: &'static str,
-    },
-    OfferedSecret {
-        header: &'static str,
-        accept: Arc<Accept>,
-    },
-    AllowOrigin {
-        origin: Box<str>,
-        rate: Option<u32>,
-    },
-    Probe {
-        methods: &'static [Method],
-    },
-    /// An unsigned body of one exact form.
-    UnsignedBody {
-        recognize: fn(&Parts) -> bool,
-        answer: fn(&[u8]) -> Result<Option<Answer>, Rejection>,
-    },
-    /// A body that was verified like any other.
-    SignedBody {
-        answer: AnswerSigned,
-    },
+pub struct Handshake {
+    name: &'static str,
+    kind: Kind,
 }
 
-/// Answers a verified body, where it is a question. The MAC has the key which verified it, where there is one.
+#[derive(Clone)]
+enum Kind {
+    /// A question whose answer follows from the head.
+    Head { recognizes: Arc<Recognizes>, answer: Arc<AnswerHead> },
+    /// A query parameter that is answered with a MAC. Without keys of MACs there is no such question.
+    QueryMac { parameter: &'static str, answer: Arc<AnswerByKey>, keys: Option<Keys<Mac>> },
+    /// An unsigned body of one exact form.
+    UnsignedBody { recognizes: fn(&Parts) -> bool, answer: AnswerUnsigned },
+    /// A body that was verified like any other.
+    SignedBody(AnswerSigned),
+}
+
+type Recognizes = dyn Fn(&Parts) -> bool + Send + Sync;
+type AnswerHead = dyn Fn(&Parts) -> Result<Answer, Rejection> + Send + Sync;
+type AnswerByKey = dyn Fn(&Mac, &str) -> Result<Answer, Rejection> + Send + Sync;
+
+/// Answers an unsigned body, if it is a question.
+pub(crate) type AnswerUnsigned = fn(&[u8]) -> Result<Option<Answer>, Rejection>;
+
+/// Answers a verified body, if it is a question. The MAC has the key that verified the body, if it was verified by one.
 pub(crate) type AnswerSigned = fn(&Parts, &[u8], Option<&Mac>) -> Result<Option<Answer>, Rejection>;
 
-/// What a handshake makes of a head.
+/// What follows from a head that asks.
 pub(super) enum Step {
-    Answer(Answer),
-    /// An answer that needs the key.
-    Keyed {
-        answer: fn(&Mac, &str, &str) -> Result<Answer, Rejection>,
-        challenge: String,
-        label: Box<str>,
-    },
+    Answer(MaybeReady<Answer>),
     /// The body decides.
-    UnsignedBody(fn(&[u8]) -> Result<Option<Answer>, Rejection>),
+    UnsignedBody(AnswerUnsigned),
 }
 
 impl Handshake {
-    /// Answers a request that has this query parameter with its value, as plain text.
+    /// Answers a request that has this query parameter with the parameter's value, as plain text.
     #[must_use]
-    pub fn query_echo(method: Method, parameter: &'static str) -> Self {
-        Self(Kind::QueryEcho { method, parameter })
+    pub fn query_echo(method: Method, parameter: impl Into<Cow<'static, str>>) -> Self {
+        let parameter = parameter.into();
+        let name = parameter.clone();
+        Self::head(
+            "Handshake::query_echo",
+            move |head| head.method == method && query_parameter(head, &name).is_some(),
+            move |head| echo(&query_parameter(head, &parameter).unwrap_or_else(|| Ok(String::new()))?),
+        )
     }
 
     /// Answers a GET with `hub.mode=subscribe` and this `hub.verify_token` with the `hub.challenge`, and one with another
-    /// token 403: how Meta's products subscribe.
+    /// token with 403: how Meta's products subscribe.
     ///
     /// # Errors
     ///
-    /// Where the token is empty.
+    /// Returns an error if the token is empty.
     pub fn subscribe(verify_token: impl Into<Secret>) -> Result<Self, ConfigError> {
         let token = Token::of(&verify_token.into().key(KeyFormat::Text)?);
-        Ok(Self(Kind::Subscribe { token }))
+        let recognizes = |head: &Parts| head.method == Method::GET && query_parameter(head, "hub.mode").is_some();
+        Ok(Self::head("Handshake::subscribe", recognizes, move |head| subscribe(head, &token)))
     }
 
     /// Answers a GET that has this header with a JSON object whose only member is the header's value.
     #[must_use]
-    pub fn header_to_json(header: &'static str, member: &'static str) -> Self {
-        Self(Kind::HeaderToJson { header, member })
+    pub fn header_to_json(header: impl Into<String>, member: impl Into<String>) -> Self {
+        let (header, member) = (header.into(), member.into());
+        let name = header.clone();
+        Self::head(
+            "Handshake::header_to_json",
+            move |head| head.method == Method::GET && head.headers.contains_key(&name),
+            move |head| Ok(object(&[(&member, &printable(header_value(head, &header)?.as_bytes())?)])),
+        )
     }
 
-    /// Answers a POST that offers a secret in this header by repeating it, where `accept` takes it. The request is not
-    /// signed: accept one only while you wait for a registration of your own, and keep the secret before you return
-    /// `true`. Anything else is refused.
+    /// Answers a POST that offers a secret in this header by repeating it, if `accept` takes it. The request is not signed:
+    /// accept one only while you wait for a registration of your own, and keep the secret before you return `true`. Anything
+    /// else is refused.
     #[must_use]
     pub fn offered_secret(
-        header: &'static str,
+        header: impl Into<String>,
         accept: impl Fn(&Parts, &Secret) -> bool + Send + Sync + 'static,
     ) -> Self {
-        Self(Kind::OfferedSecret { header, accept: Arc::new(accept) })
+        let header = header.into();
+        let name = header.clone();
+        Self::head(
+            "Handshake::offered_secret",
+            move |head| head.method == Method::POST && head.headers.contains_key(&name),
+            move |head| {
+                let value = header_value(head, &header)?;
+                if !accept(head, &Secret::new(printable(value.as_bytes())?)) {
+                    return Err(Rejection::new(Reason::MissingSignature).with_detail("no registration is awaited"));
+                }
+                let answer = Answer::empty(StatusCode::OK);
+                let name = HeaderName::from_bytes(header.as_bytes());
+                Ok(name.map_or_else(|_| answer.clone(), |name| answer.clone().with_header(name, value.clone())))
+            },
+        )
     }
 
     /// Answers the `OPTIONS` request of the CloudEvents abuse protection, for this origin only, with an allowed rate of
     /// requests per minute.
     #[must_use]
     pub fn allow_origin(origin: impl Into<Box<str>>, requests_per_minute: Option<u32>) -> Self {
-        Self(Kind::AllowOrigin { origin: origin.into(), rate: requests_per_minute })
+        let origin = origin.into();
+        Self::head(
+            "Handshake::allow_origin",
+            |head| head.method == Method::OPTIONS && head.headers.contains_key("webhook-request-origin"),
+            move |head| allow_origin(head, &origin, requests_per_minute),
+        )
     }
 
-    /// Answers `HEAD`, and `GET` where `get` says so, with an empty 200: senders that try the address before they take it.
+    /// Answers `HEAD`, and `GET` if `get` says so, with an empty 200: for senders that try the address before they use it.
     #[must_use]
     pub fn probe(get: bool) -> Self {
-        Self(Kind::Probe { methods: if get { &[Method::HEAD, Method::GET] } else { &[Method::HEAD] } })
+        Self::head(
+            "Handshake::probe",
+            move |head| head.method == Method::HEAD || (get && head.method == Method::GET),
+            |_| Ok(Answer::empty(StatusCode::OK)),
+        )
     }
 
+    fn head(
+        name: &'static str,
+        recognizes: impl Fn(&Parts) -> bool + Send + Sync + 'static,
+        answer: impl Fn(&Parts) -> Result<Answer, Rejection> + Send + Sync + 'static,
+    ) -> Self {
+        Self { name, kind: Kind::Head { recognizes: Arc::new(recognizes), answer: Arc::new(answer) } }
+    }
+
+    /// Answers a GET that has this query parameter with a MAC over its value. `answer` must refuse every value that could
+    /// be a body, a header or an address of a delivery: a MAC over it would be the signature of a forgery.
     pub(crate) fn query_mac(
         parameter: &'static str,
-        label: impl Into<Box<str>>,
-        answer: fn(&Mac, &str, &str) -> Result<Answer, Rejection>,
+        answer: impl Fn(&Mac, &str) -> Result<Answer, Rejection> + Send + Sync + 'static,
     ) -> Self {
-        Self(Kind::QueryMac { parameter, answer, label: label.into() })
+        let kind = Kind::QueryMac { parameter, answer: Arc::new(answer), keys: None };
+        Self { name: "Handshake::query_mac", kind }
     }
 
-    pub(crate) fn unsigned_body(
-        recognize: fn(&Parts) -> bool,
-        answer: fn(&[u8]) -> Result<Option<Answer>, Rejection>,
-    ) -> Self {
-        Self(Kind::UnsignedBody { recognize, answer })
+    pub(crate) fn unsigned_body(recognizes: fn(&Parts) -> bool, answer: AnswerUnsigned) -> Self {
+        Self { name: "Handshake::unsigned_body", kind: Kind::UnsignedBody { recognizes, answer } }
     }
 
     pub(crate) fn signed_body(answer: AnswerSigned) -> Self {
-        Self(Kind::SignedBody { answer })
+        Self { name: "Handshake::signed_body", kind: Kind::SignedBody(answer) }
     }
 
-    /// Whether a head looks like this handshake. Nothing is accepted by that.
+    /// Takes the keys of this form, if the answer needs one.
+    pub(super) fn by_keys_of(mut self, form: &AnyForm) -> Self {
+        if let Kind::QueryMac { keys, .. } = &mut self.kind {
+            *keys = form.mac_keys().cloned();
+        }
+        self
+    }
+
+    /// Returns whether a head asks this question. Nothing is accepted by that.
     pub(super) fn recognizes(&self, head: &Parts) -> bool {
-        match &self.0 {
-            Kind::OfferedSecret { header, .. } => head.method == Method::POST && head.headers.contains_key(*header),
-            _ => self.begin(head).is_some(),
+        match &self.kind {
+            Kind::Head { recognizes, .. } => recognizes(head),
+            Kind::QueryMac { parameter, keys, .. } => {
+                head.method == Method::GET && keys.is_some() && query_parameter(head, parameter).is_some()
+            }
+            Kind::UnsignedBody { recognizes, .. } => head.method == Method::POST && recognizes(head),
+            Kind::SignedBody(_) => false,
         }
     }
 
-    /// What follows from the head; `None` where it is not this handshake.
+    /// Answers a head that asks this question; `None` if it doesn't.
     pub(super) fn begin(&self, head: &Parts) -> Option<Result<Step, Rejection>> {
-        match &self.0 {
-            Kind::QueryEcho { method, parameter } if head.method == *method => {
-                Some(challenge(head, parameter)?.and_then(|text| echo(&text)).map(Step::Answer))
-            }
-            Kind::Subscribe { token } if head.method == Method::GET => Some(subscribe(head, token)?.map(Step::Answer)),
-            Kind::QueryMac { parameter, answer, label } if head.method == Method::GET => {
-                let challenge = match challenge(head, parameter)? {
+        if !self.recognizes(head) {
+            return None;
+        }
+        match &self.kind {
+            Kind::Head { answer, .. } => Some(answer(head).map(|answer| Step::Answer(answer.into()))),
+            Kind::QueryMac { parameter, answer, keys } => {
+                let challenge = match query_parameter(head, parameter)? {
                     Ok(challenge) => challenge,
                     Err(rejection) => return Some(Err(rejection)),
                 };
-                Some(Ok(Step::Keyed { answer: *answer, challenge, label: label.clone() }))
+                let answer = answer.clone();
+                let keys = keys_for(keys.as_ref()?, head, |keys| keys);
+                Some(keys.and_then(move |keys| by_first(&keys, &*answer, &challenge)).map(Step::Answer))
             }
-            Kind::HeaderToJson { header, member } if head.method == Method::GET => {
-                let value = one(head, header)?;
-                Some(value.and_then(printable).map(|text| Step::Answer(object(&[(member, &text)]))))
-            }
-            Kind::OfferedSecret { header, accept } if head.method == Method::POST => {
-                Some(offered(head, header, accept)?)
-            }
-            Kind::AllowOrigin { origin, rate } if head.method == Method::OPTIONS => {
-                Some(allow_origin(head, origin, *rate)?.map(Step::Answer))
-            }
-            Kind::Probe { methods } if methods.contains(&head.method) => {
-                Some(Ok(Step::Answer(Answer::empty(StatusCode::OK))))
-            }
-            Kind::UnsignedBody { recognize, answer } if head.method == Method::POST && recognize(head) => {
-                Some(Ok(Step::UnsignedBody(*answer)))
-            }
-            _ => None,
+            Kind::UnsignedBody { answer, .. } => Some(Ok(Step::UnsignedBody(*answer))),
+            Kind::SignedBody(_) => None,
         }
     }
 
-    /// The answer to a verified body, where it is this handshake.
+    /// Answers a verified body, if it is this question.
     pub(super) fn finish(&self, head: &Parts, body: &[u8], mac: Option<&Mac>) -> Result<Option<Answer>, Rejection> {
-        match &self.0 {
-            Kind::SignedBody { answer } => answer(head, body, mac),
+        match &self.kind {
+            Kind::SignedBody(answer) => answer(head, body, mac),
             _ => Ok(None),
         }
     }
@@ -218,22 +239,19 @@ impl Handshake {
 
 impl fmt::Debug for Handshake {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self.0 {
-            Kind::QueryEcho { .. } => "Handshake::query_echo",
-            Kind::Subscribe { .. } => "Handshake::subscribe",
-            Kind::QueryMac { .. } => "Handshake::query_mac",
-            Kind::HeaderToJson { .. } => "Handshake::header_to_json",
-            Kind::OfferedSecret { .. } => "Handshake::offered_secret",
-            Kind::AllowOrigin { .. } => "Handshake::allow_origin",
-            Kind::Probe { .. } => "Handshake::probe",
-            Kind::UnsignedBody { .. } => "Handshake::unsigned_body",
-            Kind::SignedBody { .. } => "Handshake::signed_body",
-        })
+        f.write_str(self.name)
     }
 }
 
-/// A query parameter that is a challenge; `None` where it is absent.
-fn challenge(head: &Parts, parameter: &str) -> Option<Result<String, Rejection>> {
+fn by_first(keys: &KeysFor<Mac>, answer: &AnswerByKey, challenge: &str) -> Result<Answer, Rejection> {
+    match keys.ring.iter().next() {
+        Some(mac) if keys.known => answer(mac, challenge),
+        _ => Err(Reason::UnknownTenant.into()),
+    }
+}
+
+/// Returns a query parameter that is a challenge, or `None` if it is absent.
+fn query_parameter(head: &Parts, parameter: &str) -> Option<Result<String, Rejection>> {
     let query = requested_uri(head).query().unwrap_or_default();
     match urlencoded::field(query.as_bytes(), parameter, Reason::MalformedHeader) {
         Ok(None) => None,
@@ -242,97 +260,69 @@ fn challenge(head: &Parts, parameter: &str) -> Option<Result<String, Rejection>>
     }
 }
 
-fn one<'a>(head: &'a Parts, name: &'static str) -> Option<Result<&'a [u8], Rejection>> {
-    match single(head, &HeaderName::from_static(name), LONGEST_HEADER) {
-        Ok(value) => value.map(|value| Ok(value.as_bytes())),
-        Err(rejection) => Some(Err(rejection)),
+fn header_value<'a>(head: &'a Parts, name: &str) -> Result<&'a HeaderValue, Rejection> {
+    let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| Reason::MissingHeader)?;
+    Ok(single(head, &name, LONGEST_HEADER)?.ok_or(Reason::MissingHeader)?)
+}
+
+fn subscribe(head: &Parts, token: &Token) -> Result<Answer, Rejection> {
+    let given = query_parameter(head, "hub.verify_token").unwrap_or_else(|| Ok(String::new()))?;
+    // The token is judged first: the answer to a wrong one is always the same.
+    if !token.is(&Token::of(given.as_bytes())) {
+        return Err(Rejection::new(Reason::NotForUs).with_detail("the verify token is another one"));
+    }
+    match (query_parameter(head, "hub.mode").transpose()?.as_deref(), query_parameter(head, "hub.challenge")) {
+        (Some("subscribe"), Some(text)) => echo(&text?),
+        _ => Err(Rejection::new(Reason::MalformedHeader).with_detail("it is no subscription")),
     }
 }
 
-fn subscribe(head: &Parts, token: &Token) -> Option<Result<Answer, Rejection>> {
-    let mode = challenge(head, "hub.mode")?;
-    let read = || {
-        let given = challenge(head, "hub.verify_token").unwrap_or_else(|| Ok(String::new()))?;
-        // The token is judged first, and whatever it is, the answer to a wrong one is the same.
-        if !token.is(&Token::of(given.as_bytes())) {
-            return Err(Rejection::new(Reason::NotForUs).with_detail("the verify token is another one"));
-        }
-        match (mode?.as_str(), challenge(head, "hub.challenge")) {
-            ("subscribe", Some(text)) => echo(&text?),
-            _ => Err(Rejection::new(Reason::MalformedHeader).with_detail("it is no subscription")),
-        }
-    };
-    Some(read())
-}
-
-fn offered(head: &Parts, name: &'static str, accept: &Arc<Accept>) -> Option<Result<Step, Rejection>> {
-    let name = HeaderName::from_static(name);
-    let value = match single(head, &name, LONGEST_HEADER) {
-        Ok(value) => value?,
-        Err(rejection) => return Some(Err(rejection)),
-    };
-    let refused = || Rejection::new(Reason::MissingSignature).with_detail("no registration is awaited");
-    Some(match printable(value.as_bytes()) {
-        Ok(text) if accept(head, &Secret::new(text.as_str())) => {
-            Ok(Step::Answer(Answer::empty(StatusCode::OK).with_header(name, value.clone())))
-        }
-        Ok(_) => Err(refused()),
-        Err(rejection) => Err(rejection),
-    })
-}
-
-fn allow_origin(head: &Parts, allowed: &str, rate: Option<u32>) -> Option<Result<Answer, Rejection>> {
-    let origin = one(head, "webhook-request-origin")?;
-    let read = || {
-        if origin? != allowed.as_bytes() {
-            return Err(Rejection::new(Reason::NotForUs).with_detail("the origin is another one"));
-        }
-        let header =
-            |name, value: Result<HeaderValue, _>| value.ok().map(|value| (HeaderName::from_static(name), value));
-        let rate = rate.map_or_else(|| "*".to_owned(), |rate| rate.to_string());
-        let origin = header("webhook-allowed-origin", HeaderValue::from_str(allowed));
-        let rate = header("webhook-allowed-rate", HeaderValue::from_str(&rate));
-        let answer = Answer::empty(StatusCode::OK);
-        Ok(origin.into_iter().chain(rate).fold(answer, |answer, (name, value)| answer.with_header(name, value)))
-    };
-    Some(read())
+fn allow_origin(head: &Parts, allowed: &str, rate: Option<u32>) -> Result<Answer, Rejection> {
+    let origin = header_value(head, "webhook-request-origin")?;
+    if origin != allowed {
+        return Err(Rejection::new(Reason::NotForUs).with_detail("the origin is another one"));
+    }
+    let rate = rate.map_or(HeaderValue::from_static("*"), HeaderValue::from);
+    Ok(Answer::empty(StatusCode::OK)
+        .with_header(HeaderName::from_static("webhook-allowed-origin"), origin.clone())
+        .with_header(HeaderName::from_static("webhook-allowed-rate"), rate))
 }
 
 fn printable(text: &[u8]) -> Result<String, Rejection> {
     match std::str::from_utf8(text) {
-        Ok(text) if text.len() <= LONGEST_ECHO && text.bytes().all(|byte| matches!(byte, b' '..=b'~')) => {
+        Ok(text) if text.len() <= MAX_ECHO && text.bytes().all(|byte| matches!(byte, b' '..=b'~')) => {
             Ok(text.to_owned())
         }
         _ => Err(Rejection::new(Reason::MalformedHeader).with_detail("a challenge is too long or not printable ASCII")),
     }
 }
 
-/// A challenge as plain text.
+/// Answers with a challenge as plain text.
 pub(crate) fn echo(text: &str) -> Result<Answer, Rejection> {
-    match text.is_empty() {
-        true => Err(Rejection::new(Reason::MalformedHeader).with_detail("a challenge is empty")),
-        false => printable(text.as_bytes()).map(Answer::text),
+    if text.is_empty() {
+        return Err(Rejection::new(Reason::MalformedHeader).with_detail("a challenge is empty"));
     }
+    printable(text.as_bytes()).map(Answer::text)
 }
 
-/// A JSON object of texts.
+/// Answers with a JSON object of texts.
 pub(crate) fn object(members: &[(&str, &str)]) -> Answer {
     let members: serde_json::Map<_, _> =
         members.iter().map(|(name, text)| ((*name).to_owned(), (*text).into())).collect();
     Answer::json(serde_json::Value::Object(members).to_string())
 }
 
-/// A member of a body that is a challenge.
+/// Returns a member of a body that is a challenge.
 pub(crate) fn challenge_in(body: &[u8], pointer: &str) -> Result<String, Rejection> {
     let malformed = || Rejection::new(Reason::MalformedBody).with_detail("the challenge is missing");
     let text = pointer::member(body, pointer).map_err(|_| malformed())?.ok_or_else(malformed)?;
-    match text.is_empty() {
-        true => Err(malformed()),
-        false => printable(text.as_bytes()),
+    if text.is_empty() {
+        return Err(malformed());
     }
+    printable(text.as_bytes())
 }
 
-/// Whether a member of the body is this text.
+/// Returns whether a member of the body is this text.
 pub(crate) fn member_is(body: &[u8], pointer: &str, text: &str) -> bool {
     pointer::member(body, pointer).is_ok_and(|found| found.as_deref() == Some(text))
 }
@@ -344,7 +334,7 @@ mod tests {
     fn begin(handshake: &Handshake, request: http::request::Builder) -> Option<Result<(StatusCode, String), Reason>> {
         let (head, ()) = request.body(()).unwrap().into_parts();
         Some(match handshake.begin(&head)? {
-            Ok(Step::Answer(answer)) => {
+            Ok(Step::Answer(MaybeReady::Ready(answer))) => {
                 let response = answer.into_response();
                 Ok((response.status(), String::from_utf8(response.body().to_vec()).unwrap()))
             }
@@ -360,7 +350,7 @@ mod tests {
         assert_eq!(begin(&echo, get("/?c=a%20b")), Some(Ok((StatusCode::OK, "a b".into()))));
         assert_eq!(begin(&echo, get("/?d=1")), None);
         assert_eq!(begin(&echo, http::Request::post("/?c=1")), None);
-        let long = format!("/?c={}", "a".repeat(LONGEST_ECHO + 1));
+        let long = format!("/?c={}", "a".repeat(MAX_ECHO + 1));
         for bad in ["/?c=", "/?c=%00", "/?c=%0d%0a", "/?c=%ff", "/?c=1&c=1", "/?c=%C3%A9", &long] {
             assert_eq!(begin(&echo, get(bad)), Some(Err(Reason::MalformedHeader)), "{bad}");
         }

@@ -6,39 +6,38 @@ use std::ops::Range;
 use http::header::{AUTHORIZATION, HeaderName, HeaderValue};
 use http::request::Parts;
 
-use crate::encoding::Encoding;
+use crate::headers::{self, LONGEST_HEADER, check_length, single};
+use crate::pointer;
 use crate::provider::Recognition;
 use crate::rejection::{Reason, Rejection};
 use crate::text::Text;
 use crate::uri::requested_uri;
-
-use super::{pointer, urlencoded};
-
-/// The longest header value that is looked at. The longest genuine ones are lists of a few signatures.
-pub(crate) const LONGEST_HEADER: usize = 4096;
+use crate::urlencoded;
 
 /// The most signatures in one list. Senders that rotate send two; each candidate costs a comparison with every key.
-const MOST_IN_LIST: usize = 16;
+const MAX_IN_LIST: usize = 16;
 
 /// The most numbered headers that are looked for: DocuSign signs with up to 100 keys.
-const MOST_NUMBERED: usize = 100;
+const MAX_NUMBERED: usize = 100;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Spot {
     Header(HeaderName),
-    Numbered(&'static str),
+    /// Headers of this name and a number.
+    Numbered(HeaderName),
+    Bearer,
     Basic,
-    Query(&'static str),
+    Query(Cow<'static, str>),
     PathEnd,
-    Json(&'static str),
-    Form(&'static str),
+    Json(Cow<'static, str>),
+    Form(Cow<'static, str>),
 }
 
-/// A [`Source`] that was found valid.
+/// A place in a request.
 #[derive(Clone, Debug)]
 pub(crate) struct Place {
     pub(super) spot: Spot,
-    pub(super) prefix: &'static str,
+    pub(super) prefix: Cow<'static, str>,
     pub(super) list: Option<u8>,
 }
 
@@ -91,8 +90,8 @@ impl Place {
     pub(super) fn recognizes(&self, head: &Parts) -> Recognition {
         match &self.spot {
             Spot::Header(name) => head.headers.contains_key(name),
-            Spot::Numbered(stem) => head.headers.keys().any(|name| name.as_str().starts_with(stem)),
-            Spot::Basic => head.headers.contains_key(AUTHORIZATION),
+            Spot::Numbered(stem) => head.headers.keys().any(|name| name.as_str().starts_with(stem.as_str())),
+            Spot::Bearer | Spot::Basic => head.headers.contains_key(AUTHORIZATION),
             Spot::Query(parameter) => matches!(query_field(head, parameter), Ok(Some(_)) | Err(_)),
             Spot::PathEnd | Spot::Json(_) | Spot::Form(_) => return Recognition::Perhaps,
         }
@@ -108,7 +107,7 @@ impl Place {
     pub(super) fn header(&self) -> Option<&HeaderName> {
         match &self.spot {
             Spot::Header(name) => Some(name),
-            Spot::Basic => Some(&AUTHORIZATION),
+            Spot::Bearer | Spot::Basic => Some(&AUTHORIZATION),
             _ => None,
         }
     }
@@ -118,12 +117,15 @@ impl Place {
         Ok(match &self.spot {
             Spot::Header(name) => single(head, name, LONGEST_HEADER)?.map(Value::new),
             Spot::Numbered(_) => None,
-            Spot::Basic => match single(head, &AUTHORIZATION, LONGEST_HEADER)? {
+            Spot::Bearer => match single(head, &AUTHORIZATION, LONGEST_HEADER)? {
                 Some(value) => {
-                    let decoded =
-                        value.as_bytes().strip_prefix(b"Basic ").and_then(|text| Encoding::Base64.decode(text));
-                    Some(Value::Decoded(Cow::Owned(decoded.ok_or(malformed)?)))
+                    let token = headers::bearer(value).ok_or(malformed)?;
+                    Some(Value::Header(value, value.len() - token.len()..value.len()))
                 }
+                None => None,
+            },
+            Spot::Basic => match single(head, &AUTHORIZATION, LONGEST_HEADER)? {
+                Some(value) => Some(Value::Decoded(Cow::Owned(headers::basic(value).ok_or(malformed)?))),
                 None => None,
             },
             Spot::Query(parameter) => query_field(head, parameter)?.map(Value::Decoded),
@@ -149,11 +151,11 @@ impl Place {
     ) -> Result<Option<Value<'a>>, Rejection> {
         let Some(value) = self.raw(head, body, malformed)? else { return Ok(None) };
         let Some(separator) = self.list else {
+            if !value.as_bytes().starts_with(self.prefix.as_bytes()) {
+                return Err(without_prefix(malformed));
+            }
             let part = self.prefix.len()..value.as_bytes().len();
-            return match value.as_bytes().starts_with(self.prefix.as_bytes()) {
-                true => Ok(Some(value.part(part))),
-                false => Err(without_prefix(malformed)),
-            };
+            return Ok(Some(value.part(part)));
         };
         let mut meant = self.meant(value.as_bytes(), separator);
         let (first, second) = (meant.next(), meant.next());
@@ -182,10 +184,10 @@ impl Place {
         mut take: impl FnMut(&[u8]) -> Result<(), Rejection>,
     ) -> Result<usize, Rejection> {
         let malformed = Reason::MalformedSignature;
-        if let Spot::Numbered(stem) = self.spot {
+        if let Spot::Numbered(stem) = &self.spot {
             let mut count = 0;
-            for number in 1..=MOST_NUMBERED {
-                let Some(mut values) = numbered(head, stem, number) else { continue };
+            for number in 1..=MAX_NUMBERED {
+                let Some(mut values) = numbered(head, stem.as_str(), number) else { continue };
                 if let Some(value) = values.next() {
                     check_length(value, LONGEST_HEADER)?;
                     take(value.as_bytes().strip_prefix(self.prefix.as_bytes()).ok_or(malformed)?)?;
@@ -214,7 +216,7 @@ impl Place {
         let mut count = 0;
         for part in self.meant(bytes, separator) {
             count += 1;
-            if count > MOST_IN_LIST {
+            if count > MAX_IN_LIST {
                 return Err(Reason::TooManySignatures.into());
             }
             take(&bytes[part])?;
@@ -249,52 +251,27 @@ fn query_field<'a>(head: &'a Parts, parameter: &str) -> Result<Option<Cow<'a, [u
     urlencoded::field(query.as_bytes(), parameter, Reason::MalformedSignature)
 }
 
-/// The one value of a header. Two lines are refused even where they are equal: what stands before us may look at one,
-/// and we at the other. A value of more than `longest` bytes is refused too.
-#[inline]
-pub(crate) fn single<'a>(
-    head: &'a Parts,
-    name: &HeaderName,
-    longest: usize,
-) -> Result<Option<&'a HeaderValue>, Rejection> {
-    let mut values = head.headers.get_all(name).iter();
-    let Some(value) = values.next() else { return Ok(None) };
-    if values.next().is_some() {
-        return Err(Reason::DuplicateHeader.into());
-    }
-    check_length(value, longest)?;
-    Ok(Some(value))
-}
-
 fn without_prefix(malformed: Reason) -> Rejection {
     Rejection::new(malformed).with_detail("the prefix is missing")
-}
-
-#[inline]
-fn check_length(value: &HeaderValue, longest: usize) -> Result<(), Rejection> {
-    match value.len() > longest {
-        true => Err(Rejection::new(Reason::MalformedHeader).with_detail("it is too long")),
-        false => Ok(()),
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::scheme::source::{Source, basic, form, header, json, numbered_headers, path_segment, query};
+    use crate::scheme::source::{Source, basic, bearer, form, header, json, numbered_headers, path_segment, query};
 
     fn head(build: impl FnOnce(http::request::Builder) -> http::request::Builder) -> Parts {
         build(http::Request::post("/hook/tok%20en?sig=a%2Bb&x=1")).body(()).unwrap().into_parts().0
     }
 
     fn value(source: Source, head: &Parts, body: &str) -> Result<Option<String>, Reason> {
-        let text = source.place().unwrap().text(head, body.as_bytes(), Reason::MalformedSignature);
+        let text = source.0.unwrap().text(head, body.as_bytes(), Reason::MalformedSignature);
         text.map(|text| text.map(|text| text.to_string())).map_err(|rejection| rejection.reason())
     }
 
     fn each(source: Source, head: &Parts) -> Result<Vec<String>, Reason> {
         let mut all = Vec::new();
-        let count = source.place().unwrap().each(head, b"", |value| {
+        let count = source.0.unwrap().each(head, b"", |value| {
             all.push(String::from_utf8(value.to_vec()).unwrap());
             Ok(())
         });
@@ -310,6 +287,15 @@ mod tests {
         assert_eq!(value(header("h").prefix("v0="), &head, ""), Err(Reason::MalformedSignature));
         assert_eq!(value(header("i"), &head, ""), Ok(None));
         assert_eq!(value(basic(), &head, ""), found("u:p"));
+        for (scheme, found) in [("Basic  dTpw", "u:p"), ("bASIC dTpw", "u:p")] {
+            let head = self::head(|head| head.header("authorization", scheme));
+            assert_eq!(value(basic(), &head, "").unwrap().as_deref(), Some(found), "{scheme}");
+        }
+        for scheme in ["Bearer tok", "bearer tok", "BEARER   tok"] {
+            let head = self::head(|head| head.header("authorization", scheme));
+            assert_eq!(value(bearer(), &head, "").unwrap().as_deref(), Some("tok"), "{scheme}");
+        }
+        assert_eq!(value(bearer(), &head, ""), Err(Reason::MalformedSignature));
         assert_eq!(value(query("sig"), &head, ""), found("a+b"));
         assert_eq!(value(path_segment(), &head, ""), found("tok%20en"));
         assert_eq!(value(json("/a/b"), &head, r#"{"a":{"b":"c"}}"#), found("c"));

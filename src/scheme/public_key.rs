@@ -1,14 +1,32 @@
-//! Public keys, and signatures that they verify. Feature `asymmetric`.
+//! Proof by a signature that a public key verifies. Feature `asymmetric`.
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use aws_lc_rs::signature::{
     ECDSA_P256_SHA256_ASN1, ED25519, ParsedPublicKey, RSA_PKCS1_2048_8192_SHA256, VerificationAlgorithm,
 };
 
+use http::request::Parts;
+use rustls_pki_types::SubjectPublicKeyInfoDer;
+use rustls_pki_types::pem::PemObject as _;
+
 use crate::config::ConfigError;
 use crate::encoding::Encoding;
-use crate::secrets::{DECOY, KeyFormat, Ring, Secret};
+use crate::provider::MaybeReady;
+use crate::rejection::Rejection;
+use crate::secrets::{DECOY, KeyFormat, Keys, KeysFor, Secret};
+#[cfg(feature = "testing")]
+use crate::sign::SignError;
+
+use super::builder::SchemeBuilder;
+use super::form::Unverified;
+use super::mac::{keys_for, verdict};
+use super::proof::{Judged, Proof};
+#[cfg(feature = "testing")]
+use super::sign::{Signer, Unsigned};
+use super::signed_text::SignedText;
+use super::template::Values;
 
 /// A signature algorithm. The scheme names it; a message never does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,7 +90,7 @@ impl PublicKey {
         let parse = |der: &[u8]| {
             ParsedPublicKey::new(algorithm.verification(), der)
                 .map(|key| Self(Arc::new(key)))
-                .map_err(|_| ConfigError::key(format!("a public key is none for {}", algorithm.name())))
+                .map_err(|_| ConfigError::key(format!("a public key is not a valid {} key", algorithm.name())))
         };
         if *bytes == *DECOY {
             return parse(&decode(algorithm.decoy()).unwrap_or_default());
@@ -90,9 +108,8 @@ impl PublicKey {
 
 fn decode(text: &str) -> Option<Vec<u8>> {
     let text = text.trim();
-    if let Some(pem) = text.strip_prefix("-----BEGIN PUBLIC KEY-----") {
-        let inner: String = pem.strip_suffix("-----END PUBLIC KEY-----")?.split_ascii_whitespace().collect();
-        return Encoding::Base64.decode(inner.as_bytes());
+    if text.starts_with("-----BEGIN") {
+        return SubjectPublicKeyInfoDer::from_pem_slice(text.as_bytes()).ok().map(|key| key.to_vec());
     }
     let text = text.strip_prefix("whpk_").unwrap_or(text).as_bytes();
     // A key in base64 is never hexadecimal alone: 32 bytes and more have 44 characters and more, one of them padding or
@@ -100,9 +117,71 @@ fn decode(text: &str) -> Option<Vec<u8>> {
     Encoding::HexAnyCase.decode(text).or_else(|| Encoding::Base64.decode(text))
 }
 
-/// The position of the first key that verifies one of the signatures.
-pub(crate) fn verifying_key(keys: &Ring<PublicKey>, message: &[u8], signatures: &[Vec<u8>]) -> Option<usize> {
-    keys.iter().position(|key| signatures.iter().any(|signature| key.verifies(message, signature)))
+/// Proof by a signature over the signed text.
+#[derive(Clone)]
+pub(super) struct PublicKeyProof {
+    algorithm: Algorithm,
+    keys: Keys<PublicKey>,
+    text: SignedText,
+}
+
+impl PublicKeyProof {
+    pub(super) fn new(algorithm: Algorithm, builder: &SchemeBuilder) -> Result<Self, ConfigError> {
+        let keys = builder.public_keys()?.into_keys(move |key| PublicKey::new(algorithm, key))?;
+        Ok(Self { algorithm, keys, text: SignedText::new(builder)? })
+    }
+
+    fn signatures(&self, head: &Parts, body: &[u8]) -> Result<Vec<Vec<u8>>, Rejection> {
+        self.text.signature.read_up_to(head, body, self.algorithm.longest_signature())
+    }
+}
+
+impl Proof for PublicKeyProof {
+    /// The signatures of the head; empty if they are in the body.
+    type Offer = Vec<Vec<u8>>;
+    type Keys = KeysFor<PublicKey>;
+
+    fn text(&self) -> Option<&SignedText> {
+        Some(&self.text)
+    }
+
+    fn read(&self, head: &Parts, _: SystemTime, _: &mut Unverified) -> Result<Vec<Vec<u8>>, Rejection> {
+        if self.text.signature.in_body() {
+            return Ok(Vec::new());
+        }
+        self.signatures(head, b"")
+    }
+
+    fn start(&self, _: &Vec<Vec<u8>>, values: &Values<'_>) -> Judged<KeysFor<PublicKey>> {
+        self.text.template.check(values)?;
+        Ok(keys_for(&self.keys, values.head, |keys| keys))
+    }
+
+    fn finish(
+        &self,
+        offer: &mut Vec<Vec<u8>>,
+        keys: &mut KeysFor<PublicKey>,
+        values: &Values<'_>,
+        _: &[u8],
+    ) -> Judged<usize> {
+        if self.text.signature.in_body() {
+            *offer = self.signatures(values.head, values.body)?;
+        }
+        let message = self.text.message(values)?;
+        let fits = |key: &PublicKey| offer.iter().any(|signature| key.verifies(&message, signature));
+        verdict(keys.known, keys.ring.iter().position(fits)).map(MaybeReady::Ready)
+    }
+
+    #[cfg(feature = "testing")]
+    fn describe(&self) -> String {
+        self.text.describe(self.algorithm.name())
+    }
+
+    #[cfg(feature = "testing")]
+    fn sign(&self, request: &mut Unsigned<'_>, signer: &Signer<'_>) -> Option<Result<(), SignError>> {
+        let Signer::PrivateKey(key) = signer else { return None };
+        Some(self.text.sign(request, key))
+    }
 }
 
 #[cfg(test)]
@@ -118,7 +197,9 @@ mod tests {
         let base64 = Encoding::Base64.encode(&bytes);
         let whpk = format!("whpk_{base64}");
         let pem = "-----BEGIN PUBLIC KEY-----\nMCowBQYDK2VwAyEA11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=\n-----END PUBLIC KEY-----\n";
-        for text in [raw, &base64, &whpk, pem] {
+        // As a text file from Windows has it, and with an explanation before it.
+        let crlf = format!("the key of 2026\r\n{}", pem.replace('\n', "\r\n"));
+        for text in [raw, &base64, &whpk, pem, pem.trim_end(), &crlf["the key of 2026\r\n".len()..]] {
             assert!(PublicKey::new(Algorithm::Ed25519, &Secret::new(text)).is_ok(), "{text}");
         }
         assert!(PublicKey::new(Algorithm::Ed25519, &Secret::from_bytes(bytes)).is_ok());

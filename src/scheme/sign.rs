@@ -1,192 +1,182 @@
-//! Signing as the sender would: for tests only.
+//! Signing as the sender would, and schemes in words: for tests and tables alone.
 
+use std::fmt;
 use std::time::SystemTime;
 
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, HeaderName, HeaderValue};
 use http::request::Parts;
 use http::{Request, Uri};
-use sha2::{Digest as _, Sha256};
 
 use crate::encoding::Encoding;
 use crate::rejection::Reason;
-use crate::secrets::Keys;
 use crate::sign::SignError;
+use crate::text::Text;
+use crate::time::Tolerance;
+use crate::urlencoded::encode;
 
 use super::Scheme;
-#[cfg(feature = "jwt")]
-use super::bearer::JwtKeys;
-#[cfg(feature = "jwt")]
-use super::jwt;
+use super::form::Form;
 use super::place::{Place, Spot};
-use super::plan::{Applies, Plan, Proof, Where};
-use super::template::{Piece, Values};
-use super::urlencoded::encode;
+use super::proof::{AnyForm, Proof, of_form};
+use super::template::Values;
 
-/// A private key that signs what a public key verifies.
-pub(crate) type SignWith<'a> = dyn Fn(&[u8]) -> Option<Vec<u8>> + 'a;
+/// Who signs.
+pub(crate) enum Signer<'a> {
+    /// The scheme, with the first of its own secrets.
+    Secret,
+    /// A private key, for schemes that know only the public one.
+    #[cfg_attr(not(feature = "asymmetric"), allow(dead_code))]
+    PrivateKey(&'a SignWith<'a>),
+    /// The token itself, for schemes that know only its digest.
+    Token(&'a str),
+}
+
+/// Signs a message.
+pub(crate) type SignWith<'a> = dyn Fn(&[u8]) -> Result<Vec<u8>, SignError> + 'a;
+
+/// A request that has everything but its proof.
+pub(crate) struct Unsigned<'a> {
+    pub(crate) head: &'a mut Parts,
+    pub(crate) body: &'a mut Bytes,
+    #[cfg_attr(not(feature = "jwt"), allow(dead_code))]
+    pub(crate) now: SystemTime,
+    timestamp: Option<String>,
+    id: Option<Text>,
+}
+
+impl Unsigned<'_> {
+    pub(crate) fn values(&self) -> Values<'_> {
+        Values { head: self.head, body: self.body, timestamp: self.timestamp.as_deref(), id: self.id.as_deref() }
+    }
+}
 
 impl Scheme {
-    /// Adds what the sender would add. Private keys come from `key`; secrets are the scheme's own.
+    /// Adds what the sender would add.
     pub(crate) fn sign_request(
         &self,
         request: Request<Bytes>,
         now: SystemTime,
-        key: Option<&SignWith<'_>>,
+        signer: &Signer<'_>,
     ) -> Result<Request<Bytes>, SignError> {
-        let (mut head, mut body) = request.into_parts();
-        let fits = |plan: &&Plan| {
-            let empty = plan.applies != Some(Applies::NoBody) || body.is_empty();
-            plan.is_for(&head) && empty && plan.is_public() == key.is_some()
-        };
-        let plan = self.plans().find(fits).ok_or_else(|| {
-            SignError::new(match key {
-                Some(_) => "it does not verify such a request by a public key",
-                None => "it does not take such a request, or verifies it by a public key alone",
-            })
-        })?;
-        plan.sign(&mut head, &mut body, now, key)?;
-        Ok(Request::from_parts(head, body))
+        let (head, body) = request.into_parts();
+        for form in &self.0.forms {
+            let (mut head, mut body) = (head.clone(), body.clone());
+            if let Some(signed) = of_form!(form, form => form.sign(&mut head, &mut body, now, signer)) {
+                return signed.map(|()| Request::from_parts(head, body));
+            }
+        }
+        Err(SignError::new(match signer {
+            Signer::Secret => "it does not take such a request, or holds no secret to sign it with",
+            Signer::PrivateKey(_) => "it does not verify such a request by a public key",
+            Signer::Token(_) => "it does not verify such a request by a token",
+        }))
+    }
+
+    /// The scheme in words.
+    pub(crate) fn facts(&self) -> SchemeFacts {
+        let inner = &self.0;
+        let forms: Vec<_> = inner.forms.iter().map(|form| of_form!(form, form => form.describe())).collect();
+        of_form!(&inner.forms[0], form => {
+            let fields = &form.fields;
+            let is_signed = |signed: bool| if signed { "" } else { ", unsigned" };
+            let event = fields.event.as_ref().map(|event| format!("{event}{}", is_signed(form.signed.event)));
+            let chosen = fields.in_body.as_ref().is_some_and(|rules| rules.has_identity());
+            let deduplicated_by = match &fields.id {
+                _ if chosen => "an id in the body".to_owned(),
+                Some(id) if form.signed.id => id.to_string(),
+                None if form.signed.id => "a signed claim".to_owned(),
+                _ => "the body".to_owned(),
+            };
+            let mut form = Form::clone(form);
+            SchemeFacts {
+                scheme: forms.join("; or "),
+                tolerance: form.tolerance_mut().copied(),
+                body_limit: inner.body_limit,
+                event,
+                deduplicated_by,
+            }
+        })
     }
 }
 
-impl Plan {
-    fn is_public(&self) -> bool {
-        match &self.proof {
-            Proof::Mac { .. } | Proof::Token { .. } => false,
-            #[cfg(feature = "jwt")]
-            Proof::Jwt(proof) => matches!(proof.keys, JwtKeys::Public(_)),
-            #[cfg(feature = "asymmetric")]
-            _ => true,
-        }
+/// A scheme in words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SchemeFacts {
+    /// The algorithm, where the signature is, and what it covers.
+    pub scheme: String,
+    /// How far the timestamp may be from now, if there is one.
+    pub tolerance: Option<Tolerance>,
+    /// The largest body, in bytes.
+    pub body_limit: usize,
+    /// Where the event's name is.
+    pub event: Option<String>,
+    /// What tells a repetition from a new delivery.
+    pub deduplicated_by: String,
+}
+
+impl<P: Proof> Form<P> {
+    fn describe(&self) -> String {
+        let about = self.applies.map_or(if self.empty_body { ", without a body" } else { "" }, |(about, _)| about);
+        self.proof.describe() + about
     }
 
+    /// Signs, or returns `None` if the form is not for such a request or signer.
     fn sign(
         &self,
         head: &mut Parts,
         body: &mut Bytes,
         now: SystemTime,
-        key: Option<&SignWith<'_>>,
-    ) -> Result<(), SignError> {
-        for (name, value) in &self.required {
-            head.headers.insert(name, HeaderValue::from_static(value));
+        signer: &Signer<'_>,
+    ) -> Option<Result<(), SignError>> {
+        if !self.is_for(head) || (self.empty_body && !body.is_empty()) {
+            return None;
         }
-        let places = match &self.signature {
-            Where::Signature(signature) => &signature.places[..],
-            Where::Token(place) => std::slice::from_ref(place),
-            Where::Crafted(_) => &[],
-            #[cfg(feature = "jwt")]
-            Where::Jwt => &[],
-        };
-        for place in places.iter().chain(self.timestamp.iter().map(|timestamp| &timestamp.place)) {
-            place.clear(head);
+        match self.fill(head, body, now) {
+            Ok((timestamp, id)) => self.proof.sign(&mut Unsigned { head, body, now, timestamp, id }, signer),
+            Err(error) => Some(Err(error)),
         }
-        let mut timestamp_text = None;
-        if let Some(timestamp) = &self.timestamp {
-            let text = timestamp.format.format(now).ok_or_else(|| SignError::new("the time lies before 1970"))?;
-            timestamp.place.put(head, body, &text)?;
-            timestamp_text = Some(text);
-        }
-        if let Some(id) = self.id.as_ref().filter(|_| self.template.has(&Piece::Id))
-            && !matches!(id.text(head, body, Reason::MalformedHeader), Ok(Some(_)))
-        {
-            id.put(head, body, "msg_1")?;
-        }
-        if let Some(hash) = &self.body_hash {
-            let text = hash.encoding.encode(&Sha256::digest(&*body));
-            hash.places[0].put(head, body, &text)?;
-        }
-        let (place, encoding) = match &self.signature {
-            Where::Token(place) => return place.put(head, body, &self.token()?),
-            Where::Crafted(crafted) => {
-                let signed = (crafted.write)(body, self.mac()?, &crafted.parameter);
-                *body = signed.ok_or_else(|| SignError::new("the body is not in the sender's form"))?.into();
-                return Ok(());
-            }
-            Where::Signature(signature) => (&signature.places[0], signature.encoding),
-            #[cfg(feature = "jwt")]
-            Where::Jwt => return self.sign_token(head, body, now, key),
-        };
-        let id = self.id.as_ref().and_then(|id| id.text(head, body, Reason::MalformedHeader).ok()?);
-        let values =
-            Values { head, body, timestamp: timestamp_text.as_deref(), id: id.as_deref(), url: self.url.as_ref() };
-        let mut message = Vec::new();
-        self.template
-            .feed(&values, &mut |bytes| message.extend_from_slice(bytes))
-            .map_err(|_| SignError::new("the request lacks something that is signed"))?;
-        let signature = match key {
-            Some(sign) => sign(&message).ok_or_else(|| SignError::new("the key is not one for this scheme"))?,
-            None => self.mac()?.of(&message).as_bytes().to_vec(),
-        };
-        place.put(head, body, &encoding.encode(&signature))
     }
 
-    /// A token with all the claims that are looked at, which ends in two hours: `iat` is what ages first.
-    #[cfg(feature = "jwt")]
-    fn sign_token(
+    /// Adds what is signed besides the body.
+    fn fill(
         &self,
         head: &mut Parts,
-        body: &[u8],
+        body: &mut Bytes,
         now: SystemTime,
-        key: Option<&SignWith<'_>>,
-    ) -> Result<(), SignError> {
-        let Proof::Jwt(proof) = &self.proof else { return Err(unfit()) };
-        let since_epoch = now.duration_since(SystemTime::UNIX_EPOCH).map_err(|_| unfit())?.as_secs();
-        let mut claims = serde_json::json!({ "iat": since_epoch, "exp": since_epoch + 7200 });
-        let values = proof.expected.iter().map(|(name, values)| (*name, values.first().cloned().into()));
-        let flags = proof.must_be_true.iter().map(|name| (*name, true.into()));
-        let id = proof.id_claim.map(|name| (name, "msg_1".into()));
-        let hash = proof.body_hash.map(|name| (name, hex::encode(Sha256::digest(body)).into()));
-        for (name, value) in values.chain(flags).chain(id).chain(hash) {
-            claims[name] = value;
+    ) -> Result<(Option<String>, Option<Text>), SignError> {
+        let fields = &self.fields;
+        for (name, value) in &fields.required {
+            head.headers.insert(name, value.clone());
         }
-        let header = serde_json::json!({ "alg": format!("{:?}", proof.algorithm), "typ": "JWT", "kid": TEST_KID });
-        let token = match (&proof.keys, key) {
-            (JwtKeys::Shared(Keys::Fixed(ring)), _) => {
-                jwt::encode_hs256(&header.to_string(), &claims.to_string(), ring.first())
-            }
-            (JwtKeys::Shared(_), _) => return Err(SignError::new("its secrets are looked up")),
-            (JwtKeys::Public(_), None) => return Err(SignError::new("it holds no private key")),
-            (JwtKeys::Public(_), Some(sign)) => {
-                let part = |json: serde_json::Value| Encoding::Base64Url.encode(json.to_string().as_bytes());
-                let message = format!("{}.{}", part(header), part(claims));
-                let signature = sign(message.as_bytes()).ok_or_else(unfit)?;
-                let signature = match proof.algorithm {
-                    jwt::Algorithm::ES256 => fixed(&signature).ok_or_else(unfit)?,
-                    _ => signature,
-                };
-                format!("{message}.{}", Encoding::Base64Url.encode(&signature))
-            }
-        };
-        let value = if proof.header == AUTHORIZATION { format!("Bearer {token}") } else { token };
-        insert(head, proof.header.clone(), value)
-    }
-
-    fn mac(&self) -> Result<&super::Mac, SignError> {
-        match &self.proof {
-            Proof::Mac { keys: Keys::Fixed(ring), .. } => Ok(ring.first()),
-            Proof::Mac { .. } => Err(SignError::new("its secrets are looked up")),
-            _ => Err(SignError::new("it holds no secret")),
+        for place in self.proof.places() {
+            place.clear(head);
         }
-    }
-
-    fn token(&self) -> Result<String, SignError> {
-        let Proof::Token { secret: Some(secret), format, .. } = &self.proof else {
-            return Err(SignError::new("its secrets are looked up"));
-        };
-        let bytes = secret.key(*format).map_err(|_| unfit())?;
-        String::from_utf8(bytes.to_vec()).map_err(|_| unfit())
+        let mut written = None;
+        if let Some(timestamp) = &fields.timestamp {
+            let text = timestamp.format.format(now).ok_or_else(|| SignError::new("the time lies before 1970"))?;
+            timestamp.place.clear(head);
+            timestamp.place.put(head, body, &text)?;
+            written = Some(text);
+        }
+        let Some(place) = &fields.id else { return Ok((written, None)) };
+        let read = |head: &Parts, body: &[u8]| place.text(head, body, Reason::MalformedHeader).ok().flatten();
+        if fields.id_in_text && read(head, body).is_none() {
+            place.put(head, body, "msg_1")?;
+        }
+        Ok((written, read(head, body)))
     }
 }
-
 impl Place {
-    fn clear(&self, head: &mut Parts) {
+    pub(super) fn clear(&self, head: &mut Parts) {
         match &self.spot {
             Spot::Header(name) => {
                 head.headers.remove(name);
             }
             Spot::Numbered(stem) => {
-                let own: Vec<_> = head.headers.keys().filter(|name| name.as_str().starts_with(stem)).cloned().collect();
+                let own = |name: &&HeaderName| name.as_str().starts_with(stem.as_str());
+                let own: Vec<_> = head.headers.keys().filter(own).cloned().collect();
                 for name in own {
                     head.headers.remove(name);
                 }
@@ -195,7 +185,7 @@ impl Place {
         }
     }
 
-    fn put(&self, head: &mut Parts, body: &mut Bytes, value: &str) -> Result<(), SignError> {
+    pub(super) fn put(&self, head: &mut Parts, body: &mut Bytes, value: &str) -> Result<(), SignError> {
         let value = format!("{}{value}", self.prefix);
         match &self.spot {
             Spot::Header(name) => {
@@ -209,11 +199,12 @@ impl Place {
                 let name = HeaderName::try_from(format!("{stem}1")).map_err(|_| unfit())?;
                 insert(head, name, value)
             }
+            Spot::Bearer => insert(head, AUTHORIZATION, format!("Bearer {value}")),
             Spot::Basic => insert(head, AUTHORIZATION, format!("Basic {}", Encoding::Base64.encode(value.as_bytes()))),
             Spot::Query(parameter) => {
                 let path = head.uri.path();
                 let mut query: Vec<_> = head.uri.query().unwrap_or_default().split('&').map(str::to_owned).collect();
-                query.retain(|field| !field.is_empty() && field.split('=').next() != Some(parameter));
+                query.retain(|field| !field.is_empty() && field.split('=').next() != Some(parameter.as_ref()));
                 query.push(format!("{parameter}={}", encode(&value)));
                 set_path(head, &format!("{path}?{}", query.join("&")))
             }
@@ -230,7 +221,7 @@ impl Place {
             Spot::Form(field) => {
                 let text = std::str::from_utf8(body).map_err(|_| unfit())?;
                 let mut fields: Vec<_> = text.split('&').map(str::to_owned).collect();
-                fields.retain(|own| !own.is_empty() && own.split('=').next() != Some(field));
+                fields.retain(|own| !own.is_empty() && own.split('=').next() != Some(field.as_ref()));
                 fields.push(format!("{field}={}", encode(&value)));
                 *body = fields.join("&").into();
                 Ok(())
@@ -239,31 +230,30 @@ impl Place {
     }
 }
 
-/// The id of the key that tests sign with.
-#[cfg(feature = "jwt")]
-pub(crate) const TEST_KID: &str = "test-key";
-
-/// An ECDSA signature in DER as the two numbers of 32 bytes that a token has.
-#[cfg(feature = "jwt")]
-fn fixed(der: &[u8]) -> Option<Vec<u8>> {
-    let mut rest = der.get(2..)?;
-    let mut out = Vec::new();
-    for _ in 0..2 {
-        let len = usize::from(*rest.get(1)?);
-        let number = rest.get(2..2 + len)?;
-        let number = number.strip_prefix(&[0]).unwrap_or(number);
-        out.extend(std::iter::repeat_n(0, 32_usize.checked_sub(number.len())?));
-        out.extend_from_slice(number);
-        rest = &rest[2 + len..];
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.spot {
+            Spot::Header(name) => write!(f, "`{name}`")?,
+            Spot::Numbered(stem) => write!(f, "`{stem}1` and on")?,
+            Spot::Bearer => f.write_str("`authorization` (Bearer)")?,
+            Spot::Basic => f.write_str("`authorization` (Basic)")?,
+            Spot::Query(parameter) => write!(f, "query `{parameter}`")?,
+            Spot::PathEnd => f.write_str("the end of the path")?,
+            Spot::Json(pointer) => write!(f, "body `{pointer}`")?,
+            Spot::Form(field) => write!(f, "form field `{field}`")?,
+        }
+        match self.prefix.trim() {
+            "" => Ok(()),
+            prefix => write!(f, " `{prefix}`"),
+        }
     }
-    Some(out)
 }
 
-fn unfit() -> SignError {
+pub(super) fn unfit() -> SignError {
     SignError::new("a value does not fit its place")
 }
 
-fn insert(head: &mut Parts, name: HeaderName, value: String) -> Result<(), SignError> {
+pub(super) fn insert(head: &mut Parts, name: HeaderName, value: String) -> Result<(), SignError> {
     head.headers.insert(name, HeaderValue::try_from(value).map_err(|_| unfit())?);
     Ok(())
 }

@@ -1,81 +1,57 @@
 //! Reading a sender's signatures from a request.
 
 use http::request::Parts;
+use smallvec::SmallVec;
 
 use crate::config::ConfigError;
 use crate::encoding::Encoding;
+use crate::mac::Digest;
 use crate::provider::Recognition;
 use crate::rejection::{Reason, Rejection};
+#[cfg(feature = "testing")]
+use crate::sign::SignError;
 
-use super::mac::Digest;
 use super::place::Place;
+#[cfg(feature = "testing")]
+use super::sign::Unsigned;
 use super::source::Source;
 
 /// Where a signature is and how it is written: see [`header`](super::header).
 #[derive(Clone, Debug)]
-pub struct SignatureSpec {
-    sources: Vec<Source>,
-    encoding: Encoding,
-}
+pub struct SignatureSpec(pub(crate) Result<Signature, ConfigError>);
 
 impl SignatureSpec {
     pub(super) fn new(source: Source, encoding: Encoding) -> Self {
-        Self { sources: vec![source], encoding }
+        Self(source.0.map(|place| Signature { places: vec![place], encoding }))
     }
 
-    /// The signature may be here as well, in the same encoding: a primary and a secondary header, for example. All that
-    /// are there are tried.
+    /// Adds another place where a signature may be, in the same encoding, such as a secondary header. All that are there
+    /// are tried.
     #[must_use]
-    pub fn or(mut self, source: Source) -> Self {
-        self.sources.push(source);
-        self
-    }
-
-    pub(super) fn plan(self) -> Result<SignaturePlan, ConfigError> {
-        let places = self.sources.into_iter().map(Source::place).collect::<Result<_, _>>()?;
-        Ok(SignaturePlan { places, encoding: self.encoding })
+    pub fn or(self, source: Source) -> Self {
+        Self(self.0.and_then(|mut signature| {
+            signature.places.push(source.0?);
+            Ok(signature)
+        }))
     }
 }
 
+/// The places of a signature, the usual one first, and its encoding.
 #[derive(Clone, Debug)]
-pub(super) struct SignaturePlan {
-    pub(super) places: Box<[Place]>,
+pub(crate) struct Signature {
+    pub(super) places: Vec<Place>,
     pub(super) encoding: Encoding,
 }
 
-/// The signatures that a request has: one for nearly every sender, and that one without an allocation.
-#[derive(Default)]
-pub(super) struct Candidates {
-    first: Option<Digest>,
-    rest: Vec<Digest>,
-}
+/// The MACs that a request offers: one for nearly every sender, and that one without an allocation.
+pub(super) type Candidates = SmallVec<[Digest; 1]>;
 
-impl Candidates {
-    /// Has one more written in its place; what is there after a failure has no meaning.
-    #[inline]
-    fn add(&mut self, len: usize, write: impl FnOnce(&mut [u8]) -> bool) -> bool {
-        let digest = match &mut self.first {
-            first @ None => first.insert(Digest::zero(len)),
-            Some(_) => {
-                self.rest.push(Digest::zero(len));
-                let Some(last) = self.rest.last_mut() else { return false };
-                last
-            }
-        };
-        write(digest.as_mut_bytes())
-    }
-
-    pub(super) fn iter(&self) -> impl Iterator<Item = &Digest> + Clone {
-        self.first.iter().chain(&self.rest)
-    }
-}
-
-impl SignaturePlan {
+impl Signature {
     pub(super) fn in_body(&self) -> bool {
         self.places.iter().any(Place::in_body)
     }
 
-    pub(super) fn recognizes(&self, head: &Parts) -> Recognition {
+    pub(crate) fn recognizes(&self, head: &Parts) -> Recognition {
         let found = |wanted| self.places.iter().any(|place| place.recognizes(head) == wanted);
         if found(Recognition::Yes) {
             Recognition::Yes
@@ -84,6 +60,10 @@ impl SignaturePlan {
         } else {
             Recognition::No
         }
+    }
+
+    pub(super) fn is_there(&self, head: &Parts, body: &[u8]) -> bool {
+        self.places.iter().any(|place| place.is_there(head, body))
     }
 
     /// Adds every signature that is there, as bytes. None at all is refused.
@@ -95,15 +75,18 @@ impl SignaturePlan {
         digest_len: usize,
         found: &mut Candidates,
     ) -> Result<(), Rejection> {
-        self.each(head, body, |text| match found.add(digest_len, |digest| self.encoding.decode_exact(text, digest)) {
-            true => Ok(()),
-            false => Err(Reason::MalformedSignature.into()),
+        self.each(head, body, |text| {
+            let mut digest = Digest::zero(digest_len);
+            if !self.encoding.decode_exact(text, digest.as_mut_bytes()) {
+                return Err(Reason::MalformedSignature.into());
+            }
+            found.push(digest);
+            Ok(())
         })
     }
 
-    /// As [`read`](Self::read), for signatures whose length is the algorithm's affair.
-    #[cfg(feature = "asymmetric")]
-    pub(super) fn read_long(&self, head: &Parts, body: &[u8], longest: usize) -> Result<Vec<Vec<u8>>, Rejection> {
+    /// Reads every signature that is there, for algorithms whose signatures have no fixed length.
+    pub(crate) fn read_up_to(&self, head: &Parts, body: &[u8], longest: usize) -> Result<Vec<Vec<u8>>, Rejection> {
         let mut found = Vec::new();
         self.each(head, body, |text| {
             if text.len() > self.encoding.text_len(longest) {
@@ -126,9 +109,22 @@ impl SignaturePlan {
         for place in &self.places {
             count += place.each(head, body, &mut take)?;
         }
-        match count {
-            0 => Err(Reason::MissingSignature.into()),
-            _ => Ok(()),
+        if count == 0 {
+            return Err(Reason::MissingSignature.into());
         }
+        Ok(())
+    }
+
+    /// Describes a signature by this algorithm over a text, for tables.
+    #[cfg(feature = "testing")]
+    pub(crate) fn describe(&self, algorithm: &str, text: impl std::fmt::Display) -> String {
+        let places: Vec<_> = self.places.iter().map(ToString::to_string).collect();
+        format!("{algorithm} in {} ({}) over `{text}`", places.join(" or "), self.encoding.name())
+    }
+
+    /// Puts a signature into its usual place.
+    #[cfg(feature = "testing")]
+    pub(crate) fn put(&self, request: &mut Unsigned<'_>, signature: &[u8]) -> Result<(), SignError> {
+        self.places[0].put(request.head, request.body, &self.encoding.encode(signature))
     }
 }

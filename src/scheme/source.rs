@@ -1,6 +1,8 @@
-//! How a scheme says where in a request something is.
+//! Where in a request something is, as a scheme says it.
 
-use http::header::{AUTHORIZATION, HeaderName};
+use std::borrow::Cow;
+
+use http::header::HeaderName;
 
 use crate::config::ConfigError;
 use crate::encoding::Encoding;
@@ -20,99 +22,96 @@ use super::timestamp::TimestampSpec;
 /// let timestamp = header("x-acme-timestamp").unix_seconds().within(Duration::from_secs(300));
 /// let id = header("x-acme-delivery");
 ///
-/// // `t=1492774577,v1=5a5f..,v1=99ac..`: a list in one header, of which the entries with a prefix are meant.
+/// // `t=1492774577,v1=5a5f..,v1=99ac..`: a list in one header. The prefix chooses entries.
 /// let signature = header("stripe-signature").list(',').prefix("v1=").hex();
 /// let timestamp = header("stripe-signature").list(',').prefix("t=").unix_seconds();
 /// ```
 #[must_use]
 pub fn header(name: impl AsRef<str>) -> Source {
-    Source::new(
-        HeaderName::from_bytes(name.as_ref().as_bytes())
-            .map(Spot::Header)
-            .map_err(|_| ConfigError::invalid("a header name is not valid")),
-    )
+    Source::new(header_name(name.as_ref()).map(Spot::Header))
 }
 
-/// Headers that end in a number: `x-docusign-signature-1`, `-2` and so on up to 100. For signatures, of which any may
-/// match.
+/// Headers that end in a number: `x-docusign-signature-1`, `-2` and so on, up to 100. They hold signatures, any of which
+/// may match.
 #[must_use]
-pub fn numbered_headers(stem: &'static str) -> Source {
-    Source::new(match HeaderName::from_bytes(stem.as_bytes()) {
-        Ok(_) => Ok(Spot::Numbered(stem)),
-        Err(_) => Err(ConfigError::invalid("a header name is not valid")),
-    })
+pub fn numbered_headers(stem: impl AsRef<str>) -> Source {
+    Source::new(header_name(stem.as_ref()).map(Spot::Numbered))
 }
 
-/// A parameter of the query, decoded.
+/// A query parameter, decoded.
 #[must_use]
-pub fn query(parameter: &'static str) -> Source {
-    Source::new(Ok(Spot::Query(parameter)))
+pub fn query(parameter: impl Into<Cow<'static, str>>) -> Source {
+    Source::new(Ok(Spot::Query(parameter.into())))
 }
 
 /// A member of a JSON body, by its pointer (RFC 6901, without escapes), such as `/event/id`. Strings, whole numbers and
-/// truth values are read.
+/// booleans are read.
 #[must_use]
-pub fn json(pointer: &'static str) -> Source {
-    Source::new(match pointer.starts_with('/') && !pointer.contains('~') {
-        true => Ok(Spot::Json(pointer)),
-        false => Err(ConfigError::invalid("a JSON pointer starts with / and has no ~")),
+pub fn json(pointer: impl Into<Cow<'static, str>>) -> Source {
+    let pointer = pointer.into();
+    Source::new(if pointer.starts_with('/') && !pointer.contains('~') {
+        Ok(Spot::Json(pointer))
+    } else {
+        Err(ConfigError::invalid("a JSON pointer starts with / and has no ~"))
     })
 }
 
 /// A field of a form body, decoded.
 #[must_use]
-pub fn form(field: &'static str) -> Source {
-    Source::new(Ok(Spot::Form(field)))
+pub fn form(field: impl Into<Cow<'static, str>>) -> Source {
+    Source::new(Ok(Spot::Form(field.into())))
 }
 
-/// `Authorization: Bearer`.
+/// The credentials of `Authorization: Bearer`.
 #[must_use]
 pub fn bearer() -> Source {
-    Source::new(Ok(Spot::Header(AUTHORIZATION))).prefix("Bearer ")
+    Source::new(Ok(Spot::Bearer))
 }
 
-/// `Authorization: Basic`: the value is `user:password`.
+/// The credentials of `Authorization: Basic`, decoded: `user:password`.
 #[must_use]
 pub fn basic() -> Source {
     Source::new(Ok(Spot::Basic))
 }
 
-/// The last segment of the path that was requested, as it was received.
+/// The last segment of the requested path, as it was received.
 #[must_use]
 pub fn path_segment() -> Source {
     Source::new(Ok(Spot::PathEnd))
 }
 
+pub(super) fn header_name(name: &str) -> Result<HeaderName, ConfigError> {
+    HeaderName::from_bytes(name.as_bytes()).map_err(|_| ConfigError::invalid("a header name is not valid"))
+}
+
 /// A place in a request: see [`header`].
 #[derive(Clone, Debug)]
-pub struct Source {
-    spot: Result<Spot, ConfigError>,
-    prefix: &'static str,
-    list: Option<u8>,
-}
+pub struct Source(pub(super) Result<Place, ConfigError>);
 
 impl Source {
     fn new(spot: Result<Spot, ConfigError>) -> Self {
-        Self { spot, prefix: "", list: None }
+        Self(spot.map(|spot| Place { spot, prefix: Cow::Borrowed(""), list: None }))
     }
 
-    /// A text that stands before the value, exactly. In a [list](Self::list) it chooses the entries that are meant, and
-    /// others are skipped; elsewhere a value without it is refused.
+    /// Sets a prefix that the value must have, exactly. In a [list](Self::list) it chooses entries, and others are skipped;
+    /// elsewhere a value without it is refused.
     #[must_use]
-    pub fn prefix(mut self, prefix: &'static str) -> Self {
-        self.prefix = prefix;
-        self
-    }
-
-    /// The value is a list with this separator, usually `,`, `;` or a space. Spaces around the entries are ignored. Of a
-    /// signature up to 16 entries are tried; anything else must be there once.
-    #[must_use]
-    pub fn list(mut self, separator: char) -> Self {
-        match u8::try_from(separator) {
-            Ok(separator) if separator.is_ascii() => self.list = Some(separator),
-            _ => self.spot = Err(ConfigError::invalid("a list separator is one ASCII character")),
+    pub fn prefix(mut self, prefix: impl Into<Cow<'static, str>>) -> Self {
+        if let Ok(place) = &mut self.0 {
+            place.prefix = prefix.into();
         }
         self
+    }
+
+    /// Reads the value as a list with this separator, usually `,`, `;` or a space. Spaces around the entries are ignored. A
+    /// signature may have up to 16 entries; anything else must be there once.
+    #[must_use]
+    pub fn list(self, separator: char) -> Self {
+        let separator = u8::try_from(separator)
+            .ok()
+            .filter(u8::is_ascii)
+            .ok_or_else(|| ConfigError::invalid("a list separator is one ASCII character"));
+        Self(self.0.and_then(|place| Ok(Place { list: Some(separator?), ..place })))
     }
 
     /// A signature in lower-case hexadecimal.
@@ -156,10 +155,6 @@ impl Source {
     pub fn rfc3339(self) -> TimestampSpec {
         TimestampSpec::new(self, TimeFormat::Rfc3339)
     }
-
-    pub(super) fn place(self) -> Result<Place, ConfigError> {
-        Ok(Place { spot: self.spot?, prefix: self.prefix, list: self.list })
-    }
 }
 
 #[cfg(test)]
@@ -170,7 +165,7 @@ mod tests {
     fn a_source_that_means_nothing_is_refused() {
         for bad in [header("a b"), header(""), numbered_headers("a b"), json("a"), json("/a~b"), header("a").list('é')]
         {
-            assert!(bad.place().is_err());
+            assert!(bad.0.is_err());
         }
     }
 }

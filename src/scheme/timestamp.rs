@@ -12,60 +12,49 @@ use crate::time::{TimeFormat, Tolerance};
 use super::place::Place;
 use super::source::Source;
 
-/// The tolerance of a timestamp unless the scheme says otherwise, on both sides. It is what most senders document.
+/// The default tolerance of a timestamp, on both sides. It is what most senders document.
 const DEFAULT_TOLERANCE: Duration = Duration::from_secs(300);
 
 /// Where a timestamp is, how it is written, and how far from now it may be: see [`header`](super::header).
 #[derive(Clone, Debug)]
-pub struct TimestampSpec {
-    source: Source,
-    format: TimeFormat,
-    tolerance: Tolerance,
-}
+pub struct TimestampSpec(pub(super) Result<Timestamp, ConfigError>);
 
 impl TimestampSpec {
     pub(super) fn new(source: Source, format: TimeFormat) -> Self {
-        Self { source, format, tolerance: Tolerance::within(DEFAULT_TOLERANCE) }
+        let tolerance = Tolerance::within(DEFAULT_TOLERANCE);
+        Self(source.0.map(|place| Timestamp { place, format, tolerance }))
     }
 
-    /// How far the timestamp may be from now, in the past and in the future. 300 seconds unless it is set.
+    /// Sets how far the timestamp may be from now, in the past and in the future. The default is 300 seconds.
     #[must_use]
     pub fn within(self, distance: Duration) -> Self {
-        self.tolerance(Tolerance::within(distance))
+        self.with_tolerance(Tolerance::within(distance))
     }
 
-    /// As [`within`](Self::within), with a distance for each side.
+    /// Sets how far the timestamp may be from now, with a distance for each side.
     #[must_use]
-    pub fn tolerance(mut self, tolerance: Tolerance) -> Self {
-        self.tolerance = tolerance;
+    pub fn with_tolerance(mut self, tolerance: Tolerance) -> Self {
+        if let Ok(timestamp) = &mut self.0 {
+            timestamp.tolerance = tolerance;
+        }
         self
-    }
-
-    pub(super) fn plan(self) -> Result<TimestampPlan, ConfigError> {
-        Ok(TimestampPlan { place: self.source.place()?, format: self.format, tolerance: self.tolerance })
     }
 }
 
 #[derive(Clone, Debug)]
-pub(super) struct TimestampPlan {
+pub(super) struct Timestamp {
     pub(super) place: Place,
     pub(super) format: TimeFormat,
     pub(super) tolerance: Tolerance,
 }
 
-impl TimestampPlan {
-    /// The timestamp as it was written, and the time it stands for.
+impl Timestamp {
+    /// Returns the timestamp as it was written, and the time it stands for.
     pub(super) fn read(&self, head: &Parts, body: &[u8], now: SystemTime) -> Result<(Text, SystemTime), Rejection> {
+        let missing = || Rejection::new(Reason::MissingHeader).with_detail("there is no timestamp");
         let text = self.place.text(head, body, Reason::MalformedTimestamp)?.ok_or_else(missing)?;
         let time = self.format.parse(text.as_bytes()).ok_or(Reason::MalformedTimestamp)?;
-        match self.tolerance.allows(time, now) {
-            true => Ok((text, time)),
-            false if time < now => Err(Reason::Stale.into()),
-            false => Err(Reason::Premature.into()),
-        }
+        self.tolerance.check(time, now)?;
+        Ok((text, time))
     }
-}
-
-fn missing() -> Rejection {
-    Rejection::new(Reason::MissingHeader).with_detail("there is no timestamp")
 }

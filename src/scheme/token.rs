@@ -1,11 +1,30 @@
-//! Shared tokens: a secret that the sender repeats, and that covers nothing.
+//! Proof by a shared token: a secret that the sender repeats. It covers nothing.
 
+use std::time::SystemTime;
+
+use http::request::Parts;
 use sha2::{Digest as _, Sha256};
-use subtle::ConstantTimeEq;
+use subtle::ConstantTimeEq as _;
 
-use crate::secrets::Ring;
+use crate::config::ConfigError;
+use crate::delivery::Signed;
+use crate::provider::{MaybeReady, Recognition};
+use crate::rejection::{Reason, Rejection};
+use crate::secrets::{Keys, KeysFor};
+#[cfg(feature = "testing")]
+use crate::sign::SignError;
 
-/// A token's digest: digests are compared, so that neither the length nor a common start of the token shows in the time.
+use super::builder::SchemeBuilder;
+use super::form::{Fields, Unverified};
+use super::mac::{keys_for, verdict};
+use super::place::Place;
+use super::proof::{Judged, Proof};
+#[cfg(feature = "testing")]
+use super::sign::{Signer, Unsigned};
+use super::source::Source;
+use super::template::Values;
+
+/// The digest of a token. Digests are compared, so that the time tells neither the length nor a common start.
 #[derive(Clone, Copy)]
 pub(crate) struct Token([u8; 32]);
 
@@ -19,15 +38,90 @@ impl Token {
     }
 }
 
-/// The position of the first token that is one of those received. All are compared.
-pub(crate) fn matching_token(tokens: &Ring<Token>, received: &[Token]) -> Option<usize> {
-    let mut matched = None;
-    for (position, token) in tokens.iter().enumerate() {
-        for candidate in received {
-            if token.is(candidate) && matched.is_none() {
-                matched = Some(position);
-            }
+#[derive(Clone)]
+pub(super) struct TokenProof {
+    place: Place,
+    keys: Keys<Token>,
+}
+
+impl TokenProof {
+    pub(super) fn new(source: &Source, builder: &SchemeBuilder) -> Result<Self, ConfigError> {
+        if builder.signature.is_some() {
+            return Err(ConfigError::conflict("a token is no signature: the scheme has both"));
         }
+        if builder.timestamp.is_some() {
+            return Err(ConfigError::conflict("a token signs nothing, so a timestamp would prove nothing"));
+        }
+        let format = builder.key_format;
+        let keys = builder.secrets()?.into_keys(move |secret| Ok(Token::of(&secret.key(format)?)))?;
+        Ok(Self { place: source.0.clone()?, keys })
     }
-    matched
+
+    fn token(&self, head: &Parts, body: &[u8]) -> Result<Token, Rejection> {
+        let value = self.place.value(head, body, Reason::MalformedSignature)?.ok_or(Reason::MissingSignature)?;
+        Ok(Token::of(value.as_bytes()))
+    }
+}
+
+impl Proof for TokenProof {
+    /// The token of the head; none if it is in the body.
+    type Offer = Option<Token>;
+    type Keys = KeysFor<Token>;
+
+    fn recognizes(&self, head: &Parts) -> Recognition {
+        self.place.recognizes(head)
+    }
+
+    fn recognizes_body(&self, head: &Parts, body: &[u8]) -> bool {
+        self.place.is_there(head, body)
+    }
+
+    fn covers(&self, _: &Fields, _: bool) -> Signed {
+        Signed::default()
+    }
+
+    fn read(&self, head: &Parts, _: SystemTime, _: &mut Unverified) -> Result<Option<Token>, Rejection> {
+        if self.place.in_body() {
+            return Ok(None);
+        }
+        self.token(head, b"").map(Some)
+    }
+
+    fn start(&self, _: &Option<Token>, values: &Values<'_>) -> Judged<KeysFor<Token>> {
+        Ok(keys_for(&self.keys, values.head, |keys| keys))
+    }
+
+    fn finish(
+        &self,
+        offer: &mut Option<Token>,
+        keys: &mut KeysFor<Token>,
+        values: &Values<'_>,
+        _: &[u8],
+    ) -> Judged<usize> {
+        let received = match offer {
+            Some(token) => *token,
+            None => self.token(values.head, values.body)?,
+        };
+        // All are compared, so that the time does not tell which one fitted.
+        let fits = keys.ring.iter().enumerate().filter(|(_, token)| token.is(&received)).map(|(index, _)| index);
+        let matched = fits.fold(None, |first, index| first.or(Some(index)));
+        verdict(keys.known, matched).map(MaybeReady::Ready)
+    }
+
+    #[cfg(feature = "testing")]
+    fn places(&self) -> &[Place] {
+        std::slice::from_ref(&self.place)
+    }
+
+    #[cfg(feature = "testing")]
+    fn describe(&self) -> String {
+        format!("shared token in {}", self.place)
+    }
+
+    /// The scheme holds only digests, so the token comes from the test.
+    #[cfg(feature = "testing")]
+    fn sign(&self, request: &mut Unsigned<'_>, signer: &Signer<'_>) -> Option<Result<(), SignError>> {
+        let Signer::Token(token) = signer else { return None };
+        Some(self.place.put(request.head, request.body, token))
+    }
 }

@@ -50,10 +50,6 @@ impl<K> Keyring<K> {
     pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut K> {
         self.0.iter_mut()
     }
-
-    pub(crate) fn into_iter(self) -> impl Iterator<Item = K> {
-        self.0.into_iter()
-    }
 }
 
 #[cfg(test)]
@@ -67,7 +63,6 @@ mod tests {
             let mut keyring = Keyring::new((0..len).map(Ok)).unwrap().unwrap();
             assert!(keyring.iter_mut().map(|key| *key).eq(0..len));
             assert!(keyring.iter().copied().eq(0..len));
-            assert!(keyring.into_iter().eq(0..len));
         }
         assert!(Keyring::new((0..9).map(Ok)).is_err());
     }

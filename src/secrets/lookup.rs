@@ -129,7 +129,7 @@ impl Secrets {
     ) -> Result<Keys<K>, ConfigError> {
         match self.0 {
             SecretSource::Fixed(secrets) => match Keyring::new(secrets.iter().map(make))? {
-                Some(keyring) => Ok(Keys::Fixed(keyring)),
+                Some(keyring) => Ok(Keys::Fixed(Arc::new(keyring))),
                 None => Err(ConfigError::missing("there is no secret")),
             },
             SecretSource::Lookup { find, policy } => {
@@ -143,7 +143,7 @@ impl Secrets {
 /// A provider's keys: made once, or looked up.
 #[derive(Clone)]
 pub(crate) enum Keys<K> {
-    Fixed(Keyring<K>),
+    Fixed(Arc<Keyring<K>>),
     Lookup { find: Lookup, make: Arc<MakeKey<K>>, cache: Option<Arc<KeyCache<K>>> },
 }
 
@@ -152,7 +152,7 @@ type MakeKey<K> = dyn Fn(&Secret) -> Result<K, ConfigError> + Send + Sync;
 /// The keys for one request.
 #[derive(Clone)]
 pub(crate) struct KeysFor<K> {
-    pub(crate) ring: Keyring<K>,
+    pub(crate) ring: Arc<Keyring<K>>,
     /// False if the ring holds a decoy, so that an unknown tenant takes as long as a known one.
     pub(crate) known: bool,
 }
@@ -169,6 +169,7 @@ impl<K: Clone + Send + Sync + 'static> Keys<K> {
     }
 
     /// Returns the keys if they are the same for every request.
+    #[cfg(feature = "testing")]
     pub(crate) fn fixed(&self) -> Option<&Keyring<K>> {
         match self {
             Self::Fixed(keyring) => Some(keyring),
@@ -201,5 +202,5 @@ async fn make_keys<K>(found: FoundSecrets, make: Arc<MakeKey<K>>) -> Result<Keys
         secrets.push(Secret::from_bytes(DECOY));
     }
     let keyring = Keyring::new(secrets.iter().map(&*make)).map_err(unusable)?;
-    keyring.map(|ring| KeysFor { ring, known }).ok_or_else(|| Reason::SecretUnavailable.into())
+    keyring.map(|ring| KeysFor { ring: Arc::new(ring), known }).ok_or_else(|| Reason::SecretUnavailable.into())
 }

@@ -15,7 +15,6 @@ use crate::encoding::Encoding;
 
 pub use cache::CachePolicy;
 pub(crate) use keyring::Keyring;
-pub(crate) use keyring::Keyring as Ring;
 #[cfg(feature = "asymmetric")]
 pub(crate) use lookup::DECOY;
 pub use lookup::Head;
@@ -228,15 +227,6 @@ impl Secrets {
     #[must_use]
     pub fn new<T: Into<Secret>>(secrets: impl IntoIterator<Item = T>) -> Self {
         Self(SecretSource::Fixed(secrets.into_iter().map(Into::into).collect()))
-    }
-
-    /// Returns the first secret if they are fixed.
-    #[cfg(feature = "testing")]
-    pub(crate) fn first(&self) -> Option<&Secret> {
-        match &self.0 {
-            SecretSource::Fixed(secrets) => secrets.first(),
-            SecretSource::Lookup { .. } => None,
-        }
     }
 }
 

@@ -6,34 +6,69 @@ use serde::Deserialize;
 use serde::de::{Deserializer, Error, Visitor};
 
 use crate::config::ConfigError;
+use crate::delivery::Signed;
 use crate::encoding::Encoding;
+use crate::mac::Mac;
+use crate::mac::MacKind;
 use crate::rejection::{Reason, Rejection};
+use crate::scheme::{Item, Rule, Scheme, SchemeBuilder, Values, json};
 #[cfg(feature = "testing")]
-use crate::scheme::Mac;
-use crate::scheme::{Crafted, Item, Scheme, json};
+use crate::scheme::{SignWith, Unsigned};
 use crate::secrets::{KeyFormat, Secrets};
+#[cfg(feature = "testing")]
+use crate::sign::SignError;
 use crate::text::Text;
 
-use super::elsewhere::joined;
-
 /// Adyen sends one item over HTTP; the format allows for several, each of which costs a MAC for each key.
-const MOST_ITEMS: usize = 32;
+const MAX_ITEMS: usize = 32;
 
-pub(super) fn payments(secrets: Secrets) -> Result<Scheme, ConfigError> {
-    Scheme::hmac_sha256()
-        .key_format(KeyFormat::Hex)
-        .crafted(Crafted {
-            signed: "eight fields of each `notificationItems` entry, in its `additionalData/hmacSignature` (base64)",
-            covers_body: false,
-            parameter: "".into(),
-            read: |body, _| items(body),
-            #[cfg(feature = "testing")]
-            write: |body, mac, _| sign(body, mac),
-        })
+/// [Adyen payments](https://docs.adyen.com/development-resources/webhooks/secure-webhooks/verify-hmac-signatures), the standard
+/// webhook.
+///
+/// The secret is hexadecimal, as the Customer Area shows it. Every item of the body has its own signature, over eight of its
+/// fields, and every one must verify; **other fields are not signed**. The handler answers `[accepted]`.
+///
+/// # Errors
+///
+/// Returns an error if a secret is missing or not hexadecimal.
+pub fn adyen_payments(secrets: impl Into<Secrets>) -> Result<Scheme, ConfigError> {
+    SchemeBuilder::rule(Items, |secret| Mac::new(MacKind::Sha256, secret))
+        .with_key_format(KeyFormat::Hex)
         .event(json("/notificationItems/0/NotificationRequestItem/eventCode"))
-        .identity(identity)
+        .with_identity(identity)
         .secret(secrets)
         .build("adyen_payments")
+}
+
+struct Items;
+
+impl Rule for Items {
+    fn covers(&self) -> Signed {
+        Signed::default()
+    }
+
+    fn items<'a>(&self, values: &Values<'a>) -> Result<Vec<Item<'a>>, Rejection> {
+        items(values.body)
+    }
+
+    #[cfg(feature = "testing")]
+    fn describe(&self) -> String {
+        "HMAC-SHA256 over eight fields of each `notificationItems` entry, in its `additionalData/hmacSignature` (base64)"
+            .to_owned()
+    }
+
+    #[cfg(feature = "testing")]
+    fn sign(&self, request: &mut Unsigned<'_>, sign: &SignWith<'_>) -> Result<(), SignError> {
+        let unfit = || SignError::new("the body is not in the sender's form");
+        let mut json: serde_json::Value = serde_json::from_slice(request.body).map_err(|_| unfit())?;
+        for (index, item) in read(request.body).ok_or_else(unfit)?.into_iter().enumerate() {
+            let signature = Encoding::Base64.encode(&sign(item.signed().as_bytes())?);
+            let entry = &mut json["notificationItems"][index]["NotificationRequestItem"];
+            entry["additionalData"]["hmacSignature"] = signature.into();
+        }
+        *request.body = json.to_string().into();
+        Ok(())
+    }
 }
 
 /// serde's structs refuse a member that comes twice.
@@ -122,20 +157,21 @@ fn read(body: &[u8]) -> Option<Vec<Fields>> {
     Some(notification.items.into_iter().map(|entry| entry.item).collect())
 }
 
-fn items(body: &[u8]) -> Result<Vec<Item>, Rejection> {
+fn items(body: &[u8]) -> Result<Vec<Item<'static>>, Rejection> {
     let malformed = |detail| Rejection::new(Reason::MalformedBody).with_detail(detail);
     let items = read(body).ok_or_else(|| malformed("it is no notification, or has a member twice"))?;
     if items.is_empty() {
         return Err(Rejection::new(Reason::MissingSignature).with_detail("there are no items"));
     }
-    if items.len() > MOST_ITEMS {
+    if items.len() > MAX_ITEMS {
         return Err(Reason::TooManySignatures.into());
     }
     items
         .into_iter()
         .map(|item| {
             let signature = item.additional_data.signature.as_deref().ok_or(Reason::MissingSignature)?;
-            Item::new(vec![item.signed().into_bytes()], signature, Encoding::Base64, 32)
+            let text = vec![item.signed().into_bytes().into()];
+            Item::new(vec![text], signature.as_bytes(), Encoding::Base64, MacKind::Sha256.digest_len())
         })
         .collect()
 }
@@ -158,23 +194,9 @@ impl Fields {
 
 fn identity(body: &[u8]) -> Option<Text> {
     match read(body)?.as_slice() {
-        [item] => Some(joined(&[&item.psp_reference.0, &item.event_code.0])),
+        [item] => Some(format!("{} {}", item.psp_reference.0, item.event_code.0).into()),
         _ => None,
     }
-}
-
-#[cfg(feature = "testing")]
-fn sign(body: &[u8], mac: &Mac) -> Option<Vec<u8>> {
-    let signatures =
-        read(body)?.into_iter().map(|item| Encoding::Base64.encode(mac.of(item.signed().as_bytes()).as_bytes()));
-    let mut json: serde_json::Value = serde_json::from_slice(body).ok()?;
-    for (index, signature) in signatures.enumerate() {
-        let item =
-            json.get_mut("notificationItems")?.get_mut(index)?.get_mut("NotificationRequestItem")?.as_object_mut()?;
-        let more = item.entry("additionalData").or_insert_with(|| serde_json::Map::new().into());
-        more.as_object_mut()?.insert("hmacSignature".to_owned(), signature.into());
-    }
-    Some(json.to_string().into_bytes())
 }
 
 #[cfg(test)]

@@ -13,8 +13,9 @@ use crate::config::ConfigError;
 use crate::delivery::Delivery;
 use crate::payload::{FromDelivery, json};
 use crate::rejection::Rejection;
-use crate::scheme::{Scheme, header};
+use crate::scheme::Scheme;
 use crate::secrets::Secrets;
+use crate::text::Text;
 use crate::time::TimeFormat;
 
 /// HORISEN CDR Manager, which signs each notice with HMAC-SHA512 over the raw body, in base64, in `X-CDR-Signature`.
@@ -43,12 +44,13 @@ impl CdrManager {
     /// Returns an error if there is no key, an empty one, or more than [`MAX_SECRETS`](crate::MAX_SECRETS).
     #[allow(clippy::new_ret_no_self, reason = "a short name for a scheme")]
     pub fn new(secrets: impl Into<Secrets>) -> Result<Scheme, ConfigError> {
-        Scheme::hmac_sha512()
-            .signature(header("x-cdr-signature").base64())
-            .secret(secrets)
-            .identity(|body| Some(serde_json::from_slice::<Report>(body).ok()?.callback_url?.0.into()))
-            .build("cdr_manager")
+        super::builtin::cdr_manager(secrets)
     }
+}
+
+/// What tells one notice from another: the address of its report.
+pub(super) fn identity(body: &[u8]) -> Option<Text> {
+    Some(serde_json::from_slice::<Report>(body).ok()?.callback_url?.0.into())
 }
 
 /// A notice that a CDR task has exported a report, or failed to.
@@ -156,9 +158,10 @@ impl Report {
         if authority.as_str().contains('@') {
             return Err(DownloadError::Address);
         }
-        let port = match authority.as_str().len() > authority.host().len() {
-            true => authority.port_u16().ok_or(DownloadError::Address)?,
-            false => 443,
+        let port = if authority.as_str().len() > authority.host().len() {
+            authority.port_u16().ok_or(DownloadError::Address)?
+        } else {
+            443
         };
         let listed = hosts.into_iter().any(|listed| {
             let (name, listed_port) = match listed.as_ref().rsplit_once(':') {
@@ -167,10 +170,10 @@ impl Report {
             };
             listed_port == Some(port) && name.eq_ignore_ascii_case(authority.host())
         });
-        match listed {
-            true => Ok(DownloadRequest(uri)),
-            false => Err(DownloadError::Host),
+        if !listed {
+            return Err(DownloadError::Host);
         }
+        Ok(DownloadRequest(uri))
     }
 }
 

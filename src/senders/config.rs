@@ -21,9 +21,7 @@ use super::PublicAddress;
 /// let config: SenderConfig = serde_json::from_str(r#"{"secrets": ["new", "old"], "tolerance_seconds": 60}"#)?;
 /// let stripe = senders::by_name("stripe", config)?;
 ///
-/// let mut config = SenderConfig::default();
-/// config.secrets = vec!["s3cret".into()];
-/// config.verify_token = Some("t0ken".into());
+/// let config = SenderConfig::default().with_secrets(["s3cret"]).with_verify_token("t0ken");
 /// assert!(senders::by_name("meta", config.clone()).is_ok());
 /// assert!(senders::by_name("github", config).is_err(), "GitHub knows no verify token");
 /// # Ok(())
@@ -35,7 +33,7 @@ use super::PublicAddress;
 pub struct SenderConfig {
     /// Shared secrets, the likeliest first.
     pub secrets: Vec<Secret>,
-    /// The sender's public keys: see [`SchemeBuilder::public_key`](crate::scheme::SchemeBuilder).
+    /// The sender's public keys: see [`SchemeBuilder::with_public_key`](crate::scheme::SchemeBuilder).
     pub public_keys: Vec<String>,
     /// The public key that names an account: `braintree`.
     pub public_key: Option<String>,
@@ -65,20 +63,77 @@ pub struct SenderConfig {
     pub body_limit_bytes: Option<usize>,
 }
 
+/// A setter for each field, which takes what becomes the field's value.
+macro_rules! setters {
+    ($($(#[$doc:meta])* $setter:ident($value:ident: $from:ty) $field:ident = $into:expr;)*) => {$(
+        $(#[$doc])*
+        #[must_use]
+        pub fn $setter(mut self, $value: $from) -> Self {
+            self.$field = $into;
+            self
+        }
+    )*};
+}
+
+impl SenderConfig {
+    /// Sets the shared secrets, the likeliest first.
+    #[must_use]
+    pub fn with_secrets<T: Into<Secret>>(mut self, secrets: impl IntoIterator<Item = T>) -> Self {
+        self.secrets = secrets.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Sets the sender's public keys.
+    #[must_use]
+    pub fn with_public_keys<T: Into<String>>(mut self, keys: impl IntoIterator<Item = T>) -> Self {
+        self.public_keys = keys.into_iter().map(Into::into).collect();
+        self
+    }
+
+    setters! {
+        /// Sets the public key that names an account.
+        with_public_key(key: impl Into<String>) public_key = Some(key.into());
+        /// Sets the address of this service as senders see it.
+        with_public_url(url: impl Into<String>) public_url = Some(url.into());
+        /// Sets whether the address is taken from forwarded headers.
+        with_trust_forwarded_headers(trust: bool) trust_forwarded_headers = trust;
+        /// Sets the token of a subscription.
+        with_verify_token(token: impl Into<Secret>) verify_token = Some(token.into());
+        /// Sets the header that holds the token.
+        with_header(name: impl Into<String>) header = Some(name.into());
+        /// Sets the id of the webhook at the sender.
+        with_webhook_id(id: impl Into<String>) webhook_id = Some(id.into());
+        /// Sets the address of the sender's keys.
+        with_jwks_url(url: impl Into<String>) jwks_url = Some(url.into());
+        /// Sets the issuer of tokens.
+        with_issuer(issuer: impl Into<String>) issuer = Some(issuer.into());
+        /// Sets the audience of tokens.
+        with_audience(audience: impl Into<String>) audience = Some(audience.into());
+        /// Sets the service account that the sender acts as.
+        with_email(email: impl Into<String>) email = Some(email.into());
+        /// Sets where certificates are, and what they must be.
+        with_certificate(certificate: CertificateConfig) certificate = Some(certificate);
+        /// Sets how far a timestamp may be from now, in seconds and on both sides.
+        with_tolerance_seconds(seconds: u64) tolerance_seconds = Some(seconds);
+        /// Sets the largest body, in bytes.
+        with_body_limit_bytes(bytes: usize) body_limit_bytes = Some(bytes);
+    }
+}
+
 impl SenderConfig {
     pub(super) fn take_secrets(&mut self) -> Result<Secrets, ConfigError> {
-        match self.secrets.is_empty() {
-            true => Err(ConfigError::missing("`secrets` is missing or empty")),
-            false => Ok(Secrets::new(std::mem::take(&mut self.secrets))),
+        if self.secrets.is_empty() {
+            return Err(ConfigError::missing("`secrets` is missing or empty"));
         }
+        Ok(Secrets::new(std::mem::take(&mut self.secrets)))
     }
 
     #[cfg(feature = "asymmetric")]
     pub(super) fn take_public_keys(&mut self) -> Result<Secrets, ConfigError> {
-        match self.public_keys.is_empty() {
-            true => Err(ConfigError::missing("`public_keys` is missing or empty")),
-            false => Ok(Secrets::new(std::mem::take(&mut self.public_keys))),
+        if self.public_keys.is_empty() {
+            return Err(ConfigError::missing("`public_keys` is missing or empty"));
         }
+        Ok(Secrets::new(std::mem::take(&mut self.public_keys)))
     }
 
     pub(super) fn take_address(&mut self) -> Result<PublicAddress, ConfigError> {
@@ -123,27 +178,6 @@ impl SenderConfig {
             None => Ok(()),
         }
     }
-
-    pub(super) fn sample_secret() -> Self {
-        Self { secrets: vec![Secret::from_bytes(*b"a secret that everybody knows")], ..Self::default() }
-    }
-
-    pub(super) fn sample_address() -> Self {
-        Self { public_url: Some("https://hooks.example.com".to_owned()), ..Self::sample_secret() }
-    }
-
-    #[cfg(feature = "asymmetric")]
-    pub(super) fn sample_key() -> Self {
-        // RFC 8032, section 7.1, test 1.
-        let key = "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a";
-        Self { public_keys: vec![key.into()], ..Self::default() }
-    }
-
-    #[cfg(feature = "asymmetric")]
-    pub(super) fn sample_p256_key() -> Self {
-        let key = "MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAE83T4O/n84iotIvIW4mdBgQ/7dAfSmpqIM8kF9mN1flpVKS3GRqe62gw+2fNNRaINXvVpiglSI8eNEc6wEA3F+g==";
-        Self { public_keys: vec![key.into()], ..Self::default() }
-    }
 }
 
 #[cfg(test)]
@@ -161,12 +195,12 @@ mod tests {
 
     #[test]
     fn what_means_nothing_to_a_sender_is_refused() {
-        let mut config = SenderConfig::sample_secret();
-        config.tolerance_seconds = Some(1);
+        let secret = || SenderConfig::default().with_secrets(["s"]);
+        let mut config = secret().with_tolerance_seconds(1);
         assert!(super::super::by_name("github", config.clone()).is_err(), "GitHub signs no time");
         assert!(super::super::by_name("stripe", config.clone()).is_ok());
         config.header = Some("x".to_owned());
         assert!(super::super::by_name("stripe", config).is_err());
-        assert!(super::super::by_name("nobody", SenderConfig::sample_secret()).is_err());
+        assert!(super::super::by_name("nobody", secret()).is_err());
     }
 }

@@ -1,6 +1,8 @@
 //! Senders by name: what they put on the wire, in a few lines each.
 //!
-//! Each is a [`Scheme`], made by a function of its name or, from a configuration, by [`by_name`]:
+//! Each is a [`Scheme`], made by a function of its name or, from a configuration, by [`by_name`].
+//!
+//! # Examples
 //!
 //! ```
 //! use tower_webhook::{WebhookLayer, senders};
@@ -18,36 +20,40 @@
 
 mod adyen;
 mod any_of;
+mod braintree;
+mod builtin;
 #[doc(hidden)]
 pub mod cdr_manager;
 mod config;
 #[cfg(feature = "jwt")]
 #[doc(hidden)]
 pub mod connect;
-mod elsewhere;
+mod contentful;
 #[cfg(feature = "jwt")]
-mod jwt;
+mod google;
+mod hubspot;
+mod mailgun;
+mod meta;
+mod okta;
 #[cfg(feature = "paypal")]
 mod paypal;
 #[cfg(feature = "sns")]
 #[doc(hidden)]
 pub mod pce;
-mod plain;
-#[cfg(feature = "asymmetric")]
-mod signed;
 #[cfg(feature = "sns")]
 #[doc(hidden)]
 pub mod sns;
+mod standard_webhooks;
 #[cfg(feature = "sns")]
 #[doc(hidden)]
 pub mod telna;
-mod timed;
-mod token;
+mod twilio;
 
 use std::fmt;
 
 use crate::config::ConfigError;
-use crate::scheme::{Scheme, SchemeFacts};
+use crate::public_url::PublicUrl;
+use crate::scheme::{Scheme, SchemeBuilder};
 
 #[doc(hidden)]
 pub use any_of::{AnyOf, AnyOfVerification};
@@ -61,19 +67,27 @@ pub use connect::Connect;
 pub use sns::Sns;
 
 pub use crate::certificate::{CertificateConfig, CertificateName};
+pub use adyen::adyen_payments;
+pub use braintree::braintree;
+pub use builtin::*;
 pub use config::SenderConfig;
-pub use elsewhere::*;
+pub use contentful::contentful;
 #[cfg(feature = "jwt")]
-pub use jwt::*;
+pub use google::google_oidc;
+pub use hubspot::hubspot_v3;
+pub use mailgun::mailgun;
+pub use meta::meta;
+pub use okta::{okta, okta_in};
 #[cfg(feature = "paypal")]
-pub use paypal::*;
-pub use plain::*;
+pub use paypal::{PayPalCertificates, paypal};
 #[cfg(feature = "asymmetric")]
-pub use signed::*;
-pub use timed::*;
-pub use token::*;
+pub use standard_webhooks::standard_webhooks_signed;
+pub use standard_webhooks::{standard_webhooks, svix};
+pub use twilio::twilio;
 
-/// Every sender that [`by_name`] knows, by group.
+/// Returns every sender that [`by_name`] knows, in the order of their names.
+///
+/// # Examples
 ///
 /// ```
 /// for sender in tower_webhook::senders::all() {
@@ -81,26 +95,8 @@ pub use token::*;
 /// }
 /// ```
 pub fn all() -> impl Iterator<Item = &'static Sender> {
-    ALL.iter().copied().flatten()
+    ALL.iter()
 }
-
-/// Every sender, in groups: signed bodies, signed times, signed addresses and fields, public keys, tokens.
-pub const ALL: &[&[Sender]] = &[
-    PLAIN,
-    PLAIN_MORE,
-    TIMED,
-    TIMED_MORE,
-    ELSEWHERE,
-    ELSEWHERE_MORE,
-    #[cfg(feature = "asymmetric")]
-    SIGNED,
-    #[cfg(feature = "jwt")]
-    JWT,
-    #[cfg(feature = "paypal")]
-    PAYPAL,
-    TOKEN,
-    TOKEN_MORE,
-];
 
 /// A sender in the table.
 #[derive(Clone, Copy)]
@@ -115,7 +111,6 @@ pub struct Sender {
     /// How well the rule is known.
     pub evidence: Evidence,
     build: fn(&mut SenderConfig) -> Result<Scheme, ConfigError>,
-    sample: fn() -> SenderConfig,
 }
 
 /// How well a sender's rule is known.
@@ -145,21 +140,6 @@ impl Sender {
         config.finish(self.name)?;
         Ok(scheme)
     }
-
-    /// A configuration that the sender can be built from, with keys that everybody knows: for tables and tests.
-    #[must_use]
-    pub fn sample_config(&self) -> SenderConfig {
-        (self.sample)()
-    }
-
-    /// What its scheme does, in words.
-    ///
-    /// # Errors
-    ///
-    /// None: a test builds every sender from its sample configuration.
-    pub fn facts(&self) -> Result<SchemeFacts, ConfigError> {
-        self.build(self.sample_config()).map(|scheme| scheme.facts())
-    }
 }
 
 impl fmt::Debug for Sender {
@@ -182,84 +162,80 @@ pub fn by_name(name: &str, config: SenderConfig) -> Result<Scheme, ConfigError> 
     }
 }
 
-/// The functions of a group, and its part of the table.
+/// The table of senders, and the functions of those that need no code of their own.
 ///
 /// The first word says what a sender is made from: `secret` takes secrets, `address` also the public URL (none takes the
-/// address from forwarded headers), `key` public keys.
+/// address from forwarded headers), `key` public keys, `issuer` the keys of a token's issuer; `own` has a function in a file
+/// of its own. Behind it is the feature that the sender needs, if it needs one.
 macro_rules! senders {
-    ($group:ident; $(
+    ($(
         $(#[$doc:meta])*
-        $kind:ident $name:ident = $title:literal, $document:literal, $evidence:ident: $scheme:expr;
+        $kind:ident $(($feature:literal))? $name:ident = $title:literal, $document:literal, $evidence:ident: $scheme:expr;
     )*) => {
-        $(senders!(@function $kind $(#[$doc])* $name $title $document $evidence $scheme);)*
+        $(senders!(@function $kind [$($feature)?] [$(#[$doc])*] $name $title $document $evidence $scheme);)*
 
-        pub(super) const $group: &[super::Sender] = &[$(super::Sender {
-            name: stringify!($name),
-            title: $title,
-            document: $document,
-            evidence: super::Evidence::$evidence,
-            build: senders!(@build $kind $name),
-            sample: senders!(@sample $kind),
-        },)*];
+        /// Every sender, in the order of their names.
+        pub(super) const ALL: &[super::Sender] = &[$(
+            $(#[cfg(feature = $feature)])?
+            super::Sender {
+                name: stringify!($name),
+                title: $title,
+                document: $document,
+                evidence: super::Evidence::$evidence,
+                build: senders!(@build $kind $name $scheme),
+            },
+        )*];
     };
-    (@function secret $(#[$doc:meta])* $name:ident $title:literal $document:literal $evidence:ident $scheme:expr) => {
-        #[doc = concat!("[", $title, "](", $document, ").")]
+    (@function own $($rest:tt)*) => {};
+    (@function secret $($rest:tt)*) => {
+        senders! { @item $($rest)*, "Returns an error if a secret is missing, empty or not in the sender's form." [
+            (secrets: impl Into<crate::secrets::Secrets>) scheme scheme.secret(secrets)
+        ] }
+    };
+    (@function address $($rest:tt)*) => {
+        senders! { @item $($rest)*,
+            "The sender signs the address that it was given: `public_url` is that address up to where the path begins that \
+             this service sees. Returns an error if it is not valid, or a secret is missing, empty or not in the sender's form."
+        [
+            (secrets: impl Into<crate::secrets::Secrets>, public_url: impl Into<super::PublicAddress>)
+            scheme public_url.into().set(scheme).secret(secrets)
+        ] }
+    };
+    (@function key $($rest:tt)*) => {
+        senders! { @item $($rest)*, "Returns an error if a public key is missing or is not valid for this sender." [
+            (public_keys: impl Into<crate::secrets::Secrets>) scheme scheme.with_public_key(public_keys)
+        ] }
+    };
+    (@function issuer $($rest:tt)*) => {
+        senders! { @item $($rest)*, "Returns an error if the process has no usable cryptography for tokens." [
+            (keys: crate::scheme::Jwks) scheme scheme(keys)
+        ] }
+    };
+    (@item [$($feature:literal)?] [$(#[$doc:meta])*] $name:ident $title:literal $document:literal $evidence:ident
+        $scheme:expr, $errors:literal [($($argument:ident: $type:ty),*) $of:ident $built:expr]) => {
+        #[doc = concat!("[", $title, "](", $document, ").", $(" Feature `", $feature, "`.")?)]
         #[doc = ""]
         $(#[$doc])*
         #[doc = senders!(@evidence $evidence)]
         #[doc = ""]
         #[doc = "# Errors"]
         #[doc = ""]
-        #[doc = "Where a secret is missing, empty or not in the sender's form."]
-        pub fn $name(secrets: impl Into<crate::secrets::Secrets>) -> Result<Scheme, crate::ConfigError> {
-            $scheme.secret(secrets).build(stringify!($name))
+        #[doc = $errors]
+        $(#[cfg(feature = $feature)])?
+        pub fn $name($($argument: $type),*) -> Result<Scheme, crate::ConfigError> {
+            let $of = $scheme;
+            $built.build(stringify!($name))
         }
     };
-    (@function address $(#[$doc:meta])* $name:ident $title:literal $document:literal $evidence:ident $scheme:expr) => {
-        #[doc = concat!("[", $title, "](", $document, ").")]
-        #[doc = ""]
-        $(#[$doc])*
-        #[doc = senders!(@evidence $evidence)]
-        #[doc = ""]
-        #[doc = "The address that the sender was given is signed. `public_url` is that address up to where the path begins that"]
-        #[doc = "this service sees."]
-        #[doc = ""]
-        #[doc = "# Errors"]
-        #[doc = ""]
-        #[doc = "Where a secret is missing, empty or not in the sender's form, or the URL is none."]
-        pub fn $name(
-            secrets: impl Into<crate::secrets::Secrets>,
-            public_url: impl Into<super::PublicAddress>,
-        ) -> Result<Scheme, crate::ConfigError> {
-            public_url.into().set($scheme).secret(secrets).build(stringify!($name))
-        }
-    };
-    (@function key $(#[$doc:meta])* $name:ident $title:literal $document:literal $evidence:ident $scheme:expr) => {
-        #[doc = concat!("[", $title, "](", $document, "). Feature `asymmetric`.")]
-        #[doc = ""]
-        $(#[$doc])*
-        #[doc = senders!(@evidence $evidence)]
-        #[doc = ""]
-        #[doc = "# Errors"]
-        #[doc = ""]
-        #[doc = "Where a public key is missing or is none for this sender."]
-        pub fn $name(public_keys: impl Into<crate::secrets::Secrets>) -> Result<Scheme, crate::ConfigError> {
-            $scheme.public_key(public_keys).build(stringify!($name))
-        }
-    };
-    (@function key_p256 $($function:tt)*) => { senders!(@function key $($function)*); };
     (@evidence Official) => { "" };
     (@evidence Unverified) => {
         "Not verified: the rule comes from others who cite the sender. Try it before you rely on it."
     };
-    (@build secret $name:ident) => { |config| $name(config.take_secrets()?) };
-    (@build address $name:ident) => { |config| $name(config.take_secrets()?, config.take_address()?) };
-    (@build key $name:ident) => { |config| $name(config.take_public_keys()?) };
-    (@sample secret) => { super::SenderConfig::sample_secret };
-    (@sample address) => { super::SenderConfig::sample_address };
-    (@build key_p256 $name:ident) => { senders!(@build key $name) };
-    (@sample key_p256) => { super::SenderConfig::sample_p256_key };
-    (@sample key) => { super::SenderConfig::sample_key };
+    (@build own $name:ident $build:expr) => { $build };
+    (@build secret $name:ident $scheme:expr) => { |config| $name(config.take_secrets()?) };
+    (@build address $name:ident $scheme:expr) => { |config| $name(config.take_secrets()?, config.take_address()?) };
+    (@build key $name:ident $scheme:expr) => { |config| $name(config.take_public_keys()?) };
+    (@build issuer $name:ident $scheme:expr) => { |config| $name(config.take_jwks(None)?) };
 }
 use senders;
 
@@ -280,17 +256,21 @@ pub struct PublicAddress(Option<String>);
 
 impl PublicAddress {
     /// What the proxy before this service says: see
-    /// [`trust_forwarded_headers`](crate::scheme::SchemeBuilder::trust_forwarded_headers).
+    /// [`with_trusted_forwarded_headers`](crate::scheme::SchemeBuilder::with_trusted_forwarded_headers).
     #[must_use]
     pub fn from_forwarded_headers() -> Self {
         Self(None)
     }
 
-    fn set(&self, scheme: crate::scheme::SchemeBuilder) -> crate::scheme::SchemeBuilder {
+    fn set(&self, scheme: SchemeBuilder) -> SchemeBuilder {
         match &self.0 {
-            Some(base) => scheme.public_url(base),
-            None => scheme.trust_forwarded_headers(),
+            Some(base) => scheme.with_public_url(base),
+            None => scheme.with_trusted_forwarded_headers(),
         }
+    }
+
+    fn resolve(&self) -> Result<PublicUrl, ConfigError> {
+        self.0.as_deref().map_or(Ok(PublicUrl::Forwarded), PublicUrl::base)
     }
 }
 

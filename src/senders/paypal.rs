@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use http::header::HeaderName;
 use http::request::Parts;
@@ -10,42 +11,33 @@ use http::{HeaderValue, Uri};
 
 use crate::certificate::{CertificateConfig, CertificateKey, CertificateRules};
 use crate::config::ConfigError;
+use crate::delivery::Signed;
 use crate::fetch::{self, Cache, CacheLimits, Fetch};
-use crate::provider::MaybeReady;
+use crate::headers::single;
+use crate::provider::{BoxFuture, MaybeReady};
 use crate::rejection::{Reason, Rejection};
-use crate::scheme::{Fetched, FindVerifier, Piece, Scheme, SchemeBuilder, Verifier, header, json, single};
+use crate::scheme::{FetchKey, HeaderRule, Scheme, SchemeBuilder, Verifier, header, json};
 
-use super::{Evidence, Sender, SenderConfig};
+use super::SenderConfig;
 
 /// The longest address of a certificate, as PayPal bounds it.
-const LONGEST_URL: usize = 500;
+const MAX_URL: usize = 500;
 
-/// The longest transmission id and the longest time, generously: PayPal's own bounds are 50 and 100.
-const LONGEST_SIGNATURE: usize = 512;
+/// The longest signature, in bytes: an RSA key of 4096 bits makes one of 512.
+const MAX_SIGNATURE: usize = 512;
+
+/// How long PayPal repeats a delivery.
+const TOLERANCE: Duration = Duration::from_secs(3 * 24 * 3600);
 
 /// The hosts that PayPal's certificates are on.
 const HOSTS: [&str; 2] = ["api.paypal.com", "api.sandbox.paypal.com"];
 
-/// PayPal in the table.
-pub(super) const PAYPAL: &[Sender] = &[Sender {
-    name: "paypal",
-    title: "PayPal",
-    document: "https://developer.paypal.com/api/rest/webhooks/rest/",
-    evidence: Evidence::Official,
-    build: |config| {
-        let id = config.webhook_id.take().ok_or_else(|| ConfigError::missing("`webhook_id` is missing"))?;
-        let certificate = config.certificate.take().unwrap_or_default();
-        paypal(id, PayPalCertificates::default().with_certificate(certificate))
-    },
-    sample: || SenderConfig { webhook_id: Some("WH-1".to_owned()), ..SenderConfig::default() },
-}];
-
 /// [PayPal](https://developer.paypal.com/api/rest/webhooks/rest/), for the webhook of this id. RSA with SHA-256, by a certificate
 /// that is fetched from PayPal and cached. Feature `paypal`; the default client is the feature `client`.
 ///
-/// What is signed is the transmission's id and time, the webhook's id and a CRC-32 of the body. **A CRC-32 is no digest**: who
-/// has seen one signed request can make another body with the same checksum. Fetch what matters by its id. The tolerance
-/// is three days, for which PayPal repeats a delivery.
+/// What is signed is the transmission's id and time, the webhook's id and a CRC-32 of the body. **A CRC-32 is no digest**:
+/// anyone who has seen one signed request can make another body with the same checksum. Fetch what matters by its id. The
+/// tolerance is three days, for which PayPal repeats a delivery.
 ///
 /// # Errors
 ///
@@ -54,37 +46,52 @@ pub(super) const PAYPAL: &[Sender] = &[Sender {
 pub fn paypal(webhook_id: impl Into<String>, certificates: PayPalCertificates) -> Result<Scheme, ConfigError> {
     let webhook_id = webhook_id.into();
     if webhook_id.is_empty() || webhook_id.contains('|') {
-        return Err(ConfigError::invalid("the webhook's id is empty or not one"));
+        return Err(ConfigError::invalid("the webhook's id is empty or not valid"));
     }
-    let keys = Arc::new(PayPalKeys::new(certificates)?);
-    let (check, find) = (keys.clone(), keys);
-    SchemeBuilder::fetched(Fetched {
-        name: "RSA PKCS#1 SHA-256 by the certificate at `paypal-cert-url`,",
-        longest_signature: LONGEST_SIGNATURE,
-        check: Arc::new(move |head: &Parts| check.address(head).map(|_| ())),
-        find: Arc::new(move |head: &Parts, now| -> FindVerifier {
-            let found = find.address(head).and_then(|uri| find.find(uri, now));
-            Box::pin(async move {
-                let key = found?.wait().await?;
-                Ok(Arc::new(move |message: &[u8], signature: &[u8]| key.verifies_sha256(message, signature))
-                    as Verifier)
-            })
+    let keys = PayPalKeys::new(certificates)?;
+    let rule = HeaderRule {
+        signature: header("paypal-transmission-sig").base64().0?,
+        lengths: 1..=MAX_SIGNATURE,
+        // A checksum of 32 bits is as much as PayPal offers.
+        covers: Signed::default().with_body(true).with_timestamp(true).with_id(true).with_event(true),
+        about: (
+            "RSA PKCS#1 SHA-256 by the certificate at `paypal-cert-url`,",
+            format!("{{id}}|{{timestamp}}|{webhook_id}|{{crc32 of body}}"),
+        ),
+        text: Box::new(move |values| {
+            let (id, time) = (values.id.unwrap_or_default(), values.timestamp.unwrap_or_default());
+            let text = format!("{id}|{time}|{webhook_id}|{}", crc32fast::hash(values.body));
+            Ok(vec![text.into_bytes().into()])
         }),
-    })
-    .signature(header("paypal-transmission-sig").base64())
-    .requires("paypal-auth-algo", "SHA256withRSA")
-    .timestamp(header("paypal-transmission-time").rfc3339().within(std::time::Duration::from_secs(3 * 24 * 3600)))
-    .id(header("paypal-transmission-id"))
-    .signed_pieces(vec![
-        Piece::Id,
-        Piece::Literal(b"|"[..].into()),
-        Piece::Timestamp,
-        Piece::Literal(format!("|{webhook_id}|").into_bytes().into()),
-        Piece::BodyCrc32,
-    ])
-    .event(json("/event_type"))
-    .identity(|body| Some(crate::scheme::member(body, "/id").ok()??.into()))
-    .build("paypal")
+    };
+    SchemeBuilder::fetched_rule(rule, keys)
+        .with_required_header("paypal-auth-algo", "SHA256withRSA")
+        .timestamp(header("paypal-transmission-time").rfc3339().within(TOLERANCE))
+        .id(header("paypal-transmission-id"))
+        .event(json("/event_type"))
+        .with_identity_at("/id")
+        .build("paypal")
+}
+
+impl FetchKey for PayPalKeys {
+    fn check(&self, head: &Parts) -> Result<(), Rejection> {
+        self.address(head).map(|_| ())
+    }
+
+    fn fetch(&self, head: &Parts, now: SystemTime) -> BoxFuture<Result<Box<Verifier>, Rejection>> {
+        let found = self.address(head).and_then(|uri| self.find(uri, now));
+        Box::pin(async move {
+            let key = found?.wait().await?;
+            Ok(Box::new(move |message: &[u8], signature: &[u8]| key.verifies_sha256(message, signature))
+                as Box<Verifier>)
+        })
+    }
+}
+
+pub(super) fn from_config(config: &mut SenderConfig) -> Result<Scheme, ConfigError> {
+    let id = config.webhook_id.take().ok_or_else(|| ConfigError::missing("`webhook_id` is missing"))?;
+    let certificate = config.certificate.take().unwrap_or_default();
+    paypal(id, PayPalCertificates::default().with_certificate(certificate))
 }
 
 /// How PayPal's certificates are fetched, and what they must be.
@@ -158,7 +165,7 @@ impl PayPalKeys {
     fn address(&self, head: &Parts) -> Result<Uri, Rejection> {
         const CERT_URL: HeaderName = HeaderName::from_static("paypal-cert-url");
         let elsewhere = || Rejection::new(Reason::MalformedSignature).with_detail("the certificate is not at PayPal");
-        let value: &HeaderValue = single(head, &CERT_URL, LONGEST_URL)?.ok_or(Reason::MissingHeader)?;
+        let value: &HeaderValue = single(head, &CERT_URL, MAX_URL)?.ok_or(Reason::MissingHeader)?;
         let text = value.to_str().map_err(|_| elsewhere())?;
         let uri: Uri = text.parse().map_err(|_| elsewhere())?;
         let (Some(scheme), Some(authority)) = (uri.scheme(), uri.authority()) else { return Err(elsewhere()) };
@@ -170,7 +177,7 @@ impl PayPalKeys {
         if at_home && plain { Ok(uri) } else { Err(elsewhere()) }
     }
 
-    fn find(&self, uri: Uri, now: std::time::SystemTime) -> Result<MaybeReady<Arc<CertificateKey>>, Rejection> {
+    fn find(&self, uri: Uri, now: SystemTime) -> Result<MaybeReady<Arc<CertificateKey>>, Rejection> {
         let url = uri.to_string();
         self.cache.find(&url, now, || {
             let own = self.clone();

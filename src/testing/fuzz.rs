@@ -234,12 +234,12 @@ fn alike(a: &serde_json::Value, b: &serde_json::Value) -> bool {
 /// No token is taken but the one spelling of what the key signed.
 #[cfg(feature = "jwt")]
 pub fn jwt(data: &[u8]) {
-    use crate::scheme::jwt::{Algorithm, TimeRules, Token, encode_hs256};
-    use crate::scheme::mac::{Mac, MacKind};
-    use crate::secrets::Ring;
+    use crate::jwt::{Algorithm, TimeRules, Token, encode_hs256};
+    use crate::mac::{Mac, MacKind};
+    use crate::secrets::Keyring;
 
     let Ok(mac) = Mac::new(MacKind::Sha256, b"key") else { return };
-    let Ok(Some(key)) = Ring::new([Ok(mac.clone())]) else { return };
+    let Ok(Some(key)) = Keyring::new([Ok(mac.clone())]) else { return };
     let verify = |text: &[u8]| {
         let token = Token::split(text)?;
         token.header(Algorithm::HS256)?;

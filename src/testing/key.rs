@@ -15,7 +15,7 @@ use http::Request;
 use http_body_util::Full;
 
 use crate::encoding::Encoding;
-use crate::scheme::Scheme;
+use crate::scheme::{Scheme, Signer};
 use crate::sign::SignError;
 use crate::time::{Clock as _, SystemClock};
 
@@ -184,6 +184,6 @@ pub fn sign_with_at(
     request: Request<impl Into<Bytes>>,
     now: SystemTime,
 ) -> Result<Request<Full<Bytes>>, SignError> {
-    let sign = |message: &[u8]| key.sign(message);
-    scheme.sign_request(request.map(Into::into), now, Some(&sign)).map(|request| request.map(Full::new))
+    let sign = |message: &[u8]| key.sign(message).ok_or_else(|| SignError::new("the key cannot sign"));
+    scheme.sign_request(request.map(Into::into), now, &Signer::PrivateKey(&sign)).map(|request| request.map(Full::new))
 }

@@ -23,7 +23,9 @@ pub use clock::ManualClock;
 #[cfg(feature = "asymmetric")]
 pub use key::{SigningKey, sign_with, sign_with_at};
 pub use protected::assert_protected;
-pub use sign::{sign, sign_at};
+#[doc(hidden)]
+pub use sign::facts;
+pub use sign::{sign, sign_at, sign_with_token};
 #[cfg(feature = "testing-sns")]
 pub use sns::{FakeMessage, FakeSns};
 #[cfg(feature = "dedup")]

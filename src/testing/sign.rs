@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::Request;
 use http_body_util::Full;
 
-use crate::scheme::Scheme;
+use crate::scheme::{Scheme, SchemeFacts, Signer};
 #[cfg(feature = "jwt")]
 use crate::senders::Connect;
 use crate::sign::{Sign, SignError};
@@ -53,9 +53,44 @@ pub fn sign_at<P: Sign>(
     provider.sign_at(request.map(Into::into), now).map(|request| request.map(Full::new))
 }
 
+/// Signs a request as a sender of a shared token would. A scheme holds only the token's digest, so the test names the token.
+///
+/// # Examples
+///
+/// ```
+/// use http::Request;
+/// use tower_webhook::{senders, testing};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let gitlab = senders::gitlab("s3cret")?;
+/// let request = testing::sign_with_token(&gitlab, "s3cret", Request::post("/").body("{}")?)?;
+/// assert_eq!(request.headers()["x-gitlab-token"], "s3cret");
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Errors
+///
+/// Returns an error if the scheme does not verify by a token.
+pub fn sign_with_token(
+    scheme: &Scheme,
+    token: &str,
+    request: Request<impl Into<Bytes>>,
+) -> Result<Request<Full<Bytes>>, SignError> {
+    // Schemes of tokens have no time.
+    let request = scheme.sign_request(request.map(Into::into), SystemClock.now(), &Signer::Token(token))?;
+    Ok(request.map(Full::new))
+}
+
+/// Describes a scheme in words, for the tables of the documentation.
+#[doc(hidden)]
+pub fn facts(scheme: &Scheme) -> SchemeFacts {
+    scheme.facts()
+}
+
 impl Sign for Scheme {
     fn sign_at(&self, request: Request<Bytes>, now: SystemTime) -> Result<Request<Bytes>, SignError> {
-        self.sign_request(request, now, None)
+        self.sign_request(request, now, &Signer::Secret)
     }
 }
 

@@ -93,6 +93,102 @@ async fn challenges_are_answered_with_macs_in_json() {
 }
 
 #[tokio::test]
+async fn a_challenge_that_could_be_a_body_gets_no_mac() {
+    let twitter = senders::twitter("s").unwrap();
+    let linkedin = senders::linkedin("s").unwrap();
+    for forged in ["%7B%7D", "%7B%22for_user_id%22%3A1%7D", "%5B%5D", "a%20b", "%22a%22", "a.b", ""] {
+        assert_eq!(ask(&twitter, empty(Method::GET, &format!("/?crc_token={forged}"))).await.0, 400, "{forged}");
+        assert_eq!(ask(&linkedin, empty(Method::GET, &format!("/?challengeCode={forged}"))).await.0, 400, "{forged}");
+    }
+    let token = "MzA4-_+/QQ==";
+    let uri = format!("/?crc_token={}", token.replace('+', "%2B"));
+    assert_eq!(ask(&twitter, empty(Method::GET, &uri)).await.0, 200);
+    let code = "/?challengeCode=890e4665-4dfe-4ab1-b689-ed553bceeed0";
+    assert_eq!(ask(&linkedin, empty(Method::GET, code)).await.0, 200);
+}
+
+#[tokio::test]
+async fn a_scheme_that_takes_over_another_keeps_its_handshakes_its_keys_and_its_limit() {
+    let plain = || Scheme::hmac_sha256().signature(tower_webhook::scheme::header("x-sig").hex()).secret("s");
+    let old = || plain().build("acme").unwrap();
+    let new = || senders::twitter("t").unwrap().with_body_limit(10 << 20);
+    let alone = ask(&new(), empty(Method::GET, "/?crc_token=abc")).await;
+    assert_eq!(alone.0, 200);
+    for both in [old().or(new()), new().or(old())] {
+        // The MAC is by the secret of the form that asks.
+        assert_eq!(ask(&both, empty(Method::GET, "/?crc_token=abc")).await, alone);
+        assert_eq!(tower_webhook::provider::Provider::body_limit(&both), 10 << 20);
+        assert_eq!(ask(&both, signed(&old(), &[], "{}")).await, answer(200, "the handler"));
+        assert_eq!(ask(&both, signed(&new(), &[], "{}")).await, answer(200, "the handler"));
+    }
+    let dropbox = senders::dropbox("s").unwrap();
+    let both = old().or(dropbox);
+    assert_eq!(ask(&both, empty(Method::GET, "/?challenge=abc")).await, answer(200, "abc"));
+}
+
+#[tokio::test]
+async fn the_name_of_an_authorization_scheme_is_known_in_any_case() {
+    let cloudevents = senders::cloudevents("tok").unwrap();
+    let basic = Scheme::token(tower_webhook::scheme::basic()).secret("u:p").build("acme").unwrap();
+    for (scheme, value, status) in [
+        (&cloudevents, "Bearer tok", 200),
+        (&cloudevents, "bearer tok", 200),
+        (&cloudevents, "BEARER  tok", 200),
+        (&cloudevents, "bearer tok2", 401),
+        (&cloudevents, "bearertok", 401),
+        (&cloudevents, "Basic tok", 401),
+        (&basic, "Basic dTpw", 200),
+        (&basic, "basic dTpw", 200),
+        (&basic, "basic dTpx", 401),
+        (&basic, "basic dTpw=", 401),
+    ] {
+        let mut request = empty(Method::POST, "/");
+        request.headers_mut().insert("authorization", value.parse().unwrap());
+        assert_eq!(ask(scheme, request).await.0, status, "{value}");
+    }
+}
+
+#[tokio::test]
+async fn a_scheme_of_a_database_row_needs_no_static_strings() {
+    use tower_webhook::scheme::{header, json, numbered_headers, query};
+
+    /// What a database returns: every text is owned.
+    struct Row {
+        header: String,
+        prefix: String,
+        pointer: String,
+        parameter: String,
+        template: String,
+        name: String,
+    }
+    let acme = |row: Row| {
+        Scheme::hmac_sha256()
+            .signature(header(&row.header).prefix(row.prefix).hex().or(numbered_headers(format!("{}-", row.header))))
+            .signed(row.template)
+            .event(json(row.pointer))
+            .with_required_header(row.name.clone(), row.name.clone())
+            .with_handshake(Handshake::query_echo(Method::GET, row.parameter))
+            .with_handshake(Handshake::header_to_json(row.name.clone(), row.name.clone()))
+            .with_handshake(Handshake::offered_secret(format!("{}-offer", row.name), |_, _| false))
+            .secret("s")
+            .build(row.name)
+            .unwrap()
+    };
+    let scheme = acme(Row {
+        header: "x-sig".to_owned(),
+        prefix: "v1=".to_owned(),
+        pointer: "/type".to_owned(),
+        parameter: "ask".to_owned(),
+        template: "{method}.{body}".to_owned(),
+        name: "acme".to_owned(),
+    });
+    let token = Scheme::token(query("token".to_owned())).secret("s").build("by_token".to_owned()).unwrap();
+    assert_eq!(ask(&scheme, empty(Method::GET, "/?ask=a")).await, answer(200, "a"));
+    assert_eq!(ask(&scheme, signed(&scheme, &[], r#"{"type":"a"}"#)).await, answer(200, "the handler"));
+    assert_eq!(ask(&token, empty(Method::POST, "/?token=s")).await, answer(200, "the handler"));
+}
+
+#[tokio::test]
 async fn microsofts_validations_are_answered_and_event_grids_needs_its_token() {
     let graph = senders::microsoft_graph("s").unwrap();
     let validation = empty(Method::POST, "/?validationToken=Validation%3A+ok");
@@ -220,8 +316,8 @@ async fn the_address_is_tried_by_head_and_woocommerce_by_a_number() {
 async fn a_post_echo_and_an_options_answer_can_be_described() {
     let scheme = Scheme::hmac_sha256()
         .signature(tower_webhook::scheme::header("x-sig").hex())
-        .handshake(Handshake::query_echo(Method::POST, "validationToken"))
-        .handshake(Handshake::allow_origin("events.example.com", None))
+        .with_handshake(Handshake::query_echo(Method::POST, "validationToken"))
+        .with_handshake(Handshake::allow_origin("events.example.com", None))
         .secret("s")
         .build("acme")
         .unwrap();

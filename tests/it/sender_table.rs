@@ -7,6 +7,9 @@ use std::path::Path;
 
 use tower_webhook::scheme::SchemeFacts;
 use tower_webhook::senders::{self, Evidence, Sender};
+use tower_webhook::testing;
+
+use crate::senders::sample_config;
 
 const HEAD: &str = "\
 # Senders by name
@@ -18,7 +21,7 @@ Made from the table in the code. Do not edit it: run
 function says. \"Unsigned\" means that anyone on the way could have changed it. Where a delivery is told from others \"by the
 body\", two deliveries with the same bytes are one. Tolerances that a sender's document does not name are ours.
 
-Senders with rules of their own are not in this table: `CdrManager`, `Connect`, `Sns` (with `telna` and `pce`).
+Senders that are not in this table are providers of their own: `Connect` and `Sns` (with `telna` and `pce`).
 
 | name | sender | scheme | tolerance | limit | event | deduplicated by | rule known from |
 |---|---|---|---|---|---|---|---|
@@ -94,7 +97,8 @@ fn proof(scheme: &str) -> &str {
 }
 
 fn facts(sender: &Sender) -> SchemeFacts {
-    sender.facts().unwrap_or_else(|error| panic!("{}: {error}", sender.name))
+    let scheme = sender.build(sample_config(sender.name)).unwrap_or_else(|error| panic!("{}: {error}", sender.name));
+    testing::facts(&scheme)
 }
 
 /// Checks a document against what it should be, or writes it.

@@ -175,7 +175,7 @@ fn standard_webhooks(len: usize) -> (impl Side, impl Side) {
         .id(header("webhook-id"))
         .timestamp(header("webhook-timestamp").unix_seconds())
         .signed("{id}.{timestamp}.{body}")
-        .key_format(tower_webhook::KeyFormat::StandardWebhooks)
+        .with_key_format(tower_webhook::KeyFormat::StandardWebhooks)
         .secret(Secret::new(STANDARD_SECRET))
         .build("standard")
         .unwrap();

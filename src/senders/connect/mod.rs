@@ -20,10 +20,10 @@ use http::request::Parts;
 
 use crate::body_fields::BodyFields;
 use crate::config::ConfigError;
+use crate::jwt::{self, Backend};
+use crate::mac::{Mac, MacKind};
 use crate::provider::{Begin, MaybeReady, Outcome, Provider, Recognition};
 use crate::rejection::Rejection;
-use crate::scheme::jwt::{self, Backend};
-use crate::scheme::mac::{Mac, MacKind};
 use crate::scheme::wrong_method;
 use crate::secrets::{KeyFormat, Keys, Secrets};
 use crate::text::Text;

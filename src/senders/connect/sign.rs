@@ -8,7 +8,7 @@ use http::Request;
 use http::header::HeaderValue;
 
 use crate::json::Object;
-use crate::scheme::jwt::{LONGEST_TOKEN, encode_hs256};
+use crate::jwt::{LONGEST_TOKEN, encode_hs256};
 use crate::secrets::Keys;
 use crate::sign::SignError;
 use crate::time::TimeFormat;

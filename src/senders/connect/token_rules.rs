@@ -6,8 +6,8 @@ use http::header::{AUTHORIZATION, HeaderName};
 use http::request::Parts;
 
 use crate::json::{self, Object};
+use crate::jwt::{Algorithm, TimeRules, Times, Token, bearer, malformed};
 use crate::rejection::{Reason, Rejection};
-use crate::scheme::jwt::{Algorithm, TimeRules, Times, Token, bearer, malformed};
 
 /// The default allowed clock skew. Tokens are valid for about ten minutes, so half a minute is small beside that and more than
 /// synchronized clocks need.

@@ -12,10 +12,10 @@ use http::request::Parts;
 use crate::body_fields::BodyFields;
 use crate::delivery::{Signed, Verified};
 use crate::json::Object;
+use crate::jwt::{Times, Token};
+use crate::mac::Mac;
 use crate::provider::Outcome;
 use crate::rejection::{Reason, Rejection};
-use crate::scheme::jwt::{Times, Token};
-use crate::scheme::mac::Mac;
 use crate::secrets::KeysFor;
 use crate::text::Text;
 

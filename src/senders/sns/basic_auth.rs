@@ -10,13 +10,12 @@ use subtle::{Choice, ConstantTimeEq as _};
 
 use crate::answer::Answer;
 use crate::config::ConfigError;
-use crate::encoding::Encoding;
+use crate::headers::{self, LONGEST_HEADER, single};
 use crate::rejection::{Reason, Rejection};
-use crate::scheme::{LONGEST_HEADER, single};
 use crate::secrets::MAX_SECRETS;
 
-/// The longest credentials accepted, in base64. Those in a URL are far shorter.
-const MAX_CREDENTIALS_LEN: usize = 1024;
+/// The longest credentials accepted, in bytes: 1024 characters of base64. Those in a URL are far shorter.
+const MAX_CREDENTIALS_LEN: usize = 768;
 /// The default realm. SNS ignores a challenge without one.
 const DEFAULT_REALM: &str = "webhook";
 
@@ -81,10 +80,8 @@ impl BasicAuth {
         }
         let Some(header) = single(head, &AUTHORIZATION, LONGEST_HEADER)? else { return Ok(Access::Challenge) };
         let wrong = |reason, detail| self.refuse(Rejection::new(reason).with_detail(detail));
-        let credentials =
-            header.as_bytes().split_at_checked(6).filter(|(scheme, _)| scheme.eq_ignore_ascii_case(b"basic "));
-        let credentials = credentials.map(|(_, text)| text).filter(|text| text.len() <= MAX_CREDENTIALS_LEN);
-        let Some(credentials) = credentials.and_then(|text| Encoding::Base64.decode(text)) else {
+        let credentials = headers::basic(header).filter(|credentials| credentials.len() <= MAX_CREDENTIALS_LEN);
+        let Some(credentials) = credentials else {
             return Err(wrong(Reason::MalformedSignature, "Authorization is not Basic credentials"));
         };
         let given = hash(&[&credentials]);

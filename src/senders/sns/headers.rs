@@ -3,8 +3,8 @@
 use http::header::HeaderName;
 use http::request::Parts;
 
+use crate::headers::{LONGEST_HEADER, single};
 use crate::rejection::{Reason, Rejection};
-use crate::scheme::{LONGEST_HEADER, single};
 
 use super::message::{Message, MessageType};
 

@@ -151,7 +151,7 @@ fn nothing_that_holds_a_secret_or_fails_to_be_one_prints_it() {
         debug(CdrManager::new(Secrets::new([SECRET; 9]))),
     ];
     for format in [KeyFormat::Hex, KeyFormat::Base64, KeyFormat::StandardWebhooks] {
-        let error = acme().key_format(format).build("acme").unwrap_err();
+        let error = acme().with_key_format(format).build("acme").unwrap_err();
         said.push(format!("{error} {error:?}"));
     }
     #[cfg(feature = "jwt")]

@@ -41,15 +41,11 @@ impl TimeRules {
             _ => {}
         }
         let ahead = Tolerance::past_and_future(Duration::MAX, self.leeway);
-        if [starts, issued].into_iter().flatten().any(|time| !ahead.allows(time, now)) {
-            return Err(Reason::Premature.into());
+        for time in [starts, issued].into_iter().flatten() {
+            ahead.check(time, now)?;
         }
-        match (self.issued, issued) {
-            (Some(_), None) => return Err(malformed("it has no iat")),
-            (Some(tolerance), Some(time)) if !tolerance.allows(time, now) => {
-                return Err(if time < now { Reason::Stale } else { Reason::Premature }.into());
-            }
-            _ => {}
+        if let Some(tolerance) = self.issued {
+            tolerance.check(issued.ok_or_else(|| malformed("it has no iat"))?, now)?;
         }
         Ok(Times { issued, expires })
     }

@@ -5,6 +5,7 @@
 //! may choose among keys that are known already.
 
 mod backend;
+mod jwks;
 mod times;
 
 use bytes::Bytes;
@@ -13,16 +14,18 @@ use http::header::{HeaderValue, WWW_AUTHENTICATE};
 use http::request::Parts;
 
 use crate::encoding::Encoding;
+use crate::headers::{self, single};
 use crate::json::Object;
 use crate::rejection::{Reason, Rejection};
-use crate::secrets::Ring;
+use crate::secrets::Keyring;
 
-use super::mac::{Digest, Mac, MacKind, matching_key};
-use super::place::single;
+use crate::mac::{Digest, Mac, MacKind, matching_key};
 
 pub(crate) use backend::{Backend, PublicKey};
 pub(crate) use jsonwebtoken::Algorithm;
 pub(crate) use times::{TimeRules, Times};
+
+pub use jwks::Jwks;
 
 /// The longest token read. CloudBlue Connect repeats a whole event in its tokens; what is longer than this does not
 /// fit the header buffers of common servers and proxies either.
@@ -39,13 +42,8 @@ const SCHEME_ROOM: usize = 16;
 
 /// The token in a header `name: Bearer <token>`: exactly one line, the scheme in any case.
 pub(crate) fn bearer<'a>(head: &'a Parts, name: &HeaderName) -> Result<&'a [u8], Rejection> {
-    let value = single(head, name, LONGEST_TOKEN + SCHEME_ROOM)?.ok_or(Reason::MissingSignature)?.as_bytes();
-    match value.split_at_checked(6) {
-        Some((scheme, rest)) if scheme.eq_ignore_ascii_case(b"bearer") && rest.starts_with(b" ") => {
-            Ok(rest.trim_ascii_start())
-        }
-        _ => Err(malformed("it is no bearer token")),
-    }
+    let value = single(head, name, LONGEST_TOKEN + SCHEME_ROOM)?.ok_or(Reason::MissingSignature)?;
+    headers::bearer(value).ok_or_else(|| malformed("it is no bearer token"))
 }
 
 /// Adds `WWW-Authenticate: Bearer` where the answer is a 401, as HTTP demands (RFC 9110, section 15.5.2). It says nothing
@@ -106,7 +104,7 @@ impl<'a> Token<'a> {
     }
 
     /// Verifies HS256 with any of the keys, and says which one made the signature.
-    pub(crate) fn verify_hs256(&self, keys: &Ring<Mac>) -> Result<usize, Rejection> {
+    pub(crate) fn verify_hs256(&self, keys: &Keyring<Mac>) -> Result<usize, Rejection> {
         let mut signature = [0; MacKind::Sha256.digest_len()];
         if !Encoding::Base64Url.decode_exact(self.signature, &mut signature) {
             return Err(malformed("its signature is not 32 bytes in base64url"));
@@ -182,8 +180,8 @@ mod tests {
         Mac::new(MacKind::Sha256, key).unwrap()
     }
 
-    fn ring(keys: &[&[u8]]) -> Ring<Mac> {
-        Ring::new(keys.iter().map(|key| Ok(mac(key)))).unwrap().unwrap()
+    fn ring(keys: &[&[u8]]) -> Keyring<Mac> {
+        Keyring::new(keys.iter().map(|key| Ok(mac(key)))).unwrap().unwrap()
     }
 
     fn verify_hs256(token: &str, keys: &[&[u8]]) -> Result<usize, Reason> {

@@ -6,13 +6,12 @@ use http::request::Parts;
 use http::uri::Scheme as UriScheme;
 
 use crate::config::ConfigError;
+use crate::headers::{LONGEST_HEADER, single};
 use crate::rejection::{Reason, Rejection};
 use crate::uri::requested_uri;
 
-use super::place::{LONGEST_HEADER, single};
-
 /// How the address that the sender requested is known. What a service behind a proxy sees of it may differ.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum PublicUrl {
     /// Scheme, authority and perhaps a path prefix, as written, without a slash at the end.
     Base(Box<str>),
@@ -29,10 +28,10 @@ impl PublicUrl {
             && uri.authority().is_some_and(|authority| !authority.as_str().contains('@'))
             && uri.query().is_none()
             && !text.contains('#');
-        match plain {
-            true => Ok(Self::Base(text.trim_end_matches('/').into())),
-            false => Err(faulty()),
+        if !plain {
+            return Err(faulty());
         }
+        Ok(Self::Base(text.trim_end_matches('/').into()))
     }
 
     /// Feeds the whole address, with path and query byte for byte as they were received.

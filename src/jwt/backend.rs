@@ -68,7 +68,7 @@ impl PublicKey {
     }
 
     /// Whether this key made a signature. `None` where the signature is not base64url, or the key is none.
-    pub(super) fn made(&self, signature: &[u8], message: &[u8]) -> Option<bool> {
+    pub(crate) fn made(&self, signature: &[u8], message: &[u8]) -> Option<bool> {
         crypto::verify(std::str::from_utf8(signature).ok()?, message, &self.key, self.algorithm).ok()
     }
 }

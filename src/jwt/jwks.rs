@@ -15,7 +15,7 @@ use crate::fetch::{self, Cache, CacheLimits, Fetch, Fresh};
 use crate::maybe_ready::MaybeReady;
 use crate::rejection::{BoxError, Reason, Rejection};
 
-use super::jwt::{Algorithm, Backend, PublicKey};
+use super::{Algorithm, Backend, PublicKey};
 
 /// How long keys are used before they are fetched again. Google's own responses say five to six hours; an hour bounds how
 /// long a withdrawn key is trusted.
@@ -133,7 +133,7 @@ impl Jwks {
     }
 
     /// Returns the key of this id.
-    pub(super) fn find(
+    pub(crate) fn find(
         &self,
         kid: &str,
         algorithm: Algorithm,
@@ -198,7 +198,7 @@ async fn load(
 }
 
 /// Keys by their ids.
-pub(super) struct KeySet(HashMap<String, IssuerKey>);
+pub(crate) struct KeySet(HashMap<String, IssuerKey>);
 
 struct IssuerKey {
     key: PublicKey,

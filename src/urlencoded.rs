@@ -5,21 +5,21 @@
 
 use std::borrow::Cow;
 
-use http::HeaderMap;
 use http::header::CONTENT_TYPE;
+use http::request::Parts;
 
 use crate::rejection::{Reason, Rejection};
 
 /// The most fields that a form may have. Twilio's largest have about sixty.
-const MOST_FIELDS: usize = 1000;
+const MAX_FIELDS: usize = 1000;
 
-/// Whether the head says that the body is a form.
-pub(crate) fn is_form(headers: &HeaderMap) -> bool {
+/// Returns whether the head says that the body is a form.
+pub(crate) fn is_form(head: &Parts) -> bool {
     let essence = |text: &str| {
         let end = text.find(';').unwrap_or(text.len());
         text[..end].trim().eq_ignore_ascii_case("application/x-www-form-urlencoded")
     };
-    headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).is_some_and(essence)
+    head.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).is_some_and(essence)
 }
 
 /// A name and a value.
@@ -39,7 +39,7 @@ pub(crate) fn field<'a>(text: &'a [u8], name: &str, malformed: Reason) -> Result
     let mut found = None;
     for (count, field) in fields(text).enumerate() {
         let (candidate, value) = field.ok_or_else(|| badly_escaped(malformed))?;
-        if count >= MOST_FIELDS {
+        if count >= MAX_FIELDS {
             return Err(Rejection::new(malformed).with_detail("the form has more than 1000 fields"));
         }
         if *candidate == *name.as_bytes() && found.replace(value).is_some() {
@@ -57,7 +57,7 @@ pub(crate) fn field<'a>(text: &'a [u8], name: &str, malformed: Reason) -> Result
 pub(crate) fn feed_sorted(body: &[u8], mut sink: impl FnMut(&[u8])) -> Result<(), Rejection> {
     let mut all = Vec::new();
     for field in fields(body) {
-        if all.len() >= MOST_FIELDS {
+        if all.len() >= MAX_FIELDS {
             return Err(Rejection::new(Reason::MalformedBody).with_detail("the form has more than 1000 fields"));
         }
         all.push(field.ok_or_else(|| badly_escaped(Reason::MalformedBody))?);
@@ -94,7 +94,7 @@ fn decode(text: &[u8]) -> Option<Cow<'_, [u8]>> {
     Some(Cow::Owned(out))
 }
 
-pub(super) fn hex_digit(byte: u8) -> Option<u8> {
+fn hex_digit(byte: u8) -> Option<u8> {
     match byte {
         b'0'..=b'9' => Some(byte - b'0'),
         b'a'..=b'f' => Some(byte - b'a' + 10),

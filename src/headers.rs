@@ -1,0 +1,78 @@
+//! Headers that must be there once, and the credentials in one (RFC 9110, section 11.4).
+
+use http::header::{HeaderName, HeaderValue};
+use http::request::Parts;
+
+use crate::encoding::Encoding;
+use crate::rejection::{Reason, Rejection};
+
+/// The longest header value that is looked at. The longest genuine ones are lists of a few signatures.
+pub(crate) const LONGEST_HEADER: usize = 4096;
+
+/// The one value of a header. Two lines are refused even where they are equal: what stands before us may look at one,
+/// and we at the other. A value of more than `longest` bytes is refused too.
+#[inline]
+pub(crate) fn single<'a>(
+    head: &'a Parts,
+    name: &HeaderName,
+    longest: usize,
+) -> Result<Option<&'a HeaderValue>, Rejection> {
+    let mut values = head.headers.get_all(name).iter();
+    let Some(value) = values.next() else { return Ok(None) };
+    if values.next().is_some() {
+        return Err(Reason::DuplicateHeader.into());
+    }
+    check_length(value, longest)?;
+    Ok(Some(value))
+}
+
+#[inline]
+pub(crate) fn check_length(value: &HeaderValue, longest: usize) -> Result<(), Rejection> {
+    if value.len() > longest {
+        return Err(Rejection::new(Reason::MalformedHeader).with_detail("it is too long"));
+    }
+    Ok(())
+}
+
+/// Returns the token of `Bearer <token>`, or `None` if the value has another scheme.
+pub(crate) fn bearer(value: &HeaderValue) -> Option<&[u8]> {
+    credentials(value, "bearer")
+}
+
+/// Returns the decoded `user:password` of `Basic <base64>`, or `None` if the value has another scheme or is not base64.
+pub(crate) fn basic(value: &HeaderValue) -> Option<Vec<u8>> {
+    Encoding::Base64.decode(credentials(value, "basic")?)
+}
+
+/// The name of the scheme is case-insensitive, and one or more spaces follow it.
+fn credentials<'a>(value: &'a HeaderValue, scheme: &str) -> Option<&'a [u8]> {
+    let (name, rest) = value.as_bytes().split_at_checked(scheme.len())?;
+    let fits = name.eq_ignore_ascii_case(scheme.as_bytes()) && rest.starts_with(b" ");
+    fits.then(|| rest.trim_ascii_start())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_scheme_is_known_in_any_case_and_ends_with_a_space() {
+        for (text, token) in [
+            ("Bearer tok", Some("tok")),
+            ("bearer tok", Some("tok")),
+            ("BEARER   tok", Some("tok")),
+            ("Bearer ", Some("")),
+            ("Bearer", None),
+            ("Bearertok", None),
+            ("Basic tok", None),
+            (" Bearer tok", None),
+        ] {
+            let value = HeaderValue::from_static(text);
+            assert_eq!(bearer(&value), token.map(str::as_bytes), "{text}");
+        }
+        assert_eq!(basic(&HeaderValue::from_static("basic dTpw")).as_deref(), Some(&b"u:p"[..]));
+        for bad in ["Basic dTp", "Basic", "Bearer dTpw", "Basic dTpw="] {
+            assert_eq!(basic(&HeaderValue::from_static(bad)), None, "{bad}");
+        }
+    }
+}

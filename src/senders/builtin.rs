@@ -1,0 +1,640 @@
+//! The table of senders, in the order of their names. Senders that need code of their own have a file of their name.
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+#[cfg(feature = "jwt")]
+use http::HeaderName;
+#[cfg(feature = "asymmetric")]
+use http::HeaderValue;
+#[cfg(feature = "jwt")]
+use http::header::AUTHORIZATION;
+#[cfg(feature = "asymmetric")]
+use http::header::CONTENT_TYPE;
+use http::{Method, StatusCode};
+
+use crate::answer::Answer;
+use crate::config::ConfigError;
+use crate::encoding::Encoding;
+#[cfg(feature = "jwt")]
+use crate::jwt::{Algorithm, TimeRules};
+use crate::mac::Digest;
+use crate::mac::Mac;
+use crate::pointer::member;
+use crate::rejection::{Reason, Rejection};
+#[cfg(feature = "jwt")]
+use crate::scheme::JwtRules;
+use crate::scheme::{
+    Handshake, Scheme, SchemeBuilder, Source, bearer, challenge_in, echo, header, json, member_is, numbered_headers,
+    object, query,
+};
+use crate::secrets::KeyFormat;
+use crate::text::Text;
+#[cfg(feature = "jwt")]
+use crate::time::Tolerance;
+use crate::urlencoded::is_form;
+
+use super::adyen::adyen_payments;
+use super::braintree::braintree;
+use super::cdr_manager::identity as cdr_identity;
+use super::contentful::contentful;
+#[cfg(feature = "jwt")]
+use super::google;
+use super::hubspot::hubspot_v3;
+use super::mailgun::mailgun;
+#[cfg(feature = "sns")]
+use super::paypal;
+use super::standard_webhooks::svix;
+use super::twilio::{self, twilio};
+use super::{meta, okta, senders, standard_webhooks};
+
+const fn seconds(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+/// The tolerance for senders whose documents name none.
+const OURS: Duration = seconds(300);
+
+/// The largest body that GitHub documents: 25 MB.
+const GITHUB_LIMIT: usize = 25 * 1024 * 1024;
+
+/// The largest body that Linear's own library reads: 5 MiB.
+const LINEAR_LIMIT: usize = 5 * 1024 * 1024;
+
+senders! {
+    /// Webhooks of the platform, of management and of banking. The secret is hexadecimal, as the Customer Area shows it. The
+    /// header's name is not in the document, it is what others found.
+    secret adyen_banking = "Adyen for Platforms, Management and Banking",
+        "https://docs.adyen.com/development-resources/webhooks/secure-webhooks/verify-hmac-signatures", Official:
+        Scheme::hmac_sha256().signature(header("hmacsignature").base64()).with_key_format(KeyFormat::Hex).event(json("/type"));
+
+    own adyen_payments = "Adyen payments",
+        "https://docs.adyen.com/development-resources/webhooks/secure-webhooks/verify-hmac-signatures", Official:
+        |config| adyen_payments(config.take_secrets()?);
+
+    /// The secret is base64, as Airtable gave it when the webhook was made.
+    secret airtable = "Airtable", "https://airtable.com/developers/web/api/webhooks-overview", Unverified:
+        Scheme::hmac_sha256()
+            .signature(header("x-airtable-content-mac").prefix("hmac-sha256=").hex())
+            .with_key_format(KeyFormat::Base64);
+
+    /// The secret is what Asana offers in `X-Hook-Secret` when a webhook is made: add
+    /// [`Handshake::offered_secret`](crate::scheme::Handshake::offered_secret) by
+    /// [`Scheme::with_handshake`](crate::Scheme::with_handshake) while you wait for a registration. A 410 deletes the webhook.
+    secret asana = "Asana", "https://developers.asana.com/docs/webhooks-guide", Official:
+        Scheme::hmac_sha256().signature(header("x-hook-signature").hex());
+
+    /// Azure Event Grid, whose subscription has this secret in the query of its address, as `token`. Answers the validation,
+    /// which has to bring the token too. Answer 200, not 202.
+    secret azure_event_grid = "Azure Event Grid",
+        "https://learn.microsoft.com/en-us/azure/event-grid/end-point-validation-event-grid-events-schema", Official:
+        Scheme::token(query("token"))
+            .event(json("/0/eventType"))
+            .with_handshake(Handshake::signed_body(|head, body, _| {
+                let kind = head.headers.get("aeg-event-type").map(|kind| kind.as_bytes());
+                let asks = kind == Some(b"SubscriptionValidation");
+                let answer = |code: String| object(&[("validationResponse", &code)]);
+                asks.then(|| challenge_in(body, "/0/data/validationCode").map(answer)).transpose()
+            }));
+
+    /// Event and request id are in unsigned headers. Requests of webhooks without a secret are refused.
+    secret bitbucket = "Bitbucket Cloud", "https://support.atlassian.com/bitbucket-cloud/docs/manage-webhooks/", Unverified:
+        Scheme::hmac_sha256()
+            .signature(header("x-hub-signature").prefix("sha256=").hex())
+            .event(header("x-event-key"))
+            .id(header("x-request-uuid"));
+
+    /// Any of two keys, each with a header of its own; their time is RFC 3339.
+    secret box_com = "Box", "https://developer.box.com/guides/webhooks/v2/signatures-v2/", Unverified:
+        Scheme::hmac_sha256()
+            .signature(header("box-signature-primary").base64().or(header("box-signature-secondary")))
+            .timestamp(header("box-delivery-timestamp").rfc3339().within(seconds(600)))
+            .signed("{body}{timestamp}")
+            .event(json("/trigger"))
+            .id(json("/id"));
+
+    own braintree = "Braintree",
+        "https://developer.paypal.com/braintree/docs/guides/webhooks/overview", Official:
+        |config| {
+            let key = config.public_key.take().ok_or_else(|| ConfigError::missing("`public_key` is missing"))?;
+            braintree(key, config.take_secrets()?)
+        };
+
+    secret calendly = "Calendly", "https://developer.calendly.com/api-docs/webhook-signatures", Unverified:
+        Scheme::hmac_sha256()
+            .signature(header("calendly-webhook-signature").list(',').prefix("v1=").hex())
+            .timestamp(header("calendly-webhook-signature").list(',').prefix("t=").unix_seconds().within(seconds(180)))
+            .signed("{timestamp}.{body}")
+            .event(json("/event"));
+
+    /// [`CdrManager::new`](crate::CdrManager::new) is a short name for it. HMAC-SHA512, with the "Signature" field of the
+    /// webhook's configuration in the platform as the secret. There is no signed time and no id: deliveries are told apart by
+    /// their `callbackURL`.
+    secret cdr_manager = "HORISEN CDR Manager", "https://developers.horisen.com/en/webhook-integration", Official:
+        Scheme::hmac_sha512().signature(header("x-cdr-signature").base64()).with_identity(cdr_identity);
+
+    /// The event's name is in an unsigned header.
+    secret circleci = "CircleCI", "https://circleci.com/docs/webhooks", Official:
+        Scheme::hmac_sha256()
+            .signature(header("circleci-signature").list(',').prefix("v1=").hex())
+            .event(header("circleci-event-type"))
+            .id(json("/id"));
+
+    /// Signs as Svix does.
+    secret clerk = "Clerk", "https://clerk.com/docs/webhooks/overview", Unverified: standard_webhooks::family("svix");
+
+    /// The CloudEvents web hook, with a bearer token. Add
+    /// [`Handshake::allow_origin`](crate::scheme::Handshake::allow_origin) for senders that ask for permission first. Event and
+    /// id are those of the binary form, in unsigned headers.
+    secret cloudevents = "CloudEvents web hook",
+        "https://github.com/cloudevents/spec/blob/main/cloudevents/http-webhook.md", Official:
+        Scheme::token(bearer()).event(header("ce-type")).id(header("ce-id"));
+
+    secret coinbase_commerce = "Coinbase Commerce", "https://docs.cdp.coinbase.com/commerce-onchain/docs/webhooks-security",
+        Unverified:
+        Scheme::hmac_sha256()
+            .signature(header("x-cc-webhook-signature").hex())
+            .event(json("/event/type"))
+            .id(json("/event/id"));
+
+    own contentful = "Contentful",
+        "https://www.contentful.com/developers/docs/webhooks/request-verification/", Official:
+        |config| contentful(config.take_secrets()?);
+
+    /// The tolerance of 300 seconds is ours. Retries go on for 7 days, after a 4xx too.
+    secret customerio = "Customer.io", "https://docs.customer.io/integrations/api/webhooks", Official:
+        Scheme::hmac_sha256()
+            .signature(header("x-cio-signature").hex())
+            .timestamp(header("x-cio-timestamp").unix_seconds().within(OURS))
+            .signed("v0:{timestamp}:{body}")
+            .event(json("/metric"))
+            .id(json("/event_id"));
+
+    /// Interactions and webhook events. Answers the pings of both, which are signed. Every refusal is a 401: Discord probes
+    /// for it with deliberately wrong signatures. The tolerance of 300 seconds is ours. Keys are hexadecimal.
+    key("asymmetric") discord = "Discord", "https://discord.com/developers/docs/events/webhook-events", Official:
+        Scheme::ed25519()
+            .signature(header("x-signature-ed25519").hex())
+            .timestamp(header("x-signature-timestamp").unix_seconds())
+            .signed("{timestamp}{body}")
+            .event(json("/event/type"))
+            .id(json("/id"))
+            .with_refusal_status(StatusCode::UNAUTHORIZED)
+            .with_handshake(Handshake::signed_body(|_, body, _| Ok(discord_ping(body))));
+
+    /// Connect signs with each of up to 100 active keys, in numbered headers; any may match. The key looks like base64 and
+    /// is used as text. A delivery is told from another by envelope, recipient, event and status.
+    secret docusign = "DocuSign Connect", "https://www.docusign.com/blog/developers/authenticating-connect-hmac", Official:
+        Scheme::hmac_sha256()
+            .signature(numbered_headers("x-docusign-signature-").base64())
+            .event(json("/event"))
+            .with_identity_from(["/data/envelopeId", "/data/recipientId", "/event", "/data/envelopeSummary/status"], docusign_identity);
+
+    /// Answers the challenge of a GET.
+    secret dropbox = "Dropbox", "https://www.dropbox.com/developers/reference/webhooks", Unverified:
+        Scheme::hmac_sha256()
+            .signature(header("x-dropbox-signature").hex())
+            .with_handshake(Handshake::query_echo(Method::GET, "challenge"));
+
+    /// Bodies are JSON, or a form with the field `payload`, and have up to 25 MB. Event and delivery id are in unsigned
+    /// headers. The older `X-Hub-Signature` (SHA-1) is ignored.
+    secret github = "GitHub", "https://docs.github.com/en/webhooks/using-webhooks/validating-webhook-deliveries", Official:
+        Scheme::hmac_sha256()
+            .signature(header("x-hub-signature-256").prefix("sha256=").hex())
+            .event(header("x-github-event"))
+            .id(header("x-github-delivery"))
+            .with_body_limit(GITHUB_LIMIT);
+
+    /// A secret token in a header: body, event name and ids are not signed. GitLab can sign as Standard Webhooks do as well;
+    /// prefer that where it is offered: [`standard_webhooks`](super::standard_webhooks).
+    secret gitlab = "GitLab", "https://docs.gitlab.com/user/project/integrations/webhooks", Official:
+        Scheme::token(header("x-gitlab-token")).event(header("x-gitlab-event")).id(header("idempotency-key"));
+
+    /// A body holds several events, each with an id.
+    secret gocardless = "GoCardless", "https://developer.gocardless.com", Official:
+        Scheme::hmac_sha256().signature(header("webhook-signature").hex());
+
+    own("jwt") google_oidc = "Google Cloud Pub/Sub push",
+        "https://cloud.google.com/pubsub/docs/authenticate-push-subscriptions", Official:
+        google::from_config;
+
+    secret heroku = "Heroku", "https://devcenter.heroku.com/articles/app-webhooks", Official:
+        Scheme::hmac_sha256()
+            .signature(header("heroku-webhook-hmac-sha256").base64())
+            .event(json("/resource"))
+            .id(json("/id"));
+
+    /// SHA-256 of the secret and the body, which is no HMAC: prefer [`hubspot_v3`]. The body has to be one JSON value.
+    secret hubspot_v1 = "HubSpot, version 1",
+        "https://developers.hubspot.com/docs/guides/apps/authentication/validating-requests", Official:
+        Scheme::sha256_of_secret_and_text_for_legacy_senders_only()
+            .signature(header("x-hubspot-signature").hex())
+            .with_required_header("x-hubspot-signature-version", "v1")
+            .event(json("/0/subscriptionType"));
+
+    own hubspot_v3 = "HubSpot, version 3",
+        "https://developers.hubspot.com/docs/guides/apps/authentication/validating-requests", Official:
+        |config| hubspot_v3(config.take_secrets()?, config.take_address()?);
+
+    /// A secret in a header; the body is not signed.
+    secret hugging_face = "Hugging Face", "https://huggingface.co/docs/hub/webhooks", Unverified:
+        Scheme::token(header("x-webhook-secret")).event(json("/event/scope"));
+
+    /// SHA-1. The secret is the app's client secret.
+    secret intercom = "Intercom", "https://developers.intercom.com/docs/references/webhooks/webhook-models", Unverified:
+        Scheme::hmac_sha1_for_legacy_senders_only()
+            .signature(header("x-hub-signature").prefix("sha1=").hex())
+            .event(json("/topic"))
+            .id(json("/id"));
+
+    /// Jira Cloud and Data Center. Requests of webhooks without a secret are refused.
+    secret jira = "Jira", "https://developer.atlassian.com/cloud/jira/platform/webhooks/", Unverified:
+        Scheme::hmac_sha256()
+            .signature(header("x-hub-signature").prefix("sha256=").hex())
+            .event(json("/webhookEvent"))
+            .id(header("x-atlassian-webhook-identifier"));
+
+    /// The event's name is in an unsigned header, and in the body.
+    secret lemonsqueezy = "Lemon Squeezy", "https://docs.lemonsqueezy.com/help/webhooks", Unverified:
+        Scheme::hmac_sha256().signature(header("x-signature").hex()).event(header("x-event-name"));
+
+    /// The secret is the channel secret. A body may hold several events; the name is that of the first, and a single one
+    /// is told from others by its id.
+    secret line = "LINE", "https://developers.line.biz/en/docs/messaging-api/receiving-messages/", Official:
+        Scheme::hmac_sha256()
+            .signature(header("x-line-signature").base64())
+            .event(json("/events/0/type"))
+            .with_identity_from(["/events/1/type", "/events/0/webhookEventId"], only);
+
+    /// The time is a member of the body, in milliseconds. Event and delivery id are in unsigned headers.
+    secret linear = "Linear", "https://linear.app/developers/webhooks", Official:
+        Scheme::hmac_sha256()
+            .signature(header("linear-signature").hex())
+            .timestamp(json("/webhookTimestamp").unix_millis().within(seconds(60)))
+            .event(header("linear-event"))
+            .id(header("linear-delivery"))
+            .with_body_limit(LINEAR_LIMIT);
+
+    /// The secret is the app's client secret. Answers the challenge, which is repeated every two hours.
+    secret linkedin = "LinkedIn", "https://learn.microsoft.com/en-us/linkedin/shared/api-guide/webhook-validation",
+        Unverified:
+        Scheme::hmac_sha256()
+            .signature(header("x-li-signature").hex())
+            .signed("hmacsha256={body}")
+            .with_handshake(Handshake::query_mac("challengeCode", |mac, code| {
+                let response = hex::encode(challenge_mac(mac, code, b"-")?.as_bytes());
+                Ok(object(&[("challengeCode", code), ("challengeResponse", &response)]))
+            }));
+
+    own mailgun = "Mailgun",
+        "https://documentation.mailgun.com/docs/mailgun/user-manual/webhooks/securing-webhooks", Official:
+        |config| mailgun(config.take_secrets()?);
+
+    /// SHA-1, over the address and the fields of the form, without separators between names and values. Answers the HEAD
+    /// that tries the address. The field `mandrill_events` holds an array of events.
+    address mandrill = "Mailchimp Transactional (Mandrill)",
+        "https://mandrill.zendesk.com/hc/en-us/articles/205583257-How-to-Authenticate-Webhook-Requests", Official:
+        Scheme::hmac_sha1_for_legacy_senders_only()
+            .signature(header("x-mandrill-signature").base64())
+            .signed("{url}{params}")
+            .only_if(", of forms", is_form)
+            .with_identity(twilio::signed_fields)
+            .with_handshake(Handshake::probe(false));
+
+    own meta = "Meta: WhatsApp, Messenger, Instagram, Pages",
+        "https://developers.facebook.com/docs/graph-api/webhooks/getting-started", Unverified:
+        meta::from_config;
+
+    /// Every notification repeats the client state that the subscription was made with; the rest of it is not signed.
+    /// Answers the validation of the address. Notifications hold what changed: fetch it. Only a body with one notification,
+    /// or with the same state in its first, is judged by that.
+    secret microsoft_graph = "Microsoft Graph change notifications",
+        "https://learn.microsoft.com/en-us/graph/change-notifications-delivery-webhooks", Official:
+        Scheme::token(json("/value/0/clientState"))
+            .event(json("/value/0/changeType"))
+            .with_handshake(Handshake::query_echo(Method::POST, "validationToken"));
+
+    secret mux = "Mux", "https://www.mux.com/docs/core/verify-webhook-signatures", Official:
+        timed_list("mux-signature", ',', "t=", "v1=")
+            .signed("{timestamp}.{body}")
+            .event(json("/type"))
+            .id(json("/id"));
+
+    own okta = "Okta event hooks",
+        "https://developer.okta.com/docs/concepts/event-hooks", Official:
+        okta::from_config;
+
+    /// Webhooks of the Standard Webhooks form.
+    secret openai = "OpenAI", "https://platform.openai.com/docs/webhooks", Official: standard_webhooks::family("webhook");
+
+    /// Paddle's own tolerance of 5 seconds needs a good clock.
+    secret paddle = "Paddle", "https://developer.paddle.com/webhooks/signature-verification", Official:
+        Scheme::hmac_sha256()
+            .signature(header("paddle-signature").list(';').prefix("h1=").hex())
+            .timestamp(header("paddle-signature").list(';').prefix("ts=").unix_seconds().within(seconds(5)))
+            .signed("{timestamp}:{body}")
+            .event(json("/event_type"))
+            .id(json("/event_id"));
+
+    /// Name and id are in the body.
+    secret pagerduty = "PagerDuty", "https://developer.pagerduty.com/docs/webhooks/webhook-signatures/", Official:
+        Scheme::hmac_sha256()
+            .signature(header("x-pagerduty-signature").list(',').prefix("v1=").hex())
+            .event(json("/event/event_type"))
+            .id(json("/event/id"));
+
+    own("sns") paypal = "PayPal",
+        "https://developer.paypal.com/api/rest/webhooks/rest/", Official:
+        paypal::from_config;
+
+    /// SHA-512.
+    secret paystack = "Paystack", "https://paystack.com/docs/payments/webhooks/", Unverified:
+        Scheme::hmac_sha512().signature(header("x-paystack-signature").hex()).event(json("/event"));
+
+    /// A token in `Plaid-Verification` that holds the body's SHA-256, ES256. Plaid's keys are asked for one by one, by a POST
+    /// with your credentials: see [`Jwks::lookup`](crate::scheme::Jwks::lookup).
+    issuer("jwt") plaid = "Plaid", "https://plaid.com/docs/api/webhooks/webhook-verification/", Official: |keys| {
+        let rules = JwtRules {
+            header: HeaderName::from_static("plaid-verification"),
+            algorithm: Algorithm::ES256,
+            times: TimeRules { leeway: OURS, requires_exp: false, issued: Some(Tolerance::within(OURS)) },
+            body_hash: Some("request_body_sha256"),
+            expected: Vec::new(),
+            must_be_true: &[],
+            id_claim: None,
+        };
+        SchemeBuilder::jwt(rules, Some(keys)).event(json("/webhook_code"))
+    };
+
+    /// The id is in an unsigned header.
+    secret razorpay = "Razorpay", "https://razorpay.com/docs/webhooks/validate-test/", Official:
+        Scheme::hmac_sha256()
+            .signature(header("x-razorpay-signature").hex())
+            .event(json("/event"))
+            .id(header("x-razorpay-event-id"));
+
+    /// Webhooks of the Standard Webhooks form.
+    secret replicate = "Replicate", "https://replicate.com/docs/topics/webhooks/verify-webhook", Unverified:
+        standard_webhooks::family("webhook");
+
+    /// Signs as Svix does.
+    secret resend = "Resend", "https://resend.com/docs/dashboard/webhooks/verify-webhooks-requests", Unverified:
+        standard_webhooks::family("svix");
+
+    /// The event webhook, with the key of its settings page. A body is an array of events. The tolerance of 300 seconds
+    /// is ours.
+    key("asymmetric") sendgrid = "Twilio SendGrid",
+        "https://www.twilio.com/docs/sendgrid/for-developers/tracking-events/getting-started-event-webhook-security-features",
+        Official:
+        Scheme::ecdsa_p256()
+            .signature(header("x-twilio-email-event-webhook-signature").base64())
+            .timestamp(header("x-twilio-email-event-webhook-timestamp").unix_seconds())
+            .signed("{timestamp}{body}")
+            .event(json("/0/event"))
+            .with_identity_from(["/1/event", "/0/sg_event_id"], only);
+
+    /// The secret is the integration's client secret. Resource, id and time are in unsigned headers.
+    secret sentry = "Sentry", "https://docs.sentry.io/integrations/integration-platform/webhooks/", Official:
+        Scheme::hmac_sha256()
+            .signature(header("sentry-hook-signature").hex())
+            .event(header("sentry-hook-resource"))
+            .id(header("request-id"));
+
+    /// The secret is the app's client secret. Topic and event id are in unsigned headers. The newer headers, without `x-`, are
+    /// accepted as well.
+    secret shopify = "Shopify", "https://shopify.dev/docs/apps/build/webhooks", Official:
+        Scheme::hmac_sha256()
+            .signature(header("x-shopify-hmac-sha256").base64())
+            .event(header("x-shopify-topic"))
+            .id(header("x-shopify-event-id"))
+            .or(Scheme::hmac_sha256()
+                .signature(header("shopify-hmac-sha256").base64())
+                .event(header("shopify-topic"))
+                .id(header("shopify-event-id")));
+
+    /// Answers `url_verification`, which is signed. Bodies are JSON or forms; answer within 3 seconds.
+    secret slack = "Slack", "https://docs.slack.dev/authentication/verifying-requests-from-slack", Official:
+        Scheme::hmac_sha256()
+            .signature(header("x-slack-signature").prefix("v0=").hex())
+            .timestamp(header("x-slack-request-timestamp").unix_seconds())
+            .signed("v0:{timestamp}:{body}")
+            .event(json("/event/type"))
+            .id(json("/event_id"))
+            .with_handshake(Handshake::signed_body(|_, body, _| {
+                let asks = member_is(body, "/type", "url_verification");
+                asks.then(|| challenge_in(body, "/challenge").and_then(|text| echo(&text))).transpose()
+            }));
+
+    address square = "Square", "https://developer.squareup.com/docs/webhooks/step3validate", Official:
+        Scheme::hmac_sha256()
+            .signature(header("x-square-hmacsha256-signature").base64())
+            .signed("{url}{body}")
+            .event(json("/type"))
+            .id(json("/event_id"));
+
+    own standard_webhooks = "Standard Webhooks",
+        "https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md", Official:
+        standard_webhooks::from_config;
+
+    /// The secret (`whsec_..`) is used as text. `v0` entries are no signatures.
+    secret stripe = "Stripe", "https://docs.stripe.com/webhooks/signature", Official:
+        timed_list("stripe-signature", ',', "t=", "v1=")
+            .signed("{timestamp}.{body}")
+            .event(json("/type"))
+            .id(json("/id"));
+
+    own svix = "Svix",
+        "https://docs.svix.com/receiving/verifying-payloads/how-manual", Official:
+        |config| svix(config.take_secrets()?);
+
+    /// A secret token in a header; the body is not signed.
+    secret telegram = "Telegram", "https://core.telegram.org/bots/api#setwebhook", Unverified:
+        Scheme::token(header("x-telegram-bot-api-secret-token"))
+            .id(json("/update_id"))
+            .with_identity_at("/update_id");
+
+    key("asymmetric") telnyx = "Telnyx", "https://developers.telnyx.com/docs/messaging/messages/receiving-webhooks", Official:
+        Scheme::ed25519()
+            .signature(header("telnyx-signature-ed25519").base64())
+            .timestamp(header("telnyx-timestamp").unix_seconds())
+            .signed("{timestamp}|{body}")
+            .event(json("/data/event_type"))
+            .id(json("/data/id"));
+
+    /// SHA-1, with the OAuth secret. Answers the HEAD that tries the address. Trello's document said once that it signs the
+    /// low bytes of UTF-16; a body that is not ASCII may then not verify.
+    address trello = "Trello", "https://developer.atlassian.com/cloud/trello/guides/rest-api/webhooks/", Official:
+        Scheme::hmac_sha1_for_legacy_senders_only()
+            .signature(header("x-trello-webhook").base64())
+            .signed("{body}{url}")
+            .event(json("/action/type"))
+            .id(json("/action/id"))
+            .with_handshake(Handshake::probe(false));
+
+    own twilio = "Twilio",
+        "https://www.twilio.com/docs/usage/webhooks/webhooks-security", Official:
+        |config| twilio(config.take_secrets()?, config.take_address()?);
+
+    /// EventSub. Answers `webhook_callback_verification`, which is signed. The message type and the subscription type are in
+    /// unsigned headers, the message id is signed.
+    secret twitch = "Twitch EventSub", "https://dev.twitch.tv/docs/eventsub/handling-webhook-events/", Official:
+        Scheme::hmac_sha256()
+            .signature(header("twitch-eventsub-message-signature").prefix("sha256=").hex())
+            .timestamp(header("twitch-eventsub-message-timestamp").rfc3339().within(seconds(600)))
+            .id(header("twitch-eventsub-message-id"))
+            .signed("{id}{timestamp}{body}")
+            .event(header("twitch-eventsub-subscription-type"))
+            .with_handshake(Handshake::signed_body(|head, body, _| {
+                match head.headers.get("twitch-eventsub-message-type").map(|kind| kind.as_bytes()) {
+                    Some(b"webhook_callback_verification") => {
+                        challenge_in(body, "/challenge").and_then(|text| echo(&text)).map(Some)
+                    }
+                    _ => Ok(None),
+                }
+            }));
+
+    /// X, once Twitter: the secret is the consumer secret. Answers the hourly challenge.
+    secret twitter = "X (Twitter) account activity",
+        "https://docs.x.com/x-api/webhooks/introduction", Official:
+        Scheme::hmac_sha256()
+            .signature(header("x-twitter-webhooks-signature").prefix("sha256=").base64())
+            .with_handshake(Handshake::query_mac("crc_token", |mac, token| {
+                let response = format!("sha256={}", Encoding::Base64.encode(challenge_mac(mac, token, b"+/_=-")?.as_bytes()));
+                Ok(object(&[("response_token", &response)]))
+            }));
+
+    secret typeform = "Typeform", "https://www.typeform.com/developers/webhooks/secure-your-webhooks/", Unverified:
+        Scheme::hmac_sha256()
+            .signature(header("typeform-signature").prefix("sha256=").base64())
+            .event(json("/event_type"))
+            .id(json("/event_id"));
+
+    /// SHA-1.
+    secret vercel = "Vercel", "https://vercel.com/docs/webhooks", Unverified:
+        Scheme::hmac_sha1_for_legacy_senders_only()
+            .signature(header("x-vercel-signature").hex())
+            .event(json("/type"))
+            .id(json("/id"));
+
+    /// A bearer token with the body's SHA-256, HS256, signed with the account's signature secret. A GET has no body and no
+    /// hash of one. The tolerance of 300 seconds is ours.
+    secret("jwt") vonage = "Vonage", "https://developer.vonage.com/en/getting-started/concepts/webhooks", Official:
+        SchemeBuilder::jwt(JwtRules {
+            header: AUTHORIZATION,
+            algorithm: Algorithm::HS256,
+            times: TimeRules { leeway: OURS, requires_exp: false, issued: Some(Tolerance::within(OURS)) },
+            body_hash: Some("payload_hash"),
+            expected: vec![("iss", vec!["Vonage".to_owned()])],
+            must_be_true: &[],
+            id_claim: Some("jti"),
+        }, None)
+        .with_methods([Method::POST, Method::GET]);
+
+    /// The first request of a new webhook is an unsigned form with the webhook's number, and is answered 200. Topic and
+    /// delivery id are in unsigned headers, and the id is the same for two deliveries of one second.
+    secret woocommerce = "WooCommerce", "https://woocommerce.github.io/code-reference/classes/WC-Webhook.html", Official:
+        Scheme::hmac_sha256()
+            .signature(header("x-wc-webhook-signature").base64())
+            .event(header("x-wc-webhook-topic"))
+            .id(header("x-wc-webhook-delivery-id"))
+            .with_handshake(Handshake::unsigned_body(
+                |head| is_form(head) && !head.headers.contains_key("x-wc-webhook-signature"),
+                woocommerce_ping,
+            ));
+
+    /// Times are milliseconds.
+    secret workos = "WorkOS", "https://workos.com/docs/events/data-syncing/webhooks", Official:
+        Scheme::hmac_sha256()
+            .signature(header("workos-signature").list(',').prefix("v1=").hex())
+            .timestamp(header("workos-signature").list(',').prefix("t=").unix_millis().within(seconds(180)))
+            .signed("{timestamp}.{body}")
+            .event(json("/event"))
+            .id(json("/id"));
+
+    /// Every refusal is a 401: Xero probes for it with deliberately wrong signatures before it delivers. The handler has to
+    /// answer exactly 200, without a body, within 5 seconds.
+    secret xero = "Xero", "https://developer.xero.com/documentation/webhooks/configuring-your-server", Official:
+        Scheme::hmac_sha256().signature(header("x-xero-signature").base64()).with_refusal_status(StatusCode::UNAUTHORIZED);
+
+    /// The tolerance of 300 seconds is ours. GET and DELETE have no body.
+    secret zendesk = "Zendesk", "https://developer.zendesk.com/documentation/webhooks/verifying/", Official:
+        Scheme::hmac_sha256()
+            .signature(header("x-zendesk-webhook-signature").base64())
+            .timestamp(header("x-zendesk-webhook-signature-timestamp").rfc3339().within(OURS))
+            .signed("{timestamp}{body}")
+            .with_methods([Method::POST, Method::GET, Method::PUT, Method::PATCH, Method::DELETE])
+            .event(json("/type"))
+            .id(json("/id"));
+
+    /// Answers `endpoint.url_validation`, which is signed. The tolerance of 300 seconds is ours. Answer within 3 seconds.
+    secret zoom = "Zoom", "https://developers.zoom.us/docs/api/webhooks", Official:
+        Scheme::hmac_sha256()
+            .signature(header("x-zm-signature").prefix("v0=").hex())
+            .timestamp(header("x-zm-request-timestamp").unix_seconds().within(OURS))
+            .signed("v0:{timestamp}:{body}")
+            .event(json("/event"))
+            .with_handshake(Handshake::signed_body(|_, body, mac| {
+                let Some(mac) = mac.filter(|_| member_is(body, "/event", "endpoint.url_validation")) else {
+                    return Ok(None);
+                };
+                let plain = challenge_in(body, "/payload/plainToken")?;
+                let encrypted = hex::encode(mac.of(plain.as_bytes()).as_bytes());
+                Ok(Some(object(&[("plainToken", &plain), ("encryptedToken", &encrypted)])))
+            }));
+}
+
+/// Time and signatures as fields of one header, the signatures in hexadecimal.
+fn timed_list(name: &str, separator: char, time: &'static str, signature: &'static str) -> SchemeBuilder {
+    let fields = |prefix| -> Source { header(name).list(separator).prefix(prefix) };
+    Scheme::hmac_sha256().signature(fields(signature).hex()).timestamp(fields(time).unix_seconds())
+}
+
+/// The id of the event, if there is no second one: several could come again in other company.
+fn only(values: &[Option<Cow<'_, str>>]) -> Option<Text> {
+    match values {
+        [None, Some(id)] => Some(id.clone().into_owned().into()),
+        _ => None,
+    }
+}
+
+/// Envelope, recipient, event and status; a part that is not there is empty, but for the envelope.
+fn docusign_identity(values: &[Option<Cow<'_, str>>]) -> Option<Text> {
+    values.first()?.as_deref().filter(|envelope| !envelope.is_empty())?;
+    let parts: Vec<_> = values.iter().map(|part| part.as_deref().unwrap_or_default()).collect();
+    Some(parts.join(" ").into())
+}
+
+/// `webhook_id=` and a number, and nothing else.
+fn woocommerce_ping(body: &[u8]) -> Result<Option<Answer>, Rejection> {
+    let number = body.strip_prefix(b"webhook_id=").unwrap_or_default();
+    let is_ping = (1..=20).contains(&number.len()) && number.iter().all(u8::is_ascii_digit);
+    Ok(is_ping.then(|| Answer::empty(StatusCode::OK)))
+}
+
+/// The MAC of a challenge of letters, digits and these characters, which no JSON event is made of: the MAC of any other text
+/// could be the signature of a forgery.
+fn challenge_mac(mac: &Mac, challenge: &str, others: &[u8]) -> Result<Digest, Rejection> {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || others.contains(&byte);
+    if challenge.is_empty() || !challenge.bytes().all(plain) {
+        return Err(Rejection::new(Reason::MalformedHeader).with_detail("the challenge is not one of this sender"));
+    }
+    Ok(mac.of(challenge.as_bytes()))
+}
+
+/// An interaction's ping has the type 1; so has every webhook *event*, beside a member `event`. The ping of webhook events
+/// has the type 0.
+#[cfg(feature = "asymmetric")]
+fn discord_ping(body: &[u8]) -> Option<Answer> {
+    if member_is(body, "/type", "1") && !has_member(body, "event") {
+        return Some(Answer::json(r#"{"type":1}"#));
+    }
+    member_is(body, "/type", "0").then(|| {
+        Answer::empty(StatusCode::NO_CONTENT).with_header(CONTENT_TYPE, HeaderValue::from_static("application/json"))
+    })
+}
+
+#[cfg(feature = "asymmetric")]
+fn has_member(body: &[u8], name: &str) -> bool {
+    let members = serde_json::from_slice::<std::collections::BTreeMap<String, serde::de::IgnoredAny>>(body);
+    members.is_ok_and(|members| members.contains_key(name)) || member(body, "/event").is_err()
+}

@@ -1,0 +1,102 @@
+//! Contentful: the method, the path and a list of headers are signed with the body.
+
+use http::HeaderName;
+use http::Method;
+use http::request::Parts;
+
+use crate::config::ConfigError;
+use crate::delivery::Signed;
+use crate::headers::LONGEST_HEADER;
+use crate::headers::single;
+use crate::mac::Mac;
+use crate::mac::MacKind;
+use crate::rejection::{Reason, Rejection};
+use crate::scheme::{HeaderRule, Scheme, SchemeBuilder, header};
+use crate::secrets::Secrets;
+use crate::uri::requested_uri;
+
+/// The header that lists the signed ones.
+const LIST: HeaderName = HeaderName::from_static("x-contentful-signed-headers");
+
+/// Contentful signs its own headers and those that a user sets; this is more than a webhook can have.
+const MAX_HEADERS: usize = 64;
+
+/// [Contentful](https://www.contentful.com/developers/docs/webhooks/request-verification/).
+///
+/// Signs the method, the path and the headers that `x-contentful-signed-headers` lists, which must name itself, the time, and
+/// the topic if there is one. Times are milliseconds.
+///
+/// # Errors
+///
+/// Returns an error if a secret is missing or empty.
+pub fn contentful(secrets: impl Into<Secrets>) -> Result<Scheme, ConfigError> {
+    let rule = HeaderRule {
+        signature: header("x-contentful-signature").hex().0?,
+        lengths: MacKind::Sha256.digest_len()..=MacKind::Sha256.digest_len(),
+        covers: Signed::default().with_body(true).with_timestamp(true).with_event(true).with_url(true),
+        about: ("HMAC-SHA256", "{method}\\n{path}\\n{signed headers}\\n{body}".to_owned()),
+        text: Box::new(|values| {
+            let head = values.head;
+            let text = format!("{}\n{}\n", head.method, path(head));
+            Ok(vec![text.into_bytes().into(), headers(head)?.into(), b"\n".into(), values.body.into()])
+        }),
+    };
+    SchemeBuilder::rule(rule, |secret| Mac::new(MacKind::Sha256, secret))
+        .timestamp(header("x-contentful-timestamp").unix_millis().within(std::time::Duration::from_secs(30)))
+        .with_methods([Method::POST, Method::PUT, Method::PATCH, Method::GET, Method::DELETE])
+        .event(header("x-contentful-topic"))
+        .secret(secrets)
+        .build("contentful")
+}
+
+/// The path, and the query escaped as one text; then the whole escaped as JavaScript's `encodeURI` does.
+fn path(head: &Parts) -> String {
+    let uri = requested_uri(head);
+    let mut text = uri.path().to_owned();
+    if let Some(query) = uri.query() {
+        text.push('?');
+        escape(query, b"-_.!~*'()", &mut text);
+    }
+    let mut encoded = String::new();
+    escape(&text, b"-_.!~*'();/?:@&=+$,#", &mut encoded);
+    encoded
+}
+
+fn escape(text: &str, kept: &[u8], out: &mut String) {
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || kept.contains(&byte) {
+            out.push(byte.into());
+        } else {
+            out.push_str(&format!("%{byte:02X}"));
+        }
+    }
+}
+
+/// The headers that the list names, sorted.
+fn headers(head: &Parts) -> Result<Vec<u8>, Rejection> {
+    let malformed = |detail| Rejection::new(Reason::MalformedHeader).with_detail(detail);
+    let list = single(head, &LIST, LONGEST_HEADER)?.ok_or(Reason::MissingHeader)?;
+    let list = list.to_str().map_err(|_| malformed("the list of signed headers is not ASCII"))?;
+    let mut names: Vec<_> = list.split(',').map(|name| name.trim().to_ascii_lowercase()).collect();
+    if names.len() > MAX_HEADERS {
+        return Err(malformed("the list of signed headers is too long"));
+    }
+    let listed = |name: &str| names.iter().any(|own| own == name);
+    let topic = !head.headers.contains_key("x-contentful-topic") || listed("x-contentful-topic");
+    if !(topic && listed("x-contentful-timestamp") && listed(LIST.as_str())) {
+        return Err(malformed("a header that is read is not among the signed ones"));
+    }
+    names.sort_unstable();
+    let mut text = Vec::new();
+    for name in &names {
+        let header = name.parse().map_err(|_| malformed("the list of signed headers has an impossible name"))?;
+        let value = single(head, &header, LONGEST_HEADER)?.ok_or(Reason::MissingHeader)?;
+        if !text.is_empty() {
+            text.push(b';');
+        }
+        text.extend_from_slice(name.as_bytes());
+        text.push(b':');
+        text.extend_from_slice(value.as_bytes().trim_ascii());
+    }
+    Ok(text)
+}

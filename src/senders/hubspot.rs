@@ -1,0 +1,90 @@
+//! HubSpot, version 3: an address of which some escapes are undone before it is signed.
+
+use crate::config::ConfigError;
+use crate::delivery::Signed;
+use crate::mac::Mac;
+use crate::mac::MacKind;
+use crate::scheme::{HeaderRule, Scheme, SchemeBuilder, header, json};
+use crate::secrets::Secrets;
+
+use super::PublicAddress;
+
+/// The escapes that HubSpot undoes.
+const UNDONE: [(&str, u8); 12] = [
+    ("3A", b':'),
+    ("2F", b'/'),
+    ("3F", b'?'),
+    ("40", b'@'),
+    ("21", b'!'),
+    ("24", b'$'),
+    ("27", b'\''),
+    ("28", b'('),
+    ("29", b')'),
+    ("2A", b'*'),
+    ("2C", b','),
+    ("3B", b';'),
+];
+
+/// [HubSpot, version 3](https://developers.hubspot.com/docs/guides/apps/authentication/validating-requests).
+///
+/// Times are milliseconds. Some escapes of the address are undone before it is signed.
+///
+/// The address that the sender was given is signed. `public_url` is that address up to where the path begins that this
+/// service sees.
+///
+/// # Errors
+///
+/// Returns an error if a secret is missing or empty, or the URL is not valid.
+pub fn hubspot_v3(secrets: impl Into<Secrets>, public_url: impl Into<PublicAddress>) -> Result<Scheme, ConfigError> {
+    let url = public_url.into().resolve()?;
+    let rule = HeaderRule {
+        signature: header("x-hubspot-signature-v3").base64().0?,
+        lengths: MacKind::Sha256.digest_len()..=MacKind::Sha256.digest_len(),
+        covers: Signed::default().with_body(true).with_timestamp(true).with_event(true).with_url(true),
+        about: ("HMAC-SHA256", "{method}{url}{body}{timestamp}".to_owned()),
+        text: Box::new(move |values| {
+            let mut text = values.head.method.as_str().as_bytes().to_vec();
+            let mut requested = Vec::new();
+            url.feed(values.head, |bytes| requested.extend_from_slice(bytes))?;
+            text.append(&mut undo(&requested));
+            let timestamp = values.timestamp.unwrap_or_default().as_bytes().to_vec();
+            Ok(vec![text.into(), values.body.into(), timestamp.into()])
+        }),
+    };
+    SchemeBuilder::rule(rule, |secret| Mac::new(MacKind::Sha256, secret))
+        .timestamp(header("x-hubspot-request-timestamp").unix_millis())
+        .event(json("/0/subscriptionType"))
+        .secret(secrets)
+        .build("hubspot_v3")
+}
+
+fn undo(url: &[u8]) -> Vec<u8> {
+    let mut undone = Vec::with_capacity(url.len());
+    let mut rest = url;
+    while let [first, tail @ ..] = rest {
+        let escape = if *first == b'%' { tail.get(..2) } else { None };
+        let known = |escape: &[u8]| UNDONE.iter().find(|(digits, _)| digits.as_bytes().eq_ignore_ascii_case(escape));
+        match escape.and_then(known) {
+            Some((_, byte)) => {
+                undone.push(*byte);
+                rest = &tail[2..];
+            }
+            None => {
+                undone.push(*first);
+                rest = tail;
+            }
+        }
+    }
+    undone
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_escapes_that_hubspot_undoes_are_undone() {
+        assert_eq!(undo(b"https://h/%3a%3A%2f?a=%20%25%2"), b"https://h/::/?a=%20%25%2");
+        assert_eq!(undo(b"%"), b"%");
+    }
+}

@@ -1,0 +1,41 @@
+//! Mailgun: a time and a token in the body are signed, the event is not.
+
+use std::time::Duration;
+
+use crate::config::ConfigError;
+use crate::scheme::{Scheme, Source, form, json};
+use crate::secrets::Secrets;
+use crate::time::Tolerance;
+use crate::urlencoded::is_form;
+
+/// Mailgun repeats an event for eight hours, and names no limit; this is ours.
+const TOLERANCE: Tolerance = Tolerance::past_and_future(Duration::from_secs(12 * 3600), Duration::from_secs(300));
+
+/// [Mailgun](https://documentation.mailgun.com/docs/mailgun/user-manual/webhooks/securing-webhooks), with the webhook signing
+/// key.
+///
+/// **The event itself is not signed**, only a time and a token beside it: anyone who has seen one delivery can send any event
+/// with its signature until the time is over. Put a `DedupLayer` (feature `dedup`) behind it, which accepts each token once,
+/// and fetch what matters. Both the JSON form and the older one, a form, are accepted. The tolerance of twelve hours, for
+/// Mailgun's retries, is ours.
+///
+/// # Errors
+///
+/// Returns an error if a secret is missing or empty.
+pub fn mailgun(secrets: impl Into<Secrets>) -> Result<Scheme, ConfigError> {
+    let signed = |signature: Source, timestamp: Source, token| {
+        Scheme::hmac_sha256()
+            .signature(signature.hex())
+            .timestamp(timestamp.unix_seconds().with_tolerance(TOLERANCE))
+            .id(token)
+            .signed_without_the_body("{timestamp}{id}")
+    };
+    signed(json("/signature/signature"), json("/signature/timestamp"), json("/signature/token"))
+        .event(json("/event-data/event"))
+        .only_if(", of other bodies", |head| !is_form(head))
+        .or(signed(form("signature"), form("timestamp"), form("token"))
+            .event(form("event"))
+            .only_if(", of forms", is_form))
+        .secret(secrets)
+        .build("mailgun")
+}

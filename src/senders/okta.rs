@@ -1,0 +1,43 @@
+//! Okta event hooks.
+
+use http::HeaderName;
+
+use crate::config::ConfigError;
+use crate::scheme::{Handshake, Scheme, header, json};
+use crate::secrets::Secrets;
+
+use super::SenderConfig;
+
+/// [Okta event hooks](https://developer.okta.com/docs/concepts/event-hooks), with the secret in `Authorization`.
+///
+/// Answers the one-time verification. The body is not signed. Okta repeats a request once, but never after a 4xx.
+///
+/// # Errors
+///
+/// Returns an error if a secret is missing or empty.
+pub fn okta(secrets: impl Into<Secrets>) -> Result<Scheme, ConfigError> {
+    okta_in("authorization", secrets)
+}
+
+/// Like [`okta`], with the secret in another header.
+///
+/// # Errors
+///
+/// Returns an error if a secret is missing or empty, or the header's name is not valid.
+pub fn okta_in(name: &str, secrets: impl Into<Secrets>) -> Result<Scheme, ConfigError> {
+    let _: HeaderName = name.parse().map_err(|_| ConfigError::invalid("a header name is not valid"))?;
+    Scheme::token(header(name))
+        .event(json("/eventType"))
+        .id(json("/eventId"))
+        .with_identity_at("/eventId")
+        .with_handshake(Handshake::header_to_json("x-okta-verification-challenge", "verification"))
+        .secret(secrets)
+        .build("okta")
+}
+
+pub(super) fn from_config(config: &mut SenderConfig) -> Result<Scheme, ConfigError> {
+    match config.header.take() {
+        Some(header) => okta_in(&header, config.take_secrets()?),
+        None => okta(config.take_secrets()?),
+    }
+}
