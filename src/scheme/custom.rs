@@ -223,6 +223,7 @@ impl Proof for CustomProof {
     /// The time alone: the rule reads the signatures together with the text.
     type Offer = SystemTime;
     type Keys = CustomRun;
+    type Progress = ();
 
     fn recognizes(&self, head: &Parts) -> Recognition {
         self.rule.recognizes(head)
@@ -260,7 +261,14 @@ impl Proof for CustomProof {
         }
     }
 
-    fn finish(&self, _: &mut SystemTime, keys: &mut CustomRun, values: &Values<'_>, _: &[u8]) -> Judged<usize> {
+    fn finish(
+        &self,
+        _: &mut SystemTime,
+        keys: &CustomRun,
+        (): &mut (),
+        values: &Values<'_>,
+        _: &[u8],
+    ) -> Judged<usize> {
         let items = self.rule.items(values)?;
         match keys {
             CustomRun::Mac(keys) => {

@@ -20,7 +20,7 @@ use crate::time::Tolerance;
 
 use super::handshake::Handshake;
 use super::place::{Place, Spot};
-use super::proof::Proof;
+use super::proof::{Judged, Proof};
 use super::template::Values;
 use super::timestamp::Timestamp;
 
@@ -160,18 +160,25 @@ impl<P: Proof> Form<P> {
         self.fields.timestamp.as_mut().map(|timestamp| &mut timestamp.tolerance).or_else(|| self.proof.tolerance_mut())
     }
 
-    /// Judges the head.
+    /// Judges the head. `wrap` makes the result of the attempt in its place, as an attempt is large.
     #[inline]
-    pub(super) fn begin(self: &Arc<Self>, head: &Parts, now: SystemTime) -> Result<MaybeReady<Attempt<P>>, Rejection> {
+    pub(super) fn begin<T: Send + 'static>(
+        self: &Arc<Self>,
+        head: &Parts,
+        now: SystemTime,
+        wrap: impl FnOnce(Attempt<P>) -> T + Send + 'static,
+    ) -> Judged<T> {
         let mut read = Unverified::default();
         let offer = self.proof.read(head, now, &mut read)?;
         self.fields.read(&mut read, head, now)?;
         let form = self.clone();
         match self.proof.start(&offer, &read.values(head, b""))? {
-            MaybeReady::Ready(keys) => Ok(MaybeReady::Ready(Attempt { form, read, offer, keys, now })),
-            MaybeReady::Pending(keys) => {
-                Ok(MaybeReady::pending(async move { Ok(Attempt { form, read, offer, keys: keys.await?, now }) }))
+            MaybeReady::Ready(keys) => {
+                Ok(MaybeReady::Ready(wrap(Attempt { form, read, offer, keys, progress: P::Progress::default(), now })))
             }
+            MaybeReady::Pending(keys) => Ok(MaybeReady::pending(async move {
+                Ok(wrap(Attempt { form, read, offer, keys: keys.await?, progress: P::Progress::default(), now }))
+            })),
         }
     }
 
@@ -199,12 +206,13 @@ pub(super) struct Attempt<P: Proof> {
     read: Unverified,
     offer: P::Offer,
     keys: P::Keys,
+    progress: P::Progress,
     now: SystemTime,
 }
 
 impl<P: Proof> Attempt<P> {
     pub(super) fn receive(&mut self, head: &Parts, chunk: &[u8]) {
-        self.form.proof.receive(&mut self.keys, &self.read.values(head, b""), chunk);
+        self.form.proof.receive(&self.keys, &mut self.progress, &self.read.values(head, b""), chunk);
     }
 
     /// Called once.
@@ -219,7 +227,7 @@ impl<P: Proof> Attempt<P> {
         let form = &*self.form;
         form.fields.read_text(&mut self.read, head, body, self.now)?;
         let values = self.read.values(head, body);
-        match form.proof.finish(&mut self.offer, &mut self.keys, &values, rest)? {
+        match form.proof.finish(&mut self.offer, &self.keys, &mut self.progress, &values, rest)? {
             MaybeReady::Ready(key_index) => {
                 self.check_body(head, body)?;
                 let mac = self.form.proof.mac(&self.keys, key_index);

@@ -134,6 +134,7 @@ fn proven(text: &[u8], keys: &KeysFor<Mac>) -> Result<JwtRun, Rejection> {
 impl Proof for JwtProof {
     type Offer = Box<ClaimedToken>;
     type Keys = JwtRun;
+    type Progress = ();
 
     fn recognizes(&self, head: &Parts) -> Recognition {
         head.headers.contains_key(&self.rules.header).into()
@@ -204,7 +205,14 @@ impl Proof for JwtProof {
         }
     }
 
-    fn finish(&self, token: &mut Box<ClaimedToken>, keys: &mut JwtRun, values: &Values<'_>, _: &[u8]) -> Judged<usize> {
+    fn finish(
+        &self,
+        token: &mut Box<ClaimedToken>,
+        keys: &JwtRun,
+        (): &mut (),
+        values: &Values<'_>,
+        _: &[u8],
+    ) -> Judged<usize> {
         self.check_hash(token, values.body)?;
         match keys {
             JwtRun::Proven(index) => Ok(MaybeReady::Ready(*index)),

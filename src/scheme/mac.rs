@@ -32,12 +32,6 @@ pub(crate) struct MacProof {
     streams: bool,
 }
 
-/// The keys for one request, and the MACs of what has arrived.
-pub(crate) struct MacRun {
-    keys: KeysFor<Mac>,
-    started: Option<Macs>,
-}
-
 impl MacProof {
     pub(super) fn new(kind: MacKind, builder: &SchemeBuilder) -> Result<Self, ConfigError> {
         let format = builder.key_format;
@@ -49,23 +43,23 @@ impl MacProof {
 
     fn matching(
         &self,
-        run: &mut MacRun,
+        (keys, started): (&KeysFor<Mac>, &mut Option<Macs>),
         offer: &Candidates,
         values: &Values<'_>,
         rest: &[u8],
     ) -> Result<Option<usize>, Rejection> {
         let template = &self.text.template;
-        if let Some(macs) = &mut run.started {
+        if let Some(macs) = started {
             macs.update(rest);
             template.feed_after(values, &mut |bytes| macs.update(bytes))?;
             return Ok(matching_key(macs.codes(), offer.iter()));
         }
-        if let Some(only) = run.keys.ring.only() {
+        if let Some(only) = keys.ring.only() {
             let code =
                 if template.is_body() { only.of(values.body) } else { only.over(|sink| template.feed(values, sink))? };
             return Ok(code.is_among(offer.iter()).then_some(0));
         }
-        let mut macs = Macs::new(Keyring::clone(&run.keys.ring));
+        let mut macs = Macs::new(Keyring::clone(&keys.ring));
         template.feed(values, &mut |bytes| macs.update(bytes))?;
         Ok(matching_key(macs.codes(), offer.iter()))
     }
@@ -74,7 +68,9 @@ impl MacProof {
 impl Proof for MacProof {
     /// The signatures of the head; empty if they are in the body.
     type Offer = Candidates;
-    type Keys = MacRun;
+    type Keys = KeysFor<Mac>;
+    /// The MACs of what has arrived.
+    type Progress = Option<Macs>;
 
     fn text(&self) -> Option<&SignedText> {
         Some(&self.text)
@@ -90,34 +86,41 @@ impl Proof for MacProof {
     }
 
     #[inline]
-    fn start(&self, _: &Candidates, values: &Values<'_>) -> Judged<MacRun> {
+    fn start(&self, _: &Candidates, values: &Values<'_>) -> Judged<KeysFor<Mac>> {
         self.text.template.check(values)?;
-        Ok(keys_for(&self.keys, values.head, |keys| MacRun { keys, started: None }))
+        Ok(keys_for(&self.keys, values.head, |keys| keys))
     }
 
-    fn receive(&self, run: &mut MacRun, values: &Values<'_>, chunk: &[u8]) {
+    fn receive(&self, keys: &KeysFor<Mac>, started: &mut Option<Macs>, values: &Values<'_>, chunk: &[u8]) {
         if !self.streams {
             return;
         }
-        if run.started.is_none() {
-            let mut macs = Macs::new(Keyring::clone(&run.keys.ring));
+        if started.is_none() {
+            let mut macs = Macs::new(Keyring::clone(&keys.ring));
             // If that fails, it fails again when the whole is judged, and is refused there.
             if self.text.template.feed_before(values, &mut |bytes| macs.update(bytes)).is_ok() {
-                run.started = Some(macs);
+                *started = Some(macs);
             }
         }
-        if let Some(macs) = &mut run.started {
+        if let Some(macs) = started {
             macs.update(chunk);
         }
     }
 
     #[inline]
-    fn finish(&self, offer: &mut Candidates, run: &mut MacRun, values: &Values<'_>, rest: &[u8]) -> Judged<usize> {
+    fn finish(
+        &self,
+        offer: &mut Candidates,
+        keys: &KeysFor<Mac>,
+        started: &mut Option<Macs>,
+        values: &Values<'_>,
+        rest: &[u8],
+    ) -> Judged<usize> {
         if self.text.signature.in_body() {
             self.text.signature.read(values.head, values.body, self.kind.digest_len(), offer)?;
         }
-        let matched = self.matching(run, offer, values, rest)?;
-        verdict(run.keys.known, matched).map(MaybeReady::Ready)
+        let matched = self.matching((keys, started), offer, values, rest)?;
+        verdict(keys.known, matched).map(MaybeReady::Ready)
     }
 
     fn check_body(&self, head: &Parts, body: &[u8]) -> Result<(), Rejection> {
@@ -132,8 +135,8 @@ impl Proof for MacProof {
         Some(&self.keys)
     }
 
-    fn mac<'a>(&self, run: &'a MacRun, index: usize) -> Option<&'a Mac> {
-        run.keys.ring.iter().nth(index)
+    fn mac<'a>(&self, keys: &'a KeysFor<Mac>, index: usize) -> Option<&'a Mac> {
+        keys.ring.iter().nth(index)
     }
 
     #[cfg(feature = "testing")]

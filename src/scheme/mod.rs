@@ -286,7 +286,7 @@ impl Provider for Scheme {
         }
         match &inner.forms[..] {
             // Nearly every request.
-            [form] if form.is_for(head) => form.begin(head, now)?.and_then(|first| Ok(verify(first, Vec::new()))),
+            [form] if form.is_for(head) => form.begin(head, now, |first| verify(first, Vec::new())),
             _ => self.begin_all(head, now),
         }
     }
@@ -339,7 +339,7 @@ impl Scheme {
         let mut begun = Vec::new();
         let mut fault: Option<Rejection> = None;
         for form in self.forms_for(head) {
-            match form.begin(head, now) {
+            match form.begin(head, now, |attempt| attempt) {
                 Ok(attempt) => begun.push(attempt),
                 // That something is wrong tells more than that something is missing.
                 Err(rejection) => match &fault {

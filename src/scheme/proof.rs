@@ -41,8 +41,10 @@ pub(super) type Judged<T> = Result<MaybeReady<T>, Rejection>;
 pub(super) trait Proof: Clone + Send + Sync + 'static {
     /// What one request offers as its proof.
     type Offer: Send + 'static;
-    /// The keys for one request, and what was computed with them so far.
+    /// The keys for one request.
     type Keys: Send + 'static;
+    /// What was computed of the body so far. It is apart from the keys because it may be large, and is made in its place.
+    type Progress: Default + Send + 'static;
 
     /// Returns where the signature is and what it signs, if a template describes it.
     fn text(&self) -> Option<&SignedText> {
@@ -91,13 +93,19 @@ pub(super) trait Proof: Clone + Send + Sync + 'static {
     fn start(&self, offer: &Self::Offer, values: &Values<'_>) -> Judged<Self::Keys>;
 
     /// Takes the next part of the body. A part that was not given is in the rest that `finish` gets.
-    fn receive(&self, keys: &mut Self::Keys, values: &Values<'_>, chunk: &[u8]) {
-        let _ = (keys, values, chunk);
+    fn receive(&self, keys: &Self::Keys, progress: &mut Self::Progress, values: &Values<'_>, chunk: &[u8]) {
+        let _ = (keys, progress, values, chunk);
     }
 
     /// Decides, and returns the position of the key. `rest` is the part of the body that `receive` was not given.
-    fn finish(&self, offer: &mut Self::Offer, keys: &mut Self::Keys, values: &Values<'_>, rest: &[u8])
-    -> Judged<usize>;
+    fn finish(
+        &self,
+        offer: &mut Self::Offer,
+        keys: &Self::Keys,
+        progress: &mut Self::Progress,
+        values: &Values<'_>,
+        rest: &[u8],
+    ) -> Judged<usize>;
 
     /// Checks what the proof says about the body without covering its bytes.
     fn check_body(&self, head: &Parts, body: &[u8]) -> Result<(), Rejection> {
@@ -151,9 +159,16 @@ macro_rules! kinds {
         })*
 
         impl AnyForm {
-            pub(super) fn begin(&self, head: &Parts, now: SystemTime) -> Judged<AnyAttempt> {
+            /// Judges the head. `wrap` makes the result of the attempt in its place, as an attempt is large.
+            #[inline]
+            pub(super) fn begin<T: Send + 'static>(
+                &self,
+                head: &Parts,
+                now: SystemTime,
+                wrap: impl FnOnce(AnyAttempt) -> T + Send + 'static,
+            ) -> Judged<T> {
                 match self {
-                    $($(#[$feature])? Self::$kind(form) => form.begin(head, now)?.and_then(|it| Ok(AnyAttempt::$kind(it))),)*
+                    $($(#[$feature])? Self::$kind(form) => form.begin(head, now, |it| wrap(AnyAttempt::$kind(it))),)*
                 }
             }
         }

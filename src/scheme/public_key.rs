@@ -140,6 +140,7 @@ impl Proof for PublicKeyProof {
     /// The signatures of the head; empty if they are in the body.
     type Offer = Vec<Vec<u8>>;
     type Keys = KeysFor<PublicKey>;
+    type Progress = ();
 
     fn text(&self) -> Option<&SignedText> {
         Some(&self.text)
@@ -160,7 +161,8 @@ impl Proof for PublicKeyProof {
     fn finish(
         &self,
         offer: &mut Vec<Vec<u8>>,
-        keys: &mut KeysFor<PublicKey>,
+        keys: &KeysFor<PublicKey>,
+        (): &mut (),
         values: &Values<'_>,
         _: &[u8],
     ) -> Judged<usize> {

@@ -67,6 +67,7 @@ impl Proof for TokenProof {
     /// The token of the head; none if it is in the body.
     type Offer = Option<Token>;
     type Keys = KeysFor<Token>;
+    type Progress = ();
 
     fn recognizes(&self, head: &Parts) -> Recognition {
         self.place.recognizes(head)
@@ -94,7 +95,8 @@ impl Proof for TokenProof {
     fn finish(
         &self,
         offer: &mut Option<Token>,
-        keys: &mut KeysFor<Token>,
+        keys: &KeysFor<Token>,
+        (): &mut (),
         values: &Values<'_>,
         _: &[u8],
     ) -> Judged<usize> {
