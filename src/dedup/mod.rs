@@ -73,6 +73,6 @@ pub use key::{Key, Token};
 pub use layer::{DEFAULT_LEASE, DEFAULT_RETENTION, DEFAULT_STORE_TIMEOUT, DedupLayer, LONGEST_RETENTION, StoreFailure};
 pub use memory::{DEFAULT_CAPACITY, MemoryStore};
 #[cfg(feature = "redis")]
-pub use redis::{DEFAULT_PREFIX, RedisStore};
+pub use redis::{DEFAULT_PREFIX, RedisBuilder, RedisStore};
 pub use service::DedupService;
 pub use store::{Claim, Store, StoreError};
