@@ -25,6 +25,10 @@ mod programs;
 mod protected;
 mod ranks;
 #[cfg(feature = "redis")]
+mod redis_connect;
+#[cfg(feature = "redis")]
+mod redis_failover;
+#[cfg(feature = "redis")]
 mod redis_server;
 mod secrets;
 #[cfg(all(feature = "client", feature = "jwt", feature = "sns"))]

@@ -1,7 +1,5 @@
 //! What goes wrong with Redis, and what it says about the connection.
 
-use std::fmt;
-
 use redis::{ErrorKind, RedisError, ServerErrorKind};
 
 use crate::config::{ConfigError, ConfigErrorKind};
@@ -73,12 +71,6 @@ impl From<Fault> for ConfigError {
     }
 }
 
-impl fmt::Display for Fault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.message)
-    }
-}
-
 /// Why a connection may no longer lead to a server that takes our commands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Doubt {
@@ -99,5 +91,45 @@ impl Doubt {
             _ if error.is_timeout() => Some(Self::Silent),
             _ => Some(Self::Refused),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::*;
+
+    fn said(answer: &str) -> RedisError {
+        redis::parse_redis_value(format!("-{answer}\r\n").as_bytes()).unwrap().extract_error().unwrap_err()
+    }
+
+    #[test]
+    fn whatever_may_be_over_on_another_connection_is_reason_to_make_one() {
+        for answer in [
+            "READONLY You can't write against a read only replica.",
+            "ERR Error running script: -READONLY You can't write against a read only replica.",
+            "MOVED 1234 127.0.0.1:7001",
+            "MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.",
+            "LOADING Redis is loading the dataset in memory",
+            "CLUSTERDOWN The cluster is down",
+            "NOPERM User shop has no permissions to run the 'evalsha' command",
+            "NOAUTH Authentication required.",
+            "NOREPLICAS Not enough good replicas to write.",
+            "MISCONF Redis is configured to save RDB snapshots, but it's currently unable to persist to disk.",
+            "OOM command not allowed when used memory > 'maxmemory'.",
+        ] {
+            assert_eq!(Doubt::of(&said(answer)), Some(Doubt::Refused), "{answer}");
+        }
+        for lost in [io::ErrorKind::BrokenPipe, io::ErrorKind::ConnectionReset, io::ErrorKind::UnexpectedEof] {
+            assert_eq!(Doubt::of(&io::Error::from(lost).into()), Some(Doubt::Refused));
+        }
+        assert_eq!(Doubt::of(&io::Error::from(io::ErrorKind::TimedOut).into()), Some(Doubt::Silent));
+    }
+
+    #[test]
+    fn an_entry_that_is_not_ours_says_nothing_of_the_connection() {
+        let answer = said("WRONGTYPE Operation against a key holding the wrong kind of value");
+        assert_eq!(Doubt::of(&answer), None);
     }
 }

@@ -206,8 +206,8 @@ async fn identify(wire: &dyn Wire) -> Result<(), Fault> {
 
 const SENTINEL: &str = "this is a Sentinel: connect to it with `RedisStore::connect_sentinel`";
 const NO_CLUSTER: &str = "this Redis is no node of a cluster: connect to it with `RedisStore::connect`";
-const LACKS_PERMISSION: &str =
-    "the Redis user needs EVAL, EVALSHA, GET, SET and DEL on the keys that start with the store's prefix";
+const NOT_ALLOWED: &str =
+    "Redis must let the user run EVAL and EVALSHA, with GET, SET and DEL, on keys that start with the store's prefix";
 
 fn no_cluster(error: redis::RedisError) -> Fault {
     if error.to_string().contains("cluster support disabled") {
@@ -224,8 +224,9 @@ async fn probe(wire: &dyn Wire, prefix: &str) -> Result<(), Fault> {
     let release = DELETE.call(name, vec![token]);
     for call in [claim, release] {
         call.run(wire).await.map_err(|error| match error.kind() {
-            ErrorKind::Server(ServerErrorKind::NoPerm) => {
-                Fault::new(ConfigErrorKind::Key, LACKS_PERMISSION).with_source(error)
+            // The second is what servers say when the user may run the script but not a command in it.
+            ErrorKind::Server(ServerErrorKind::NoPerm | ServerErrorKind::ResponseError) => {
+                Fault::new(ConfigErrorKind::Key, NOT_ALLOWED).with_source(error)
             }
             _ => error.into(),
         })?;
