@@ -23,7 +23,8 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, any};
 use serde_json::json;
-use tower_webhook::{DedupLayer, Delivery, MemoryStore, Provider, Reason, Rejection, WebhookLayer};
+use tower_webhook::provider::Provider;
+use tower_webhook::{DedupLayer, Delivery, MemoryStore, Reason, Rejection, WebhookLayer};
 
 use gateway_config::{Config, Endpoint, Result};
 use gateway_output::Lines;

@@ -38,9 +38,9 @@ async fn everything_else(request: Request<Incoming>) -> Result<Response<Full<Byt
     Ok(Response::new(Full::from(format!("this is {}", request.uri().path()))))
 }
 
-async fn serve(listener: TcpListener, cdr: tower_webhook::Scheme) -> std::io::Result<()> {
+async fn serve(listener: TcpListener, cdr: tower_webhook::Scheme) -> Result<(), Box<dyn Error + Send + Sync>> {
     let service = ServiceBuilder::new()
-        .layer(EndpointLayer::new("/webhooks/cdr", WebhookLayer::new(cdr), service_fn(on_report)))
+        .layer(EndpointLayer::new("/webhooks/cdr", WebhookLayer::new(cdr), service_fn(on_report))?)
         .service_fn(everything_else);
     loop {
         let (stream, _) = listener.accept().await?;

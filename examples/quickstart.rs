@@ -31,7 +31,7 @@ type Result<T, E = Box<dyn Error + Send + Sync>> = std::result::Result<T, E>;
 /// The whole integration: one layer on each route, one typed argument of its handler.
 fn app() -> Result<Router> {
     let cdr = WebhookLayer::new(CdrManager::new(KEY)?).with_body_limit(64 * 1024).on_reject(remember);
-    let connect = WebhookLayer::new(Connect::new(KEY)?.webhook_id("WH-123-456-789")).on_reject(remember);
+    let connect = WebhookLayer::new(Connect::new(KEY)?.with_webhook_id("WH-123-456-789")).on_reject(remember);
     Ok(Router::new()
         .route("/webhooks/cdr", post(on_report).layer(cdr))
         .route("/webhooks/connect", get(on_trigger).post(on_trigger).layer(connect)))

@@ -1,7 +1,7 @@
-//! An SNS subscription from its first to its last message, offline: an axum server on loopback receives what an SNS in this
+//! An SNS subscription from its first to its last message, offline: an axum server on loopback receives what an SNS in the
 //! process sends.
 //!
-//! `cargo run --example sns --features sns,testing`
+//! `cargo run --example sns --features testing-sns`
 
 use std::error::Error;
 use std::sync::{Arc, Mutex};
@@ -24,14 +24,14 @@ use table::Table;
 
 mod table;
 
-/// What is published to the topic.
+/// The payload that is published to the topic.
 #[derive(Deserialize)]
 struct Usage {
     iccid: String,
     percent: u8,
 }
 
-/// What the handler saw.
+/// The messages that the handler saw.
 type Seen = Arc<Mutex<Vec<String>>>;
 
 async fn on_message(State(seen): State<Seen>, Webhook(message): Webhook<Message>) -> StatusCode {
@@ -50,7 +50,7 @@ async fn on_message(State(seen): State<Seen>, Webhook(message): Webhook<Message>
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
     let fake = FakeSns::new();
-    // In production nothing is said about fetching: the feature `client` does it.
+    // In production, leave out `fetch`: the feature `client` has a client.
     let sns = Sns::builder().topic(fake.topic_arn()).confirm(Confirm::Automatic).fetch(fake.clone()).build()?;
 
     let seen = Seen::default();
@@ -67,7 +67,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         ("notification, version 1", fake.notification(usage).version(SignatureVersion::V1), 200),
         ("notification, version 2", fake.notification(usage).subject("usage alert"), 200),
         ("notification of a foreign topic", fake.notification(usage).topic(foreign), 403),
-        ("notification that is not ours", fake.notification("hello"), 422),
+        ("notification of another payload", fake.notification("hello"), 422),
         ("unsubscribe confirmation", fake.unsubscribe_confirmation(), 200),
     ];
     let client = Client::builder(TokioExecutor::new()).build_http::<Full<Bytes>>();

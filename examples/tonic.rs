@@ -44,7 +44,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
 
     let serving = Server::builder()
         .accept_http1(true)
-        .layer(EndpointLayer::new("/webhooks/cdr", WebhookLayer::new(cdr.clone()), service_fn(on_report)))
+        .layer(EndpointLayer::new("/webhooks/cdr", WebhookLayer::new(cdr.clone()), service_fn(on_report))?)
         .add_service(Greeter::default())
         .serve_with_incoming(TcpIncoming::from(listener));
     let server = tokio::spawn(serving);

@@ -1,12 +1,14 @@
-//! Answers that a sender's protocol demands, given in place of the handler's.
+//! Answers that a sender's protocol demands in place of the handler's.
 
 use bytes::Bytes;
 use http::header::{self, HeaderName, HeaderValue};
 use http::{Response, StatusCode};
 
-/// A reply that a sender's own protocol asks for: the echo of a challenge, the receipt of a confirmation.
+/// An answer that a sender's protocol demands: the echo of a challenge, the receipt of a confirmation.
 ///
-/// It is given without calling the handler, so a provider makes one only where the sender's documents say so.
+/// It is given without calling the handler, so a provider should only create one if the sender's documents say so.
+///
+/// # Examples
 ///
 /// ```
 /// use tower_webhook::Answer;
@@ -18,7 +20,7 @@ use http::{Response, StatusCode};
 pub struct Answer(Response<Bytes>);
 
 impl Answer {
-    /// An empty reply.
+    /// Creates an answer without a body.
     #[must_use]
     pub fn empty(status: StatusCode) -> Self {
         let mut response = Response::new(Bytes::new());
@@ -26,26 +28,26 @@ impl Answer {
         Self(response)
     }
 
-    /// 200 with a plain text that no browser takes for anything else.
+    /// Creates a 200 with a plain text that no browser takes for anything else.
     #[must_use]
     pub fn text(body: impl Into<Bytes>) -> Self {
         Self::with_type("text/plain; charset=utf-8", body.into())
     }
 
-    /// 200 with a JSON text.
+    /// Creates a 200 with a JSON text.
     #[must_use]
     pub fn json(body: impl Into<Bytes>) -> Self {
         Self::with_type("application/json", body.into())
     }
 
-    /// Adds a header.
+    /// Sets a header.
     #[must_use]
     pub fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
         self.0.headers_mut().insert(name, value);
         self
     }
 
-    /// The status.
+    /// Returns the status.
     #[must_use]
     pub fn status(&self) -> StatusCode {
         self.0.status()

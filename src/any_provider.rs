@@ -14,9 +14,9 @@ use crate::rejection::{Reason, Rejection};
 use crate::text::Text;
 use crate::time::Clock;
 
-/// Any provider, behind a pointer: for senders that are chosen at run time. Clones share it.
+/// A type-erased [`Provider`], for senders that are chosen at run time. Clones share it.
 ///
-/// It costs one allocation per request more than the provider itself.
+/// It costs one more allocation per request than the provider itself.
 ///
 /// # Examples
 ///
@@ -42,7 +42,7 @@ pub struct AnyProvider(Arc<dyn Erased>);
 pub struct AnyVerification(Box<dyn Any + Send>);
 
 impl AnyProvider {
-    /// Puts a provider behind a pointer.
+    /// Erases the type of a provider.
     pub fn new(provider: impl Provider) -> Self {
         Self(Arc::new(provider))
     }
@@ -110,7 +110,7 @@ impl<P: Provider> Erased for P {
         body: &Bytes,
         rest: &[u8],
     ) -> Result<MaybeReady<Outcome>, Rejection> {
-        // Another provider's verification: a fault of whoever drives this one, and never a success.
+        // Another provider's verification: a bug in whatever drives this one, and never a success.
         let foreign = || Rejection::new(Reason::NoDelivery).with_detail("another provider began this verification");
         P::finish(self, verification.0.downcast_mut().ok_or_else(foreign)?, head, body, rest)
     }

@@ -1,4 +1,4 @@
-//! How a sender behaves around its requests: when it repeats, how long it waits, what it wants to hear.
+//! How a sender behaves around its requests: when it repeats them, how long it waits, which answer it expects.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use http::StatusCode;
 
 /// How a sender behaves around its requests, as far as its documents say.
 ///
-/// The layers choose statuses and limits by it. A setting that is `None` is unknown, and nothing is assumed from it.
+/// The layers choose statuses and limits by it. Nothing is assumed about a setting that is `None`.
 ///
 /// # Examples
 ///

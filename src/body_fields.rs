@@ -1,81 +1,218 @@
-//! What a verified body says of itself, read once it is asked for.
+//! Fields read lazily from a verified body.
 
 use std::any::Any;
+use std::borrow::Cow;
 use std::fmt;
+use std::ops::Range;
 use std::sync::Arc;
 
+use smallvec::SmallVec;
+
+use crate::json;
 use crate::text::Text;
 
-/// How the id, the event and what tells a repetition are found in a body that was verified. Nothing is read before a
-/// handler asks for it.
+/// Where a verified body holds the delivery's id, its event and what identifies it.
+///
+/// Nothing is read before a handler or a layer asks for one of them. Then all of them are read, and the result is kept with
+/// the delivery. However many JSON pointers there are, the body is parsed once.
+///
+/// # Examples
 ///
 /// ```
-/// use tower_webhook::{BodyFields, Text};
+/// use tower_webhook::BodyFields;
+///
+/// let json = BodyFields::new().with_id_at("/event/id").with_event_at("/event/type");
 ///
 /// // The first line is the event's name.
 /// let lines = BodyFields::new()
-///     .with_event(|body| Some(Text::from(std::str::from_utf8(body).ok()?.lines().next()?.to_owned())));
+///     .with_event(|body| Some(std::str::from_utf8(body).ok()?.lines().next()?.to_owned().into()));
 /// ```
 #[derive(Clone, Default)]
 pub struct BodyFields {
-    pub(crate) id: Option<Arc<Find>>,
-    pub(crate) event: Option<Arc<Find>>,
-    pub(crate) identity: Option<Arc<Find>>,
+    pointers: Vec<Text>,
+    id: Option<Field>,
+    event: Option<Field>,
+    identity: Option<Field>,
 }
 
-/// The body, and what was parsed of it during the verification.
-pub(crate) type Find = dyn Fn(&[u8], Option<&(dyn Any + Send + Sync)>) -> Option<Text> + Send + Sync;
+/// How one field is found.
+#[derive(Clone)]
+enum Field {
+    /// At this one of the pointers.
+    At(usize),
+    /// Made of the values at these pointers.
+    From(Range<usize>, Arc<Join>),
+    By(Arc<Find>),
+}
+
+type Join = dyn Fn(&[Option<Cow<'_, str>>]) -> Option<Text> + Send + Sync;
+/// It gets the body, and what was parsed of it during the verification.
+type Find = dyn Fn(&[u8], Option<&(dyn Any + Send + Sync)>) -> Option<Text> + Send + Sync;
+
+/// What was found in one body.
+#[derive(Default)]
+pub(crate) struct FoundFields {
+    pub(crate) id: Option<Text>,
+    pub(crate) event: Option<Text>,
+    pub(crate) identity: Option<Text>,
+}
 
 impl BodyFields {
-    /// Nothing is found in the body.
+    /// Creates a set of fields of which none is in the body.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// How [`Delivery::id`](crate::Delivery::id) is found.
+    /// Sets the JSON pointer (RFC 6901) of [`Delivery::id`](crate::Delivery::id).
+    ///
+    /// A pointer finds strings, whole numbers and truth values. If a body repeats a member on the way to any of the pointers,
+    /// none of them finds anything.
+    #[must_use]
+    pub fn with_id_at(mut self, pointer: impl Into<Text>) -> Self {
+        self.id = Some(self.at(pointer.into()));
+        self
+    }
+
+    /// Sets the JSON pointer of [`Delivery::event`](crate::Delivery::event).
+    #[must_use]
+    pub fn with_event_at(mut self, pointer: impl Into<Text>) -> Self {
+        self.event = Some(self.at(pointer.into()));
+        self
+    }
+
+    /// Sets the JSON pointer of the signed id that identifies the delivery, if that isn't its id: see
+    /// [`Delivery::identity`](crate::Delivery::identity).
+    #[must_use]
+    pub fn with_identity_at(mut self, pointer: impl Into<Text>) -> Self {
+        self.identity = Some(self.at(pointer.into()));
+        self
+    }
+
+    /// Sets the JSON pointers of several values, and how they are joined into what identifies the delivery.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tower_webhook::BodyFields;
+    ///
+    /// let fields = BodyFields::new()
+    ///     .with_identity_from(["/account", "/number"], |values| match values {
+    ///         [Some(account), Some(number)] => Some(format!("{account} {number}").into()),
+    ///         _ => None,
+    ///     });
+    /// ```
+    #[must_use]
+    pub fn with_identity_from<T: Into<Text>>(
+        mut self,
+        pointers: impl IntoIterator<Item = T>,
+        join: impl Fn(&[Option<Cow<'_, str>>]) -> Option<Text> + Send + Sync + 'static,
+    ) -> Self {
+        let start = self.pointers.len();
+        self.pointers.extend(pointers.into_iter().map(Into::into));
+        self.identity = Some(Field::From(start..self.pointers.len(), Arc::new(join)));
+        self
+    }
+
+    /// Sets how [`Delivery::id`](crate::Delivery::id) is found in a body that isn't JSON.
     #[must_use]
     pub fn with_id(mut self, find: impl Fn(&[u8]) -> Option<Text> + Send + Sync + 'static) -> Self {
-        self.id = Some(Arc::new(move |body, _| find(body)));
+        self.id = Some(Field::By(Arc::new(move |body, _| find(body))));
         self
     }
 
-    /// How [`Delivery::event`](crate::Delivery::event) is found.
+    /// Sets how [`Delivery::event`](crate::Delivery::event) is found in a body that isn't JSON.
     #[must_use]
     pub fn with_event(mut self, find: impl Fn(&[u8]) -> Option<Text> + Send + Sync + 'static) -> Self {
-        self.event = Some(Arc::new(move |body, _| find(body)));
+        self.event = Some(Field::By(Arc::new(move |body, _| find(body))));
         self
     }
 
-    /// How the signed id that tells this delivery from others is found, where it is not the id: see
+    /// Sets how the signed id that identifies the delivery is found in a body that isn't JSON, if that isn't its id: see
     /// [`Delivery::identity`](crate::Delivery::identity).
     #[must_use]
     pub fn with_identity(mut self, find: impl Fn(&[u8]) -> Option<Text> + Send + Sync + 'static) -> Self {
-        self.identity = Some(Arc::new(move |body, _| find(body)));
+        self.identity = Some(Field::By(Arc::new(move |body, _| find(body))));
         self
     }
 
-    /// As [`with_identity`](Self::with_identity), where what was parsed during the verification tells.
+    /// As [`with_identity`](Self::with_identity), by what was parsed during the verification.
     #[cfg(feature = "jwt")]
     pub(crate) fn with_identity_by<T: 'static>(mut self, find: fn(&T, &[u8]) -> Option<Text>) -> Self {
-        self.identity = Some(Arc::new(move |body, parsed| find(parsed?.downcast_ref()?, body)));
+        self.identity = Some(Field::By(Arc::new(move |body, parsed| find(parsed?.downcast_ref()?, body))));
         self
     }
 
-    /// For sharing between deliveries; `None` where nothing is found in the body.
+    fn at(&mut self, pointer: Text) -> Field {
+        self.pointers.push(pointer);
+        Field::At(self.pointers.len() - 1)
+    }
+
+    /// Returns whether the body holds what identifies the delivery.
+    pub(crate) fn has_identity(&self) -> bool {
+        self.identity.is_some()
+    }
+
+    /// Shares the fields between deliveries. Returns `None` if none is in the body.
     pub(crate) fn shared(self) -> Option<Arc<Self>> {
         let finds = self.id.is_some() || self.event.is_some() || self.identity.is_some();
         finds.then(|| Arc::new(self))
+    }
+
+    /// Reads all fields of a body.
+    pub(crate) fn read(&self, body: &[u8], parsed: Option<&(dyn Any + Send + Sync)>) -> FoundFields {
+        let mut values: SmallVec<[Option<Cow<'_, str>>; 3]> = self.pointers.iter().map(|_| None).collect();
+        if !values.is_empty() && json::pick_each(body, self.pointers.iter().map(Text::as_str), &mut values).is_err() {
+            values.fill(None);
+        }
+        let find = |field: &Option<Field>| match field.as_ref()? {
+            Field::At(pointer) => values[*pointer].as_deref().map(|value| value.to_owned().into()),
+            Field::From(pointers, join) => join(&values[pointers.clone()]),
+            Field::By(find) => find(body, parsed),
+        };
+        FoundFields { id: find(&self.id), event: find(&self.event), identity: find(&self.identity) }
     }
 }
 
 impl fmt::Debug for BodyFields {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let found = |find: &Option<Arc<Find>>| find.is_some();
         f.debug_struct("BodyFields")
-            .field("id", &found(&self.id))
-            .field("event", &found(&self.event))
-            .field("identity", &found(&self.identity))
+            .field("id", &self.id.is_some())
+            .field("event", &self.event.is_some())
+            .field("identity", &self.identity.is_some())
             .finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BODY: &[u8] = br#"{"event":{"id":17,"type":"paid"},"account":"a","b/c":true}"#;
+
+    fn texts(fields: &BodyFields, body: &[u8]) -> [Option<String>; 3] {
+        let found = fields.read(body, None);
+        [found.id, found.event, found.identity].map(|text| text.map(String::from))
+    }
+
+    #[test]
+    fn pointers_find_scalars_and_several_are_joined() {
+        let fields = BodyFields::new()
+            .with_id_at("/event/id")
+            .with_event_at(String::from("/event/type"))
+            .with_identity_from(["/account", "/event/id", "/none"], |values| match values {
+                [Some(account), Some(id), None] => Some(format!("{account} {id}").into()),
+                _ => None,
+            });
+        assert_eq!(texts(&fields, BODY), [Some("17".into()), Some("paid".into()), Some("a 17".into())]);
+        assert_eq!(texts(&fields, b"{}"), [None, None, None]);
+        assert_eq!(texts(&fields, b"not JSON"), [None, None, None]);
+        assert_eq!(texts(&BodyFields::new().with_identity_at("/b~1c"), BODY), [None, None, Some("true".into())]);
+    }
+
+    #[test]
+    fn a_repeated_member_on_any_way_leaves_all_pointers_without_a_value() {
+        let fields = BodyFields::new().with_id_at("/a").with_event_at("/b").with_identity(|_| Some("found".into()));
+        assert_eq!(texts(&fields, br#"{"a":1,"b":2,"b":3}"#), [None, None, Some("found".into())]);
     }
 }

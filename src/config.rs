@@ -7,8 +7,7 @@ use std::sync::Arc;
 
 /// An error in how a layer, a provider or a secret was set up.
 ///
-/// It is found when the thing is built, never while requests are served. The message names the setting at fault and never
-/// holds a secret.
+/// It is found at set-up, never while requests are served. The message names the setting at fault and never holds a secret.
 ///
 /// # Examples
 ///
@@ -32,13 +31,13 @@ pub struct ConfigError {
 pub enum ConfigErrorKind {
     /// A required setting is missing.
     Missing,
-    /// A setting is not in the form that it must have.
+    /// A setting has the wrong form.
     Invalid,
-    /// Two settings exclude each other, or one has no meaning here.
+    /// Two settings exclude each other, or one makes no sense here.
     Conflict,
     /// A secret, key or certificate cannot be used.
     Key,
-    /// Something outside the configuration is not there: a server, a cryptographic back end.
+    /// Something outside the configuration is missing: a server, a cryptographic back end.
     Unavailable,
 }
 
@@ -53,7 +52,7 @@ impl ConfigError {
         Self::new(ConfigErrorKind::Missing, message)
     }
 
-    /// Creates an error for a setting that is not in the form that it must have.
+    /// Creates an error for a setting that has the wrong form.
     pub fn invalid(message: impl Into<Cow<'static, str>>) -> Self {
         Self::new(ConfigErrorKind::Invalid, message)
     }
@@ -68,12 +67,12 @@ impl ConfigError {
         Self::new(ConfigErrorKind::Key, message)
     }
 
-    /// Creates an error for something outside the configuration that is not there.
+    /// Creates an error for something missing outside the configuration.
     pub fn unavailable(message: impl Into<Cow<'static, str>>) -> Self {
         Self::new(ConfigErrorKind::Unavailable, message)
     }
 
-    /// Adds the error that caused this one. It must hold no secret.
+    /// Sets the error that caused this one. It must hold no secret.
     #[must_use]
     pub fn with_source(mut self, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         self.source = Some(source.into().into());

@@ -8,16 +8,31 @@ use std::time::SystemTime;
 use bytes::Bytes;
 use http::Extensions;
 
-use crate::body_fields::{BodyFields, Find};
+use crate::body_fields::{BodyFields, FoundFields};
 use crate::rejection::{Reason, Rejection};
 use crate::text::Text;
 
 /// One verified webhook request.
 ///
-/// Only a successful verification makes one, so a function that takes a `Delivery` cannot be reached by a forged
-/// request. The layer puts it into the request's extensions; with the feature `axum` it is an extractor.
+/// Only a successful verification creates one, so a function that takes a `Delivery` can't be reached by a forged request. The
+/// layer puts it into the request's extensions; with the feature `axum` it is an extractor.
 ///
-/// What the sender did not sign is a hint and no proof: see [`signed`](Self::signed).
+/// Anyone can change what the sender doesn't sign: see [`signed`](Self::signed).
+///
+/// # Examples
+///
+/// ```
+/// use bytes::Bytes;
+/// use http::Request;
+/// use http_body_util::Full;
+/// use tower_webhook::{Delivery, Rejection};
+///
+/// async fn handle(request: Request<Full<Bytes>>) -> Result<(), Rejection> {
+///     let delivery = Delivery::from_extensions(request.extensions())?;
+///     println!("{:?} from {}: {} bytes", delivery.event(), delivery.provider(), delivery.body().len());
+///     Ok(())
+/// }
+/// ```
 #[derive(Clone)]
 pub struct Delivery {
     provider: Text,
@@ -29,17 +44,13 @@ pub struct Delivery {
     parsed: Option<Arc<dyn Any + Send + Sync>>,
     body: Bytes,
     in_body: Option<Arc<BodyFields>>,
-    /// What was read from the body when it was asked for.
-    id_in_body: Found,
-    event_in_body: Found,
+    /// The body's fields, once one of them was asked for.
+    found: OnceLock<Arc<FoundFields>>,
 }
 
-/// Boxed, as most deliveries are never asked.
-type Found = OnceLock<Option<Box<Text>>>;
-
 impl Delivery {
-    /// Called by the layer's future on a verdict of [`Deliver`](crate::provider::Outcome::Deliver), and nowhere else. What was
-    /// found out is taken.
+    /// Creates a delivery from the verdict [`Deliver`](crate::provider::Outcome::Deliver). Only the layer's future calls it.
+    /// The contents of `verified` are taken.
     #[inline]
     pub(crate) fn new(provider: &Text, verified: &mut Verified, body: Bytes) -> Self {
         Self {
@@ -52,12 +63,11 @@ impl Delivery {
             parsed: verified.parsed.take(),
             body,
             in_body: verified.in_body.take(),
-            id_in_body: OnceLock::new(),
-            event_in_body: OnceLock::new(),
+            found: OnceLock::new(),
         }
     }
 
-    /// The name of the provider that verified it, in `snake_case`.
+    /// Returns the name of the provider that verified the request, in `snake_case`.
     #[must_use]
     pub fn provider(&self) -> &str {
         &self.provider
@@ -67,82 +77,79 @@ impl Delivery {
         &self.provider
     }
 
-    /// The sender's id of this event or delivery, where there is one. Whether it was signed is told by
-    /// [`signed`](Self::signed).
+    /// Returns the sender's id of this event or delivery, if there is one. [`signed`](Self::signed) says whether it was
+    /// signed.
     #[must_use]
     pub fn id(&self) -> Option<&str> {
-        self.found_id().map(Text::as_str)
+        self.id_text().map(Text::as_str)
     }
 
-    /// The sender's name for the kind of event, such as `push` or `invoice.paid`, where there is one in a header or at a
+    /// Returns the sender's name for the kind of event, such as `push` or `invoice.paid`, if there is one in a header or at a
     /// known place of the body.
     #[must_use]
     pub fn event(&self) -> Option<&str> {
-        known(&self.event, &self.event_in_body, || self.find(|rules| &rules.event)).map(Text::as_str)
+        self.event.as_ref().or_else(|| self.found()?.event.as_ref()).map(Text::as_str)
     }
 
-    fn found_id(&self) -> Option<&Text> {
-        known(&self.id, &self.id_in_body, || self.find(|rules| &rules.id))
+    fn id_text(&self) -> Option<&Text> {
+        self.id.as_ref().or_else(|| self.found()?.id.as_ref())
     }
 
-    fn find(&self, rule: fn(&BodyFields) -> &Option<Arc<Find>>) -> Option<Text> {
-        rule(self.in_body.as_ref()?).as_ref()?(&self.body, self.parsed.as_deref())
+    /// Returns the fields of the body, which is read the first time. `None` if no field is there.
+    fn found(&self) -> Option<&FoundFields> {
+        let fields = self.in_body.as_ref()?;
+        Some(self.found.get_or_init(|| Arc::new(fields.read(&self.body, self.parsed.as_deref()))))
     }
 
-    /// The time at which the sender signed, where it says so. It lies within the provider's tolerance.
+    /// Returns the time at which the sender signed the request, if it says so. It is within the provider's tolerance.
     #[must_use]
     pub fn timestamp(&self) -> Option<SystemTime> {
         self.timestamp
     }
 
-    /// The position, from 0, of the secret or key that verified it, in the list that was configured or looked up. While
-    /// secrets rotate, this tells whether the old one is still in use.
+    /// Returns the position, from 0, of the secret or key that verified the request in the list that was configured or looked
+    /// up. While secrets rotate, this tells whether the old one is still in use.
     #[must_use]
     pub fn key_index(&self) -> usize {
         self.key_index.into()
     }
 
-    /// What the signature covers.
+    /// Returns what the signature covers.
     #[must_use]
     pub fn signed(&self) -> Signed {
         self.signed
     }
 
-    /// The body, byte for byte as it arrived.
+    /// Returns the body, byte for byte as it arrived.
     #[must_use]
     pub fn body(&self) -> &Bytes {
         &self.body
     }
 
-    /// What this delivery is, for telling a repetition from a new one.
+    /// Returns what tells this delivery from others, and is the same if it is repeated.
     #[must_use]
     pub fn identity(&self) -> Identity {
-        let id = match self.find(|rules| &rules.identity) {
-            None if self.signed.id => self.found_id().cloned(),
+        let id = match self.found().and_then(|found| found.identity.as_ref()) {
+            None if self.signed.id => self.id_text(),
             chosen => chosen,
         };
-        id.map_or(Identity::Body, Identity::Id)
+        id.map_or(Identity::Body, |id| Identity::Id(id.clone()))
     }
 
-    /// What the provider already parsed during the verification.
+    /// Returns what the provider parsed during the verification.
     #[allow(dead_code, reason = "used by the providers behind features")]
     pub(crate) fn parsed<T: 'static>(&self) -> Option<&T> {
         self.parsed.as_deref()?.downcast_ref()
     }
 
-    /// The delivery in a request's extensions.
+    /// Returns the delivery in a request's extensions.
     ///
     /// # Errors
     ///
-    /// [`Reason::NoDelivery`] where no webhook layer verified the request.
+    /// Returns [`Reason::NoDelivery`] if no webhook layer verified the request.
     pub fn from_extensions(extensions: &Extensions) -> Result<&Self, Rejection> {
         extensions.get().ok_or_else(|| Rejection::new(Reason::NoDelivery))
     }
-}
-
-/// What the head said, or what the body says, which is read the first time that it is asked for.
-fn known<'a>(head: &'a Option<Text>, body: &'a Found, read: impl FnOnce() -> Option<Text>) -> Option<&'a Text> {
-    head.as_ref().or_else(|| body.get_or_init(|| read().map(Box::new)).as_deref())
 }
 
 /// Prints no part of the body.
@@ -164,11 +171,10 @@ impl fmt::Debug for Delivery {
 #[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Identity {
-    /// An id that stays the same over the sender's retries and that the sender signed, or, where the sender proves itself
-    /// by a token and signs no part of the message, that stands in the message. It may be confidential: `Debug` leaves it
-    /// out.
+    /// An id that stays the same over the sender's retries. The sender signed it, or it is in the message and the sender
+    /// proves itself by a token that signs nothing. It may be confidential: `Debug` leaves it out.
     Id(Text),
-    /// The sender signs no id: the body itself tells.
+    /// The body itself, as the sender signs no id.
     Body,
 }
 
@@ -181,7 +187,16 @@ impl fmt::Debug for Identity {
     }
 }
 
-/// What a signature covers. What it does not cover may have been changed by anyone on the way.
+/// What a signature covers. Anyone on the way may have changed the rest.
+///
+/// # Examples
+///
+/// ```
+/// use tower_webhook::Signed;
+///
+/// let signed = Signed::default().with_body(true).with_timestamp(true);
+/// assert!(signed.body && !signed.id);
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Signed {
@@ -234,10 +249,18 @@ impl Signed {
     }
 }
 
-/// What a [`Provider`](crate::Provider) found out about a genuine request. The layer makes a [`Delivery`] of it.
+/// What a [`Provider`](crate::provider::Provider) found out about a genuine request. The layer turns it into a [`Delivery`].
+///
+/// # Examples
+///
+/// ```
+/// use tower_webhook::{Signed, Verified};
+///
+/// let verified = Verified::new(Signed::default().with_body(true).with_id(true)).with_id(Some("evt_1".into()));
+/// ```
 #[derive(Clone, Default)]
 pub struct Verified {
-    /// Boxed, as it is there where senders share a route and nowhere else.
+    /// Boxed, because it is only set where senders share a route.
     pub(crate) provider: Option<Box<Text>>,
     pub(crate) id: Option<Text>,
     pub(crate) event: Option<Text>,
@@ -250,20 +273,20 @@ pub struct Verified {
 }
 
 impl Verified {
-    /// A genuine request of which `signed` was covered by its signature.
+    /// Creates the result for a genuine request whose signature covers `signed`.
     #[must_use]
     #[inline]
     pub fn new(signed: Signed) -> Self {
         Self { signed, ..Self::default() }
     }
 
-    /// The name of the provider that verified: this one, unless it stood for another.
+    /// Returns the name of the provider that verified: the given one, unless it stood for another.
     pub(crate) fn provider<'a>(&'a self, provider: &'a Text) -> &'a Text {
         self.provider.as_deref().unwrap_or(provider)
     }
 
-    /// Names the provider that verified, where another one stands for it. The first name stays: it is the nearest to
-    /// the sender.
+    /// Names the provider that verified, if another one stands for it. The first name stays: it is the nearest to the
+    /// sender.
     #[inline]
     pub(crate) fn with_provider(mut self, provider: &Text) -> Self {
         self.provider.get_or_insert_with(|| Box::new(provider.clone()));
@@ -286,11 +309,11 @@ impl Verified {
         self
     }
 
-    /// Sets what is found in the verified body, once it is asked for.
+    /// Sets what is read from the verified body once it is asked for.
     #[must_use]
     #[inline]
-    pub fn with_body_fields(mut self, rules: Option<Arc<BodyFields>>) -> Self {
-        self.in_body = rules;
+    pub fn with_body_fields(mut self, fields: Option<Arc<BodyFields>>) -> Self {
+        self.in_body = fields;
         self
     }
 
@@ -310,7 +333,7 @@ impl Verified {
         self
     }
 
-    /// Keeps what was parsed on the way, so that extracting it does not parse again.
+    /// Keeps what was parsed during the verification, so that extracting it doesn't parse again.
     #[must_use]
     pub fn with_parsed<T: Any + Send + Sync>(mut self, parsed: T) -> Self {
         self.parsed = Some(Arc::new(parsed));
@@ -328,5 +351,32 @@ impl fmt::Debug for Verified {
             .field("key_index", &self.key_index)
             .field("signed", &self.signed)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+
+    #[test]
+    fn a_body_is_read_once_however_often_and_by_whatever_clone_it_is_asked() {
+        let reads = Arc::new(AtomicUsize::new(0));
+        let counted = reads.clone();
+        let fields = BodyFields::new().with_id_at("/id").with_event_at("/type").with_identity(move |_| {
+            counted.fetch_add(1, Ordering::Relaxed);
+            Some("17 paid".into())
+        });
+        let body = Bytes::from_static(br#"{"id":17,"type":"paid"}"#);
+        let mut verified = Verified::new(Signed::default()).with_body_fields(fields.shared());
+        let delivery = Delivery::new(&"acme".into(), &mut verified, body);
+        assert_eq!(reads.load(Ordering::Relaxed), 0, "nobody has asked yet");
+        assert_eq!(delivery.event(), Some("paid"));
+        for delivery in [delivery.clone(), delivery] {
+            assert_eq!((delivery.id(), delivery.event()), (Some("17"), Some("paid")));
+            assert!(delivery.identity() == Identity::Id("17 paid".into()));
+        }
+        assert_eq!(reads.load(Ordering::Relaxed), 1);
     }
 }

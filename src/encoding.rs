@@ -35,7 +35,7 @@ pub enum Encoding {
 }
 
 impl Encoding {
-    /// The length of the text that encodes `len` bytes.
+    /// Returns the length of the text that encodes `len` bytes.
     pub(crate) const fn text_len(self, len: usize) -> usize {
         match self {
             Self::Hex | Self::HexAnyCase => len * 2,
@@ -44,7 +44,7 @@ impl Encoding {
         }
     }
 
-    /// The encoding's name, for tables.
+    /// Returns the encoding's name, for tables.
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Hex => "hex",
@@ -54,8 +54,7 @@ impl Encoding {
         }
     }
 
-    /// Decodes a text that must stand for exactly `out.len()` bytes. Nothing is allocated; what is in `out` after a
-    /// failure has no meaning.
+    /// Decodes a text of exactly `out.len()` bytes, without allocating. After a failure the contents of `out` are unspecified.
     #[inline]
     pub(crate) fn decode_exact(self, text: &[u8], out: &mut [u8]) -> bool {
         if text.len() != self.text_len(out.len()) {
@@ -72,7 +71,7 @@ impl Encoding {
     /// Decodes a text of any length.
     pub(crate) fn decode(self, text: &[u8]) -> Option<Vec<u8>> {
         match self {
-            // By length: const-hex would take `0x` for a prefix, and a value would have two spellings.
+            // By length: const-hex takes `0x` for a prefix, which would give a value two spellings.
             Self::Hex | Self::HexAnyCase => {
                 let mut bytes = vec![0; text.len() / 2];
                 self.decode_exact(text, &mut bytes).then_some(bytes)
@@ -82,7 +81,7 @@ impl Encoding {
         }
     }
 
-    /// Writes bytes as text.
+    /// Encodes bytes as text.
     #[cfg_attr(not(feature = "testing"), allow(dead_code))]
     pub(crate) fn encode(self, bytes: &[u8]) -> String {
         match self {
@@ -93,7 +92,7 @@ impl Encoding {
     }
 }
 
-/// Looks at every byte, which the compiler does many at a time; a search that stops goes one by one.
+/// Looks at every byte, which the compiler vectorizes, unlike a search that stops early.
 #[inline]
 fn has_upper_case(text: &[u8]) -> bool {
     text.iter().fold(false, |found, byte| found | byte.is_ascii_uppercase())

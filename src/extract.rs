@@ -1,4 +1,4 @@
-//! axum: deliveries and payloads as extractors, rejections as responses.
+//! axum: extractors of deliveries and payloads, and rejections as responses.
 
 use axum::extract::{FromRequestParts, OptionalFromRequestParts};
 use axum::response::{IntoResponse, Response};
@@ -17,7 +17,7 @@ impl<S: Sync> FromRequestParts<S> for Delivery {
     }
 }
 
-/// `None` where no layer verified the request: behind a layer in observe mode only.
+/// `None` if no layer verified the request, which happens behind a layer in observe mode only.
 impl<S: Sync> OptionalFromRequestParts<S> for Delivery {
     type Rejection = Rejection;
 
@@ -34,13 +34,13 @@ impl<T: FromDelivery, S: Sync> FromRequestParts<S> for Webhook<T> {
     }
 }
 
-/// What the layer in observe mode would have done.
+/// The verdict of a layer in observe mode.
 impl<S: Sync> FromRequestParts<S> for Verdict {
     type Rejection = Rejection;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Rejection> {
         let verdict = parts.extensions.get().cloned();
-        verdict.ok_or_else(|| Rejection::new(Reason::NoDelivery).with_detail("the layer is not in observe mode"))
+        verdict.ok_or_else(|| Rejection::new(Reason::NoDelivery).with_detail("the layer isn't in observe mode"))
     }
 }
 

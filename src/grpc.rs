@@ -1,4 +1,4 @@
-//! Refusals as gRPC tells them: a status of gRPC's own, on an HTTP response that looks successful.
+//! Rejections in gRPC: a gRPC status on an HTTP response that looks successful.
 
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
@@ -10,7 +10,7 @@ use crate::rejection::Rejection;
 const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
 
-/// In which protocol a request wants its refusal.
+/// The protocol in which a request is answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Protocol {
     Http,
@@ -18,23 +18,24 @@ pub(crate) enum Protocol {
 }
 
 impl Protocol {
-    /// gRPC is a `POST` over HTTP/2 or later with its own content type. All three are asked for, so that an ordinary
-    /// webhook cannot have its refusal dressed as a 200 by one header that somebody added.
+    /// Returns the protocol of a request. gRPC is a `POST` over HTTP/2 or later with its own content type. All three are required,
+    /// so that a single added header can't turn the rejection of an ordinary webhook into a 200.
     ///
-    /// gRPC-Web is not meant: its clients understand HTTP statuses.
+    /// gRPC-Web isn't included: its clients understand HTTP statuses.
     #[inline]
     pub(crate) fn of(method: &Method, version: Version, headers: &HeaderMap) -> Self {
         let is_grpc = || {
             let rest = headers.get(CONTENT_TYPE)?.as_bytes().strip_prefix(b"application/grpc")?;
             matches!(rest.first(), None | Some(b'+' | b';')).then_some(())
         };
-        match *method == Method::POST && version >= Version::HTTP_2 && is_grpc().is_some() {
-            true => Self::Grpc,
-            false => Self::Http,
+        if *method == Method::POST && version >= Version::HTTP_2 && is_grpc().is_some() {
+            Self::Grpc
+        } else {
+            Self::Http
         }
     }
 
-    /// A reply of ours, put in this protocol. Answers that a sender's protocol demands stay as they are.
+    /// Converts a response of this crate into the protocol. Answers that a sender's protocol demands stay as they are.
     pub(crate) fn translate(self, mut response: Response<Bytes>) -> Response<Bytes> {
         match (self, response.extensions_mut().remove::<Rejection>()) {
             (Self::Grpc, Some(rejection)) => rejection.into_grpc_response(),
@@ -46,7 +47,7 @@ impl Protocol {
         }
     }
 
-    /// A response from behind the layer. What a layer or an extractor there refused in HTTP's terms is put into gRPC's.
+    /// Converts a response from behind the layer: an HTTP rejection by a layer or extractor there becomes a gRPC one.
     pub(crate) fn pass_on<R>(self, response: Response<R>) -> Response<ResponseBody<R>> {
         let refusal = match self {
             Self::Grpc if !response.headers().contains_key(GRPC_STATUS) => response.extensions().get::<Rejection>(),
@@ -59,16 +60,18 @@ impl Protocol {
     }
 }
 
-/// Whether a handler succeeded. A gRPC handler that failed answers 200 as well, and says so in a header of its own; what
-/// it says in trailers, after a part of a stream, comes too late to be seen here.
+/// Returns whether a handler succeeded. A gRPC handler that failed answers 200 as well, with its status in a header. A status in
+/// trailers, after a part of a stream, comes too late to be seen here.
 #[cfg_attr(not(feature = "dedup"), allow(dead_code))]
 pub(crate) fn succeeded<R>(response: &Response<R>) -> bool {
     response.status().is_success() && response.headers().get(GRPC_STATUS).is_none_or(|code| code == "0")
 }
 
 impl Rejection {
-    /// The gRPC status code that says the same as [`status`](Self::status): see
+    /// Returns the gRPC status code that corresponds to [`status`](Self::status): see
     /// <https://grpc.github.io/grpc/core/md_doc_statuscodes.html>.
+    ///
+    /// # Examples
     ///
     /// ```
     /// use tower_webhook::{Reason, Rejection};
@@ -81,8 +84,8 @@ impl Rejection {
         grpc_status(self.status()).0
     }
 
-    /// The rejection as a gRPC response without a body ("trailers only"): the code, a fixed text that depends on
-    /// nothing else, and the rejection in the extensions. The layers answer gRPC requests like this by themselves.
+    /// Converts the rejection into a gRPC response without a body ("trailers only"): the code, and a text that depends on nothing
+    /// else. The response's extensions hold the rejection. The layers answer gRPC requests like this by themselves.
     #[must_use]
     pub fn into_grpc_response(self) -> Response<Bytes> {
         let (code, message) = grpc_status(self.status());
@@ -95,7 +98,7 @@ impl Rejection {
         response
     }
 
-    /// The rejection that a response carries: as it is, or as the source of a `tonic::Status`.
+    /// Returns the rejection in a response's extensions: itself, or as the source of a `tonic::Status`.
     pub(crate) fn of_response(extensions: &Extensions) -> Option<&Self> {
         let own = extensions.get::<Self>();
         #[cfg(feature = "tonic")]
@@ -107,7 +110,8 @@ impl Rejection {
     }
 }
 
-/// As with HTTP, one text a code. It is printable and has no `%`, so its percent-encoding is itself.
+/// Returns the code and its text. As with HTTP, each code has one text. It is printable and has no `%`, so it needs no
+/// percent-encoding.
 const fn grpc_status(status: StatusCode) -> (u8, &'static str) {
     match status.as_u16() {
         400 | 422 => (3, "the request is not in the form that this webhook expects"),
@@ -121,8 +125,8 @@ const fn grpc_status(status: StatusCode) -> (u8, &'static str) {
     }
 }
 
-/// For `?` in tonic handlers: the code and the fixed text, with the rejection as the status's source, where the webhook
-/// layer around the handler finds it for `on_reject`, logs and metrics.
+/// For `?` in tonic handlers: the code and its text, with the rejection as the status's source, where the webhook layer around
+/// the handler finds it for `on_reject`, logs and metrics.
 #[cfg(feature = "tonic")]
 impl From<Rejection> for tonic::Status {
     fn from(rejection: Rejection) -> Self {
@@ -160,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn every_reason_has_a_code_that_is_passing_exactly_where_the_reason_is() {
+    fn every_reason_has_a_code_that_is_transient_exactly_where_the_reason_is() {
         for &reason in Reason::ALL {
             let rejection = Rejection::new(reason);
             let code = rejection.grpc_code();

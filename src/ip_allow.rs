@@ -1,15 +1,7 @@
 //! An allow-list of peer addresses, for senders that publish theirs.
 //!
-//! ```
-//! use tower_webhook::IpAllowList;
-//!
-//! # fn main() -> Result<(), tower_webhook::ConfigError> {
-//! let only_the_platform = IpAllowList::new(["192.0.2.10", "2001:db8::/32"])?;
-//! # Ok(())
-//! # }
-//! ```
-//!
-//! An address is no proof of who sends: put the list in front of a [`WebhookLayer`](crate::WebhookLayer), never in its place.
+//! An address doesn't prove who sent a request: put the list in front of a [`WebhookLayer`](crate::WebhookLayer), never in its
+//! place.
 
 use std::fmt;
 use std::future::Future;
@@ -26,22 +18,25 @@ use pin_project_lite::pin_project;
 use tower_layer::Layer;
 use tower_service::Service;
 
+use crate::accessors::inner_service_accessors;
 use crate::body::ResponseBody;
 use crate::config::ConfigError;
 use crate::grpc::Protocol;
 use crate::observe;
 use crate::rejection::{Reason, Rejection};
 
-/// A [tower layer](tower_layer::Layer) that answers 403 to every request from an address that is not listed.
+/// A [tower layer](tower_layer::Layer) that answers 403 to every request from an address that isn't listed.
 ///
-/// The peer's address is taken from the request's extensions: a `SocketAddr`, an `IpAddr`, with the feature `axum` its
-/// `ConnectInfo<SocketAddr>`, or whatever [`with_peer`](Self::with_peer) finds. A request without one is refused.
+/// The peer's address is taken from the request's extensions: a `SocketAddr`, an `IpAddr`, or with the feature `axum` its
+/// `ConnectInfo<SocketAddr>`. [`with_peer`](Self::with_peer) finds it elsewhere. A request without one is refused.
 ///
-/// Behind a proxy every peer is the proxy. Name it with [`with_trusted_proxies`](Self::with_trusted_proxies), and the last
-/// address in `X-Forwarded-For` that is not a trusted proxy counts instead; from any other peer that header means nothing.
+/// Behind a proxy, every peer is the proxy. Name it with [`with_trusted_proxies`](Self::with_trusted_proxies), and the last
+/// address in `X-Forwarded-For` that isn't a trusted proxy counts instead. From any other peer that header is ignored.
+///
+/// # Examples
 ///
 /// ```
-/// use tower_webhook::IpAllowList;
+/// use tower_webhook::ip_allow::IpAllowList;
 ///
 /// # fn main() -> Result<(), tower_webhook::ConfigError> {
 /// let layer = IpAllowList::new(["192.0.2.10", "198.51.100.0/24"])?.with_trusted_proxies(["10.0.0.0/8"])?;
@@ -50,11 +45,11 @@ use crate::rejection::{Reason, Rejection};
 /// ```
 #[derive(Clone)]
 pub struct IpAllowList {
-    rules: Arc<Rules>,
+    rules: Arc<AddressRules>,
 }
 
 #[derive(Clone)]
-struct Rules {
+struct AddressRules {
     allowed: Vec<IpNet>,
     proxies: Vec<IpNet>,
     forwarded: HeaderName,
@@ -63,22 +58,22 @@ struct Rules {
 
 type FindPeer = dyn Fn(&Parts) -> Option<IpAddr> + Send + Sync;
 
-/// Addresses in `X-Forwarded-For` that are looked at, from the last one backwards: more trusted proxies than this do not
-/// stand behind one another.
-const MOST_HOPS: usize = 16;
+/// How many addresses in `X-Forwarded-For` are looked at, from the last one backwards. No set-up chains more trusted proxies
+/// than this.
+const MAX_HOPS: usize = 16;
 
 impl IpAllowList {
-    /// Allows these addresses (`192.0.2.10`) and networks (`192.0.2.0/24`).
+    /// Creates a list of these addresses (`192.0.2.10`) and networks (`192.0.2.0/24`).
     ///
     /// # Errors
     ///
-    /// Where the list is empty or one of it is neither.
+    /// Returns an error if the list is empty, or if an entry is neither an address nor a network.
     pub fn new<T: AsRef<str>>(networks: impl IntoIterator<Item = T>) -> Result<Self, ConfigError> {
         let allowed = parse(networks)?;
         if allowed.is_empty() {
             return Err(ConfigError::missing("the list of allowed addresses is empty"));
         }
-        let rules = Rules {
+        let rules = AddressRules {
             allowed,
             proxies: Vec::new(),
             forwarded: HeaderName::from_static("x-forwarded-for"),
@@ -87,11 +82,11 @@ impl IpAllowList {
         Ok(Self { rules: Arc::new(rules) })
     }
 
-    /// Trusts `X-Forwarded-For` where it comes from one of these addresses or networks.
+    /// Sets the addresses and networks whose `X-Forwarded-For` is trusted. By default there are none.
     ///
     /// # Errors
     ///
-    /// Where one of the list is neither an address nor a network.
+    /// Returns an error if an entry is neither an address nor a network.
     pub fn with_trusted_proxies<T: AsRef<str>>(
         mut self,
         networks: impl IntoIterator<Item = T>,
@@ -100,7 +95,7 @@ impl IpAllowList {
         Ok(self)
     }
 
-    /// Finds the peer's address in another place.
+    /// Sets how the peer's address is found. By default it is taken from the extensions.
     #[must_use]
     pub fn with_peer(mut self, peer: impl Fn(&Parts) -> Option<IpAddr> + Send + Sync + 'static) -> Self {
         Arc::make_mut(&mut self.rules).peer = Arc::new(peer);
@@ -108,27 +103,27 @@ impl IpAllowList {
     }
 }
 
-impl Rules {
+impl AddressRules {
     fn check(&self, head: &Parts) -> Result<(), Rejection> {
         let refuse = |detail| Err(Rejection::new(Reason::PeerNotAllowed).with_detail(detail));
         let Some(peer) = (self.peer)(head).map(|peer| peer.to_canonical()) else {
-            return refuse("the peer's address is not known");
+            return refuse("the peer's address isn't known");
         };
         match self.client(head, peer) {
             Some(client) if contains(&self.allowed, client) => Ok(()),
-            Some(_) => refuse("the address is not listed"),
+            Some(_) => refuse("the address isn't listed"),
             None => refuse("a trusted proxy forwarded no usable address"),
         }
     }
 
-    /// The peer itself, or the last address that trusted proxies vouch for.
+    /// Returns the peer itself, or the last address that trusted proxies vouch for.
     fn client(&self, head: &Parts, peer: IpAddr) -> Option<IpAddr> {
         if !contains(&self.proxies, peer) {
             return Some(peer);
         }
         let lines = head.headers.get_all(&self.forwarded).iter().rev();
         let hops = lines.flat_map(|line| line.as_bytes().rsplit(|&byte| byte == b','));
-        for hop in hops.take(MOST_HOPS) {
+        for hop in hops.take(MAX_HOPS) {
             let hop = std::str::from_utf8(hop).ok()?.trim().parse::<IpAddr>().ok()?.to_canonical();
             if !contains(&self.proxies, hop) {
                 return Some(hop);
@@ -157,7 +152,7 @@ impl<S> Layer<S> for IpAllowList {
     type Service = IpAllowListService<S>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        IpAllowListService::new(inner, self.rules.clone())
+        IpAllowListService::new(inner, self.clone())
     }
 }
 
@@ -180,17 +175,20 @@ fn peer_of_extensions(head: &Parts) -> Option<IpAddr> {
     extensions.get::<SocketAddr>().map(SocketAddr::ip).or_else(|| extensions.get::<IpAddr>().copied())
 }
 
-/// The service that [`IpAllowList`] makes.
+/// The service of an [`IpAllowList`]: it passes on the requests of listed peers.
 #[derive(Clone)]
 pub struct IpAllowListService<S> {
     inner: S,
-    rules: Arc<Rules>,
+    rules: Arc<AddressRules>,
 }
 
 impl<S> IpAllowListService<S> {
-    fn new(inner: S, rules: Arc<Rules>) -> Self {
-        Self { inner, rules }
+    /// Wraps a service.
+    pub fn new(inner: S, list: IpAllowList) -> Self {
+        Self { inner, rules: list.rules }
     }
+
+    inner_service_accessors!();
 }
 
 impl<S, B, R> Service<Request<B>> for IpAllowListService<S>
@@ -208,11 +206,11 @@ where
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let (head, body) = request.into_parts();
         let state = match self.rules.check(&head) {
-            Ok(()) => State::Handle { handling: self.inner.call(Request::from_parts(head, body)) },
+            Ok(()) => AllowState::Handle { handling: self.inner.call(Request::from_parts(head, body)) },
             Err(rejection) => {
                 observe::refused_peer(&rejection);
                 let protocol = Protocol::of(&head.method, head.version, &head.headers);
-                State::Refuse { response: Some(protocol.translate(rejection.into_http_response())) }
+                AllowState::Refuse { response: Some(protocol.translate(rejection.into_http_response())) }
             }
         };
         IpAllowListFuture { state }
@@ -224,14 +222,14 @@ pin_project! {
     #[derive(Debug)]
     pub struct IpAllowListFuture<F> {
         #[pin]
-        state: State<F>,
+        state: AllowState<F>,
     }
 }
 
 pin_project! {
     #[derive(Debug)]
-    #[project = StateProj]
-    enum State<F> {
+    #[project = AllowStateProj]
+    enum AllowState<F> {
         Handle { #[pin] handling: F },
         Refuse { response: Option<Response<Bytes>> },
     }
@@ -243,11 +241,13 @@ where
 {
     type Output = Result<Response<ResponseBody<R>>, E>;
 
-    #[allow(clippy::expect_used, reason = "a future is not polled after it was ready, by Future's contract")]
+    #[allow(clippy::expect_used, reason = "a future isn't polled after it was ready, by Future's contract")]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match self.project().state.project() {
-            StateProj::Handle { handling } => handling.poll(cx).map_ok(|response| response.map(ResponseBody::inner)),
-            StateProj::Refuse { response } => {
+            AllowStateProj::Handle { handling } => {
+                handling.poll(cx).map_ok(|response| response.map(ResponseBody::inner))
+            }
+            AllowStateProj::Refuse { response } => {
                 let response = response.take().expect("polled after it was ready");
                 Poll::Ready(Ok(response.map(ResponseBody::fixed)))
             }
@@ -304,7 +304,7 @@ mod tests {
         assert!(!allowed(&list, proxy, &["192.0.2.10, nonsense"]));
         assert!(!allowed(&list, proxy, &[]));
         assert!(!allowed(&list, proxy, &["10.0.0.3"]));
-        assert!(!allowed(&list, "203.0.113.1:1", &["192.0.2.10"]), "a stranger forwards nothing");
+        assert!(!allowed(&list, "203.0.113.1:1", &["192.0.2.10"]), "an untrusted peer forwards nothing");
     }
 
     #[test]

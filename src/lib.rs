@@ -46,31 +46,38 @@
 //!
 //! # What is where
 //!
-//! - [`WebhookLayer`] lets only verified requests through; [`IpAllowList`] may stand in front of it, [`EndpointLayer`] puts it beside
+//! - [`WebhookLayer`] lets only verified requests through; an [`IpAllowList`](ip_allow::IpAllowList) may stand in front of it, [`EndpointLayer`] puts it beside
 //!   any other service, and [`MemoryBudget`] bounds what bodies of all requests may take.
-//! - A [`Provider`] is a sender's rules: [`CdrManager`]; `Connect` (feature `jwt`); `Sns` with the portals `telna` and `pce` (feature
+//! - A [`Provider`](provider::Provider) is a sender's rules: [`CdrManager`]; `Connect` (feature `jwt`); `Sns` with the portals `telna` and `pce` (feature
 //!   `sns`); one of the many [`senders`]; any sender that a [`Scheme`] describes; or [`AnyOf`] several.
 //! - [`Secrets`] rotate, and may be looked up for each request.
 //! - A [`Delivery`] is the proof that a request was verified; [`Webhook<T>`](Webhook) is its payload as a type of yours.
 //! - A [`Rejection`] says, by its [`Reason`], what was refused and why.
-//! - `DedupLayer` (feature `dedup`) lets each delivery through to the handler once, over replicas with `RedisStore` (feature
-//!   `redis`).
+//! - `DedupLayer` (feature `dedup`) lets each delivery through to the handler once, with `MemoryStore` (feature `memory-store`) or
+//!   across replicas with `RedisStore` (feature `redis`).
 //!
 //! The module `guide` tells how to do what: from a first endpoint to many replicas behind a proxy.
 //!
 //! # Features
 //!
-//! Features add and never change what others do. On by default: `axum` (extractors) and `tokio` (the timers of the time-outs).
-//! Senders: `jwt`, `sns`, `asymmetric` (public keys), `fetch` and `client` (certificates and keys from the network).
-//! Around them: `dedup`, `redis`, `tonic`, `tracing`, `metrics`. For your tests: `testing`.
+//! Features add and never change what others do, and cost only what they name.
+//!
+//! - On by default: `axum` (extractors) and `tokio` (timers, for the time-outs).
+//! - Senders: `asymmetric` (public keys), `jwt` (tokens), `sns`, `paypal`; and `client`, the default HTTPS client for certificates
+//!   and keys. `fetch` and `certificates` are enabled by those that need them.
+//! - Deduplication: `dedup` (the layer), `memory-store`, `redis`.
+//! - Around them: `tonic`, `tracing`, `metrics`.
+//! - For tests: `testing`, which needs no C compiler; `testing-certificates`; `testing-sns`, an SNS in the process.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![cfg_attr(not(test), warn(unreachable_pub, clippy::unwrap_used, clippy::expect_used))]
 
+mod accessors;
 mod answer;
 mod any_provider;
 mod behavior;
 mod body;
 mod body_fields;
+mod certificate;
 mod config;
 #[cfg(feature = "dedup")]
 pub mod dedup;
@@ -80,24 +87,20 @@ pub mod endpoint;
 #[cfg(feature = "axum")]
 mod extract;
 #[cfg(feature = "fetch")]
-#[cfg_attr(
-    not(feature = "sns"),
-    allow(dead_code, unused_imports, reason = "the cache is for the providers that fetch")
-)]
+#[cfg_attr(not(feature = "sns"), allow(dead_code, unused_imports, reason = "each provider uses a part of it"))]
 mod fetch;
 mod grpc;
 #[cfg(all(
     feature = "axum",
     feature = "jwt",
     feature = "redis",
-    feature = "sns",
     feature = "client",
-    feature = "testing",
+    feature = "memory-store",
+    feature = "testing-sns",
     feature = "tonic"
 ))]
 pub mod guide;
 pub mod ip_allow;
-#[cfg(feature = "jwt")]
 mod json;
 pub mod layer;
 mod maybe_ready;
@@ -123,21 +126,21 @@ pub use any_provider::AnyProvider;
 pub use body::MemoryBudget;
 pub use body_fields::BodyFields;
 pub use config::{ConfigError, ConfigErrorKind};
-#[cfg(feature = "redis")]
-pub use dedup::RedisStore;
 #[cfg(feature = "dedup")]
-pub use dedup::{DedupLayer, MemoryStore};
+pub use dedup::layer::DedupLayer;
+#[cfg(feature = "memory-store")]
+pub use dedup::memory::MemoryStore;
+#[cfg(feature = "redis")]
+pub use dedup::redis::RedisStore;
 pub use delivery::{Delivery, Identity, Signed, Verified};
 pub use encoding::Encoding;
-pub use endpoint::EndpointLayer;
-#[cfg(feature = "client")]
-pub use fetch::HttpsClient;
+pub use endpoint::layer::EndpointLayer;
 #[cfg(feature = "fetch")]
 pub use fetch::{FETCH_TIMEOUT, Fetch, FetchFuture, MAX_FETCHED};
-pub use ip_allow::IpAllowList;
-pub use layer::WebhookLayer;
+#[cfg(feature = "client")]
+pub use fetch::{HttpsClient, HttpsClientBuilder};
+pub use layer::layer::WebhookLayer;
 pub use payload::{FromDelivery, Json, Webhook};
-pub use provider::Provider;
 pub use rejection::{Reason, Rejection};
 pub use scheme::Scheme;
 pub use secrets::{CachePolicy, Head, KeyFormat, MAX_SECRETS, Secret, Secrets};

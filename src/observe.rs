@@ -1,9 +1,9 @@
-//! What operators see: the only file that knows of tracing and metrics.
+//! Events and metrics for operators. No other file uses tracing or metrics.
 #![cfg_attr(not(all(feature = "tracing", feature = "metrics")), allow(unused_variables, dead_code))]
 
 use crate::rejection::Rejection;
 
-/// Times one verification, where anybody wants to know.
+/// Times one verification, if metrics are on.
 #[derive(Clone, Copy)]
 pub(crate) struct Stopwatch {
     #[cfg(feature = "metrics")]
@@ -11,7 +11,7 @@ pub(crate) struct Stopwatch {
 }
 
 impl Stopwatch {
-    #[allow(clippy::disallowed_methods, reason = "a duration is measured, no time is judged")]
+    #[allow(clippy::disallowed_methods, reason = "it measures a duration and judges no time")]
     pub(crate) fn start() -> Self {
         Self {
             #[cfg(feature = "metrics")]
@@ -20,7 +20,7 @@ impl Stopwatch {
     }
 }
 
-/// What became of a request.
+/// How a request ended.
 #[derive(Clone, Copy)]
 pub(crate) enum End<'a> {
     Delivered,
@@ -49,7 +49,7 @@ pub(crate) fn verdict(provider: &str, watch: Stopwatch, end: End<'_>) {
     }
 }
 
-/// Reports a verified request that was refused behind the layer: by the handler's type, or by the deduplication.
+/// Reports a verified request that was refused behind the layer, by the handler's type or by the deduplication.
 pub(crate) fn refused_behind(provider: &str, rejection: &Rejection) {
     #[cfg(feature = "tracing")]
     rejected(provider, rejection);
@@ -60,7 +60,7 @@ pub(crate) fn refused_behind(provider: &str, rejection: &Rejection) {
     }
 }
 
-/// Reports a peer that is not on the allow-list.
+/// Reports a peer that isn't on the allow-list.
 pub(crate) fn refused_peer(rejection: &Rejection) {
     #[cfg(feature = "tracing")]
     rejected("ip_allow_list", rejection);
@@ -97,7 +97,7 @@ fn rejected(provider: &str, rejection: &Rejection) {
     }
 }
 
-/// What a deduplication asked of its store.
+/// A call of a deduplication's store.
 #[cfg(feature = "dedup")]
 #[derive(Clone, Copy)]
 pub(crate) enum StoreCall {
@@ -120,7 +120,7 @@ impl StoreCall {
     }
 }
 
-/// Reports a delivery that was answered without its handler because it was handled before.
+/// Reports a delivery that was answered without calling the handler, as it was handled before.
 #[cfg(feature = "dedup")]
 pub(crate) fn duplicate(provider: &str) {
     #[cfg(feature = "tracing")]
@@ -129,7 +129,7 @@ pub(crate) fn duplicate(provider: &str) {
     count_dedup(provider, "duplicate");
 }
 
-/// Reports a delivery that was handled although the store could not say whether it is a repetition.
+/// Reports a delivery that was handled although the store couldn't say whether it is a repetition.
 #[cfg(feature = "dedup")]
 pub(crate) fn admitted(provider: &str) {
     #[cfg(feature = "tracing")]
@@ -138,7 +138,7 @@ pub(crate) fn admitted(provider: &str) {
     count_dedup(provider, "admitted");
 }
 
-/// Reports a handler that succeeded and whose claim belongs to somebody else by now: it may have worked twice.
+/// Reports a handler that succeeded after its claim had passed to another one: the delivery may have been handled twice.
 #[cfg(feature = "dedup")]
 pub(crate) fn claim_lost(provider: &str) {
     #[cfg(feature = "tracing")]

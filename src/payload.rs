@@ -1,4 +1,4 @@
-//! What a handler takes: a delivery turned into a type.
+//! Payloads: deliveries turned into types.
 
 use bytes::Bytes;
 use http::Extensions;
@@ -8,6 +8,8 @@ use crate::delivery::Delivery;
 use crate::rejection::{Reason, Rejection};
 
 /// A type that a delivery can be turned into.
+///
+/// # Examples
 ///
 /// ```
 /// use tower_webhook::{Delivery, FromDelivery, Reason, Rejection};
@@ -23,7 +25,7 @@ use crate::rejection::{Reason, Rejection};
 /// }
 /// ```
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` cannot be made of a webhook delivery",
+    message = "`{Self}` cannot be made from a webhook delivery",
     label = "no `FromDelivery` here",
     note = "for a JSON payload of your own type `T`, use `Webhook<Json<T>>`",
     note = "for the raw body, use `Webhook<Bytes>`"
@@ -33,7 +35,7 @@ pub trait FromDelivery: Sized {
     ///
     /// # Errors
     ///
-    /// Usually [`Reason::MalformedPayload`], answered 422.
+    /// Returns a rejection if the delivery doesn't fit the type, usually [`Reason::MalformedPayload`], which is answered 422.
     fn from_delivery(delivery: &Delivery) -> Result<Self, Rejection>;
 }
 
@@ -49,9 +51,9 @@ impl FromDelivery for Bytes {
     }
 }
 
-/// A JSON payload of any type that serde reads.
+/// A JSON payload of any type that serde can deserialize.
 ///
-/// With the feature `axum`, `axum::Json` does the same; this one needs no framework.
+/// With the feature `axum`, `axum::Json` does the same. This one needs no framework.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Json<T>(pub T);
 
@@ -61,7 +63,7 @@ impl<T: DeserializeOwned> FromDelivery for Json<T> {
     }
 }
 
-/// Reads a payload from JSON. The rejection holds where it went wrong and never what was there.
+/// Deserializes a payload from JSON. The rejection says where it went wrong, and quotes nothing.
 pub(crate) fn json<'de, T: serde::Deserialize<'de>>(text: &'de [u8]) -> Result<T, Rejection> {
     serde_json::from_slice(text).map_err(|error| {
         Rejection::new(Reason::MalformedPayload).with_source(JsonFault {
@@ -72,7 +74,7 @@ pub(crate) fn json<'de, T: serde::Deserialize<'de>>(text: &'de [u8]) -> Result<T
     })
 }
 
-/// Where a JSON text could not be read. serde's own message may quote the text, so it is not kept.
+/// The position at which a JSON text couldn't be read. serde's own message may quote the text, so it isn't kept.
 #[derive(Debug, thiserror::Error)]
 #[error("{} at line {line} column {column}", name(*category))]
 struct JsonFault {
@@ -84,15 +86,17 @@ struct JsonFault {
 fn name(category: serde_json::error::Category) -> &'static str {
     use serde_json::error::Category;
     match category {
-        Category::Io | Category::Syntax => "this is not JSON",
+        Category::Io | Category::Syntax => "not JSON",
         Category::Eof => "the JSON ends too early",
-        Category::Data => "the JSON does not have the type's shape",
+        Category::Data => "the JSON doesn't have the shape of the type",
     }
 }
 
 /// A verified payload of type `T`.
 ///
-/// With the feature `axum` it is an extractor; any other service takes it from the request's extensions.
+/// With the feature `axum` it is an extractor. Any other service takes it from the request's extensions.
+///
+/// # Examples
 ///
 /// ```
 /// use bytes::Bytes;
@@ -109,13 +113,13 @@ fn name(category: serde_json::error::Category) -> &'static str {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Webhook<T>(pub T);
 
-// The bound is on the methods, so that a type without it gets the advice above and not "method not found".
+// The bound is on the methods, so that a type without it gets the advice above rather than "method not found".
 impl<T> Webhook<T> {
-    /// Takes the payload from the extensions of a request that passed a webhook layer.
+    /// Returns the payload of a request that passed a webhook layer.
     ///
     /// # Errors
     ///
-    /// [`Reason::NoDelivery`] where no webhook layer verified the request, otherwise what `T` says.
+    /// Returns [`Reason::NoDelivery`] if no webhook layer verified the request, else the rejection of `T`.
     pub fn from_extensions(extensions: &Extensions) -> Result<Self, Rejection>
     where
         T: FromDelivery,
@@ -123,11 +127,11 @@ impl<T> Webhook<T> {
         Self::from_delivery(Delivery::from_extensions(extensions)?)
     }
 
-    /// Takes the payload from a delivery.
+    /// Returns the payload of a delivery.
     ///
     /// # Errors
     ///
-    /// What `T` says, usually [`Reason::MalformedPayload`].
+    /// Returns the rejection of `T`, usually [`Reason::MalformedPayload`].
     pub fn from_delivery(delivery: &Delivery) -> Result<Self, Rejection>
     where
         T: FromDelivery,

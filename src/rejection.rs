@@ -1,4 +1,4 @@
-//! What was refused and why: a [`Reason`] for the operator, a fixed reply for the sender.
+//! Rejections: a [`Reason`] for the operator, a generic reply for the sender.
 
 use std::error::Error;
 use std::fmt;
@@ -13,54 +13,63 @@ use crate::text::Text;
 
 pub(crate) type BoxError = Box<dyn Error + Send + Sync>;
 
-/// Why a request was refused: for the operator, never for the sender.
+/// The reason for a rejection: for the operator, never for the sender.
 ///
-/// A reason is *permanent* if the request itself is wrong (a 4xx, which senders such as SNS take as "do not try again"), and
-/// *transient* if something on our side was missing (503 with `Retry-After`).
+/// A reason is *permanent* if the request itself is wrong (a 4xx, which senders such as SNS take as "don't try again"), and
+/// *transient* if something failed on our side (503 with `Retry-After`).
+///
+/// # Examples
+///
+/// ```
+/// use tower_webhook::Reason;
+///
+/// assert_eq!(Reason::KeyUnavailable.as_str(), "key_unavailable");
+/// assert!(Reason::KeyUnavailable.is_transient() && !Reason::Stale.is_transient());
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Reason {
-    /// The sender does not use this method. 405.
+    /// The sender doesn't use this method. 405.
     MethodNotAllowed,
-    /// No header, field or parameter holds a signature or token. 401.
+    /// No header, field or parameter has a signature or token. 401.
     MissingSignature,
-    /// A header other than the signature that the sender always sets is absent. 400.
+    /// A header that the sender always sets, other than the signature, is absent. 400.
     MissingHeader,
-    /// A header that has one value came more than once. 400.
+    /// A header that must have a single value came more than once. 400.
     DuplicateHeader,
-    /// A header is too long or not visible ASCII. 400.
+    /// A header is too long, or isn't visible ASCII. 400.
     MalformedHeader,
-    /// A signature or token is there but not in the sender's form: prefix, encoding, length, padding. 401.
+    /// A signature or token isn't in the sender's form: prefix, encoding, length, padding. 401.
     MalformedSignature,
     /// More signatures than any honest sender lists. 400.
     TooManySignatures,
-    /// A timestamp is not in the sender's form. 400.
+    /// A timestamp isn't in the sender's form. 400.
     MalformedTimestamp,
     /// The timestamp, or the end of a token's validity, is too far in the past. 401.
     Stale,
     /// The timestamp, or the start of a token's validity, is too far in the future. 401.
     Premature,
-    /// The signature is well formed and belongs to none of the keys. 401.
+    /// The signature is well formed but was made with none of the keys. 401.
     SignatureMismatch,
-    /// The secret look-up knows no secret for this request; answered exactly like a wrong signature. 401.
+    /// The secret look-up found no secret for this request. Answered exactly like a bad signature. 401.
     UnknownTenant,
-    /// The body differs from a digest or from claims that were signed. 401.
+    /// The body doesn't match a digest or claims that were signed. 401.
     BodyMismatch,
-    /// A token names an algorithm, or has a critical extension, that this sender does not use. 401.
+    /// A token names an algorithm, or has a critical extension, that this sender doesn't use. 401.
     UnacceptableAlgorithm,
-    /// Validly signed, but for somebody else: another topic, account, audience or webhook. 403.
+    /// The request is meant for another topic, account, audience or webhook. 403.
     NotForUs,
-    /// The peer's address is not on the allow-list. 403.
+    /// The peer's address isn't on the allow-list. 403.
     PeerNotAllowed,
     /// The body is longer than the limit. 413.
     BodyTooLarge,
     /// The body did not arrive in time. 408.
     BodyTimeout,
-    /// The body broke off or was framed wrongly. 400.
+    /// The body ended early or was framed wrongly. 400.
     BodyBroken,
-    /// A part of the body that the verification needs is not in the sender's form. 400.
+    /// A part of the body that the verification needs isn't in the sender's form. 400.
     MalformedBody,
-    /// The delivery is genuine, but its payload does not fit the handler's type. 422.
+    /// The delivery is genuine, but its payload doesn't fit the handler's type. 422.
     MalformedPayload,
     /// The secrets could not be looked up. 503.
     SecretUnavailable,
@@ -68,20 +77,20 @@ pub enum Reason {
     KeyUnavailable,
     /// The deduplication store could not be reached. 503.
     StoreUnavailable,
-    /// The same delivery is being handled at this moment. 503.
+    /// The same delivery is being handled right now. 503.
     InFlight,
     /// A subscription could not be confirmed with the sender. 503.
     ConfirmationFailed,
-    /// The memory set aside for bodies in flight is spent. 503.
+    /// The memory budget for bodies in flight is used up. 503.
     Overloaded,
     /// The handler behind an endpoint failed before it answered. 503.
     HandlerFailed,
-    /// A handler asks for a delivery, and no webhook layer stands before it. 503.
+    /// A handler asked for a delivery, but there is no webhook layer in front of it. 503.
     NoDelivery,
 }
 
 impl Reason {
-    /// Every reason there is, for tables and metrics.
+    /// All reasons, for tables and metrics.
     pub const ALL: &'static [Self] = &[
         Self::MethodNotAllowed,
         Self::MissingSignature,
@@ -114,13 +123,13 @@ impl Reason {
         Self::NoDelivery,
     ];
 
-    /// The name in logs and metric labels, in `snake_case`.
+    /// Returns the name used in logs and metric labels, in `snake_case`.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         self.facts().0
     }
 
-    /// The status that the sender is answered, unless the provider sets another one.
+    /// Returns the status of the reply. A provider may set another one.
     #[must_use]
     pub const fn status(self) -> StatusCode {
         self.facts().1
@@ -166,7 +175,7 @@ impl Reason {
                 S::UNAUTHORIZED,
                 "the token names an algorithm that this sender does not use",
             ),
-            Self::NotForUs => ("not_for_us", S::FORBIDDEN, "the signature is valid, but for somebody else"),
+            Self::NotForUs => ("not_for_us", S::FORBIDDEN, "the request is meant for another recipient"),
             Self::PeerNotAllowed => ("peer_not_allowed", S::FORBIDDEN, "the peer's address is not on the allow-list"),
             Self::BodyTooLarge => ("body_too_large", S::PAYLOAD_TOO_LARGE, "the body is longer than the limit"),
             Self::BodyTimeout => ("body_timeout", S::REQUEST_TIMEOUT, "the body did not arrive in time"),
@@ -193,7 +202,7 @@ impl Reason {
             Self::NoDelivery => (
                 "no_delivery",
                 S::SERVICE_UNAVAILABLE,
-                "no webhook layer that verified this request stands before the handler",
+                "no webhook layer in front of the handler verified this request",
             ),
         }
     }
@@ -205,15 +214,17 @@ impl fmt::Display for Reason {
     }
 }
 
-/// How long a sender is asked to wait after a passing failure, unless the rejection says otherwise. Long enough to get
-/// over a hiccup, short enough that no sender's retry schedule runs out.
-const RETRY_AFTER: Duration = Duration::from_secs(5);
+/// The default wait after a transient failure: long enough to get over a hiccup, short enough that no sender's retry schedule
+/// runs out.
+const DEFAULT_RETRY_AFTER: Duration = Duration::from_secs(5);
 
-/// One refused request.
+/// A refused request.
 ///
-/// The sender sees a status and a fixed text ([`Rejection::into_http_response`]). The operator finds the rejection itself in
-/// the extensions of that response, in the `on_reject` hook, and its [`Reason`] in logs and metrics. It never holds
-/// a secret, a signature or a part of a body.
+/// The sender gets a status and a generic body ([`Rejection::into_http_response`]). The operator finds the rejection in the
+/// extensions of that response and in the `on_reject` hook, and its [`Reason`] in logs and metrics. It never holds a secret, a
+/// signature or a part of a body.
+///
+/// # Examples
 ///
 /// ```
 /// use tower_webhook::{Reason, Rejection};
@@ -231,7 +242,7 @@ pub struct Rejection {
     extra: Option<Box<Extra>>,
 }
 
-/// What few rejections have.
+/// Rarely used fields, boxed to keep [`Rejection`] small.
 #[derive(Clone, Debug, Default)]
 struct Extra {
     status: Option<StatusCode>,
@@ -240,29 +251,31 @@ struct Extra {
 }
 
 impl Rejection {
-    /// A rejection for this reason.
+    /// Creates a rejection for this reason.
     #[must_use]
     pub fn new(reason: Reason) -> Self {
         Self { reason, detail: None, provider: None, source: None, extra: None }
     }
 
-    /// Adds a fixed text for the operator: which header, which rule.
+    /// Sets a fixed text for the operator: which header, which rule.
     #[must_use]
     pub fn with_detail(mut self, detail: &'static str) -> Self {
         self.detail = Some(detail);
         self
     }
 
-    /// Adds the error that caused it, for the operator. It must hold no secret and no part of a body.
+    /// Sets the error that caused the rejection, for the operator. It must hold no secret and no part of a body.
     #[must_use]
     pub fn with_source(mut self, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         self.source = Some(source.into().into());
         self
     }
 
-    /// Sets another status than the reason's own. A passing reason stays a server error: a status that tells the sender
-    /// to give up would lose the message, so anything but a 5xx or 429 is ignored there, except 409 for
-    /// [`Reason::InFlight`]; and no rejection becomes a success.
+    /// Sets a status other than the reason's own. A status that doesn't fit the reason is ignored:
+    ///
+    /// - A permanent reason takes a 4xx.
+    /// - A transient reason takes a 5xx or 429, as a status that tells the sender to give up would lose the message.
+    ///   [`Reason::InFlight`] takes a 409 as well.
     #[must_use]
     pub fn with_status(mut self, status: StatusCode) -> Self {
         let fits = if !self.reason.is_transient() {
@@ -278,7 +291,7 @@ impl Rejection {
         self
     }
 
-    /// Sets the time after which a passing failure is worth another try. Whole seconds, rounded up.
+    /// Sets the `Retry-After` of a transient failure. It is rounded up to whole seconds.
     #[must_use]
     pub fn with_retry_after(mut self, wait: Duration) -> Self {
         self.extra().retry_after = Some(wait);
@@ -292,26 +305,26 @@ impl Rejection {
         self
     }
 
-    /// Why.
+    /// Returns the reason for the rejection.
     #[must_use]
     pub fn reason(&self) -> Reason {
         self.reason
     }
 
-    /// The name of the provider that refused, where it is known.
+    /// Returns the name of the provider that refused, if it is known.
     #[must_use]
     pub fn provider(&self) -> Option<&str> {
         self.provider.as_deref()
     }
 
-    /// The status of the reply.
+    /// Returns the status of the reply.
     #[must_use]
     pub fn status(&self) -> StatusCode {
         self.extra.as_deref().and_then(|extra| extra.status).unwrap_or(self.reason.status())
     }
 
-    /// What the sender is answered: the status, a fixed RFC 9457 text that depends on nothing else, and for passing
-    /// failures `Retry-After`. The rejection travels in the response's extensions.
+    /// Converts the rejection into the reply to the sender: the status, an RFC 9457 problem that depends on nothing else, and
+    /// for transient failures `Retry-After`. The response's extensions hold the rejection.
     #[must_use]
     pub fn into_http_response(self) -> Response<Bytes> {
         let status = self.status();
@@ -320,7 +333,7 @@ impl Rejection {
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         if self.reason.is_transient() {
-            let wait = self.extra.as_deref().and_then(|extra| extra.retry_after).unwrap_or(RETRY_AFTER);
+            let wait = self.extra.as_deref().and_then(|extra| extra.retry_after).unwrap_or(DEFAULT_RETRY_AFTER);
             let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
@@ -376,7 +389,7 @@ impl Error for Rejection {
     }
 }
 
-/// The reply's text. One text a status: a stranger learns nothing of the reason from it.
+/// Returns the reply's body. There is one for each status, so that it doesn't give the reason away.
 const fn problem(status: StatusCode) -> &'static str {
     match status.as_u16() {
         400 => {
@@ -437,7 +450,7 @@ mod tests {
     }
 
     #[test]
-    fn what_fails_on_our_side_is_503_with_retry_after_and_never_a_final_status() {
+    fn what_fails_on_our_side_is_503_with_retry_after_and_never_a_permanent_status() {
         let ours = Reason::ALL.iter().filter(|reason| reason.is_transient());
         assert!(ours.clone().count() > 5);
         for &reason in ours {

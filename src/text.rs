@@ -21,45 +21,45 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 /// assert_eq!(text.clone(), "invoice.paid");
 /// ```
 #[derive(Clone)]
-pub struct Text(Inner);
+pub struct Text(TextRepr);
 
 #[derive(Clone)]
-enum Inner {
+enum TextRepr {
     Static(&'static str),
     Shared(Arc<str>),
-    /// Only values whose `to_str` succeeded are put here, with where the part that is meant starts and ends.
+    /// A value whose `to_str` succeeded, with the start and the end of the part that is meant.
     Header(HeaderValue, u32, u32),
 }
 
 impl Text {
-    /// A literal.
+    /// Creates a text from a literal.
     #[must_use]
     pub const fn from_static(text: &'static str) -> Self {
-        Self(Inner::Static(text))
+        Self(TextRepr::Static(text))
     }
 
-    /// The text.
+    /// Returns the text as a `str`.
     #[must_use]
     pub fn as_str(&self) -> &str {
         match &self.0 {
-            Inner::Static(text) => text,
-            Inner::Shared(text) => text,
-            Inner::Header(value, start, end) => {
+            TextRepr::Static(text) => text,
+            TextRepr::Shared(text) => text,
+            TextRepr::Header(value, start, end) => {
                 value.to_str().ok().and_then(|text| text.get(*start as usize..*end as usize)).unwrap_or_default()
             }
         }
     }
 
-    /// A header's value, sharing its bytes. `None` where it is not visible ASCII.
+    /// Creates a text that shares the bytes of a header's value. Returns `None` if it isn't visible ASCII.
     #[must_use]
     pub fn from_header(value: &HeaderValue) -> Option<Self> {
         Self::from_header_part(value, 0..value.len())
     }
 
-    /// A part of a header's value, sharing its bytes. `None` where the value is not visible ASCII.
+    /// Creates a text that shares a part of a header's value. Returns `None` if the value isn't visible ASCII.
     pub(crate) fn from_header_part(value: &HeaderValue, part: Range<usize>) -> Option<Self> {
         value.to_str().ok()?.get(part.clone())?;
-        Some(Self(Inner::Header(value.clone(), part.start.try_into().ok()?, part.end.try_into().ok()?)))
+        Some(Self(TextRepr::Header(value.clone(), part.start.try_into().ok()?, part.end.try_into().ok()?)))
     }
 }
 
@@ -73,19 +73,19 @@ impl Deref for Text {
 
 impl From<&'static str> for Text {
     fn from(text: &'static str) -> Self {
-        Self(Inner::Static(text))
+        Self(TextRepr::Static(text))
     }
 }
 
 impl From<String> for Text {
     fn from(text: String) -> Self {
-        Self(Inner::Shared(text.into()))
+        Self(TextRepr::Shared(text.into()))
     }
 }
 
 impl From<Arc<str>> for Text {
     fn from(text: Arc<str>) -> Self {
-        Self(Inner::Shared(text))
+        Self(TextRepr::Shared(text))
     }
 }
 

@@ -1,15 +1,18 @@
-//! The clock, and how far a sender's time may be from it.
+//! The clock, and how far a sender's timestamps may be from it.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-/// Where the present time comes from. Everything in this crate that depends on the time is given it, so that tests
-/// neither wait nor expire.
+/// A source of the current time. Everything in this crate that depends on the time takes a clock, so that tests neither wait nor
+/// expire.
 ///
-/// A closure is a clock too:
+/// A closure is a clock, and so is an `Arc` of one.
+///
+/// # Examples
 ///
 /// ```
 /// use std::time::{Duration, UNIX_EPOCH};
@@ -18,8 +21,22 @@ use time::format_description::well_known::Rfc3339;
 /// let clock = || UNIX_EPOCH + Duration::from_secs(1_700_000_000);
 /// assert_eq!(clock.now(), UNIX_EPOCH + Duration::from_secs(1_700_000_000));
 /// ```
+///
+/// So is `Arc<dyn Clock>`, so that one clock can be chosen at run time and shared:
+///
+/// ```
+/// use std::sync::Arc;
+///
+/// use tower_webhook::{Clock, SystemClock, WebhookLayer, senders};
+///
+/// # fn main() -> Result<(), tower_webhook::ConfigError> {
+/// let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+/// let layer = WebhookLayer::new(senders::github("the webhook's secret")?).with_clock(clock.clone());
+/// # Ok(())
+/// # }
+/// ```
 pub trait Clock: Send + Sync + 'static {
-    /// The present time.
+    /// Returns the current time.
     fn now(&self) -> SystemTime;
 }
 
@@ -32,12 +49,18 @@ where
     }
 }
 
+impl<T: Clock + ?Sized> Clock for Arc<T> {
+    fn now(&self) -> SystemTime {
+        T::now(self)
+    }
+}
+
 /// The operating system's clock, the default.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SystemClock;
 
 impl Clock for SystemClock {
-    #[allow(clippy::disallowed_methods, reason = "this is the one place that reads the system's clock")]
+    #[allow(clippy::disallowed_methods, reason = "the one place that reads the system's clock")]
     fn now(&self) -> SystemTime {
         SystemTime::now()
     }
@@ -46,6 +69,8 @@ impl Clock for SystemClock {
 /// How far a sender's timestamp may lie in the past and in the future.
 ///
 /// Both sides are bounded: a timestamp from the future would keep a captured request valid until then.
+///
+/// # Examples
 ///
 /// ```
 /// use std::time::{Duration, UNIX_EPOCH};
@@ -63,19 +88,19 @@ pub struct Tolerance {
 }
 
 impl Tolerance {
-    /// The same distance on both sides.
+    /// Allows the same distance on both sides.
     #[must_use]
     pub const fn within(distance: Duration) -> Self {
         Self { past: distance, future: distance }
     }
 
-    /// A distance for timestamps in the past (age) and one for those in the future (clock skew).
+    /// Allows one distance for timestamps in the past (age) and another for those in the future (clock skew).
     #[must_use]
     pub const fn past_and_future(past: Duration, future: Duration) -> Self {
         Self { past, future }
     }
 
-    /// Whether `stamp` is near enough to `now`. A distance of exactly the tolerance is allowed.
+    /// Returns whether `stamp` is near enough to `now`. A distance of exactly the tolerance is allowed.
     #[must_use]
     pub fn allows(self, stamp: SystemTime, now: SystemTime) -> bool {
         match now.duration_since(stamp) {
@@ -84,19 +109,19 @@ impl Tolerance {
         }
     }
 
-    /// The distance allowed in the past.
+    /// Returns the distance allowed in the past.
     #[must_use]
     pub const fn past(self) -> Duration {
         self.past
     }
 
-    /// The distance allowed in the future.
+    /// Returns the distance allowed in the future.
     #[must_use]
     pub const fn future(self) -> Duration {
         self.future
     }
 
-    /// The larger of the two sides.
+    /// Returns the larger of the two sides.
     #[must_use]
     pub fn longest(self) -> Duration {
         self.past.max(self.future)
@@ -121,13 +146,13 @@ pub enum TimeFormat {
     Rfc3339,
 }
 
-/// More digits than this are no time: 13 digits of milliseconds reach the year 2286.
-const MOST_DIGITS: usize = 13;
-/// The longest RFC 3339 text we read: date, time, nine decimals and an offset are 35 characters.
-const LONGEST_RFC3339: usize = 40;
+/// The longest unix time: 13 digits of milliseconds reach the year 2286.
+const MAX_DIGITS: usize = 13;
+/// The longest RFC 3339 text: date, time, nine decimals and an offset are 35 characters.
+const MAX_RFC3339_LEN: usize = 40;
 
 impl TimeFormat {
-    /// Reads a time. `None` for anything that is not exactly this format: signs, spaces, fractions of unix times.
+    /// Reads a time. Returns `None` for anything that isn't exactly in this format: signs, spaces, fractions of unix times.
     pub(crate) fn parse(self, text: &[u8]) -> Option<SystemTime> {
         let since_epoch = match self {
             Self::UnixSeconds => Duration::from_secs(digits(text)?),
@@ -137,7 +162,7 @@ impl TimeFormat {
         UNIX_EPOCH.checked_add(since_epoch)
     }
 
-    /// Writes a time as the sender would. `None` before 1970, and after the year 9999 where the year has four digits.
+    /// Writes a time as the sender would. Returns `None` before 1970, and after the year 9999 if the year has four digits.
     #[cfg_attr(not(feature = "testing"), allow(dead_code))]
     pub(crate) fn format(self, time: SystemTime) -> Option<String> {
         let since_epoch = time.duration_since(UNIX_EPOCH).ok()?;
@@ -153,20 +178,21 @@ impl TimeFormat {
 }
 
 fn parse_rfc3339(text: &[u8]) -> Option<SystemTime> {
-    if text.len() > LONGEST_RFC3339 {
+    if text.len() > MAX_RFC3339_LEN {
         return None;
     }
     let text = std::str::from_utf8(text).ok()?;
     let since_epoch = OffsetDateTime::parse(text, &Rfc3339).ok()? - OffsetDateTime::UNIX_EPOCH;
     // Not every system's clock reaches back to the year 0.
-    match since_epoch.is_negative() {
-        true => UNIX_EPOCH.checked_sub(since_epoch.unsigned_abs()),
-        false => UNIX_EPOCH.checked_add(since_epoch.unsigned_abs()),
+    if since_epoch.is_negative() {
+        UNIX_EPOCH.checked_sub(since_epoch.unsigned_abs())
+    } else {
+        UNIX_EPOCH.checked_add(since_epoch.unsigned_abs())
     }
 }
 
 fn digits(text: &[u8]) -> Option<u64> {
-    if text.is_empty() || text.len() > MOST_DIGITS {
+    if text.is_empty() || text.len() > MAX_DIGITS {
         return None;
     }
     text.iter().try_fold(0_u64, |sum, digit| match digit {

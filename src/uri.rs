@@ -1,10 +1,10 @@
-//! The URI that the sender asked for, whatever routers made of it since.
+//! The URI that the sender requested, whatever routers made of it since.
 
 use http::Uri;
 use http::request::Parts;
 
-/// The URI that arrived. `axum::Router::nest` takes its prefix off the request's own URI and keeps the whole one in the
-/// extensions; a sender that signs the path signs the whole one.
+/// Returns the URI that arrived. `axum::Router::nest` strips its prefix from the request's own URI and keeps the whole one in the
+/// extensions. A sender that signs the path signs the whole one.
 pub(crate) fn requested_uri(head: &Parts) -> &Uri {
     #[cfg(feature = "axum")]
     if let Some(axum::extract::OriginalUri(uri)) = head.extensions.get() {

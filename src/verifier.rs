@@ -48,7 +48,7 @@ use crate::time::Clock;
 /// # }
 /// ```
 pub trait Verify: Send + Sync + 'static {
-    /// Judges a request whose body is complete and within its limit.
+    /// Verifies a request whose body is complete and within its limit.
     ///
     /// # Errors
     ///
@@ -63,8 +63,8 @@ pub trait Verify: Send + Sync + 'static {
 
 /// A [`Provider`] whose rules are a [`Verify`]. Clones share it.
 ///
-/// A request is judged once its body is there, and the head is cloned for that, so a provider that is asked for thousands of
-/// requests a second is better a [`Scheme`](crate::Scheme).
+/// It verifies a request once the whole body is there, and clones the head for that. For thousands of requests per second,
+/// prefer a [`Scheme`](crate::Scheme).
 pub struct Verifier<V> {
     name: Text,
     body_limit: usize,

@@ -9,8 +9,9 @@ use bytes::{Bytes, BytesMut};
 use http::{Request, Response};
 use http_body_util::Full;
 use tower::{Layer as _, Service, ServiceExt as _};
+use tower_webhook::provider::Provider;
 use tower_webhook::testing::{self, ScriptedBody, Step};
-use tower_webhook::{CdrManager, EndpointLayer, Provider, Webhook, WebhookLayer};
+use tower_webhook::{CdrManager, EndpointLayer, Webhook, WebhookLayer};
 
 fn provider() -> tower_webhook::Scheme {
     CdrManager::new("Jefe").unwrap()
@@ -110,7 +111,7 @@ fn one_frame_costs_no_allocation_to_collect_and_many_cost_one_buffer() {
             let (head, _) = signed(1 << 20).into_parts();
             let steps = (0..1 << 20).step_by(size).map(|at| Step::Data(whole.slice(at..at + size)));
             let hint = http_body::SizeHint::with_exact(1 << 20);
-            Request::from_parts(head, ScriptedBody::new(steps.collect::<Vec<_>>()).announcing(hint))
+            Request::from_parts(head, ScriptedBody::new(steps.collect::<Vec<_>>()).with_size_hint(hint))
         }
     };
     let one = allocations(around_nothing(WebhookLayer::new(provider())), frames.clone()(1 << 20));
@@ -126,7 +127,7 @@ fn one_frame_costs_no_allocation_to_collect_and_many_cost_one_buffer() {
 fn what_passes_an_endpoint_costs_nothing() {
     let inner = || tower::service_fn(async |_: Request<Full<Bytes>>| Ok::<_, Infallible>(Response::new(Body::empty())));
     let webhook = WebhookLayer::new(provider());
-    let one = EndpointLayer::new("/hook", webhook.clone(), post(bare));
+    let one = EndpointLayer::new("/hook", webhook.clone(), post(bare)).unwrap();
     let two = EndpointLayer::matching(|head| head.uri.path().starts_with("/hooks/"), webhook, bare_router());
     let passed = allocations(one.layer(two.layer(inner())), || signed(1024));
     let alone = allocations(inner(), || signed(1024));
@@ -179,11 +180,12 @@ fn connect_costs_what_its_claims_cost() {
     assert_eq!((get, post), (9, 16));
 }
 
-#[cfg(feature = "sns")]
+#[cfg(feature = "testing-sns")]
 #[test]
 fn sns_costs_what_its_envelope_costs() {
     let fake = testing::FakeSns::new();
-    let builder = tower_webhook::Sns::builder().topic(fake.topic_arn()).roots(fake.root_pem()).fetch(fake.clone());
+    let certificates = tower_webhook::senders::CertificateConfig::default().with_roots(fake.root_pem());
+    let builder = tower_webhook::Sns::builder().topic(fake.topic_arn()).certificates(certificates).fetch(fake.clone());
     let layer = WebhookLayer::new(builder.build().unwrap());
     let (head, body) = fake.notification("x".repeat(1200)).post("/").into_parts();
     let count = allocations(around_nothing(layer), || Request::from_parts(head.clone(), body.clone())) - METRICS;

@@ -12,14 +12,14 @@ const MISTAKES: [(&str, &[&str]); 3] = [
     (
         "payload_without_json",
         &[
-            "error[E0277]: `Order` cannot be made of a webhook delivery",
+            "error[E0277]: `Order` cannot be made from a webhook delivery",
             "for a JSON payload of your own type `T`, use `Webhook<Json<T>>`",
         ],
     ),
     (
         "payload_without_json_in_axum",
         &[
-            "error[E0277]: `Order` cannot be made of a webhook delivery",
+            "error[E0277]: `Order` cannot be made from a webhook delivery",
             "for a JSON payload of your own type `T`, use `Webhook<Json<T>>`",
         ],
     ),

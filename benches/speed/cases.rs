@@ -11,7 +11,8 @@ use http::{Method, Request, Response};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::Full;
 use tower::{Layer as _, Service};
-use tower_webhook::{EndpointLayer, Provider, WebhookLayer};
+use tower_webhook::provider::Provider;
+use tower_webhook::{EndpointLayer, WebhookLayer};
 
 use crate::apps::{self, bare_mac, call, signed};
 use crate::checks;
@@ -74,7 +75,7 @@ pub const CASES: &[Case] = &[
         what: "Connect's token, HS256: the whole check / `jsonwebtoken::decode`" },
     Case { name: "connect-post", goal: Goal::None, sides: || checks::connect(Method::POST),
         what: "the same, with a body that repeats the claims and is compared with them" },
-    #[cfg(feature = "sns")]
+    #[cfg(feature = "testing-sns")]
     Case { name: "sns", goal: Goal::AtMost(1.2), sides: checks::sns,
         what: "SNS, 2 KiB, certificate cached: the whole check / RSA verification alone" },
     Case { name: "two-secrets", goal: Goal::AtMost(1.9), sides: two_secrets,
@@ -167,7 +168,7 @@ fn two_secrets() -> Sides {
 
 fn pass_through() -> Sides {
     let request = || signed(apps::body(KIB));
-    let mut ours = EndpointLayer::new("/elsewhere", apps::layer(), apps::behind()).layer(apps::bare());
+    let mut ours = EndpointLayer::new("/elsewhere", apps::layer(), apps::behind()).unwrap().layer(apps::bare());
     let mut theirs = apps::bare();
     (
         Box::new(side(request(), move |request| call(&mut ours, request))),

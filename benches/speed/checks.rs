@@ -5,8 +5,8 @@ use futures_util::FutureExt as _;
 use http::request::Parts;
 use http::{Method, Request};
 use http_body_util::BodyExt as _;
-use tower_webhook::provider;
-use tower_webhook::{Connect, Provider, SystemClock, testing};
+use tower_webhook::provider::{Begin, MaybeReady, Outcome, Provider};
+use tower_webhook::{Connect, SystemClock, testing};
 
 use crate::apps;
 use crate::cases::Sides;
@@ -31,32 +31,35 @@ fn check<P: Provider>(provider: P, head: Parts, body: Bytes) -> Box<dyn Side> {
     Box::new(side(
         || (),
         move |()| {
-            let Ok(provider::Begin::Verify(mut verification)) = provider.begin(&head, &SystemClock) else {
+            let Ok(MaybeReady::Ready(Begin::Verify(mut verification))) = provider.begin(&head, &SystemClock) else {
                 panic!("the head is in order and the secret is fixed")
             };
             let outcome = provider.finish(&mut verification, &head, &body, &body);
-            assert!(matches!(outcome, Ok(provider::Outcome::Deliver(_))));
+            assert!(matches!(outcome, Ok(MaybeReady::Ready(Outcome::Deliver(_)))));
             outcome
         },
     ))
 }
 
-#[cfg(feature = "sns")]
+#[cfg(feature = "testing-sns")]
 pub fn sns() -> Sides {
     use aws_lc_rs::signature::{
         ParsedPublicKey, RSA_PKCS1_2048_8192_SHA1_FOR_LEGACY_USE_ONLY, RSA_PKCS1_2048_8192_SHA256,
     };
 
     let fake = testing::FakeSns::new();
-    let builder = tower_webhook::Sns::builder().topic(fake.topic_arn()).roots(fake.root_pem()).fetch(fake.clone());
+    let certificates = tower_webhook::senders::CertificateConfig::default().with_roots(fake.root_pem());
+    let builder = tower_webhook::Sns::builder().topic(fake.topic_arn()).certificates(certificates).fetch(fake.clone());
     let provider = builder.build().unwrap();
     let (head, body) = fake.notification("x".repeat(1200)).post("/webhooks/sns").into_parts();
     let body = body.collect().now_or_never().unwrap().unwrap().to_bytes();
     // The first one fetches the certificate.
     let runtime = tokio::runtime::Runtime::new().unwrap();
     runtime.block_on(async {
-        let Ok(provider::Begin::Verify(mut verification)) = provider.begin(&head, &SystemClock) else { panic!() };
-        provider.finish(&mut verification, &head, &body, &body).unwrap().settled().await.unwrap();
+        let Begin::Verify(mut verification) = provider.begin(&head, &SystemClock).unwrap().wait().await.unwrap() else {
+            panic!("SNS is answered by its body alone")
+        };
+        provider.finish(&mut verification, &head, &body, &body).unwrap().wait().await.unwrap();
     });
 
     let envelope: serde_json::Value = serde_json::from_slice(&body).unwrap();

@@ -1,12 +1,12 @@
 //! The gateway's configuration file.
 
 use std::error::Error;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use serde::{Deserialize, Deserializer};
 use tower_webhook::senders::{CertificateConfig, SenderConfig};
-use tower_webhook::sns::{Confirm, LocalSns};
+use tower_webhook::sns::Confirm;
 use tower_webhook::{Connect, Secret, Secrets, Sns, Tolerance};
 
 pub type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
@@ -40,7 +40,8 @@ pub struct Endpoint {
     issuer: Option<String>,
     audience: Option<String>,
     email: Option<String>,
-    certificate: Option<Certificate>,
+    /// Its roots are a path.
+    certificate: Option<CertificateConfig>,
     #[serde(default)]
     topics: Vec<String>,
     #[serde(default)]
@@ -52,20 +53,6 @@ pub struct Endpoint {
     tolerance_seconds: Option<u64>,
     pub body_limit_bytes: Option<usize>,
     pub deduplicate: Option<String>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Certificate {
-    origin: Option<String>,
-    path_prefix: Option<String>,
-    /// Absent: the usual name. Null: any.
-    #[serde(default, deserialize_with = "present")]
-    name: Option<Option<String>>,
-    check_validity: Option<bool>,
-    roots: Option<PathBuf>,
-    min_key_bits: Option<usize>,
-    allow_self_signed: Option<bool>,
 }
 
 #[derive(Deserialize, Clone, Copy)]
@@ -97,7 +84,7 @@ impl Config {
         for endpoint in &mut config.endpoints {
             endpoint.public_url = endpoint.public_url.take().or_else(|| config.public_url.clone());
             if let Some(roots) = endpoint.certificate.as_mut().and_then(|certificate| certificate.roots.as_mut()) {
-                *roots = folder.join(&*roots);
+                *roots = folder.join(&*roots).to_string_lossy().into_owned();
             }
         }
         Ok(config)
@@ -142,10 +129,10 @@ impl Endpoint {
         self.only(&["secrets", "webhook_id", "tolerance_seconds"])?;
         let mut connect = Connect::new(Secrets::new(self.secrets.clone()))?;
         if let Some(id) = &self.webhook_id {
-            connect = connect.webhook_id(id);
+            connect = connect.with_webhook_id(id);
         }
         if let Some(seconds) = self.tolerance_seconds {
-            connect = connect.leeway(Duration::from_secs(seconds));
+            connect = connect.with_leeway(Duration::from_secs(seconds));
         }
         Ok(connect)
     }
@@ -174,18 +161,7 @@ impl Endpoint {
             sns = sns.basic_auth(user, password);
         }
         if let Some(certificate) = &self.certificate {
-            if let Some(local) = certificate.local_sns()? {
-                sns = sns.insecure_local(local);
-            }
-            if let Some(pem) = certificate.read_roots()? {
-                sns = sns.roots(pem);
-            }
-            if let Some(bits) = certificate.min_key_bits {
-                sns = sns.insecure_min_key_bits(bits);
-            }
-            if certificate.allow_self_signed == Some(true) {
-                sns = sns.insecure_allow_self_signed();
-            }
+            sns = sns.certificates(certificates(certificate)?);
         }
         Ok(sns.build()?)
     }
@@ -219,52 +195,18 @@ impl Endpoint {
         config.issuer = self.issuer.clone();
         config.audience = self.audience.clone();
         config.email = self.email.clone();
-        config.certificate = self.certificate.as_ref().map(Certificate::of_sender).transpose()?;
+        config.certificate = self.certificate.as_ref().map(certificates).transpose()?;
         config.tolerance_seconds = self.tolerance_seconds;
         Ok(tower_webhook::senders::by_name(&self.provider, config)?)
     }
 }
 
-impl Certificate {
-    fn read_roots(&self) -> Result<Option<String>> {
-        let read =
-            |path: &PathBuf| std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()));
-        Ok(self.roots.as_ref().map(read).transpose()?)
+/// Replaces the path of the roots by what is in that file.
+fn certificates(certificate: &CertificateConfig) -> Result<CertificateConfig> {
+    let mut config = certificate.clone();
+    if let Some(path) = &config.roots {
+        let pem = std::fs::read_to_string(path).map_err(|error| format!("{path}: {error}"))?;
+        config = config.with_roots(pem);
     }
-
-    fn local_sns(&self) -> Result<Option<LocalSns>> {
-        let Some(origin) = &self.origin else {
-            return match (&self.path_prefix, &self.name, self.check_validity) {
-                (None, None, None | Some(true)) => Ok(None),
-                _ => Err("`path_prefix`, `name` and `check_validity` go with an `origin` alone".into()),
-            };
-        };
-        let mut local = LocalSns::new(origin)?;
-        if let Some(prefix) = &self.path_prefix {
-            local = local.path_prefix(prefix);
-        }
-        match &self.name {
-            None => local = local.certificate_name("sns.amazonaws.com"),
-            Some(Some(name)) => local = local.certificate_name(name),
-            Some(None) => {}
-        }
-        if self.check_validity == Some(false) {
-            local = local.insecure_ignore_validity();
-        }
-        Ok(Some(local))
-    }
-
-    fn of_sender(&self) -> Result<CertificateConfig> {
-        if self.path_prefix.is_some() {
-            return Err("`path_prefix` is for aws_sns".into());
-        }
-        let mut config = CertificateConfig::default();
-        config.origin = self.origin.clone();
-        config.name = self.name.clone().flatten();
-        config.check_validity = self.check_validity;
-        config.roots = self.read_roots()?;
-        config.min_key_bits = self.min_key_bits;
-        config.allow_self_signed = self.allow_self_signed;
-        Ok(config)
-    }
+    Ok(config)
 }

@@ -1,4 +1,4 @@
-//! Frames put together, with as few copies as their number allows.
+//! Joins the frames of a body, with as few copies as their number allows.
 
 use std::mem;
 use std::task::Waker;
@@ -9,55 +9,70 @@ use crate::rejection::Reason;
 
 use super::budget::Lease;
 
-/// Memory is taken for at most this many times what has arrived, so that many small frames cost few allocations and
-/// an announced length costs nothing.
-const HEADROOM: usize = 32;
-/// The least that is taken at once, where the body may be that long.
-const LEAST: usize = 4096;
+/// Memory is reserved for at most this many times what has arrived, so that many small frames cost few allocations and an
+/// announced length costs nothing.
+const MAX_HEADROOM: usize = 32;
+/// The smallest buffer, if the body limit allows it.
+const MIN_CAPACITY: usize = 4096;
 
-/// Collects the frames of one body. One frame is handed on as it is; several are copied together, once where the
-/// length was announced truly.
+/// Collects the frames of one body. A single frame is passed on as it is. Several are copied together, once if the announced
+/// length is true.
 pub(super) struct Collector {
     limit: usize,
-    first: Option<Bytes>,
-    all: Vec<u8>,
+    collected: Collected,
     lease: Lease,
+}
+
+enum Collected {
+    /// The only frame so far. Empty if there is none.
+    One(Bytes),
+    Joined(Vec<u8>),
 }
 
 impl Collector {
     pub(super) fn new(limit: usize, lease: Lease) -> Self {
-        Self { limit, first: None, all: Vec::new(), lease }
+        Self { limit, collected: Collected::One(Bytes::new()), lease }
     }
 
-    /// What has arrived.
+    /// Returns what has arrived.
     pub(super) fn bytes(&self) -> &[u8] {
-        match &self.first {
-            Some(first) => first,
-            None => &self.all,
+        match &self.collected {
+            Collected::One(frame) => frame,
+            Collected::Joined(joined) => joined,
         }
     }
 
-    fn len(&self) -> usize {
-        self.bytes().len()
-    }
-
-    /// Makes room for a frame of this length. `announced` is the length that the body claims to have behind it, and only
-    /// ever a hint.
-    pub(super) fn make_room(&mut self, frame: usize, announced: impl Fn() -> Option<u64>) -> Result<(), Reason> {
-        let len = self.len().saturating_add(frame);
+    /// Adds a frame. `announced` is the length that the body claims to have after it, a mere hint.
+    #[inline]
+    pub(super) fn push(&mut self, frame: Bytes, announced: impl Fn() -> Option<u64>) -> Result<(), Reason> {
+        let len = self.bytes().len().saturating_add(frame.len());
         if len > self.limit {
             return Err(Reason::BodyTooLarge);
         }
-        if frame == 0 || self.len() == 0 {
-            return self.lease.hold(len);
-        }
-        if len > self.all.capacity() {
-            let allowed = len.saturating_mul(HEADROOM).max(LEAST).min(self.limit);
-            let announced = announced().map(|more| usize::try_from(more).unwrap_or(usize::MAX));
-            let wanted = announced.map_or(len.saturating_mul(2), |more| len.saturating_add(more)).clamp(len, allowed);
-            // The first frame is still there while it is copied.
-            self.lease.hold(wanted.saturating_add(self.first.as_ref().map_or(0, Bytes::len)))?;
-            self.all.reserve_exact(wanted - self.all.len());
+        match &mut self.collected {
+            Collected::One(first) if first.is_empty() => {
+                self.lease.hold(len)?;
+                *first = frame;
+            }
+            _ if frame.is_empty() => {}
+            Collected::One(first) => {
+                let capacity = capacity(len, announced(), self.limit);
+                // The first frame is still there while it is copied.
+                self.lease.hold(capacity.saturating_add(first.len()))?;
+                let mut joined = Vec::new();
+                joined.reserve_exact(capacity);
+                joined.extend_from_slice(first);
+                joined.extend_from_slice(&frame);
+                self.collected = Collected::Joined(joined);
+            }
+            Collected::Joined(joined) => {
+                if len > joined.capacity() {
+                    let capacity = capacity(len, announced(), self.limit);
+                    self.lease.hold(capacity)?;
+                    joined.reserve_exact(capacity - joined.len());
+                }
+                joined.extend_from_slice(&frame);
+            }
         }
         Ok(())
     }
@@ -72,24 +87,24 @@ impl Collector {
         self.lease.complete()
     }
 
-    /// Adds a frame that room was made for.
-    #[inline]
-    pub(super) fn push(&mut self, frame: Bytes) {
-        if self.len() == 0 {
-            self.first = Some(frame);
-        } else if !frame.is_empty() {
-            if let Some(first) = self.first.take() {
-                self.all.extend_from_slice(&first);
-            }
-            self.all.extend_from_slice(&frame);
-        }
-    }
-
-    /// The body, and the memory that is accounted for it.
+    /// Returns the body, and the memory that is accounted for it.
     pub(super) fn finish(&mut self) -> (Bytes, Lease) {
-        let body = self.first.take().unwrap_or_else(|| mem::take(&mut self.all).into());
+        let body = match mem::replace(&mut self.collected, Collected::One(Bytes::new())) {
+            Collected::One(frame) => frame,
+            Collected::Joined(joined) => joined.into(),
+        };
         (body, mem::take(&mut self.lease))
     }
+}
+
+/// Returns the size of the buffer for `len` bytes of which `announced` more may follow.
+fn capacity(len: usize, announced: Option<u64>, limit: usize) -> usize {
+    let allowed = len.saturating_mul(MAX_HEADROOM).max(MIN_CAPACITY).min(limit);
+    let wanted = match announced {
+        Some(more) => len.saturating_add(usize::try_from(more).unwrap_or(usize::MAX)),
+        None => len.saturating_mul(2),
+    };
+    wanted.clamp(len, allowed)
 }
 
 #[cfg(test)]
@@ -97,10 +112,14 @@ mod tests {
     use super::*;
 
     fn add(collector: &mut Collector, frame: impl Into<Bytes>, announced: Option<u64>) -> Result<(), Reason> {
-        let frame = frame.into();
-        collector.make_room(frame.len(), || announced)?;
-        collector.push(frame);
-        Ok(())
+        collector.push(frame.into(), || announced)
+    }
+
+    fn joined_capacity(collector: &Collector) -> usize {
+        match &collector.collected {
+            Collected::One(_) => 0,
+            Collected::Joined(joined) => joined.capacity(),
+        }
     }
 
     fn collect(limit: usize, frames: &[&'static [u8]]) -> Result<Bytes, Reason> {
@@ -133,11 +152,11 @@ mod tests {
     fn memory_follows_what_arrived_and_not_what_was_announced() {
         let mut collector = Collector::new(usize::MAX, Lease::default());
         add(&mut collector, "a", Some(u64::MAX)).unwrap();
-        assert_eq!(collector.all.capacity(), 0);
+        assert_eq!(joined_capacity(&collector), 0);
         add(&mut collector, "b", Some(u64::MAX)).unwrap();
-        assert!(collector.all.capacity() <= LEAST, "{}", collector.all.capacity());
+        assert!(joined_capacity(&collector) <= MIN_CAPACITY, "{}", joined_capacity(&collector));
         add(&mut collector, vec![0; 10_000], Some(u64::MAX)).unwrap();
-        assert!(collector.all.capacity() <= 10_002 * HEADROOM, "{}", collector.all.capacity());
+        assert!(joined_capacity(&collector) <= 10_002 * MAX_HEADROOM, "{}", joined_capacity(&collector));
     }
 
     #[test]
@@ -148,7 +167,7 @@ mod tests {
         for _ in 0..64 {
             left -= 16_384;
             add(&mut collector, vec![1; 16_384], Some(left)).unwrap();
-            capacities.insert(collector.all.capacity());
+            capacities.insert(joined_capacity(&collector));
         }
         assert_eq!(capacities.len(), 2, "none and one: {capacities:?}");
         assert_eq!(collector.finish().0.len(), 1 << 20);

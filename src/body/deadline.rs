@@ -1,9 +1,9 @@
-//! The time by which something has to be done; the only file that knows whose timer it is.
+//! A lazily started time-out.
 
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-/// A bound on waiting. The timer is only made once there is something to wait for, so what is ready at once costs none.
+/// A bound on waiting. The timer is created once there is something to wait for, so whatever is ready at once costs none.
 pub(crate) struct Deadline {
     limit: Option<Duration>,
     #[cfg(feature = "tokio")]
@@ -19,7 +19,7 @@ impl Deadline {
         }
     }
 
-    /// Called whenever there is nothing to do but wait: ready once the time is over. The first call starts the clock.
+    /// Called whenever there is nothing to do but wait. Ready once the time is over; the first call starts it.
     #[cfg(feature = "tokio")]
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         use std::future::Future as _;
@@ -28,7 +28,7 @@ impl Deadline {
         self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(limit))).as_mut().poll(cx)
     }
 
-    /// Without a runtime there is no timer: the server's own time-outs have to end the wait.
+    /// Without a runtime there is no timer: the server's own time-outs must end the wait.
     #[cfg(not(feature = "tokio"))]
     pub(crate) fn poll(&mut self, _: &mut Context<'_>) -> Poll<()> {
         let _ = self.limit;

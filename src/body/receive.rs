@@ -16,14 +16,13 @@ use super::budget::Lease;
 use super::collect::Collector;
 use super::deadline::Deadline;
 
-/// After this many frames without a pause the task lets others run, so that a sender of tiny frames cannot hold
-/// a thread; rarely enough to cost nothing.
-const FRAMES_A_TURN: usize = 256;
+/// After this many frames without a pause the task yields, so that a client that sends tiny frames can't hold a thread.
+const MAX_FRAMES_PER_POLL: usize = 256;
 
-/// A body on its way: what has arrived of it, and the bounds for the rest.
+/// A body being received: what has arrived, and the bounds on the rest.
 pub(crate) struct Receiver {
     collector: Collector,
-    /// How much of it was fed to whoever verifies it.
+    /// How much of it was fed to the verification.
     fed: usize,
     deadline: Deadline,
 }
@@ -32,21 +31,21 @@ pub(crate) struct Receiver {
 #[derive(Default)]
 pub(crate) struct Received {
     pub(crate) body: Bytes,
-    /// How much of it, from its start, was fed to whoever verifies it.
+    /// How much of it, from its start, was fed to the verification.
     pub(crate) fed: usize,
     pub(crate) lease: Lease,
 }
 
-/// Refuses a body that announces itself as too long, before any of it is read.
+/// Refuses a body by the length that it announces, before any of it is read.
 pub(crate) fn check_announced(headers: &HeaderMap, body: &impl Body, limit: usize) -> Result<(), Rejection> {
     let hint = body.size_hint();
-    // A body that knows its length has it from the header, or knows better.
+    // A body that knows its length has it from the header, or from a better source.
     let announced = hint.exact().or_else(|| headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok());
     let announced = announced.unwrap_or(0).max(hint.lower());
-    match announced > limit as u64 {
-        true => Err(Rejection::new(Reason::BodyTooLarge).with_detail("by the length that it announces")),
-        false => Ok(()),
+    if announced > limit as u64 {
+        return Err(Rejection::new(Reason::BodyTooLarge).with_detail("by the length that it announces"));
     }
+    Ok(())
 }
 
 impl Receiver {
@@ -54,10 +53,10 @@ impl Receiver {
         Self { collector: Collector::new(limit, lease), fed: 0, deadline: Deadline::new(timeout) }
     }
 
-    /// Ready once the whole body is there. Trailers are ignored.
+    /// Polls the body to its end. Trailers are ignored.
     ///
-    /// What has arrived goes to `feed` as soon as there is a second frame, or nothing to do but to wait for it: a body that
-    /// is there at once can be verified in one go.
+    /// What has arrived goes to `feed` once there is a second frame, or nothing to do but wait for one: a body that is there at
+    /// once can be verified in one go.
     pub(crate) fn poll<B>(
         &mut self,
         mut body: Pin<&mut B>,
@@ -68,13 +67,12 @@ impl Receiver {
         B: Body<Data = Bytes>,
         B::Error: Into<BoxError>,
     {
-        for _ in 0..FRAMES_A_TURN {
+        for _ in 0..MAX_FRAMES_PER_POLL {
             match body.as_mut().poll_frame(cx) {
                 Poll::Ready(Some(Ok(frame))) => {
                     let Ok(data) = frame.into_data() else { continue };
                     let is_first = self.collector.bytes().is_empty();
-                    self.collector.make_room(data.len(), || body.size_hint().exact())?;
-                    self.collector.push(data);
+                    self.collector.push(data, || body.size_hint().exact())?;
                     if !is_first {
                         self.feed(&mut feed);
                     }
@@ -104,15 +102,14 @@ impl Receiver {
         }
     }
 
-    /// What arrived. Called once.
+    /// Returns what arrived. Called once.
     pub(crate) fn finish(&mut self) -> Received {
         let (body, lease) = self.collector.finish();
         Received { body, fed: self.fed, lease }
     }
 }
 
-/// A body that fails because a limit around this layer was reached is too large; any other failure is the sender's or
-/// the network's.
+/// Returns the rejection for a body that failed: too large if a limit around this layer was reached, else broken.
 fn broken(error: BoxError) -> Rejection {
     let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(&*error);
     while let Some(inner) = cause {

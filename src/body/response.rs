@@ -1,4 +1,4 @@
-//! The body of a response: the handler's, or a fixed one of ours.
+//! The body of a response: the handler's, or a fixed one.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -9,8 +9,8 @@ use http_body_util::Full;
 use pin_project_lite::pin_project;
 
 pin_project! {
-    /// The body of a response from behind a webhook layer: the handler's own, untouched, or the fixed text of a refusal
-    /// or answer.
+    /// The body of a response through a layer of this crate: the handler's own, untouched, or the fixed one of a rejection or
+    /// an answer.
     #[derive(Debug)]
     pub struct ResponseBody<R> {
         #[pin]

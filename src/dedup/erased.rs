@@ -1,4 +1,4 @@
-//! Any store behind one type, and the time that it has to answer.
+//! Any store behind one type, and its time-out.
 
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
@@ -10,48 +10,48 @@ use http::StatusCode;
 
 use crate::body::Deadline;
 
-use super::key::{Key, Token};
+use super::key::{ClaimToken, Key};
 use super::store::{Claim, Store, StoreError};
 
-/// A call of the store that waits for nobody's borrow, so that it can outlive the request.
-pub(super) type Call<T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send>>;
+/// A call of the store that borrows nothing, so that it can outlive the request.
+pub(super) type StoreFuture<T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send>>;
 
-/// A [`Store`] as an object. Its calls are ways to a network or take no time at all, so boxing them costs nothing that counts.
+/// An object-safe [`Store`]. A call either goes over a network or is a quick one in memory, so boxing it doesn't matter.
 pub(super) trait ErasedStore: Send + Sync {
-    fn claim(self: Arc<Self>, key: Key, token: Token, lease: Duration, limit: Duration) -> Call<Claim>;
+    fn claim(self: Arc<Self>, key: Key, token: ClaimToken, lease: Duration, limit: Duration) -> StoreFuture<Claim>;
     fn commit(
         self: Arc<Self>,
         key: Key,
-        token: Token,
+        token: ClaimToken,
         status: StatusCode,
         retention: Duration,
         limit: Duration,
-    ) -> Call<bool>;
-    fn release(self: Arc<Self>, key: Key, token: Token, limit: Duration) -> Call<()>;
-    fn release_now(&self, key: Key, token: Token) -> bool;
+    ) -> StoreFuture<bool>;
+    fn release(self: Arc<Self>, key: Key, token: ClaimToken, limit: Duration) -> StoreFuture<()>;
+    fn release_now(&self, key: Key, token: ClaimToken) -> bool;
 }
 
 impl<S: Store> ErasedStore for S {
-    fn claim(self: Arc<Self>, key: Key, token: Token, lease: Duration, limit: Duration) -> Call<Claim> {
+    fn claim(self: Arc<Self>, key: Key, token: ClaimToken, lease: Duration, limit: Duration) -> StoreFuture<Claim> {
         Box::pin(async move { within(limit, S::claim(&self, key, token, lease)).await })
     }
 
     fn commit(
         self: Arc<Self>,
         key: Key,
-        token: Token,
+        token: ClaimToken,
         status: StatusCode,
         retention: Duration,
         limit: Duration,
-    ) -> Call<bool> {
+    ) -> StoreFuture<bool> {
         Box::pin(async move { within(limit, S::commit(&self, key, token, status, retention)).await })
     }
 
-    fn release(self: Arc<Self>, key: Key, token: Token, limit: Duration) -> Call<()> {
+    fn release(self: Arc<Self>, key: Key, token: ClaimToken, limit: Duration) -> StoreFuture<()> {
         Box::pin(async move { within(limit, S::release(&self, key, token)).await })
     }
 
-    fn release_now(&self, key: Key, token: Token) -> bool {
+    fn release_now(&self, key: Key, token: ClaimToken) -> bool {
         S::release_now(self, key, token)
     }
 }

@@ -1,4 +1,4 @@
-//! The way of one delivery: claimed, handled, settled.
+//! Life of a delivery: claimed, handled, committed or released.
 
 use std::fmt;
 use std::future::Future;
@@ -19,12 +19,12 @@ use crate::observe::{self, StoreCall};
 use crate::rejection::{Reason, Rejection};
 use crate::verdict::Verdict;
 
-use super::held::{Held, Renewed, Settling};
-use super::layer::{Shared, StoreFailure};
+use super::claim_guard::{ClaimGuard, Finalize, LeaseRenewal};
+use super::shared::{DedupSettings, StoreFailure};
 use super::store::{Claim, StoreError};
 
-/// Tells a client, and whoever reads a log of answers, that the handler was not called.
-const DUPLICATE: HeaderName = HeaderName::from_static("webhook-duplicate");
+/// Marks an answer that was given without calling the handler.
+const WEBHOOK_DUPLICATE: HeaderName = HeaderName::from_static("webhook-duplicate");
 
 pin_project! {
     /// The future of [`DedupService`](super::DedupService).
@@ -35,25 +35,25 @@ pin_project! {
         S: Service<Request<B>>,
     {
         #[pin]
-        state: State<S, B>,
+        state: DedupState<S, B>,
     }
 }
 
 pin_project! {
-    #[project = StateProj]
-    #[project_replace = StateOwned]
-    enum State<S, B>
+    #[project = DedupStateProj]
+    #[project_replace = DedupStateOwned]
+    enum DedupState<S, B>
     where
         S: Service<Request<B>>,
     {
-        /// The claim is on its way.
-        Claim { held: Held, call: Call<S, B> },
-        /// The handler works, and the claim is renewed. It is dropped before the claim is released.
-        Handle { #[pin] handling: S::Future, renewed: Renewed },
+        /// The store is asked for a claim.
+        Claim { guard: ClaimGuard, call: PendingCall<S, B> },
+        /// The handler works, and the claim is renewed. The handler is dropped before the claim is released.
+        Handle { #[pin] handling: S::Future, renewal: LeaseRenewal },
         /// The handler works without a claim.
         Pass { #[pin] handling: S::Future },
         /// The handler is done, and the claim is committed or released.
-        Settle { settling: Option<Settling>, result: Result<S::Response, S::Error> },
+        Finalize { finalize: Option<Finalize>, result: Result<S::Response, S::Error> },
         /// The answer is known without a handler.
         Reply { response: Response<Bytes> },
         /// Between two states, and at the end.
@@ -62,12 +62,12 @@ pin_project! {
 }
 
 /// The service that was polled ready, and the request that it may get.
-struct Call<S, B> {
+struct PendingCall<S, B> {
     inner: S,
     request: Request<B>,
 }
 
-impl<S, B> Call<S, B>
+impl<S, B> PendingCall<S, B>
 where
     S: Service<Request<B>>,
 {
@@ -80,32 +80,32 @@ impl<S, B> DedupFuture<S, B>
 where
     S: Service<Request<B>>,
 {
-    pub(super) fn new(shared: &Arc<Shared>, inner: S, request: Request<B>) -> Self {
-        Self { state: State::begin(shared, Call { inner, request }) }
+    pub(super) fn new(settings: &Arc<DedupSettings>, inner: S, request: Request<B>) -> Self {
+        Self { state: DedupState::begin(settings, PendingCall { inner, request }) }
     }
 }
 
-impl<S, B> State<S, B>
+impl<S, B> DedupState<S, B>
 where
     S: Service<Request<B>>,
 {
-    fn begin(shared: &Arc<Shared>, call: Call<S, B>) -> Self {
+    fn begin(settings: &Arc<DedupSettings>, call: PendingCall<S, B>) -> Self {
         let (head, body) = call.request.into_parts();
         let extensions = &head.extensions;
         let claim = match extensions.get::<Delivery>() {
             // In observe mode nothing is refused, and nothing is kept from the handler.
             _ if extensions.get::<Verdict>().is_some() => Ok(None),
-            Some(delivery) => Ok((shared.key)(delivery, &head).map(|key| (delivery.provider_text().clone(), key))),
+            Some(delivery) => Ok((settings.key)(delivery, &head).map(|key| (delivery.provider_text().clone(), key))),
             None => {
-                Err(Rejection::new(Reason::NoDelivery).with_detail("the deduplication stands before or without it"))
+                Err(Rejection::new(Reason::NoDelivery).with_detail("the deduplication isn't behind a webhook layer"))
             }
         };
-        let call = Call { inner: call.inner, request: Request::from_parts(head, body) };
+        let call = PendingCall { inner: call.inner, request: Request::from_parts(head, body) };
         match claim {
-            Ok(Some((provider, key))) => Self::Claim { held: Held::claim(shared, provider, key), call },
+            Ok(Some((provider, key))) => Self::Claim { guard: ClaimGuard::claim(settings, provider, key), call },
             Ok(None) => Self::Pass { handling: call.handle() },
             Err(rejection) => {
-                // There is no webhook layer around that would report it.
+                // No webhook layer is around that would report it.
                 observe::refused_behind("", &rejection);
                 Self::Reply { response: rejection.into_http_response() }
             }
@@ -113,28 +113,28 @@ where
     }
 
     /// Acts on the store's answer.
-    fn decide(claim: Result<Claim, StoreError>, held: Held, call: Call<S, B>) -> Self {
+    fn decide(claim: Result<Claim, StoreError>, guard: ClaimGuard, call: PendingCall<S, B>) -> Self {
         match claim {
-            Ok(Claim::Won) => Self::Handle { handling: call.handle(), renewed: Renewed::new(held) },
+            Ok(Claim::Won) => Self::Handle { handling: call.handle(), renewal: LeaseRenewal::new(guard) },
             Ok(Claim::InFlight) => {
-                let rejection = Rejection::new(Reason::InFlight).with_provider(held.provider());
-                let rejection = match held.shared().conflict {
-                    true => rejection.with_status(StatusCode::CONFLICT),
-                    false => rejection,
+                let rejection = Rejection::new(Reason::InFlight).with_provider(guard.provider());
+                let rejection = match guard.settings().in_flight_status {
+                    Some(status) => rejection.with_status(status),
+                    None => rejection,
                 };
-                held.forget();
+                guard.forget();
                 Self::Reply { response: rejection.into_http_response() }
             }
             Ok(Claim::Done(status)) => {
-                observe::duplicate(held.provider());
-                held.forget();
+                observe::duplicate(guard.provider());
+                guard.forget();
                 Self::Reply { response: duplicate(status) }
             }
             Err(error) => {
-                observe::store_failure(held.provider(), StoreCall::Claim, &error);
-                let (failure, provider) = (held.shared().failure, held.provider().clone());
-                // The store may have granted what it did not get to say.
-                drop(held);
+                observe::store_failure(guard.provider(), StoreCall::Claim, &error);
+                let (failure, provider) = (guard.settings().store_failure, guard.provider().clone());
+                // The store may have granted the claim without being able to say so.
+                drop(guard);
                 match failure {
                     StoreFailure::Admit => {
                         observe::admitted(&provider);
@@ -153,9 +153,9 @@ where
 
 fn duplicate(status: StatusCode) -> Response<Bytes> {
     let mut response = Response::new(Bytes::new());
-    // Only a success is ever committed; a store that says otherwise is not believed.
+    // Only a success is ever committed. A store that says otherwise isn't believed.
     *response.status_mut() = if status.is_success() { status } else { StatusCode::OK };
-    response.headers_mut().insert(DUPLICATE, HeaderValue::from_static("true"));
+    response.headers_mut().insert(WEBHOOK_DUPLICATE, HeaderValue::from_static("true"));
     response
 }
 
@@ -169,38 +169,40 @@ where
         let mut state = self.project().state;
         loop {
             match state.as_mut().project() {
-                StateProj::Claim { held, .. } => {
-                    let claim = ready!(held.poll_claim(cx));
-                    let StateOwned::Claim { held, call } = state.as_mut().project_replace(State::Done) else {
+                DedupStateProj::Claim { guard, .. } => {
+                    let claim = ready!(guard.poll_claim(cx));
+                    let DedupStateOwned::Claim { guard, call } = state.as_mut().project_replace(DedupState::Done)
+                    else {
                         continue;
                     };
-                    state.set(State::decide(claim, held, call));
+                    state.set(DedupState::decide(claim, guard, call));
                 }
-                StateProj::Handle { handling, renewed } => {
+                DedupStateProj::Handle { handling, renewal } => {
                     let Poll::Ready(result) = handling.poll(cx) else {
-                        renewed.poll(cx);
+                        renewal.poll(cx);
                         return Poll::Pending;
                     };
-                    let settling = renewed.take().map(|held| match &result {
-                        Ok(response) if grpc::succeeded(response) => held.commit(response.status()),
-                        _ => held.release(),
+                    let finalize = renewal.take().map(|guard| match &result {
+                        Ok(response) if grpc::succeeded(response) => guard.commit(response.status()),
+                        _ => guard.release(),
                     });
-                    state.set(State::Settle { settling, result });
+                    state.set(DedupState::Finalize { finalize, result });
                 }
-                StateProj::Settle { settling, .. } => {
-                    if let Some(settling) = settling {
-                        ready!(settling.poll(cx));
+                DedupStateProj::Finalize { finalize, .. } => {
+                    if let Some(finalize) = finalize {
+                        ready!(finalize.poll(cx));
                     }
-                    let StateOwned::Settle { result, .. } = state.as_mut().project_replace(State::Done) else {
+                    let DedupStateOwned::Finalize { result, .. } = state.as_mut().project_replace(DedupState::Done)
+                    else {
                         continue;
                     };
                     return Poll::Ready(result.map(|response| response.map(ResponseBody::inner)));
                 }
-                StateProj::Pass { handling } => {
+                DedupStateProj::Pass { handling } => {
                     return handling.poll(cx).map(|result| result.map(|response| response.map(ResponseBody::inner)));
                 }
-                StateProj::Reply { .. } | StateProj::Done => {
-                    let StateOwned::Reply { response } = state.as_mut().project_replace(State::Done) else {
+                DedupStateProj::Reply { .. } | DedupStateProj::Done => {
+                    let DedupStateOwned::Reply { response } = state.as_mut().project_replace(DedupState::Done) else {
                         panic!("a deduplication future was polled after it was ready");
                     };
                     return Poll::Ready(Ok(response.map(ResponseBody::fixed)));

@@ -1,7 +1,6 @@
-//! What names a delivery in a store, and what names the owner of a claim.
+//! The keys of deliveries in a store, and the tokens of claims.
 
 use std::fmt;
-use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::UNIX_EPOCH;
@@ -90,19 +89,21 @@ impl fmt::Debug for Key {
 
 /// The owner of one claim. Every call of a handler has its own, in all processes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Token(u128);
+pub struct ClaimToken(u128);
 
-impl Token {
-    /// A token that nobody else has: random for the process, counted within it.
+impl ClaimToken {
+    /// Returns a token that nobody else has: random for the process, counted within it.
+    ///
+    /// # Panics
+    ///
+    /// Panics if the operating system has no random numbers.
     #[must_use]
     #[allow(clippy::new_without_default, reason = "a default value would not be expected to differ each time")]
     pub fn new() -> Self {
-        // The hasher's keys come from the operating system's random source. Two processes share a token only if 64 random
-        // bits collide and both have reached the same count.
+        // Two processes share a token only if 64 random bits collide and both have reached the same count.
         static PROCESS: LazyLock<u64> = LazyLock::new(|| {
-            let mut hasher = RandomState::new().build_hasher();
-            hasher.write_u32(std::process::id());
-            hasher.finish()
+            // Without random numbers two replicas could own one claim, so nothing may go on.
+            getrandom::u64().unwrap_or_else(|error| panic!("the system has no random numbers: {error}"))
         });
         static COUNT: AtomicU64 = AtomicU64::new(0);
         Self(u128::from(*PROCESS) << 64 | u128::from(COUNT.fetch_add(1, Ordering::Relaxed)))
@@ -110,7 +111,7 @@ impl Token {
 }
 
 /// Lower-case hexadecimal, 32 digits.
-impl fmt::Display for Token {
+impl fmt::Display for ClaimToken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:032x}", self.0)
     }
@@ -176,7 +177,7 @@ mod tests {
 
     #[test]
     fn every_token_is_another() {
-        let tokens: std::collections::HashSet<_> = (0..1000).map(|_| Token::new().to_string()).collect();
+        let tokens: std::collections::HashSet<_> = (0..1000).map(|_| ClaimToken::new().to_string()).collect();
         assert_eq!(tokens.len(), 1000);
         assert!(tokens.iter().all(|token| token.len() == 32));
     }

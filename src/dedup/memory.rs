@@ -1,4 +1,4 @@
-//! Claims in this process's memory.
+//! A store in this process's memory.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -13,17 +13,19 @@ use moka::sync::Cache;
 
 use crate::time::{Clock, SystemClock};
 
-use super::key::{Key, Token};
+use super::key::{ClaimToken, Key};
 use super::store::{Claim, Store, StoreError};
 
-/// How many handled deliveries are remembered unless it is set: one a second for a day, in some 45 MB.
+/// The default number of handled deliveries to remember: one a second for a day, in some 45 MB.
 pub const DEFAULT_CAPACITY: u64 = 100_000;
 
-/// A [`Store`] in memory: for one process, and for tests. Clones share everything.
+/// A [`Store`] in memory, for one process and for tests. Clones share what is remembered. Feature `memory-store`.
 ///
 /// It remembers a bounded number of handled deliveries, the latest ones. Only verified deliveries that a handler accepted are
-/// remembered, so a stranger cannot crowd them out. Claims are apart from them and never crowded out; there is one for
-/// each handler at work, so whatever bounds the requests in flight bounds them.
+/// remembered, so an attacker cannot evict them. Claims are kept apart and never evicted. There is one for each handler at
+/// work, so whatever bounds the requests in flight bounds them.
+///
+/// # Examples
 ///
 /// ```
 /// use tower_webhook::{DedupLayer, MemoryStore};
@@ -31,17 +33,19 @@ pub const DEFAULT_CAPACITY: u64 = 100_000;
 /// let layer = DedupLayer::new(MemoryStore::new(10_000));
 /// ```
 #[derive(Clone)]
-pub struct MemoryStore(Arc<Inner>);
-
-struct Inner {
-    /// The lock is held over whatever is done to `done` too: that makes the operations atomic.
-    claims: Mutex<HashMap<Key, Claimed>>,
-    done: Cache<Key, Done>,
+pub struct MemoryStore {
+    deliveries: Arc<Deliveries>,
     clock: Arc<dyn Clock>,
 }
 
+struct Deliveries {
+    /// The lock is held over operations on `done` too, which makes them atomic.
+    claims: Mutex<HashMap<Key, Claimed>>,
+    done: Cache<Key, Done>,
+}
+
 struct Claimed {
-    token: Token,
+    token: ClaimToken,
     until: SystemTime,
 }
 
@@ -53,42 +57,43 @@ struct Done {
 }
 
 impl MemoryStore {
-    /// A store that remembers this many handled deliveries, at least one.
+    /// Creates a store that remembers this many handled deliveries, at least one.
     #[must_use]
     pub fn new(capacity: u64) -> Self {
-        Self::with_clock(capacity, SystemClock)
-    }
-
-    /// A store with another clock than the system's.
-    #[must_use]
-    pub fn with_clock(capacity: u64, clock: impl Clock) -> Self {
         let done = Cache::builder()
             .max_capacity(capacity.max(1))
-            // The default would rather refuse a new entry than give up an old one that was asked for more often.
+            // The default policy may refuse a new entry in favor of an old one that was looked up more often.
             .eviction_policy(EvictionPolicy::lru())
             .expire_after(Retention)
             .build();
-        Self(Arc::new(Inner { claims: Mutex::default(), done, clock: Arc::new(clock) }))
+        Self { deliveries: Arc::new(Deliveries { claims: Mutex::default(), done }), clock: Arc::new(SystemClock) }
+    }
+
+    /// Sets the clock. The default is the system's.
+    #[must_use]
+    pub fn with_clock(mut self, clock: impl Clock) -> Self {
+        self.clock = Arc::new(clock);
+        self
     }
 
     fn claims(&self) -> MutexGuard<'_, HashMap<Key, Claimed>> {
-        self.0.claims.lock().unwrap_or_else(PoisonError::into_inner)
+        self.deliveries.claims.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The present time, and the end of what lasts this long from now.
+    /// Returns the present time, and the end of a span of this length from now.
     fn span(&self, length: Duration) -> (SystemTime, SystemTime) {
-        let now = self.0.clock.now();
+        let now = self.clock.now();
         (now, now.checked_add(length).unwrap_or(now))
     }
 }
 
 impl Store for MemoryStore {
-    async fn claim(&self, key: Key, token: Token, lease: Duration) -> Result<Claim, StoreError> {
+    async fn claim(&self, key: Key, token: ClaimToken, lease: Duration) -> Result<Claim, StoreError> {
         let mut claims = self.claims();
         let (now, until) = self.span(lease);
         match claims.entry(key) {
             Entry::Occupied(held) if held.get().token != token && held.get().until > now => Ok(Claim::InFlight),
-            entry => match self.0.done.get(&key).filter(|done| done.until > now) {
+            entry => match self.deliveries.done.get(&key).filter(|done| done.until > now) {
                 Some(done) => Ok(Claim::Done(done.status)),
                 None => {
                     entry.insert_entry(Claimed { token, until });
@@ -101,7 +106,7 @@ impl Store for MemoryStore {
     async fn commit(
         &self,
         key: Key,
-        token: Token,
+        token: ClaimToken,
         status: StatusCode,
         retention: Duration,
     ) -> Result<bool, StoreError> {
@@ -109,21 +114,21 @@ impl Store for MemoryStore {
         let (now, until) = self.span(retention);
         let taken = match claims.get(&key) {
             Some(held) => held.token != token && held.until > now,
-            None => self.0.done.get(&key).is_some_and(|done| done.until > now),
+            None => self.deliveries.done.get(&key).is_some_and(|done| done.until > now),
         };
         if !taken {
             claims.remove(&key);
-            self.0.done.insert(key, Done { status, until, retention });
+            self.deliveries.done.insert(key, Done { status, until, retention });
         }
         Ok(!taken)
     }
 
-    async fn release(&self, key: Key, token: Token) -> Result<(), StoreError> {
+    async fn release(&self, key: Key, token: ClaimToken) -> Result<(), StoreError> {
         self.release_now(key, token);
         Ok(())
     }
 
-    fn release_now(&self, key: Key, token: Token) -> bool {
+    fn release_now(&self, key: Key, token: ClaimToken) -> bool {
         let mut claims = self.claims();
         if claims.get(&key).is_some_and(|held| held.token == token) {
             claims.remove(&key);
@@ -140,11 +145,13 @@ impl Default for MemoryStore {
 
 impl fmt::Debug for MemoryStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("MemoryStore").field("capacity", &self.0.done.policy().max_capacity()).finish_non_exhaustive()
+        f.debug_struct("MemoryStore")
+            .field("capacity", &self.deliveries.done.policy().max_capacity())
+            .finish_non_exhaustive()
     }
 }
 
-/// Frees the memory of what is over. Whether it is over is judged by the clock that the store was given.
+/// Frees the memory of what has expired. Whether something has expired is judged by the store's clock.
 struct Retention;
 
 impl Expiry<Key, Done> for Retention {
@@ -174,7 +181,7 @@ mod tests {
         // A digest of each would take most of the time.
         let mut bytes = [7; 32];
         bytes[..8].copy_from_slice(&id.to_be_bytes());
-        let (key, token) = (Key(bytes), Token::new());
+        let (key, token) = (Key(bytes), ClaimToken::new());
         let claim = now(store.claim(key, token, Duration::from_secs(60)));
         if claim == Claim::Won {
             assert!(now(store.commit(key, token, StatusCode::OK, Duration::from_secs(60))));
@@ -186,19 +193,19 @@ mod tests {
     fn a_million_ids_leave_only_the_latest_behind_and_no_claim_in_flight_is_lost() {
         const CAPACITY: u64 = 1000;
         let store = MemoryStore::new(CAPACITY);
-        let (flying, owner, other) = (Key::new("test", "in flight"), Token::new(), Token::new());
+        let (flying, owner, other) = (Key::new("test", "in flight"), ClaimToken::new(), ClaimToken::new());
         now(store.claim(flying, owner, Duration::from_secs(60)));
         let mut most = 0;
         for id in 0..1_000_000 {
             assert_eq!(handle(&store, id), Claim::Won);
             if id % 10_007 == 0 {
-                most = most.max(store.0.done.iter().count());
+                most = most.max(store.deliveries.done.iter().count());
             }
         }
         // What is over the capacity waits for the cache's next round of cleaning.
         assert!(most <= 3 * 1000, "{most} entries at a time");
-        store.0.done.run_pending_tasks();
-        assert_eq!(store.0.done.entry_count(), CAPACITY);
+        store.deliveries.done.run_pending_tasks();
+        assert_eq!(store.deliveries.done.entry_count(), CAPACITY);
         assert_eq!(store.claims().len(), 1);
         assert_eq!(now(store.claim(flying, other, Duration::from_secs(60))), Claim::InFlight);
         assert_eq!(handle(&store, 999_999), Claim::Done(StatusCode::OK));
@@ -228,9 +235,9 @@ mod tests {
     #[test]
     fn what_was_released_leaves_nothing_behind() {
         let store = MemoryStore::new(0);
-        let (key, token) = (Key::new("test", "1"), Token::new());
+        let (key, token) = (Key::new("test", "1"), ClaimToken::new());
         now(store.claim(key, token, Duration::from_secs(60)));
         assert!(store.release_now(key, token));
-        assert_eq!((store.claims().len(), store.0.done.entry_count()), (0, 0));
+        assert_eq!((store.claims().len(), store.deliveries.done.entry_count()), (0, 0));
     }
 }

@@ -6,24 +6,35 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use http::{Request, Response};
+use tower_layer::Layer as _;
 use tower_service::Service;
 
+use crate::accessors::inner_service_accessors;
 use crate::body::ResponseBody;
 
 use super::future::DedupFuture;
-use super::layer::Shared;
+use super::layer::DedupLayer;
+use super::shared::DedupSettings;
+use super::store::Store;
 
-/// The service that [`DedupLayer`](super::DedupLayer) makes.
+/// The service of a [`DedupLayer`]: it lets each delivery through to the inner service once.
 #[derive(Clone)]
 pub struct DedupService<S> {
     inner: S,
-    shared: Arc<Shared>,
+    settings: Arc<DedupSettings>,
 }
 
 impl<S> DedupService<S> {
-    pub(super) fn new(inner: S, shared: Arc<Shared>) -> Self {
-        Self { inner, shared }
+    /// Wraps a service, with this store and the default times of [`DedupLayer::new`].
+    pub fn new(inner: S, store: impl Store) -> Self {
+        DedupLayer::new(store).layer(inner)
     }
+
+    pub(super) fn with_settings(inner: S, settings: Arc<DedupSettings>) -> Self {
+        Self { inner, settings }
+    }
+
+    inner_service_accessors!();
 }
 
 impl<S, B, R> Service<Request<B>> for DedupService<S>
@@ -41,12 +52,12 @@ where
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let clone = self.inner.clone();
         let ready = mem::replace(&mut self.inner, clone);
-        DedupFuture::new(&self.shared, ready, request)
+        DedupFuture::new(&self.settings, ready, request)
     }
 }
 
 impl<S: fmt::Debug> fmt::Debug for DedupService<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.shared.debug(f.debug_struct("DedupService").field("inner", &self.inner))
+        self.settings.debug(f.debug_struct("DedupService").field("inner", &self.inner))
     }
 }

@@ -1,4 +1,4 @@
-//! Where claims are kept.
+//! The trait of stores, where claims are kept.
 
 use std::error::Error;
 use std::future::Future;
@@ -7,15 +7,17 @@ use std::time::Duration;
 
 use http::StatusCode;
 
-use super::key::{Key, Token};
+use super::key::{ClaimToken, Key};
 
-/// Where [`DedupLayer`](super::DedupLayer) keeps which deliveries are being handled and which are done.
+/// The place where a [`DedupLayer`](crate::DedupLayer) keeps which deliveries are being handled and which are done.
 ///
-/// Under each key there is nothing, a claim with its owner's token, or a done delivery with its status; both end by
-/// themselves. Each operation is atomic over all processes that share the store: two that happen at the same time end as if one
-/// had come first. No operation overwrites what belongs to another token.
+/// Under each key there is nothing, a claim with its owner's token, or a done delivery with its status. Claims and done
+/// deliveries expire. Each operation is atomic across all processes that share the store: two at the same time end as if one had
+/// come first. No operation overwrites what belongs to another token.
 ///
-/// [`testing::store_suite`](crate::testing::store_suite) (feature `testing`) shows whether an implementation keeps these rules.
+/// Use [`testing::store_suite`](crate::testing::store_suite) (feature `testing`) to test an implementation.
+///
+/// # Examples
 ///
 /// ```
 /// use std::collections::HashMap;
@@ -23,14 +25,14 @@ use super::key::{Key, Token};
 /// use std::time::Duration;
 ///
 /// use http::StatusCode;
-/// use tower_webhook::dedup::{Claim, Key, Store, StoreError, Token};
+/// use tower_webhook::dedup::{Claim, Key, Store, StoreError, ClaimToken};
 ///
-/// /// For showing the trait: it forgets nothing, neither by time nor by number.
+/// /// Only an example: nothing ever expires.
 /// #[derive(Default)]
-/// struct Eternal(Mutex<HashMap<Key, Result<StatusCode, Token>>>);
+/// struct Eternal(Mutex<HashMap<Key, Result<StatusCode, ClaimToken>>>);
 ///
 /// impl Store for Eternal {
-///     async fn claim(&self, key: Key, token: Token, _lease: Duration) -> Result<Claim, StoreError> {
+///     async fn claim(&self, key: Key, token: ClaimToken, _lease: Duration) -> Result<Claim, StoreError> {
 ///         Ok(match *self.0.lock().unwrap().entry(key).or_insert(Err(token)) {
 ///             Ok(status) => Claim::Done(status),
 ///             Err(owner) if owner == token => Claim::Won,
@@ -38,7 +40,7 @@ use super::key::{Key, Token};
 ///         })
 ///     }
 ///
-///     async fn commit(&self, key: Key, token: Token, status: StatusCode, _: Duration) -> Result<bool, StoreError> {
+///     async fn commit(&self, key: Key, token: ClaimToken, status: StatusCode, _: Duration) -> Result<bool, StoreError> {
 ///         let mut entries = self.0.lock().unwrap();
 ///         let free = entries.get(&key).is_none_or(|held| *held == Err(token));
 ///         if free {
@@ -47,7 +49,7 @@ use super::key::{Key, Token};
 ///         Ok(free)
 ///     }
 ///
-///     async fn release(&self, key: Key, token: Token) -> Result<(), StoreError> {
+///     async fn release(&self, key: Key, token: ClaimToken) -> Result<(), StoreError> {
 ///         let mut entries = self.0.lock().unwrap();
 ///         if entries.get(&key) == Some(&Err(token)) {
 ///             entries.remove(&key);
@@ -57,69 +59,80 @@ use super::key::{Key, Token};
 /// }
 /// ```
 pub trait Store: Send + Sync + 'static {
-    /// Claims a key that is free, for the time of the lease. The owner's own claim is extended to the whole lease from now.
+    /// Claims a free key for the time of the lease. The owner's own claim is extended to a whole lease from now.
     ///
     /// # Errors
     ///
-    /// Where the store could not be reached or did not understand. It may have granted the claim all the same; the layer then
-    /// releases it.
-    fn claim(&self, key: Key, token: Token, lease: Duration) -> impl Future<Output = Result<Claim, StoreError>> + Send;
+    /// Returns an error if the store can't be reached or doesn't understand. It may have granted the claim anyway; the layer
+    /// then releases it.
+    fn claim(
+        &self,
+        key: Key,
+        token: ClaimToken,
+        lease: Duration,
+    ) -> impl Future<Output = Result<Claim, StoreError>> + Send;
 
-    /// Turns the owner's claim into a done delivery, for the time of the retention. A key that is free, because the lease
-    /// ended, is done too. False where it belongs to somebody else or is done already: nothing has changed.
+    /// Turns the owner's claim, or a key that is free because the lease ended, into a done delivery for the time of the
+    /// retention. Returns false, and changes nothing, if the key belongs to another token or is done already.
     ///
     /// # Errors
     ///
-    /// Where the store could not be reached or did not understand.
+    /// Returns an error if the store can't be reached or doesn't understand.
     fn commit(
         &self,
         key: Key,
-        token: Token,
+        token: ClaimToken,
         status: StatusCode,
         retention: Duration,
     ) -> impl Future<Output = Result<bool, StoreError>> + Send;
 
-    /// Frees the key, if this is the owner's token; otherwise nothing happens.
+    /// Frees the key if this is the owner's token. Otherwise nothing happens.
     ///
     /// # Errors
     ///
-    /// Where the store could not be reached or did not understand.
-    fn release(&self, key: Key, token: Token) -> impl Future<Output = Result<(), StoreError>> + Send;
+    /// Returns an error if the store can't be reached or doesn't understand.
+    fn release(&self, key: Key, token: ClaimToken) -> impl Future<Output = Result<(), StoreError>> + Send;
 
-    /// As [`release`](Self::release), but at once and without waiting, where a store can do that; false where it cannot. It is
-    /// called where nobody can wait: a handler panicked or was dropped. After false the layer leaves `release` to a task
-    /// of its own, if it runs on tokio, and otherwise to the lease. It must not panic.
-    fn release_now(&self, key: Key, token: Token) -> bool {
+    /// As [`release`](Self::release), but without waiting. Returns false if the store can't do that, which is the default.
+    ///
+    /// It is called when a handler panicked or was dropped, and must not panic itself. If it returns false, the layer spawns a
+    /// task for `release` if it runs on tokio, and otherwise leaves the claim to its lease.
+    fn release_now(&self, key: Key, token: ClaimToken) -> bool {
         let _ = (key, token);
         false
     }
 }
 
 impl<S: Store> Store for Arc<S> {
-    fn claim(&self, key: Key, token: Token, lease: Duration) -> impl Future<Output = Result<Claim, StoreError>> + Send {
+    fn claim(
+        &self,
+        key: Key,
+        token: ClaimToken,
+        lease: Duration,
+    ) -> impl Future<Output = Result<Claim, StoreError>> + Send {
         S::claim(self, key, token, lease)
     }
 
     fn commit(
         &self,
         key: Key,
-        token: Token,
+        token: ClaimToken,
         status: StatusCode,
         retention: Duration,
     ) -> impl Future<Output = Result<bool, StoreError>> + Send {
         S::commit(self, key, token, status, retention)
     }
 
-    fn release(&self, key: Key, token: Token) -> impl Future<Output = Result<(), StoreError>> + Send {
+    fn release(&self, key: Key, token: ClaimToken) -> impl Future<Output = Result<(), StoreError>> + Send {
         S::release(self, key, token)
     }
 
-    fn release_now(&self, key: Key, token: Token) -> bool {
+    fn release_now(&self, key: Key, token: ClaimToken) -> bool {
         S::release_now(self, key, token)
     }
 }
 
-/// What became of a claim.
+/// The answer to a claim.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Claim {
     /// The key belongs to the token now.
@@ -130,7 +143,7 @@ pub enum Claim {
     Done(StatusCode),
 }
 
-/// A store that could not be reached, did not answer in time, or answered what makes no sense.
+/// An error of a store that can't be reached, doesn't answer in time, or gives an answer that makes no sense.
 ///
 /// Its source is for the operator and must hold no password.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -141,13 +154,13 @@ pub struct StoreError {
 }
 
 impl StoreError {
-    /// An error with a fixed text.
+    /// Creates an error with a fixed text.
     #[must_use]
     pub const fn new(message: &'static str) -> Self {
         Self { message, source: None }
     }
 
-    /// Adds the error that caused it. It must hold no password.
+    /// Sets the error that caused this one. It must hold no password.
     #[must_use]
     pub fn with_source(mut self, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         self.source = Some(source.into().into());

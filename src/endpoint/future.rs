@@ -1,4 +1,4 @@
-//! The way of one request past, or into, an endpoint.
+//! Life of a request past, or into, an endpoint.
 
 use std::fmt;
 use std::future::Future;
@@ -17,7 +17,7 @@ use crate::rejection::{BoxError, Reason, Rejection};
 use super::EndpointBody;
 
 pin_project! {
-    /// The future of [`EndpointService`](crate::EndpointService).
+    /// The future of [`EndpointService`](crate::endpoint::EndpointService).
     pub struct EndpointFuture<S, E, B>
     where
         S: Service<Request<B>>,
@@ -97,7 +97,7 @@ where
     }
 }
 
-/// The answer where the handler gave none.
+/// Answers for a handler that failed.
 fn failed<R, A>(error: BoxError, protocol: Protocol) -> Response<EndpointBody<R, A>> {
     let rejection = match error.downcast::<Rejection>() {
         Ok(rejection) => *rejection,

@@ -1,4 +1,4 @@
-//! The layer: which requests are the endpoint's, and what answers them.
+//! The layer: which requests belong to the endpoint, and what answers them.
 
 use std::fmt;
 use std::sync::Arc;
@@ -7,16 +7,18 @@ use http::Request;
 use http::request::Parts;
 use tower_layer::Layer;
 
+use crate::config::ConfigError;
 use crate::text::Text;
 
 use super::EndpointService;
 
-/// A [tower layer](tower_layer::Layer) that answers one path with a webhook handler and passes every other request on
-/// to the service that it wraps.
+/// A [tower layer](tower_layer::Layer) that answers one path with a webhook handler and passes every other request on to the
+/// service that it wraps.
 ///
 /// The wrapped service may be anything: a tonic server, an axum router, a bare hyper service. What is passed on is
-/// untouched: the same head, the same body, not read and not buffered, nothing allocated. Several endpoints stack, each
-/// with a layer of its own.
+/// untouched: the same head, the same body, neither read nor buffered. Several endpoints stack, each with a layer of its own.
+///
+/// # Examples
 ///
 /// ```
 /// use std::convert::Infallible;
@@ -25,19 +27,18 @@ use super::EndpointService;
 /// use http::{Request, Response};
 /// use http_body_util::{Empty, Full};
 /// use tower::{ServiceBuilder, service_fn};
-/// use tower_webhook::cdr_manager::Report;
-/// use tower_webhook::{CdrManager, EndpointLayer, Rejection, Webhook, WebhookLayer};
+/// use tower_webhook::{EndpointLayer, Json, Rejection, Webhook, WebhookLayer, senders};
 ///
-/// async fn on_report(request: Request<Full<Bytes>>) -> Result<Response<Full<Bytes>>, Rejection> {
-///     let Webhook(report) = Webhook::<Report>::from_extensions(request.extensions())?;
-///     println!("{:?} is ready", report.file_name);
+/// async fn on_push(request: Request<Full<Bytes>>) -> Result<Response<Full<Bytes>>, Rejection> {
+///     let Webhook(Json(push)) = Webhook::<Json<serde_json::Value>>::from_extensions(request.extensions())?;
+///     println!("a push to {}", push["ref"]);
 ///     Ok(Response::new(Full::default()))
 /// }
 ///
 /// # fn main() -> Result<(), tower_webhook::ConfigError> {
-/// let cdr = WebhookLayer::new(CdrManager::new("the key from the portal")?);
+/// let github = WebhookLayer::new(senders::github("the secret of the webhook")?);
 /// let service = ServiceBuilder::new()
-///     .layer(EndpointLayer::new("/webhooks/cdr", cdr, service_fn(on_report)))
+///     .layer(EndpointLayer::new("/webhooks/github", github, service_fn(on_push))?)
 ///     .service_fn(|_: Request<Full<Bytes>>| async { Ok::<_, Infallible>(Response::new(Empty::<Bytes>::new())) });
 /// # let _ = service;
 /// # Ok(())
@@ -47,21 +48,22 @@ use super::EndpointService;
 /// # The handler
 ///
 /// The handler is a [`Service`](tower_service::Service) of `Request<Full<Bytes>>`: a `service_fn`, an
-/// `axum::routing::MethodRouter`, a whole `axum::Router`. It has to be `Clone` and, on servers with threads, `Sync`. It may
-/// fail with any error: a [`Rejection`](crate::Rejection) is answered as the webhook layer would answer it, and any other
-/// error is answered 503 ([`Reason::HandlerFailed`](crate::Reason::HandlerFailed)), so that the sender tries again; it
-/// is logged as the cause, so it should hold neither secrets nor payloads. Thus the error of the whole stays the wrapped
-/// service's own. The webhook layer's `on_reject` sees what a handler answers, not
-/// what it fails with: to have it called, answer [`Rejection::into_response`](crate::Rejection::into_response).
+/// `axum::routing::MethodRouter`, a whole `axum::Router`. It must be `Clone` and, on servers with threads, `Sync`.
 ///
-/// Between path and handler stands a [`WebhookLayer`](crate::WebhookLayer), or a stack of layers with one in it; without
-/// one the handler would get unverified requests, and `Webhook` and `Delivery` would refuse them all.
+/// It may fail with any error, and the error type of the whole stays that of the wrapped service. A
+/// [`Rejection`](crate::Rejection) is answered as the webhook layer would answer it. Any other error is answered 503
+/// ([`Reason::HandlerFailed`](crate::Reason::HandlerFailed)), so that the sender tries again, and logged as the cause, so it
+/// should hold neither secrets nor payloads. The webhook layer's `on_reject` sees what a handler answers, not what it fails
+/// with: to have it called, answer [`Rejection::into_http_response`](crate::Rejection::into_http_response).
+///
+/// Put a [`WebhookLayer`](crate::WebhookLayer), or a stack of layers with one in it, between path and handler. Without one,
+/// the handler would get unverified requests, and `Webhook` and `Delivery` would refuse them all.
 ///
 /// # Readiness
 ///
-/// The layer is ready when the wrapped service is, so that a limit inside is felt outside as it was without the
-/// layer; before a request has come nobody can know whose it will be. A request of the endpoint gives back what was
-/// reserved of the wrapped service, and waits for its own handler inside its future, which holds up nobody else.
+/// The layer is ready when the wrapped service is, so limits inside apply outside as well. A request for the endpoint
+/// returns what was reserved of the wrapped service, and waits for its own handler inside its future, which holds up no other
+/// request.
 pub struct EndpointLayer<E> {
     endpoint: Arc<Endpoint<E>>,
 }
@@ -78,29 +80,24 @@ enum Matcher {
 }
 
 impl<E> EndpointLayer<E> {
-    /// An endpoint at exactly this path, for every method.
+    /// Creates an endpoint at exactly this path, for every method.
     ///
-    /// The path is compared byte for byte with the one that the request has when it comes here: `/a/` is not `/a`, `/%61` is
-    /// not `/a`, and behind a router that strips a prefix it is what is left. The query has no part in it.
+    /// The path is compared byte for byte with the request's when it gets here: `/a/` isn't `/a`, `/%61` isn't `/a`, and
+    /// behind a router that strips a prefix it is the rest. The query is ignored.
     ///
-    /// # Panics
+    /// # Errors
     ///
-    /// Where the path does not start with `/` or has a query: it would never match, and a set-up that silently
-    /// answers nothing is found too late.
-    #[must_use]
-    pub fn new<L, H>(path: impl Into<Text>, webhook: L, handler: H) -> Self
+    /// Returns an error if the path doesn't start with `/`, or has a query: no request would ever match it.
+    pub fn new<L, H>(path: impl Into<Text>, webhook: L, handler: H) -> Result<Self, ConfigError>
     where
         L: Layer<H, Service = E>,
     {
-        let path = path.into();
-        assert!(
-            path.starts_with('/') && !path.contains(['?', '#']),
-            "an endpoint's path starts with / and has no query"
-        );
-        Self::build(Matcher::Path(path), webhook.layer(handler))
+        Ok(Self { endpoint: Arc::new(Endpoint::at(path.into(), webhook.layer(handler))?) })
     }
 
-    /// An endpoint for every request whose head this closure accepts. It runs on every request, so it should be quick.
+    /// Creates an endpoint for every request whose head this closure accepts. It runs on every request, so it should be fast.
+    ///
+    /// # Examples
     ///
     /// ```
     /// use tower::service_fn;
@@ -120,17 +117,21 @@ impl<E> EndpointLayer<E> {
     where
         L: Layer<H, Service = E>,
     {
-        Self::build(Matcher::Head(Box::new(accepts)), webhook.layer(handler))
-    }
-
-    fn build(matcher: Matcher, service: E) -> Self {
-        Self { endpoint: Arc::new(Endpoint { matcher, service }) }
+        let endpoint = Endpoint { matcher: Matcher::Head(Box::new(accepts)), service: webhook.layer(handler) };
+        Self { endpoint: Arc::new(endpoint) }
     }
 }
 
 impl<E> Endpoint<E> {
-    /// Whether the request is the endpoint's. It comes back as it was.
-    pub(super) fn claims<B>(&self, request: Request<B>) -> (bool, Request<B>) {
+    pub(super) fn at(path: Text, service: E) -> Result<Self, ConfigError> {
+        if !path.starts_with('/') || path.contains(['?', '#']) {
+            return Err(ConfigError::invalid("an endpoint's path starts with / and has no query"));
+        }
+        Ok(Self { matcher: Matcher::Path(path), service })
+    }
+
+    /// Returns whether the request belongs to the endpoint, and the request as it was.
+    pub(super) fn matches<B>(&self, request: Request<B>) -> (bool, Request<B>) {
         match &self.matcher {
             Matcher::Path(path) => (request.uri().path() == path.as_str(), request),
             Matcher::Head(accepts) => {
@@ -149,7 +150,7 @@ impl<S, E> Layer<S> for EndpointLayer<E> {
     type Service = EndpointService<S, E>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        EndpointService::new(inner, self.endpoint.clone())
+        EndpointService::with_endpoint(inner, self.endpoint.clone())
     }
 }
 

@@ -1,4 +1,4 @@
-//! The service: whose request is it?
+//! The service: chooses between the endpoint and the wrapped service.
 
 use std::fmt;
 use std::sync::Arc;
@@ -7,21 +7,36 @@ use std::task::{Context, Poll};
 use http::{Request, Response};
 use tower_service::Service;
 
+use crate::accessors::inner_service_accessors;
+use crate::config::ConfigError;
 use crate::rejection::BoxError;
+use crate::text::Text;
 
 use super::layer::Endpoint;
 use super::{EndpointBody, EndpointFuture};
 
-/// The service that [`EndpointLayer`](crate::EndpointLayer) makes.
+/// The service of an [`EndpointLayer`](crate::EndpointLayer): it answers the endpoint's requests and passes on all others.
 pub struct EndpointService<S, E> {
     inner: S,
     endpoint: Arc<Endpoint<E>>,
 }
 
 impl<S, E> EndpointService<S, E> {
-    pub(super) fn new(inner: S, endpoint: Arc<Endpoint<E>>) -> Self {
+    /// Wraps a service. Requests for exactly this path go to `endpoint`, a handler behind a
+    /// [`WebhookService`](crate::layer::WebhookService).
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the path doesn't start with `/`, or has a query.
+    pub fn new(inner: S, path: impl Into<Text>, endpoint: E) -> Result<Self, ConfigError> {
+        Ok(Self::with_endpoint(inner, Arc::new(Endpoint::at(path.into(), endpoint)?)))
+    }
+
+    pub(super) fn with_endpoint(inner: S, endpoint: Arc<Endpoint<E>>) -> Self {
         Self { inner, endpoint }
     }
+
+    inner_service_accessors!();
 }
 
 impl<S, E, B, R, A> Service<Request<B>> for EndpointService<S, E>
@@ -39,15 +54,14 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        match self.endpoint.claims(request) {
-            (false, request) => EndpointFuture::inner(self.inner.call(request)),
-            (true, request) => {
-                // What was reserved for this call (a permit, a place in a queue) is not used: it goes back with the
-                // service that reserved it.
-                self.inner = self.inner.clone();
-                EndpointFuture::endpoint(self.endpoint.service().clone(), request)
-            }
+        let (is_endpoints, request) = self.endpoint.matches(request);
+        if !is_endpoints {
+            return EndpointFuture::inner(self.inner.call(request));
         }
+        // What was reserved for this call (a permit, a place in a queue) isn't used: it goes back with the service that
+        // reserved it.
+        self.inner = self.inner.clone();
+        EndpointFuture::endpoint(self.endpoint.service().clone(), request)
     }
 }
 

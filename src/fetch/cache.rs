@@ -1,4 +1,8 @@
-//! What was fetched, by address: fetched once for many requests, kept while it is good, rationed.
+//! A bounded cache of fetched values by URL, with one fetch at a time per URL.
+//!
+//! moka's `try_get_with` has the bound, the expiry and the single flight, but not the rest: failures that stand for a while,
+//! a clock that is passed in, a rate limit for URLs that never worked, and eviction that gives up good values last. It would
+//! also bring some fifteen crates to every sender that fetches a key.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -11,30 +15,31 @@ use std::time::{Duration, SystemTime};
 use futures_util::FutureExt as _;
 use futures_util::future::{Shared, WeakShared};
 
+use crate::maybe_ready::MaybeReady;
 use crate::rejection::{Reason, Rejection};
 
-use super::ration::Ration;
+use super::rate_limit::RateLimiter;
 
 /// The bounds of a [`Cache`].
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Rules {
-    /// The most addresses remembered, good and failed ones together. Good ones are forgotten last.
+pub(crate) struct CacheLimits {
+    /// The most URLs remembered, working and failed ones together. Working ones are evicted last.
     pub(crate) entries: usize,
-    /// How long a failure stands for an address, counted from the request that caused the fetch. Less than the shortest
-    /// retry interval of a sender (SNS: 20 seconds), else one failed fetch would cost several attempts.
+    /// How long a failure stands for a URL, counted from the request that started the fetch. It must be less than the
+    /// shortest retry interval of a sender (SNS: 20 seconds), or one failed fetch would cost several attempts.
     pub(crate) failure: Duration,
-    /// How many fetches of addresses that never gave anything good may be started at once.
+    /// How many fetches of URLs that have never succeeded may start at once.
     pub(crate) burst: u32,
-    /// The time after which one more of them may be.
+    /// The time after which one more of them may start.
     pub(crate) interval: Duration,
-    /// The least time between two fetches of one address that are forced because what is there does not fit.
+    /// The shortest time between two forced fetches of one URL.
     pub(crate) refetch: Duration,
 }
 
-impl Rules {
-    /// Strangers choose the addresses, within a fixed form and host, so the junk that they can have us fetch, and the good
-    /// that they can push out with it, are bounded: 64 fetches at once cover every region there is after a cold start,
-    /// four a second go unnoticed by any key host.
+impl CacheLimits {
+    /// An attacker can choose the URLs, within a fixed form and host. So both the fetches they can cause and the good
+    /// entries they can evict are bounded: 64 fetches at once cover every region after a cold start, and four a second go
+    /// unnoticed by any key host.
     pub(crate) const DEFAULT: Self = Self {
         entries: 256,
         failure: Duration::from_secs(10),
@@ -44,35 +49,35 @@ impl Rules {
     };
 }
 
-/// A bounded cache of fetched values by address.
+/// A bounded cache of fetched values by URL.
 ///
-/// A clone shares everything. There is no task and no timer of its own: a fetch is driven by the requests that wait for it.
-/// Whichever of them goes away, the others carry on; once all have gone the fetch is dropped, and the next request
-/// starts another.
-pub(crate) struct Cache<T>(Arc<Inner<T>>);
+/// Clones share everything. The cache has no task and no timer: a fetch is driven by the requests that wait for it. If some
+/// of them go away the others carry on; if all do, the fetch is dropped and the next request starts another.
+pub(crate) struct Cache<T>(Arc<CacheShared<T>>);
 
-struct Inner<T> {
-    rules: Rules,
-    state: Mutex<State<T>>,
+struct CacheShared<T> {
+    limits: CacheLimits,
+    table: Mutex<Table<T>>,
 }
 
-struct State<T> {
+struct Table<T> {
     entries: HashMap<Box<str>, Entry<T>>,
-    strangers: Ration,
-    /// Counts the uses, to tell the least recently used entry.
+    /// For URLs that have never succeeded.
+    limiter: RateLimiter,
+    /// Counts lookups, to find the least recently used entry.
     uses: u64,
 }
 
 struct Entry<T> {
-    held: Option<Held<T>>,
+    cached: Option<Cached<T>>,
     failure: Option<Failure>,
     flight: Option<WeakShared<Flight<T>>>,
-    /// When the last forced fetch began.
-    forced: Option<SystemTime>,
-    used: u64,
+    /// When the last forced fetch started.
+    forced_at: Option<SystemTime>,
+    last_use: u64,
 }
 
-struct Held<T> {
+struct Cached<T> {
     value: Arc<T>,
     until: SystemTime,
 }
@@ -82,111 +87,114 @@ struct Failure {
     rejection: Rejection,
 }
 
-/// What a loader brings.
+/// A value that was fetched.
 pub(crate) struct Fresh<T> {
     pub(crate) value: T,
-    /// Until when the value may be used.
+    /// The time until which the value may be used.
     pub(crate) until: SystemTime,
 }
 
 type Flight<T> = Pin<Box<dyn Future<Output = Result<Arc<T>, Rejection>> + Send>>;
 
-/// What the cache has to say.
-pub(crate) enum Found<T> {
-    /// The value, or a failure of a moment ago.
-    Now(Result<Arc<T>, Rejection>),
-    /// It is being fetched.
-    Later(Shared<Flight<T>>),
-}
-
 impl<T: Send + Sync + 'static> Cache<T> {
-    pub(crate) fn new(rules: Rules) -> Self {
-        let strangers = Ration::new(rules.burst, rules.interval);
-        Self(Arc::new(Inner { rules, state: Mutex::new(State { entries: HashMap::new(), strangers, uses: 0 }) }))
+    pub(crate) fn new(limits: CacheLimits) -> Self {
+        let limiter = RateLimiter::new(limits.burst, limits.interval);
+        let table = Table { entries: HashMap::new(), limiter, uses: 0 };
+        Self(Arc::new(CacheShared { limits, table: Mutex::new(table) }))
     }
 
-    /// The value for an address: the one at hand, or the one that `load` brings. The loader is only called where nobody
-    /// else fetches that address already; its error must be a passing one.
-    pub(crate) fn find<F>(&self, key: &str, now: SystemTime, load: impl FnOnce() -> F) -> Found<T>
+    /// Returns the value for a URL: the one at hand, or the one that `load` fetches. The loader is called only if nobody
+    /// else is fetching that URL. Its error must be transient.
+    pub(crate) fn find<F>(
+        &self,
+        url: &str,
+        now: SystemTime,
+        load: impl FnOnce() -> F,
+    ) -> Result<MaybeReady<Arc<T>>, Rejection>
     where
         F: Future<Output = Result<Fresh<T>, Rejection>> + Send + 'static,
     {
-        let rules = &self.0.rules;
-        let mut state = self.0.lock();
-        let State { entries, strangers, uses } = &mut *state;
+        let limits = &self.0.limits;
+        let mut table = self.0.lock();
+        let Table { entries, limiter, uses } = &mut *table;
         *uses += 1;
-        if let Some(entry) = entries.get_mut(key) {
-            entry.used = *uses;
-            if let Some(value) = entry.good(now) {
-                return Found::Now(Ok(value));
+        if let Some(entry) = entries.get_mut(url) {
+            entry.last_use = *uses;
+            if let Some(value) = entry.value(now) {
+                return Ok(value.into());
             }
             if let Some(flight) = entry.flight() {
-                return Found::Later(flight);
+                return Ok(MaybeReady::pending(flight));
             }
-            if let Some(rejection) = entry.failed(now, rules.failure) {
-                return Found::Now(Err(rejection));
+            if let Some(rejection) = entry.failure(now, limits.failure) {
+                return Err(rejection);
             }
         }
-        // An address that gave something good before is no stranger's invention, and is never rationed.
-        let known = entries.get(key).is_some_and(|entry| entry.held.is_some());
-        if !known && !strangers.take(now) {
-            return Found::Now(Err(busy("too many unknown addresses are asked for")));
+        // URLs that have succeeded before bypass the rate limit.
+        let worked = entries.get(url).is_some_and(|entry| entry.cached.is_some());
+        if !worked && !limiter.try_acquire(now) {
+            return Err(unavailable("too many unknown URLs are being fetched"));
         }
-        let used = *uses;
-        if !entries.contains_key(key) && !state.make_room(rules.entries, now) {
-            return Found::Now(Err(busy("too many addresses are being fetched")));
+        let last_use = *uses;
+        if !entries.contains_key(url) && !table.make_room(limits.entries, now) {
+            return Err(unavailable("too many URLs are being fetched"));
         }
-        let flight = self.launch(key, now, load());
-        let entry = state.entries.entry(key.into()).or_insert_with(Entry::new);
-        entry.used = used;
+        let flight = self.launch(url, now, load());
+        let entry = table.entries.entry(url.into()).or_insert_with(Entry::new);
+        entry.last_use = last_use;
         entry.flight = flight.downgrade();
-        Found::Later(flight)
+        Ok(MaybeReady::pending(flight))
     }
 
-    /// Fetches again although there is a value, because it does not fit: another key signed, or its id is unknown. `None`
-    /// where that was done a moment ago, so the value at hand is all there is. The old value stays where the fetch fails.
-    pub(crate) fn refetch<F>(&self, key: &str, now: SystemTime, load: impl FnOnce() -> F) -> Option<Found<T>>
+    /// Fetches again although there is a value, because it doesn't fit: another key signed, or the key id is unknown. Returns
+    /// `None` if that happened a moment ago. The old value stays if the fetch fails.
+    pub(crate) fn refetch<F>(
+        &self,
+        url: &str,
+        now: SystemTime,
+        load: impl FnOnce() -> F,
+    ) -> Result<Option<MaybeReady<Arc<T>>>, Rejection>
     where
         F: Future<Output = Result<Fresh<T>, Rejection>> + Send + 'static,
     {
-        let rules = &self.0.rules;
-        let mut state = self.0.lock();
-        let Some(entry) = state.entries.get_mut(key) else {
-            drop(state);
-            return Some(self.find(key, now, load));
+        let limits = &self.0.limits;
+        let mut table = self.0.lock();
+        let Some(entry) = table.entries.get_mut(url) else {
+            drop(table);
+            return self.find(url, now, load).map(Some);
         };
         if let Some(flight) = entry.flight() {
-            return Some(Found::Later(flight));
+            return Ok(Some(MaybeReady::pending(flight)));
         }
-        if let Some(rejection) = entry.failed(now, rules.failure) {
-            return Some(Found::Now(Err(rejection)));
+        if let Some(rejection) = entry.failure(now, limits.failure) {
+            return Err(rejection);
         }
-        if entry.forced.is_some_and(|forced| is_within(forced, now, rules.refetch)) {
-            return None;
+        if entry.forced_at.is_some_and(|forced_at| is_within(forced_at, now, limits.refetch)) {
+            return Ok(None);
         }
-        let flight = self.launch(key, now, load());
-        entry.forced = Some(now);
+        let flight = self.launch(url, now, load());
+        entry.forced_at = Some(now);
         entry.flight = flight.downgrade();
-        Some(Found::Later(flight))
+        Ok(Some(MaybeReady::pending(flight)))
     }
 
-    /// A fetch that leaves its outcome in the cache before anybody who waits for it goes on. A loader that panics is a
-    /// failure like any other; it must not take those with it who only wait.
-    fn launch<F>(&self, key: &str, now: SystemTime, load: F) -> Shared<Flight<T>>
+    /// Starts a fetch that leaves its outcome in the cache before any of its waiters goes on. A loader that panics counts as
+    /// a failure, so that the panic doesn't spread to requests that only wait.
+    fn launch<F>(&self, url: &str, now: SystemTime, load: F) -> Shared<Flight<T>>
     where
         F: Future<Output = Result<Fresh<T>, Rejection>> + Send + 'static,
     {
-        let (inner, key) = (self.0.clone(), Box::<str>::from(key));
+        let (shared, url) = (self.0.clone(), Box::<str>::from(url));
         let flight: Flight<T> = Box::pin(async move {
             let loaded = AssertUnwindSafe(load).catch_unwind().await;
-            let loaded = loaded.unwrap_or_else(|_| Err(busy("the fetcher panicked")));
-            let mut state = inner.lock();
-            let entry = state.entries.entry(key).or_insert_with(Entry::new);
+            let loaded = loaded.unwrap_or_else(|_| Err(unavailable("the fetcher panicked")));
+            let mut table = shared.lock();
+            let entry = table.entries.entry(url).or_insert_with(Entry::new);
             entry.flight = None;
             match loaded {
                 Ok(Fresh { value, until }) => {
                     let value = Arc::new(value);
-                    entry.held = Some(Held { value: value.clone(), until });
+                    entry.cached = Some(Cached { value: value.clone(), until });
                     entry.failure = None;
                     Ok(value)
                 }
@@ -200,62 +208,57 @@ impl<T: Send + Sync + 'static> Cache<T> {
     }
 }
 
-impl<T> Inner<T> {
-    /// No code that may panic runs under the lock, so a poisoned one holds nothing half done.
-    fn lock(&self) -> MutexGuard<'_, State<T>> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+impl<T> CacheShared<T> {
+    /// No code that may panic runs under the lock, so a poisoned one guards a consistent table.
+    fn lock(&self) -> MutexGuard<'_, Table<T>> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl<T> State<T> {
-    /// Forgets one entry where the cache is full: a failed one before an outdated one before the least recently used. What
-    /// is being fetched stays. False where everything is.
+impl<T> Table<T> {
+    /// Evicts one entry if the cache is full: a failed one before an expired one before the least recently used. Entries
+    /// being fetched stay. Returns false if all of them are.
     fn make_room(&mut self, limit: usize, now: SystemTime) -> bool {
         if self.entries.len() < limit {
             return true;
         }
-        let idle =
-            self.entries.iter().filter(|(_, entry)| entry.flight.as_ref().is_none_or(|it| it.upgrade().is_none()));
-        let rank = |entry: &Entry<T>| match &entry.held {
+        let idle = self.entries.iter().filter(|(_, entry)| entry.flight().is_none());
+        let rank = |entry: &Entry<T>| match &entry.cached {
             None => 0,
-            Some(held) if held.until <= now => 1,
+            Some(cached) if cached.until <= now => 1,
             Some(_) => 2,
         };
-        let least = idle.min_by_key(|(_, entry)| (rank(entry), entry.used)).map(|(key, _)| key.clone());
-        least.is_some_and(|key| self.entries.remove(&key).is_some())
+        let victim = idle.min_by_key(|(_, entry)| (rank(entry), entry.last_use)).map(|(url, _)| url.clone());
+        victim.is_some_and(|url| self.entries.remove(&url).is_some())
     }
 }
 
 impl<T> Entry<T> {
     fn new() -> Self {
-        Self { held: None, failure: None, flight: None, forced: None, used: 0 }
+        Self { cached: None, failure: None, flight: None, forced_at: None, last_use: 0 }
     }
 
-    fn good(&self, now: SystemTime) -> Option<Arc<T>> {
-        self.held.as_ref().filter(|held| now < held.until).map(|held| held.value.clone())
+    fn value(&self, now: SystemTime) -> Option<Arc<T>> {
+        self.cached.as_ref().filter(|cached| now < cached.until).map(|cached| cached.value.clone())
     }
 
-    fn failed(&self, now: SystemTime, stands: Duration) -> Option<Rejection> {
-        self.failure
-            .as_ref()
-            .filter(|failure| is_within(failure.at, now, stands))
-            .map(|failure| failure.rejection.clone())
+    fn failure(&self, now: SystemTime, stands: Duration) -> Option<Rejection> {
+        let failure = self.failure.as_ref().filter(|failure| is_within(failure.at, now, stands));
+        failure.map(|failure| failure.rejection.clone())
     }
-}
 
-impl<T> Entry<T> {
-    /// The fetch that somebody still waits for.
+    /// Returns the fetch that somebody still waits for.
     fn flight(&self) -> Option<Shared<Flight<T>>> {
         self.flight.as_ref()?.upgrade()
     }
 }
 
-/// Whether `now` lies less than `span` after `start`. A clock that was set back ends the span.
+/// Returns whether `now` is less than `span` after `start`. A clock that was set back ends the span.
 fn is_within(start: SystemTime, now: SystemTime, span: Duration) -> bool {
-    now.duration_since(start).is_ok_and(|passed| passed < span)
+    now.duration_since(start).is_ok_and(|elapsed| elapsed < span)
 }
 
-fn busy(detail: &'static str) -> Rejection {
+fn unavailable(detail: &'static str) -> Rejection {
     Rejection::new(Reason::KeyUnavailable).with_detail(detail)
 }
 
@@ -290,19 +293,25 @@ mod tests {
     }
 
     async fn down() -> Result<Fresh<u32>, Rejection> {
-        Err(busy("down"))
+        Err(unavailable("down"))
     }
 
-    async fn done(found: Found<u32>) -> Result<u32, String> {
+    type Found = Result<MaybeReady<Arc<u32>>, Rejection>;
+
+    async fn done(found: Found) -> Result<u32, String> {
         let value = match found {
-            Found::Now(value) => value,
-            Found::Later(flight) => flight.await,
+            Ok(found) => found.wait().await,
+            Err(rejection) => Err(rejection),
         };
         value.map(|value| *value).map_err(|rejection| rejection.to_string())
     }
 
-    fn is_later(found: &Found<u32>) -> bool {
-        matches!(found, Found::Later(_))
+    async fn done_again(found: Result<Option<MaybeReady<Arc<u32>>>, Rejection>) -> Result<u32, String> {
+        done(found.map(|found| found.expect("a second fetch"))).await
+    }
+
+    fn is_pending(found: &Found) -> bool {
+        matches!(found, Ok(MaybeReady::Pending(_)))
     }
 
     fn unused() -> std::future::Pending<Result<Fresh<u32>, Rejection>> {
@@ -311,7 +320,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_thousand_requests_at_once_cause_one_fetch() {
-        let cache = Cache::new(Rules::DEFAULT);
+        let cache = Cache::new(CacheLimits::DEFAULT);
         let fetches = Arc::new(AtomicU32::new(0));
         let (go, start) = oneshot::channel::<()>();
         let mut start = Some(start);
@@ -335,7 +344,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_first_to_ask_may_go_away_and_the_others_still_get_it() {
-        let cache = Cache::new(Rules::DEFAULT);
+        let cache = Cache::new(CacheLimits::DEFAULT);
         let (go, start) = oneshot::channel::<()>();
         let load = async move {
             start.await.unwrap();
@@ -353,14 +362,14 @@ mod tests {
 
     #[tokio::test]
     async fn a_fetch_that_nobody_waits_for_any_more_does_not_block_the_next() {
-        let cache = Cache::new(Rules::DEFAULT);
+        let cache = Cache::new(CacheLimits::DEFAULT);
         drop(cache.find("a", at(1), pending::<Result<_, _>>));
         assert_eq!(done(cache.find("a", at(1), || fresh(8))).await, Ok(8));
     }
 
     #[tokio::test]
-    async fn a_loader_that_panics_is_a_failure_for_all_and_not_for_ever() {
-        let cache = Cache::new(Rules::DEFAULT);
+    async fn a_loader_that_panics_is_a_failure_for_all_and_not_indefinitely() {
+        let cache = Cache::new(CacheLimits::DEFAULT);
         let both = [cache.find("a", at(1), || async { panic!("on purpose") }), cache.find("a", at(1), unused)];
         for got in join_all(both.map(done)).await {
             assert!(got.unwrap_err().ends_with("panicked"));
@@ -370,7 +379,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_value_ends_when_it_says_and_a_failure_soon() {
-        let cache = Cache::new(Rules::DEFAULT);
+        let cache = Cache::new(CacheLimits::DEFAULT);
         assert!(done(cache.find("a", at(1), down)).await.is_err());
         assert!(done(cache.find("a", at(10), unused)).await.is_err());
         assert_eq!(done(cache.find("a", at(11), || fresh(1))).await, Ok(1));
@@ -381,8 +390,8 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn junk_is_rationed_and_neither_starves_nor_pushes_out_the_good() {
-        let cache = Cache::new(Rules { entries: 8, burst: 20, ..Rules::DEFAULT });
+    async fn junk_is_rate_limited_and_neither_starves_nor_pushes_out_the_good() {
+        let cache = Cache::new(CacheLimits { entries: 8, burst: 20, ..CacheLimits::DEFAULT });
         for good in ["g1", "g2", "g3"] {
             assert_eq!(done(cache.find(good, at(1), || fresh(1))).await, Ok(1));
         }
@@ -403,43 +412,40 @@ mod tests {
         for junk in 0..1000 {
             let _ = done(cache.find(&format!("more{junk}"), at(1000), down)).await;
         }
-        assert_eq!(done(cache.find("g1", at(1000), renewed)).await, Ok(2), "what was good once is not rationed");
+        assert_eq!(done(cache.find("g1", at(1000), renewed)).await, Ok(2), "a URL that worked once bypasses the limit");
     }
 
     #[test]
     fn a_cache_full_of_fetches_takes_no_more() {
-        let cache = Cache::new(Rules { entries: 2, ..Rules::DEFAULT });
+        let cache = Cache::new(CacheLimits { entries: 2, ..CacheLimits::DEFAULT });
         let held = ["a", "b"].map(|key| cache.find(key, at(1), pending::<Result<Fresh<u32>, _>>));
-        assert!(held.iter().all(is_later));
-        assert!(!is_later(&cache.find("c", at(1), pending)));
+        assert!(held.iter().all(is_pending));
+        assert!(!is_pending(&cache.find("c", at(1), pending)));
         drop(held);
-        assert!(is_later(&cache.find("c", at(1), pending)));
+        assert!(is_pending(&cache.find("c", at(1), pending)));
     }
 
     #[tokio::test]
     async fn a_forced_fetch_replaces_the_value_once_an_interval() {
-        let cache = Cache::new(Rules::DEFAULT);
+        let cache = Cache::new(CacheLimits::DEFAULT);
         assert_eq!(done(cache.find("a", at(1), || fresh(1))).await, Ok(1));
-        assert_eq!(done(cache.refetch("a", at(1), || fresh(2)).unwrap()).await, Ok(2));
+        assert_eq!(done_again(cache.refetch("a", at(1), || fresh(2))).await, Ok(2));
         assert_eq!(done(cache.find("a", at(2), unused)).await, Ok(2));
-        assert!(cache.refetch("a", at(30), unused).is_none());
-        assert!(done(cache.refetch("a", at(31), down).unwrap()).await.is_err());
-        assert!(
-            done(cache.refetch("a", at(32), unused).unwrap()).await.is_err(),
-            "the failure is told, not a mismatch"
-        );
+        assert!(cache.refetch("a", at(30), unused).unwrap().is_none());
+        assert!(done_again(cache.refetch("a", at(31), down)).await.is_err());
+        assert!(done_again(cache.refetch("a", at(32), unused)).await.is_err(), "the failure is told, not a mismatch");
         assert_eq!(done(cache.find("a", at(32), unused)).await, Ok(2), "the old value stays");
-        assert!(cache.refetch("a", at(50), unused).is_none());
-        assert_eq!(done(cache.refetch("b", at(50), || fresh(3)).unwrap()).await, Ok(3));
+        assert!(cache.refetch("a", at(50), unused).unwrap().is_none());
+        assert_eq!(done_again(cache.refetch("b", at(50), || fresh(3))).await, Ok(3));
     }
 
     #[tokio::test]
     async fn one_forced_fetch_serves_all_who_force_it() {
-        let cache = Cache::new(Rules::DEFAULT);
+        let cache = Cache::new(CacheLimits::DEFAULT);
         assert_eq!(done(cache.find("a", at(1), || fresh(1))).await, Ok(1));
-        let first = cache.refetch("a", at(1), || fresh(2)).unwrap();
-        let second = cache.refetch("a", at(1), unused).unwrap();
+        let first = cache.refetch("a", at(1), || fresh(2));
+        let second = cache.refetch("a", at(1), unused);
         assert_eq!(done(cache.find("a", at(1), unused)).await, Ok(1), "the value at hand serves meanwhile");
-        assert_eq!(join_all([first, second].map(done)).await, [Ok(2), Ok(2)]);
+        assert_eq!(join_all([first, second].map(done_again)).await, [Ok(2), Ok(2)]);
     }
 }

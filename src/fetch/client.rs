@@ -1,4 +1,4 @@
-//! The default client: HTTPS alone, bounded, following nothing.
+//! The default client: HTTPS only, bounded, without redirects.
 
 use std::fmt;
 use std::time::Duration;
@@ -13,13 +13,15 @@ use crate::rejection::BoxError;
 
 use super::{FETCH_TIMEOUT, Fetch, FetchFuture, MAX_FETCHED};
 
-/// The time for a connection to stand. Less than the whole, so that an unreachable host is told from a slow one.
+/// The time to establish a connection. It is shorter than the whole, so that an unreachable host can be told from a slow one.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// The default [`Fetch`]: `https` alone, verified against the system's roots, no redirects, no proxy, at most
+/// The default [`Fetch`]: `https` only, verified against the system's roots, no redirects, no proxy, at most
 /// [`MAX_FETCHED`] bytes within [`FETCH_TIMEOUT`].
 ///
 /// It needs a tokio runtime when it is used. Clones share their connections.
+///
+/// # Examples
 ///
 /// ```
 /// use tower_webhook::HttpsClient;
@@ -33,69 +35,95 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 pub struct HttpsClient(Client);
 
 impl HttpsClient {
-    /// The client for production.
+    /// Creates the client for production.
     ///
     /// # Errors
     ///
-    /// Where TLS cannot be set up, such as on a system without any root certificate.
+    /// Returns an error if TLS cannot be set up, for example on a system without root certificates.
     pub fn new() -> Result<Self, ConfigError> {
-        Self::build(builder().https_only(true))
+        Self::builder().build()
     }
 
-    /// As [`new`](Self::new), trusting these roots (PEM, one or more) as well: for a gateway with a certificate authority
-    /// of its own.
-    ///
-    /// # Errors
-    ///
-    /// As [`new`](Self::new), and where there is no root in the text.
-    pub fn with_roots(pem: &[u8]) -> Result<Self, ConfigError> {
-        let roots = Certificate::from_pem_bundle(pem).unwrap_or_default();
-        if roots.is_empty() {
-            return Err(ConfigError::key("there is no PEM certificate among the client's roots"));
-        }
-        Self::build(roots.into_iter().fold(builder().https_only(true), ClientBuilder::add_root_certificate))
-    }
-
-    /// As [`new`](Self::new), but plain `http` is taken too, which **anyone on the way can answer**: for emulators and tests
-    /// on the own machine, never for production.
-    ///
-    /// # Errors
-    ///
-    /// As [`new`](Self::new).
-    pub fn with_insecure_plain_http() -> Result<Self, ConfigError> {
-        Self::build(builder())
-    }
-
-    fn build(builder: ClientBuilder) -> Result<Self, ConfigError> {
-        builder
-            .build()
-            .map(Self)
-            .map_err(|error| ConfigError::unavailable(format!("the HTTPS client cannot be set up: {error}")))
+    /// Returns a builder for a client with other settings.
+    #[must_use]
+    pub fn builder() -> HttpsClientBuilder {
+        HttpsClientBuilder { roots: None, plain_http: false }
     }
 }
 
-/// No proxy: the environment of a process must not decide whom its certificates are asked of.
-fn builder() -> ClientBuilder {
-    Client::builder()
-        .connect_timeout(CONNECT_TIMEOUT)
-        .timeout(FETCH_TIMEOUT)
-        .redirect(Policy::none())
-        .no_proxy()
-        .referer(false)
-        .user_agent(concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION")))
+/// A builder for [`HttpsClient`].
+///
+/// # Examples
+///
+/// ```no_run
+/// use tower_webhook::HttpsClient;
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let client = HttpsClient::builder().roots(std::fs::read("gateway-ca.pem")?).build()?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct HttpsClientBuilder {
+    roots: Option<Vec<u8>>,
+    plain_http: bool,
+}
+
+impl HttpsClientBuilder {
+    /// Trusts these roots (PEM, one or more) as well, for an egress gateway with its own certificate authority.
+    pub fn roots(mut self, pem: impl Into<Vec<u8>>) -> Self {
+        self.roots = Some(pem.into());
+        self
+    }
+
+    /// Accepts plain `http` as well, which **anyone on the network path can answer**: for emulators and tests on your own
+    /// machine, never for production.
+    pub fn insecure_plain_http(mut self) -> Self {
+        self.plain_http = true;
+        self
+    }
+
+    /// Builds the client.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if TLS cannot be set up, or if the roots contain no certificate.
+    pub fn build(self) -> Result<HttpsClient, ConfigError> {
+        // No proxy: the process's environment must not decide who is asked for certificates.
+        let mut client = Client::builder()
+            .https_only(!self.plain_http)
+            .connect_timeout(CONNECT_TIMEOUT)
+            .timeout(FETCH_TIMEOUT)
+            .redirect(Policy::none())
+            .no_proxy()
+            .referer(false)
+            .user_agent(concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION")));
+        if let Some(pem) = self.roots {
+            let roots = Certificate::from_pem_bundle(&pem).unwrap_or_default();
+            if roots.is_empty() {
+                return Err(ConfigError::key("the client's roots contain no PEM certificate"));
+            }
+            client = roots.into_iter().fold(client, ClientBuilder::add_root_certificate);
+        }
+        let client = client.build();
+        client
+            .map(HttpsClient)
+            .map_err(|error| ConfigError::unavailable("the HTTPS client cannot be set up").with_source(error))
+    }
 }
 
 impl Fetch for HttpsClient {
     fn get(&self, uri: Uri) -> FetchFuture {
         let request = self.0.get(uri.to_string());
-        // The address leaves the errors: its query may hold a token.
-        Box::pin(async move { receive(request).await.map_err(|error| error.map_or(TOO_LONG.into(), BoxError::from)) })
+        // Errors don't name the URL: its query may hold a token.
+        Box::pin(async move { receive(request).await.map_err(|error| error.map_or(TOO_LARGE.into(), BoxError::from)) })
     }
 }
 
-const TOO_LONG: &str = "the answer is too long";
+const TOO_LARGE: &str = "the response is too large";
 
-/// The error is `None` where the answer is too long.
+/// The error is `None` if the response is too large.
 async fn receive(request: reqwest::RequestBuilder) -> Result<Response<Bytes>, Option<reqwest::Error>> {
     let mut answer = request.send().await.map_err(|error| Some(error.without_url()))?;
     if answer.content_length().is_some_and(|len| len > MAX_FETCHED as u64) {

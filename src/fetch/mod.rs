@@ -1,12 +1,13 @@
-//! Certificates and keys from the network: one bounded GET, a client that does it, a cache before it.
+//! Certificates and keys from the network: one bounded GET, a client for it, a cache in front of it.
 
 mod cache;
 #[cfg(feature = "client")]
 mod client;
-mod ration;
+mod rate_limit;
 
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
+use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
@@ -14,54 +15,71 @@ use bytes::Bytes;
 use http::{Response, StatusCode, Uri};
 
 use crate::body::Deadline;
+use crate::config::ConfigError;
 use crate::rejection::{BoxError, Reason, Rejection};
 
-pub(crate) use cache::{Cache, Found, Fresh, Rules};
+pub(crate) use cache::{Cache, CacheLimits, Fresh};
 #[cfg(feature = "client")]
-pub use client::HttpsClient;
+pub use client::{HttpsClient, HttpsClientBuilder};
 
-/// The longest answer taken, in bytes: a certificate has two thousand, the largest key sets some twenty thousand.
+/// The largest response accepted, in bytes. A certificate has two thousand, the largest key sets some twenty thousand.
 pub const MAX_FETCHED: usize = 64 * 1024;
 
-/// The time for one fetch, from the first step of the connection to the last byte. Senders give up on us after 5 to 30
-/// seconds, and a request may need two fetches.
+/// The time for one fetch, from connecting to the last byte. Senders give up after 5 to 30 seconds, and a request may need
+/// two fetches.
 pub const FETCH_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Gets what is at an address: certificates, key sets, the confirmation of a subscription.
+/// A client that fetches certificates and key sets, and confirms subscriptions.
 ///
-/// With the feature `client`, providers use [`HttpsClient`](crate::HttpsClient) unless they are given another one. An
-/// implementation must
+/// With the feature `client`, providers use `HttpsClient` by default. An implementation must
 ///
 /// - send one `GET` to exactly this URI, follow **no** redirect, and send no credentials;
-/// - verify the server's certificate: for some senders it is the only anchor of trust;
-/// - stop reading after [`MAX_FETCHED`] bytes and give up after [`FETCH_TIMEOUT`] (what is longer is refused anyway; with
-///   the feature `tokio`, what takes longer is dropped anyway);
-/// - leave the URI's query and the answer out of its errors: they end up in logs.
+/// - verify the server's certificate: for some senders it is the only trust anchor;
+/// - stop reading after [`MAX_FETCHED`] bytes and give up after [`FETCH_TIMEOUT`] (larger responses are refused anyway;
+///   with the feature `tokio`, slower ones are dropped anyway);
+/// - keep the URI's query and the response out of its errors, which end up in logs.
 ///
-/// Any status is a success here; whoever asked judges it.
+/// Any status is a success here; the caller judges it.
 ///
-/// A closure that returns a future is a fetcher too, which is all a test needs:
+/// # Examples
+///
+/// A closure that returns a future is a client too, which is all that a test needs:
 ///
 /// ```
 /// use bytes::Bytes;
 /// use http::{Response, Uri};
 /// use tower_webhook::{Fetch, FetchFuture};
 ///
-/// fn takes_a_fetcher(fetch: impl Fetch) {}
+/// fn takes_a_client(fetch: impl Fetch) {}
 ///
-/// takes_a_fetcher(|uri: Uri| async move {
+/// takes_a_client(|uri: Uri| async move {
 ///     match uri.path() {
 ///         "/key.pem" => Ok(Response::new(Bytes::from_static(b"-----BEGIN CERTIFICATE-----"))),
 ///         _ => Err("no such host"),
 ///     }
 /// });
 /// ```
+///
+/// `Arc<dyn Fetch>` is a client as well, so several providers can share one that is chosen at run time:
+///
+/// ```
+/// use std::sync::Arc;
+///
+/// use tower_webhook::Fetch;
+///
+/// fn takes_a_client(fetch: impl Fetch) {}
+///
+/// # let fetch = |_| async { Err::<http::Response<bytes::Bytes>, _>("offline") };
+/// let shared: Arc<dyn Fetch> = Arc::new(fetch);
+/// takes_a_client(shared.clone());
+/// takes_a_client(shared);
+/// ```
 pub trait Fetch: Send + Sync + 'static {
-    /// Sends one `GET` and returns the complete answer.
+    /// Sends one `GET` and returns the complete response.
     fn get(&self, uri: Uri) -> FetchFuture;
 }
 
-/// An answer on its way.
+/// The future of [`Fetch::get`].
 pub type FetchFuture = Pin<Box<dyn Future<Output = Result<Response<Bytes>, BoxError>> + Send>>;
 
 impl<F, Fut, E> Fetch for F
@@ -71,28 +89,49 @@ where
     E: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
     fn get(&self, uri: Uri) -> FetchFuture {
-        let answer = self(uri);
-        Box::pin(async move { answer.await.map_err(Into::into) })
+        let response = self(uri);
+        Box::pin(async move { response.await.map_err(Into::into) })
     }
 }
 
-/// Gets the body of a 200 within the bounds, whatever the fetcher keeps to. Anything else is our misfortune and not the
-/// sender's fault, so `reason` is a passing one.
+impl<T: Fetch + ?Sized> Fetch for Arc<T> {
+    fn get(&self, uri: Uri) -> FetchFuture {
+        T::get(self, uri)
+    }
+}
+
+/// Returns the client for a provider that was given none.
+#[cfg(feature = "client")]
+pub(crate) fn default_client(plain_http: bool) -> Result<Arc<dyn Fetch>, ConfigError> {
+    let client = HttpsClient::builder();
+    let client = if plain_http { client.insecure_plain_http() } else { client };
+    Ok(Arc::new(client.build()?))
+}
+
+/// Returns the client for a provider that was given none.
+#[cfg(not(feature = "client"))]
+pub(crate) fn default_client(_: bool) -> Result<Arc<dyn Fetch>, ConfigError> {
+    Err(ConfigError::missing("there is no client to fetch with: set one by `fetch`, or enable the feature `client`"))
+}
+
+/// Gets the body of a 200 within the bounds, whether or not the client keeps to them. Any other outcome is a server-side
+/// failure, so `reason` must be transient.
 pub(crate) async fn get(fetch: &dyn Fetch, uri: Uri, reason: Reason) -> Result<Bytes, Rejection> {
     let failed = |detail| Rejection::new(reason).with_detail(detail);
-    let answer = within_time(fetch.get(uri)).await.ok_or_else(|| failed("the fetch took too long"))?;
-    let answer = answer.map_err(|error| failed("the fetch failed").with_source(error))?;
-    if answer.status() != StatusCode::OK {
-        let status = answer.status();
-        return Err(failed("the answer's status is not 200").with_source(format!("its status is {status}")));
+    let response = within_time(fetch.get(uri)).await.ok_or_else(|| failed("the fetch took too long"))?;
+    let response = response.map_err(|error| failed("the fetch failed").with_source(error))?;
+    if response.status() != StatusCode::OK {
+        let status = response.status();
+        return Err(failed("the response's status is not 200").with_source(format!("its status is {status}")));
     }
-    match answer.into_body() {
-        body if body.len() > MAX_FETCHED => Err(failed("the answer is too long")),
-        body => Ok(body),
+    let body = response.into_body();
+    if body.len() > MAX_FETCHED {
+        return Err(failed("the response is too large"));
     }
+    Ok(body)
 }
 
-/// The future's output, or `None` after [`FETCH_TIMEOUT`].
+/// Returns the future's output, or `None` after [`FETCH_TIMEOUT`].
 async fn within_time<F: Future>(future: F) -> Option<F::Output> {
     let mut future = pin!(future);
     let mut deadline = Deadline::new(Some(FETCH_TIMEOUT));
@@ -122,7 +161,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn only_a_200_within_the_bounds_is_taken() {
         assert_eq!(outcome(answer(200, MAX_FETCHED)).await, Ok(MAX_FETCHED));
-        assert!(outcome(answer(200, MAX_FETCHED + 1)).await.unwrap_err().ends_with("too long"));
+        assert!(outcome(answer(200, MAX_FETCHED + 1)).await.unwrap_err().ends_with("too large"));
         for status in [204, 301, 304, 403, 404, 500] {
             assert!(outcome(answer(status, 1)).await.unwrap_err().ends_with("not 200"), "{status}");
         }

@@ -28,8 +28,8 @@ pin_project! {
     ///
     /// Dropping it at any time leaves nothing behind.
     //
-    // The caller moves the future around, so it is kept small: a verification lives on the stack while the body is there at
-    // once, and in a box if it has to wait; head and handler share their place.
+    // The caller moves the future around, so it is kept small: a verification is on the stack if the body is there at once, and
+    // in a box if it has to wait. Head and handler share their place.
     pub struct ResponseFuture<S, P, B>
     where
         S: Service<Request<Full<Bytes>>>,
@@ -37,7 +37,7 @@ pin_project! {
     {
         #[pin]
         state: State<S, P>,
-        // Dropped as soon as it is complete.
+        // Dropped once it is complete.
         #[pin]
         body: Option<B>,
         shared: Arc<Shared<P>>,

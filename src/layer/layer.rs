@@ -1,4 +1,4 @@
-//! The layer: a provider and the bounds within which its requests are taken.
+//! The layer: a provider, and the bounds on its requests.
 
 use std::fmt;
 use std::sync::Arc;
@@ -13,37 +13,41 @@ use crate::provider::Provider;
 use crate::rejection::Rejection;
 use crate::time::{Clock, SystemClock};
 
-/// The time for a whole body to arrive unless it is set: senders write theirs at once and give up after 3 to 30
-/// seconds themselves, so whoever takes longer than this is not going to finish.
+/// The default time for a whole body to arrive. Senders write theirs at once and give up after 3 to 30 seconds themselves, so a
+/// body that takes longer isn't going to finish.
 pub const DEFAULT_BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The time for secrets to be looked up unless it is set: a database that needs longer is down, and the sender is better
-/// told so (503) while it still listens.
+/// The default time for secrets to be looked up. A database that needs longer is down, and the sender should get the 503 while
+/// it still listens.
 pub const DEFAULT_LOOKUP_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A [tower layer](tower_layer::Layer) that lets only verified webhook requests through.
 ///
-/// It reads the request's body within bounds, has the provider verify it, and hands the same bytes on with a
-/// [`Delivery`](crate::Delivery) in the extensions. Everything else is answered by the layer itself.
+/// It reads the request's body within bounds, has the provider verify it, and passes the same bytes on with a
+/// [`Delivery`](crate::Delivery) in the extensions. It answers everything else itself.
+///
+/// # Examples
 ///
 /// ```
-/// use tower_webhook::{CdrManager, WebhookLayer};
+/// use tower_webhook::{WebhookLayer, senders};
 ///
 /// # fn main() -> Result<(), tower_webhook::ConfigError> {
-/// let layer = WebhookLayer::new(CdrManager::new("the key from the portal")?).with_body_limit(64 * 1024);
+/// let layer = WebhookLayer::new(senders::github("the secret of the webhook")?).with_body_limit(64 * 1024);
 /// # Ok(())
 /// # }
 /// ```
 ///
-/// A gRPC request is answered in gRPC's terms: a refusal is a status such as `UNAUTHENTICATED` without a body. What is
-/// verified is the request's body as it is on the wire, received whole before the handler is called, so the layer
-/// suits unary calls; to have streaming services beside a webhook, use an [`EndpointLayer`](crate::EndpointLayer).
+/// # gRPC
+///
+/// A gRPC request gets a gRPC answer: a rejection is a status such as `UNAUTHENTICATED` without a body. The signature is
+/// checked over the raw body, which is received whole before the handler is called, so the layer suits unary calls. To have
+/// streaming services beside a webhook, use an [`EndpointLayer`](crate::EndpointLayer).
 pub struct WebhookLayer<P> {
     shared: Arc<Shared<P>>,
 }
 
 impl<P: Provider> WebhookLayer<P> {
-    /// A layer for this sender, with the sender's own body limit, [`DEFAULT_BODY_TIMEOUT`] and the system's clock.
+    /// Creates a layer for this sender, with the sender's own body limit, [`DEFAULT_BODY_TIMEOUT`] and the system's clock.
     #[must_use]
     pub fn new(provider: P) -> Self {
         let body_limit = provider.body_limit();
@@ -64,55 +68,56 @@ impl<P: Provider> WebhookLayer<P> {
 }
 
 impl<P> WebhookLayer<P> {
-    /// The largest body taken, in bytes; a larger one is refused with 413.
+    /// Sets the largest body that is accepted, in bytes. A larger one is refused with 413. The default is the sender's.
     #[must_use]
     pub fn with_body_limit(self, bytes: usize) -> Self {
         self.with(|shared| shared.body_limit = bytes)
     }
 
-    /// The time for the whole body to arrive, from when the layer first has to wait for it; after it the request is
-    /// refused with 408. It needs the feature `tokio` (on by default) and a tokio runtime.
+    /// Sets the time for the whole body to arrive, from when the layer first has to wait for it. A request that takes longer is
+    /// refused with 408. The default is [`DEFAULT_BODY_TIMEOUT`]. It needs the feature `tokio` (on by default) and a tokio
+    /// runtime.
     #[must_use]
     pub fn with_body_timeout(self, timeout: Duration) -> Self {
         self.with(|shared| shared.body_timeout = Some(timeout))
     }
 
-    /// Leaves the time for the body to the server around it.
+    /// Removes the time-out of the body, if the server has one of its own.
     #[must_use]
     pub fn without_body_timeout(self) -> Self {
         self.with(|shared| shared.body_timeout = None)
     }
 
-    /// The time for [`Secrets::lookup`](crate::Secrets::lookup) to answer; after it the request is answered 503. It needs
-    /// the feature `tokio`, as the time for the body does.
+    /// Sets the time for [`Secrets::lookup`](crate::Secrets::lookup) to answer. A request that takes longer is refused with 503.
+    /// The default is [`DEFAULT_LOOKUP_TIMEOUT`]. It needs the feature `tokio` (on by default) and a tokio runtime.
     #[must_use]
     pub fn with_lookup_timeout(self, timeout: Duration) -> Self {
         self.with(|shared| shared.lookup_timeout = timeout)
     }
 
-    /// Takes the memory for bodies from this budget, which any number of layers may share.
+    /// Sets the budget that the memory for bodies is taken from. Any number of layers may share it. By default there is none.
     #[must_use]
     pub fn with_memory_budget(self, budget: &MemoryBudget) -> Self {
         self.with(|shared| shared.budget = Some(budget.clone()))
     }
 
-    /// Another clock than the system's.
+    /// Sets the clock. The default is the system's.
     #[must_use]
     pub fn with_clock(self, clock: impl Clock) -> Self {
         self.with(|shared| shared.clock = Arc::new(clock))
     }
 
-    /// Calls this with each rejection, be it by this layer or by an extractor behind it. It must not block.
+    /// Sets a hook that is called with each rejection, by this layer or by an extractor behind it. It must not block.
     #[must_use]
     pub fn on_reject(self, hook: impl Fn(&Rejection) + Send + Sync + 'static) -> Self {
         self.with(|shared| shared.on_reject = Some(Arc::new(hook)))
     }
 
-    /// Refuses nothing: the handler gets every request, with a [`Verdict`](crate::Verdict) in its extensions, and a
-    /// [`Delivery`](crate::Delivery) only where the verification succeeded. This is for trying a configuration on an
-    /// endpoint that verifies by other means; the handler **must not** act on an unverified request.
+    /// Turns observe mode on: nothing is refused. The handler gets every request, with a [`Verdict`](crate::Verdict) in its
+    /// extensions, and a [`Delivery`](crate::Delivery) only if the verification succeeded. Use it to try a configuration on an
+    /// endpoint that verifies by other means. The handler **must not** act on an unverified request.
     ///
-    /// A body that breaks the bounds cannot be handed on and is refused all the same.
+    /// A body that breaks the bounds can't be passed on and is refused anyway.
     #[must_use]
     pub fn observe_only(self) -> Self {
         self.with(|shared| shared.observe_only = true)
@@ -128,7 +133,7 @@ impl<S, P> Layer<S> for WebhookLayer<P> {
     type Service = WebhookService<S, P>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        WebhookService::new(inner, self.shared.clone())
+        WebhookService::with_shared(inner, self.shared.clone())
     }
 }
 

@@ -1,4 +1,4 @@
-//! The service: judges the head of a request and starts its future.
+//! The service: starts the future of each request.
 
 use std::fmt;
 use std::mem;
@@ -9,24 +9,36 @@ use bytes::Bytes;
 use http::{Request, Response};
 use http_body::Body;
 use http_body_util::Full;
+use tower_layer::Layer as _;
 use tower_service::Service;
 
 use super::future::ResponseFuture;
+use super::layer::WebhookLayer;
 use super::shared::Shared;
+use crate::accessors::inner_service_accessors;
 use crate::body::ResponseBody;
 use crate::provider::Provider;
 use crate::rejection::BoxError;
 
-/// The service that [`WebhookLayer`](crate::WebhookLayer) makes.
+/// The service of a [`WebhookLayer`]: it verifies requests before the inner service gets them.
 pub struct WebhookService<S, P> {
     inner: S,
     shared: Arc<Shared<P>>,
 }
 
+impl<S, P: Provider> WebhookService<S, P> {
+    /// Wraps a service, with the default settings of [`WebhookLayer::new`].
+    pub fn new(inner: S, provider: P) -> Self {
+        WebhookLayer::new(provider).layer(inner)
+    }
+}
+
 impl<S, P> WebhookService<S, P> {
-    pub(crate) fn new(inner: S, shared: Arc<Shared<P>>) -> Self {
+    pub(super) fn with_shared(inner: S, shared: Arc<Shared<P>>) -> Self {
         Self { inner, shared }
     }
+
+    inner_service_accessors!();
 }
 
 impl<S, P, B, R> Service<Request<B>> for WebhookService<S, P>

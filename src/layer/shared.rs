@@ -1,4 +1,4 @@
-//! The settings of a layer, and what it makes of a verdict.
+//! The settings of a layer, shared by all its services and futures, and what follows from a verdict.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,7 +17,6 @@ use crate::rejection::Rejection;
 use crate::time::Clock;
 use crate::verdict::Verdict;
 
-/// What a layer and all its services and futures share.
 pub(crate) struct Shared<P> {
     pub(crate) provider: Arc<P>,
     pub(crate) body_limit: usize,
@@ -37,7 +36,7 @@ impl<P: Provider> Shared<P> {
         check_announced(&head.headers, body, self.body_limit)
     }
 
-    /// What takes in a body whose announced length was checked.
+    /// Returns a receiver for a body whose announced length was checked.
     pub(super) fn receiver(&self) -> Receiver {
         Receiver::new(self.body_limit, self.body_timeout, Lease::new(self.budget.clone()))
     }
@@ -55,7 +54,7 @@ impl<P: Provider> Shared<P> {
         extensions.insert(Delivery::new(name, verified, body));
     }
 
-    /// Refuses a request: its sender gets the answer, and the operator is told why.
+    /// Refuses a request: reports the rejection to the operator, and returns the answer for the sender.
     pub(super) fn refuse(&self, watch: Stopwatch, head: &Parts, rejection: Rejection) -> Response<Bytes> {
         self.report(watch, head, rejection).into_http_response()
     }

@@ -10,13 +10,14 @@ use sha2::{Digest as _, Sha256};
 
 use crate::delivery::Verified;
 use crate::json::Object;
+use crate::maybe_ready::MaybeReady;
 use crate::provider::Outcome;
 use crate::rejection::{Reason, Rejection};
 use crate::secrets::{Keys, KeysFor};
 use crate::text::Text;
 
-use super::jwks::{Jwks, KeyFound};
-use super::jwt::{self, Algorithm, LONGEST_TOKEN, TimeRules, Times, Token};
+use super::jwks::Jwks;
+use super::jwt::{self, Algorithm, LONGEST_TOKEN, PublicKey, TimeRules, Times, Token};
 use super::mac::Mac;
 use super::place::{Place, single};
 use super::plan::Plan;
@@ -99,15 +100,20 @@ impl JwtProof {
         }
     }
 
-    pub(super) fn find(&self, jwks: &Jwks, claimed: &ClaimedToken, now: SystemTime) -> Result<KeyFound, Rejection> {
+    pub(super) fn find(
+        &self,
+        jwks: &Jwks,
+        claimed: &ClaimedToken,
+        now: SystemTime,
+    ) -> Result<MaybeReady<PublicKey>, Rejection> {
         let kid = claimed.kid.as_deref().ok_or_else(|| jwt::malformed("it names no key"))?;
         jwks.find(kid, self.algorithm, now)
     }
 }
 
 /// Verifies with a key that may have to be fetched.
-pub(super) async fn verify_public(found: KeyFound, claimed: &ClaimedToken, now: SystemTime) -> Result<(), Rejection> {
-    let key = found.key(now).await?;
+pub(super) async fn verify_public(found: MaybeReady<PublicKey>, claimed: &ClaimedToken) -> Result<(), Rejection> {
+    let key = found.wait().await?;
     Token::split(&claimed.text)?.verify_public(&key)
 }
 

@@ -1,5 +1,6 @@
 //! Saying what a scheme is.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
@@ -21,7 +22,6 @@ use super::place::{Place, Spot};
 #[cfg(feature = "asymmetric")]
 use super::plan::Fetched;
 use super::plan::{Applies, Crafted, Plan, Proof, Where};
-use super::pointer;
 #[cfg(feature = "asymmetric")]
 use super::public_key::{Algorithm, PublicKey};
 use super::public_url::PublicUrl;
@@ -190,6 +190,22 @@ impl SchemeBuilder {
         self
     }
 
+    /// As [`identity`](Self::identity), at a JSON pointer: it is read together with an id and an event that are in the body.
+    pub fn identity_at(mut self, pointer: impl Into<Text>) -> Self {
+        self.in_body = self.in_body.with_identity_at(pointer);
+        self
+    }
+
+    /// As [`identity_at`](Self::identity_at), made of the values at several JSON pointers.
+    pub fn identity_from<T: Into<Text>>(
+        mut self,
+        pointers: impl IntoIterator<Item = T>,
+        join: impl Fn(&[Option<Cow<'_, str>>]) -> Option<Text> + Send + Sync + 'static,
+    ) -> Self {
+        self.in_body = self.in_body.with_identity_from(pointers, join);
+        self
+    }
+
     /// The secret, or several.
     pub fn secret(mut self, secrets: impl Into<Secrets>) -> Self {
         self.secrets = Some(secrets.into());
@@ -299,12 +315,16 @@ impl SchemeBuilder {
         let event = self.event.clone().map(Source::place).transpose()?;
         let timestamp = self.timestamp.clone().map(TimestampSpec::plan).transpose()?;
         let mut in_body = self.in_body.clone();
-        if let Some(find) = id.as_ref().and_then(find_in_body) {
-            in_body = in_body.with_id(find);
-        }
-        if let Some(find) = event.as_ref().and_then(find_in_body) {
-            in_body = in_body.with_event(find);
-        }
+        in_body = match id.as_ref().map(|place| &place.spot) {
+            Some(&Spot::Json(pointer)) => in_body.with_id_at(pointer),
+            Some(&Spot::Form(field)) => in_body.with_id(move |body| form_text(body, field)),
+            _ => in_body,
+        };
+        in_body = match event.as_ref().map(|place| &place.spot) {
+            Some(&Spot::Json(pointer)) => in_body.with_event_at(pointer),
+            Some(&Spot::Form(field)) => in_body.with_event(move |body| form_text(body, field)),
+            _ => in_body,
+        };
         let url = self.public_url.clone().transpose()?;
         let mut plan = Plan {
             name,
@@ -426,16 +446,10 @@ fn required((name, value): (&'static str, &'static str)) -> Result<(HeaderName, 
     }
 }
 
-/// Reads a place of the body, once the body is verified.
-fn find_in_body(place: &Place) -> Option<Box<dyn Fn(&[u8]) -> Option<Text> + Send + Sync>> {
-    match place.spot {
-        Spot::Json(pointer) => Some(Box::new(move |body| Some(pointer::member(body, pointer).ok()??.into()))),
-        Spot::Form(field) => Some(Box::new(move |body| {
-            let value = urlencoded::field(body, field, crate::Reason::MalformedBody).ok()??;
-            Some(String::from_utf8(value.into_owned()).ok()?.into())
-        })),
-        _ => None,
-    }
+/// Reads a field of a verified form body.
+fn form_text(body: &[u8], field: &str) -> Option<Text> {
+    let value = urlencoded::field(body, field, crate::Reason::MalformedBody).ok()??;
+    Some(String::from_utf8(value.into_owned()).ok()?.into())
 }
 
 impl fmt::Debug for SchemeBuilder {

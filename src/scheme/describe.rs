@@ -31,14 +31,14 @@ impl Scheme {
         let plans: Vec<_> = self.plans().map(ToString::to_string).collect();
         let first = &self.first;
         let signed = first.signed;
-        let deduplicated_by = match (&first.id, first.in_body.as_ref().and_then(|rules| rules.identity.as_ref())) {
+        let deduplicated_by = match (&first.id, first.in_body.as_ref().is_some_and(|fields| fields.has_identity())) {
             #[cfg(feature = "jwt")]
-            (None, None) if signed.id => match &first.proof {
+            (None, false) if signed.id => match &first.proof {
                 Proof::Jwt(proof) => format!("claim `{}`", proof.id_claim.unwrap_or_default()),
                 _ => "the body".to_owned(),
             },
-            (_, Some(_)) => "an id in the body".to_owned(),
-            (Some(id), None) if signed.id => id.to_string(),
+            (_, true) => "an id in the body".to_owned(),
+            (Some(id), false) if signed.id => id.to_string(),
             _ => "the body".to_owned(),
         };
         SchemeFacts {

@@ -1,4 +1,4 @@
-//! Public keys of token issuers: fetched together by address, or one by one by their id.
+//! Public keys of token issuers, fetched as a set or looked up one by one.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -11,69 +11,95 @@ use http::Uri;
 use serde::Deserialize;
 
 use crate::config::ConfigError;
-use crate::fetch::{self, Cache, Fetch, Found, Fresh, Rules};
+use crate::fetch::{self, Cache, CacheLimits, Fetch, Fresh};
+use crate::maybe_ready::MaybeReady;
 use crate::rejection::{BoxError, Reason, Rejection};
 
 use super::jwt::{Algorithm, Backend, PublicKey};
 
-/// How long keys are used before they are fetched again. Google's own answers say five to six hours; an hour bounds how
-/// long a withdrawn key is believed.
-const KEPT: Duration = Duration::from_secs(3600);
+/// How long keys are used before they are fetched again. Google's own responses say five to six hours; an hour bounds how
+/// long a withdrawn key is trusted.
+const MAX_AGE: Duration = Duration::from_secs(3600);
 
 /// The most keys taken from one set. Issuers have two to five.
-const MOST_KEYS: usize = 64;
+const MAX_KEYS: usize = 64;
 
 /// The longest key id. Google's have 40 characters, Plaid's 36.
-const LONGEST_KID: usize = 128;
+const MAX_KID_LEN: usize = 128;
 
 /// The public keys of a token issuer. Clones share what was fetched.
 ///
-/// What is fetched is bounded in size, time and number, followed nowhere, and fetched once for however many requests wait for
-/// it. A key that cannot be read is left out and does not spoil the others. A key id that is unknown leads to
-/// a new fetch at most once in 30 seconds. Where keys cannot be had the request is answered 503.
+/// Fetches are bounded in size, time and number, follow no redirect, and happen once for however many requests wait for one. A
+/// key that cannot be read is left out and doesn't spoil the others. An unknown key id causes a new fetch at most once in 30
+/// seconds. While keys are unavailable, requests are answered with 503.
+///
+/// # Examples
+///
+/// ```
+/// use tower_webhook::scheme::Jwks;
+///
+/// # fn main() -> Result<(), tower_webhook::ConfigError> {
+/// # let fetch = |_| async { Err::<http::Response<bytes::Bytes>, _>("offline") };
+/// let keys = Jwks::builder("https://www.googleapis.com/oauth2/v3/certs").fetch(fetch).build()?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct Jwks {
-    from: From,
+    source: JwksSource,
     cache: Cache<KeySet>,
 }
 
 #[derive(Clone)]
-enum From {
+enum JwksSource {
+    /// The whole set is at a URL.
     Url { url: Uri, fetch: Arc<dyn Fetch> },
-    Kid(Arc<dyn Fetch>),
+    /// Each key is looked up by its id.
+    Lookup(Arc<dyn Fetch>),
+}
+
+/// A builder for [`Jwks`].
+#[derive(Clone)]
+#[must_use]
+pub struct JwksBuilder {
+    url: String,
+    fetch: Option<Arc<dyn Fetch>>,
+}
+
+impl JwksBuilder {
+    /// Sets the client that fetches the keys. With the feature `client`, the default is `HttpsClient`.
+    pub fn fetch(mut self, fetch: impl Fetch) -> Self {
+        self.fetch = Some(Arc::new(fetch));
+        self
+    }
+
+    /// Builds the key set. Nothing is fetched yet.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the URL is malformed or neither https nor http of a loopback address, or if there is no client to
+    /// fetch with.
+    pub fn build(self) -> Result<Jwks, ConfigError> {
+        let url: Uri = self.url.parse().map_err(|_| ConfigError::invalid("the keys' URL is malformed"))?;
+        let is_local = is_loopback_http(&url);
+        if !is_local && url.scheme_str() != Some("https") {
+            return Err(ConfigError::invalid("the keys' URL is not https"));
+        }
+        let fetch = self.fetch.map_or_else(|| fetch::default_client(is_local), Ok)?;
+        Ok(Jwks::new(JwksSource::Url { url, fetch }))
+    }
 }
 
 impl Jwks {
-    /// The set at this address (RFC 7517), fetched by the default client. Plain http is taken for loopback addresses alone.
-    ///
-    /// # Errors
-    ///
-    /// Where the address is not a URL of this kind, or the client cannot be set up.
-    #[cfg(feature = "client")]
-    pub fn from_url(url: &str) -> Result<Self, ConfigError> {
-        let local = url.parse::<Uri>().ok().is_some_and(|uri| is_loopback_http(&uri));
-        let client = match local {
-            true => fetch::HttpsClient::with_insecure_plain_http(),
-            false => fetch::HttpsClient::new(),
-        }?;
-        Self::fetched_by(url, client)
+    /// Returns a builder for the set at this URL (RFC 7517). Plain http is accepted for loopback addresses only.
+    pub fn builder(url: impl Into<String>) -> JwksBuilder {
+        JwksBuilder { url: url.into(), fetch: None }
     }
 
-    /// The set at this address (RFC 7517), fetched by this client. Plain http is taken for loopback addresses alone.
+    /// Looks up keys one by one, by their id. The closure returns the key as a JWK, alone or as the member `key` of an object.
+    /// The id comes from an unverified token: send it in a body, and build no URL from it.
     ///
-    /// # Errors
-    ///
-    /// Where the address is not a URL of this kind.
-    pub fn fetched_by(url: &str, fetch: impl Fetch) -> Result<Self, ConfigError> {
-        let uri: Uri = url.parse().map_err(|_| ConfigError::invalid("the address of the keys is not a URL"))?;
-        match uri.scheme_str() == Some("https") || is_loopback_http(&uri) {
-            true => Ok(Self::new(From::Url { url: uri, fetch: Arc::new(fetch) })),
-            false => Err(ConfigError::invalid("the address of the keys is not https")),
-        }
-    }
-
-    /// Keys that are asked for one by one, by their id: the closure returns the key as a JWK, alone or as the member `key`
-    /// of an object. The id comes from an unverified token: send it on in a body, and build no address from it.
+    /// # Examples
     ///
     /// ```
     /// use tower_webhook::scheme::Jwks;
@@ -92,72 +118,58 @@ impl Jwks {
         T: Into<Bytes>,
         E: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
-        // The id travels as an address without authority, so that one trait serves both ways.
+        // The id travels as a URI without authority, so that one trait serves both ways.
         let fetch = move |uri: Uri| {
             let found = find(uri.path().trim_start_matches('/').to_owned());
             async move {
                 found.await.map(|key| http::Response::new(key.into())).map_err(|error| -> BoxError { error.into() })
             }
         };
-        Self::new(From::Kid(Arc::new(fetch)))
+        Self::new(JwksSource::Lookup(Arc::new(fetch)))
     }
 
-    fn new(from: From) -> Self {
-        Self { from, cache: Cache::new(Rules::DEFAULT) }
+    fn new(source: JwksSource) -> Self {
+        Self { source, cache: Cache::new(CacheLimits::DEFAULT) }
     }
 
-    /// The key of this id.
-    pub(super) fn find(&self, kid: &str, algorithm: Algorithm, now: SystemTime) -> Result<KeyFound, Rejection> {
-        let plain = kid.len() <= LONGEST_KID
+    /// Returns the key of this id.
+    pub(super) fn find(
+        &self,
+        kid: &str,
+        algorithm: Algorithm,
+        now: SystemTime,
+    ) -> Result<MaybeReady<PublicKey>, Rejection> {
+        let plain = kid.len() <= MAX_KID_LEN
             && !kid.is_empty()
             && kid.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.=+".contains(&byte));
         if !plain {
-            return Err(Rejection::new(Reason::MalformedSignature).with_detail("the key id is not a plain text"));
+            return Err(Rejection::new(Reason::MalformedSignature).with_detail("the key id is not plain text"));
         }
-        let (uri, fetch, alone) = match &self.from {
-            From::Url { url, fetch } => (url.clone(), fetch.clone(), false),
-            From::Kid(fetch) => {
+        let (uri, fetch, is_single) = match &self.source {
+            JwksSource::Url { url, fetch } => (url.clone(), fetch.clone(), false),
+            JwksSource::Lookup(fetch) => {
                 (format!("/{kid}").parse().map_err(|_| Reason::MalformedSignature)?, fetch.clone(), true)
             }
         };
-        let key = uri.to_string();
-        let load = move || load(fetch, uri, alone, algorithm, now);
-        let found = self.cache.find(&key, now, load.clone());
-        if let Found::Now(Ok(set)) = &found {
-            if let Some(key) = set.get(kid, now) {
-                return Ok(KeyFound::Now(key));
-            }
-            if alone {
-                return Err(Reason::SignatureMismatch.into());
-            }
-            return match self.cache.refetch(&key, now, load) {
-                Some(found) => Ok(KeyFound::Later(found, kid.to_owned())),
-                None => Err(Rejection::new(Reason::KeyUnavailable)
-                    .with_detail("the key is unknown, and its set was fetched a moment ago")),
-            };
-        }
-        Ok(KeyFound::Later(found, kid.to_owned()))
-    }
-}
-
-/// A key, or the fetch that may bring it.
-pub(super) enum KeyFound {
-    Now(PublicKey),
-    Later(Found<KeySet>, String),
-}
-
-impl KeyFound {
-    pub(super) async fn key(self, now: SystemTime) -> Result<PublicKey, Rejection> {
-        let (found, kid) = match self {
-            Self::Now(key) => return Ok(key),
-            Self::Later(found, kid) => (found, kid),
+        let url = uri.to_string();
+        let load = move || load(fetch, uri, is_single, algorithm, now);
+        let set = match self.cache.find(&url, now, load.clone())? {
+            MaybeReady::Ready(set) => match set.get(kid, now) {
+                Some(key) => return Ok(key.into()),
+                None if is_single => return Err(Reason::SignatureMismatch.into()),
+                None => self.cache.refetch(&url, now, load)?.ok_or_else(|| {
+                    Rejection::new(Reason::KeyUnavailable)
+                        .with_detail("the key is unknown, and its set was fetched a moment ago")
+                })?,
+            },
+            pending => pending,
         };
-        let set = match found {
-            Found::Now(set) => set,
-            Found::Later(flight) => flight.await,
-        }?;
-        set.get(&kid, now).ok_or_else(|| {
-            Rejection::new(Reason::SignatureMismatch).with_detail("the issuer has no key of this id, or it has expired")
+        let kid = kid.to_owned();
+        set.and_then(move |set| {
+            set.get(&kid, now).ok_or_else(|| {
+                Rejection::new(Reason::SignatureMismatch)
+                    .with_detail("the issuer has no key of this id, or it has expired")
+            })
         })
     }
 }
@@ -171,23 +183,24 @@ fn is_loopback_http(uri: &Uri) -> bool {
 async fn load(
     fetch: Arc<dyn Fetch>,
     uri: Uri,
-    alone: bool,
+    is_single: bool,
     algorithm: Algorithm,
     now: SystemTime,
 ) -> Result<Fresh<KeySet>, Rejection> {
     let text = fetch::get(&*fetch, uri.clone(), Reason::KeyUnavailable).await?;
-    let set = match alone {
-        true => KeySet::one(&text, uri.path().trim_start_matches('/'), algorithm),
-        false => KeySet::read(&text, algorithm),
+    let set = if is_single {
+        KeySet::one(&text, uri.path().trim_start_matches('/'), algorithm)
+    } else {
+        KeySet::read(&text, algorithm)
     };
-    let unusable = || Rejection::new(Reason::KeyUnavailable).with_detail("the answer holds no key that can be used");
-    Ok(Fresh { value: set.ok_or_else(unusable)?, until: now + KEPT })
+    let unusable = || Rejection::new(Reason::KeyUnavailable).with_detail("the response contains no usable key");
+    Ok(Fresh { value: set.ok_or_else(unusable)?, until: now + MAX_AGE })
 }
 
 /// Keys by their ids.
-pub(super) struct KeySet(HashMap<String, Key>);
+pub(super) struct KeySet(HashMap<String, IssuerKey>);
 
-struct Key {
+struct IssuerKey {
     key: PublicKey,
     expires: Option<SystemTime>,
 }
@@ -215,7 +228,7 @@ impl KeySet {
             keys: Vec<serde_json::Value>,
         }
         let set: Set = serde_json::from_slice(text).ok()?;
-        let jwks = set.keys.into_iter().take(MOST_KEYS).filter_map(|key| serde_json::from_value::<Jwk>(key).ok());
+        let jwks = set.keys.into_iter().take(MAX_KEYS).filter_map(|key| serde_json::from_value::<Jwk>(key).ok());
         let keys: HashMap<_, _> = jwks.filter_map(|jwk| Some((jwk.kid.clone()?, jwk.key(algorithm)?))).collect();
         (!keys.is_empty()).then_some(Self(keys))
     }
@@ -237,7 +250,7 @@ impl KeySet {
 }
 
 impl Jwk {
-    fn key(&self, algorithm: Algorithm) -> Option<Key> {
+    fn key(&self, algorithm: Algorithm) -> Option<IssuerKey> {
         let signs = self.purpose.as_deref().is_none_or(|purpose| purpose == "sig");
         let named = self.alg.as_deref().is_none_or(|alg| alg.parse() == Ok(algorithm));
         if !signs || !named {
@@ -252,16 +265,22 @@ impl Jwk {
             _ => None,
         }?;
         let expires = self.expired_at.and_then(|at| SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(at)));
-        Some(Key { key, expires })
+        Some(IssuerKey { key, expires })
     }
 }
 
 impl fmt::Debug for Jwks {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.from {
-            From::Url { url, .. } => write!(f, "Jwks({url})"),
-            From::Kid(_) => f.write_str("Jwks(lookup)"),
+        match &self.source {
+            JwksSource::Url { url, .. } => write!(f, "Jwks({url})"),
+            JwksSource::Lookup(_) => f.write_str("Jwks(lookup)"),
         }
+    }
+}
+
+impl fmt::Debug for JwksBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("JwksBuilder").field("url", &self.url).finish_non_exhaustive()
     }
 }
 
@@ -306,7 +325,7 @@ mod tests {
             ("http://127.0.0.1.example.com", false),
             ("/keys", false),
         ] {
-            assert_eq!(Jwks::fetched_by(url, fetch).is_ok(), good, "{url}");
+            assert_eq!(Jwks::builder(url).fetch(fetch).build().is_ok(), good, "{url}");
         }
     }
 }

@@ -76,7 +76,7 @@ pub use builder::SchemeBuilder;
 pub use describe::SchemeFacts;
 pub use handshake::Handshake;
 #[cfg(feature = "jwt")]
-pub use jwks::Jwks;
+pub use jwks::{Jwks, JwksBuilder};
 pub use signature::SignatureSpec;
 pub use source::{Source, basic, bearer, form, header, json, numbered_headers, path_segment, query};
 pub use timestamp::TimestampSpec;

@@ -235,7 +235,7 @@ fn judge_token(
             let found = proof.find(jwks, &claimed, now)?;
             let plan = plan.clone();
             Ok(pending(async move {
-                verify_public(found, &claimed, now).await?;
+                verify_public(found, &claimed).await?;
                 match &plan.proof {
                     Proof::Jwt(proof) => Ok(claimed.outcome(&plan, proof, 0)),
                     _ => Err(Reason::MissingSignature.into()),

@@ -1,4 +1,4 @@
-//! Secrets: what they are made of, several at once, and looked up by request.
+//! Secrets: one, several during rotation, or looked up by request.
 
 mod cache;
 mod keyring;
@@ -21,15 +21,17 @@ pub(crate) use lookup::DECOY;
 pub use lookup::Head;
 pub(crate) use lookup::{Keys, KeysFor};
 
-/// How many secrets are tried on one request. Rotation needs two, a few more cost a MAC each; a look-up that returns
-/// hundreds would let every stranger's request cost hundreds of MACs.
+/// How many secrets are tried on one request. Rotation needs two, and a few more cost a MAC each. A look-up that returns
+/// hundreds would make each request of an attacker cost hundreds of MACs.
 pub const MAX_SECRETS: usize = 8;
 
-/// One shared secret. It is wiped from memory when dropped, and `Debug` prints no part of it.
+/// A shared secret. It is wiped from memory when dropped, and `Debug` prints no part of it.
 ///
-/// A secret made from text is what the sender's portal shows; the provider knows whether that text is the key itself
-/// or an encoding of it. Where you hold the key's own bytes, say so with [`Secret::from_bytes`], [`Secret::from_hex`] or
+/// A secret made from text is what the sender's portal shows. The provider knows whether that text is the key itself or an
+/// encoding of it. If you have the bytes of the key, use [`Secret::from_bytes`], [`Secret::from_hex`] or
 /// [`Secret::from_base64`]: they are used as they are.
+///
+/// # Examples
 ///
 /// ```
 /// use tower_webhook::Secret;
@@ -39,41 +41,41 @@ pub const MAX_SECRETS: usize = 8;
 /// assert!(Secret::from_hex("not hex").is_err());
 /// ```
 #[derive(Clone)]
-pub struct Secret(Material);
+pub struct Secret(KeyMaterial);
 
 #[derive(Clone)]
-enum Material {
+enum KeyMaterial {
     Text(Zeroizing<String>),
     Bytes(Zeroizing<Vec<u8>>),
 }
 
 impl Secret {
-    /// The text that the sender shows or was given. That it is not empty is checked when a provider is built from it.
+    /// Creates a secret from the text that the sender shows or was given. Emptiness is checked when the provider is built.
     #[must_use]
     pub fn new(text: impl Into<String>) -> Self {
-        Self(Material::Text(Zeroizing::new(text.into())))
+        Self(KeyMaterial::Text(Zeroizing::new(text.into())))
     }
 
-    /// The key's own bytes.
+    /// Creates a secret from the bytes of the key.
     #[must_use]
     pub fn from_bytes(bytes: impl Into<Vec<u8>>) -> Self {
-        Self(Material::Bytes(Zeroizing::new(bytes.into())))
+        Self(KeyMaterial::Bytes(Zeroizing::new(bytes.into())))
     }
 
-    /// The key's bytes in hexadecimal, either case.
+    /// Creates a secret from the bytes of the key in hexadecimal, in either case.
     ///
     /// # Errors
     ///
-    /// Where the text is not hexadecimal.
+    /// Returns an error if the text isn't hexadecimal.
     pub fn from_hex(text: &str) -> Result<Self, ConfigError> {
         Self::decoded(Encoding::HexAnyCase, text.as_bytes(), "a secret is not hexadecimal")
     }
 
-    /// The key's bytes in standard base64, padded.
+    /// Creates a secret from the bytes of the key in standard base64, padded.
     ///
     /// # Errors
     ///
-    /// Where the text is not base64.
+    /// Returns an error if the text isn't base64.
     pub fn from_base64(text: &str) -> Result<Self, ConfigError> {
         Self::decoded(Encoding::Base64, text.as_bytes(), "a secret is not base64")
     }
@@ -82,16 +84,16 @@ impl Secret {
         encoding.decode(text).map(Self::from_bytes).ok_or(ConfigError::key(fault))
     }
 
-    /// The key's bytes, by the rule of the sender for secrets that are text.
+    /// Returns the bytes of the key, by the sender's rule for secrets that are text.
     pub(crate) fn key(&self, format: KeyFormat) -> Result<Zeroizing<Vec<u8>>, ConfigError> {
         let key = match &self.0 {
-            Material::Bytes(bytes) => bytes.clone(),
-            Material::Text(text) => format.decode(text)?,
+            KeyMaterial::Bytes(bytes) => bytes.clone(),
+            KeyMaterial::Text(text) => format.decode(text)?,
         };
-        match key.is_empty() {
-            true => Err(ConfigError::key("a secret is empty")),
-            false => Ok(key),
+        if key.is_empty() {
+            return Err(ConfigError::key("a secret is empty"));
         }
+        Ok(key)
     }
 }
 
@@ -101,67 +103,67 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// A text, as with [`Secret::new`].
+/// Creates a secret from text, as [`Secret::new`] does.
 impl From<&str> for Secret {
     fn from(text: &str) -> Self {
         Self::new(text)
     }
 }
 
-/// A text, as with [`Secret::new`].
+/// Creates a secret from text, as [`Secret::new`] does.
 impl From<String> for Secret {
     fn from(text: String) -> Self {
         Self::new(text)
     }
 }
 
-/// A text, as with [`Secret::new`].
+/// Creates a secret from text, as [`Secret::new`] does.
 impl From<&String> for Secret {
     fn from(text: &String) -> Self {
         Self::new(text)
     }
 }
 
-/// A text, as with [`Secret::new`].
+/// Creates a secret from text, as [`Secret::new`] does.
 impl From<Cow<'_, str>> for Secret {
     fn from(text: Cow<'_, str>) -> Self {
         Self::new(text)
     }
 }
 
-/// The key's own bytes, as with [`Secret::from_bytes`].
+/// Creates a secret from the bytes of a key, as [`Secret::from_bytes`] does.
 impl From<Vec<u8>> for Secret {
     fn from(bytes: Vec<u8>) -> Self {
         Self::from_bytes(bytes)
     }
 }
 
-/// The key's own bytes, as with [`Secret::from_bytes`].
+/// Creates a secret from the bytes of a key, as [`Secret::from_bytes`] does.
 impl From<&[u8]> for Secret {
     fn from(bytes: &[u8]) -> Self {
         Self::from_bytes(bytes)
     }
 }
 
-/// A text, as with [`Secret::new`].
+/// Creates a secret from text, as [`Secret::new`] does.
 impl<'de> Deserialize<'de> for Secret {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         String::deserialize(deserializer).map(Self::new)
     }
 }
 
-/// How a sender's secret text stands for key bytes.
+/// How the text of a secret becomes the bytes of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum KeyFormat {
-    /// The text's own bytes, the commonest rule, even where the text looks like an encoding.
+    /// The text's own bytes, even if the text looks like an encoding. The most common rule.
     #[default]
     Text,
     /// Hexadecimal, either case.
     Hex,
     /// Standard base64, padded.
     Base64,
-    /// `whsec_` and then base64, as Standard Webhooks writes keys of 24 to 64 bytes.
+    /// `whsec_` followed by base64, as Standard Webhooks writes keys of 24 to 64 bytes.
     StandardWebhooks,
 }
 
@@ -189,18 +191,20 @@ impl KeyFormat {
     }
 }
 
-/// The secrets that a sender may sign with: one, several while they are rotated, or looked up by request.
+/// The secrets that a sender may sign with: one, several during rotation, or looked up by request.
 ///
-/// Anything that is a secret converts into it, so providers take `"text"`, a [`Secret`] or [`Secrets`] alike.
+/// Providers take anything that converts into it: `"text"`, a [`Secret`], an array or a `Vec` of them, or `Secrets`.
+///
+/// # Examples
 ///
 /// ```
 /// use tower_webhook::{Head, Secret, Secrets};
 ///
-/// // While secrets rotate, any of them verifies; the delivery says which one did.
+/// // While secrets rotate, any of them verifies. The delivery says which one did.
 /// let rotating = Secrets::new(["the new one", "the old one"]);
 ///
-/// // One secret a tenant, found by the request's head. An empty answer is an unknown tenant: it is refused as a wrong
-/// // signature would be. An error is ours, and answered 503.
+/// // One secret per tenant, found by the request's head. `None` is an unknown tenant, which is refused like a bad signature.
+/// // An error is answered 503.
 /// let tenants = Secrets::lookup(|head: Head| async move {
 ///     let secret = match head.uri.path() {
 ///         "/webhooks/acme" => Some(Secret::new("the secret of acme")),
@@ -219,14 +223,14 @@ enum SecretSource {
 }
 
 impl Secrets {
-    /// Secrets that are all valid at the same time, the likeliest first. At least one and at most [`MAX_SECRETS`]; a
-    /// provider refuses to be built from anything else.
+    /// Creates a set of secrets that are all valid at the same time, the likeliest first. Building a provider fails if there is
+    /// none, or more than [`MAX_SECRETS`].
     #[must_use]
     pub fn new<T: Into<Secret>>(secrets: impl IntoIterator<Item = T>) -> Self {
         Self(SecretSource::Fixed(secrets.into_iter().map(Into::into).collect()))
     }
 
-    /// The first secret, where they are fixed.
+    /// Returns the first secret if they are fixed.
     #[cfg(feature = "testing")]
     pub(crate) fn first(&self) -> Option<&Secret> {
         match &self.0 {
@@ -275,21 +279,21 @@ impl From<&String> for Secrets {
     }
 }
 
-/// Secrets that are all valid at the same time.
+/// Creates a set of secrets that are all valid at the same time.
 impl<T: Into<Secret>, const N: usize> From<[T; N]> for Secrets {
     fn from(secrets: [T; N]) -> Self {
         Self::new(secrets)
     }
 }
 
-/// Secrets that are all valid at the same time.
+/// Creates a set of secrets that are all valid at the same time.
 impl<T: Into<Secret>> From<Vec<T>> for Secrets {
     fn from(secrets: Vec<T>) -> Self {
         Self::new(secrets)
     }
 }
 
-/// Secrets that are all valid at the same time.
+/// Creates a set of secrets that are all valid at the same time.
 impl<T: Clone + Into<Secret>> From<&[T]> for Secrets {
     fn from(secrets: &[T]) -> Self {
         Self::new(secrets.iter().cloned())

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use crate::certificate::CertificateConfig;
 use crate::config::ConfigError;
 use crate::secrets::{Secret, Secrets};
 use crate::time::Tolerance;
@@ -56,32 +57,12 @@ pub struct SenderConfig {
     pub audience: Option<String>,
     /// The service account that the sender acts as: `google_oidc`.
     pub email: Option<String>,
-    /// Where certificates are, and what they have to be: `paypal`.
+    /// Where certificates are, and what they must be: `paypal`.
     pub certificate: Option<CertificateConfig>,
     /// How far a timestamp may be from now, in seconds and on both sides.
     pub tolerance_seconds: Option<u64>,
     /// The largest body, in bytes.
     pub body_limit_bytes: Option<usize>,
-}
-
-/// Where certificates are, and what they have to be.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-#[non_exhaustive]
-pub struct CertificateConfig {
-    /// Scheme, host and port that stand for the sender's own: for an emulator. **Whoever answers there decides what is
-    /// genuine.**
-    pub origin: Option<String>,
-    /// The name that a certificate has to bear.
-    pub name: Option<String>,
-    /// Whether a certificate has to be valid now; it has to unless this is `false`.
-    pub check_validity: Option<bool>,
-    /// Certificates in PEM, to one of which there has to be a chain.
-    pub roots: Option<String>,
-    /// The least length of an RSA key, instead of 2048 bits. A lower number is a risk.
-    pub min_key_bits: Option<usize>,
-    /// Whether a certificate may be signed by itself, which is a risk.
-    pub allow_self_signed: Option<bool>,
 }
 
 impl SenderConfig {
@@ -111,16 +92,11 @@ impl SenderConfig {
     }
 
     /// The keys at `jwks_url`, or at the sender's own address.
-    #[cfg(all(feature = "jwt", feature = "client"))]
+    #[cfg(feature = "jwt")]
     pub(super) fn take_jwks(&mut self, usual: Option<&str>) -> Result<crate::scheme::Jwks, ConfigError> {
         let url = self.jwks_url.take();
         let url = url.as_deref().or(usual).ok_or_else(|| ConfigError::missing("`jwks_url` is missing"))?;
-        crate::scheme::Jwks::from_url(url)
-    }
-
-    #[cfg(all(feature = "jwt", not(feature = "client")))]
-    pub(super) fn take_jwks(&mut self, _: Option<&str>) -> Result<crate::scheme::Jwks, ConfigError> {
-        Err(ConfigError::missing("fetching keys by configuration needs the feature `client`"))
+        crate::scheme::Jwks::builder(url).build()
     }
 
     pub(super) fn take_tolerance(&mut self) -> Option<Tolerance> {

@@ -27,7 +27,7 @@ pub mod connect;
 mod elsewhere;
 #[cfg(feature = "jwt")]
 mod jwt;
-#[cfg(feature = "sns")]
+#[cfg(feature = "paypal")]
 mod paypal;
 #[cfg(feature = "sns")]
 #[doc(hidden)]
@@ -60,11 +60,12 @@ pub use connect::Connect;
 #[doc(hidden)]
 pub use sns::Sns;
 
-pub use config::{CertificateConfig, SenderConfig};
+pub use crate::certificate::{CertificateConfig, CertificateName};
+pub use config::SenderConfig;
 pub use elsewhere::*;
 #[cfg(feature = "jwt")]
 pub use jwt::*;
-#[cfg(feature = "sns")]
+#[cfg(feature = "paypal")]
 pub use paypal::*;
 pub use plain::*;
 #[cfg(feature = "asymmetric")]
@@ -95,7 +96,7 @@ pub const ALL: &[&[Sender]] = &[
     SIGNED,
     #[cfg(feature = "jwt")]
     JWT,
-    #[cfg(feature = "sns")]
+    #[cfg(feature = "paypal")]
     PAYPAL,
     TOKEN,
     TOKEN_MORE,

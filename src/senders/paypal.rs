@@ -5,14 +5,15 @@ use std::sync::Arc;
 
 use http::header::HeaderName;
 use http::request::Parts;
-use http::uri::{Authority, Scheme as UriScheme};
+use http::uri::Scheme as UriScheme;
 use http::{HeaderValue, Uri};
 
+use crate::certificate::{CertificateConfig, CertificateKey, CertificateRules};
 use crate::config::ConfigError;
-use crate::fetch::{self, Cache, Fetch, Found, Rules};
+use crate::fetch::{self, Cache, CacheLimits, Fetch};
+use crate::provider::MaybeReady;
 use crate::rejection::{Reason, Rejection};
 use crate::scheme::{Fetched, FindVerifier, Piece, Scheme, SchemeBuilder, Verifier, header, json, single};
-use crate::senders::sns::certificate::{CertificateRules, SigningKey, anchors};
 
 use super::{Evidence, Sender, SenderConfig};
 
@@ -33,13 +34,14 @@ pub(super) const PAYPAL: &[Sender] = &[Sender {
     evidence: Evidence::Official,
     build: |config| {
         let id = config.webhook_id.take().ok_or_else(|| ConfigError::missing("`webhook_id` is missing"))?;
-        paypal(id, config.take_paypal_certificates()?)
+        let certificate = config.certificate.take().unwrap_or_default();
+        paypal(id, PayPalCertificates::default().with_certificate(certificate))
     },
     sample: || SenderConfig { webhook_id: Some("WH-1".to_owned()), ..SenderConfig::default() },
 }];
 
 /// [PayPal](https://developer.paypal.com/api/rest/webhooks/rest/), for the webhook of this id. RSA with SHA-256, by a certificate
-/// that is fetched from PayPal and kept. Feature `sns`, which brings the certificates.
+/// that is fetched from PayPal and cached. Feature `paypal`; the default client is the feature `client`.
 ///
 /// What is signed is the transmission's id and time, the webhook's id and a CRC-32 of the body. **A CRC-32 is no digest**: who
 /// has seen one signed request can make another body with the same checksum. Fetch what matters by its id. The tolerance
@@ -47,25 +49,23 @@ pub(super) const PAYPAL: &[Sender] = &[Sender {
 ///
 /// # Errors
 ///
-/// Where the webhook's id is empty.
+/// Returns an error if the webhook's id is empty, if the certificates' settings contradict each other, or if there is nothing to
+/// fetch certificates with.
 pub fn paypal(webhook_id: impl Into<String>, certificates: PayPalCertificates) -> Result<Scheme, ConfigError> {
     let webhook_id = webhook_id.into();
     if webhook_id.is_empty() || webhook_id.contains('|') {
         return Err(ConfigError::invalid("the webhook's id is empty or not one"));
     }
-    let keys = Arc::new(certificates);
+    let keys = Arc::new(PayPalKeys::new(certificates)?);
     let (check, find) = (keys.clone(), keys);
     SchemeBuilder::fetched(Fetched {
         name: "RSA PKCS#1 SHA-256 by the certificate at `paypal-cert-url`,",
         longest_signature: LONGEST_SIGNATURE,
         check: Arc::new(move |head: &Parts| check.address(head).map(|_| ())),
         find: Arc::new(move |head: &Parts, now| -> FindVerifier {
-            let found = find.address(head).map(|uri| find.find(uri, now));
+            let found = find.address(head).and_then(|uri| find.find(uri, now));
             Box::pin(async move {
-                let key = match found? {
-                    Found::Now(key) => key?,
-                    Found::Later(flight) => flight.await?,
-                };
+                let key = found?.wait().await?;
                 Ok(Arc::new(move |message: &[u8], signature: &[u8]| key.verifies_sha256(message, signature))
                     as Verifier)
             })
@@ -87,101 +87,74 @@ pub fn paypal(webhook_id: impl Into<String>, certificates: PayPalCertificates) -
     .build("paypal")
 }
 
-/// Where PayPal's certificates come from, and what they have to be.
+/// How PayPal's certificates are fetched, and what they must be.
 ///
 /// By default they are fetched over https from PayPal's own hosts, which is what makes them PayPal's: their chain and their
-/// name are not checked further. They have to be valid now, RSA of at least 2048 bits, and not signed by themselves.
-#[derive(Clone)]
+/// name are not checked further. They must be valid now, have an RSA key of at least 2048 bits, and not be signed by
+/// themselves.
+///
+/// # Examples
+///
+/// ```
+/// use tower_webhook::senders::{self, CertificateConfig, PayPalCertificates};
+///
+/// # fn main() -> Result<(), tower_webhook::ConfigError> {
+/// # let fetch = |_| async { Err::<http::Response<bytes::Bytes>, _>("offline") };
+/// let certificates = PayPalCertificates::default()
+/// #   .with_fetch(fetch)
+///     .with_certificate(CertificateConfig::default().with_name("messageverificationcerts.paypal.com"));
+/// let paypal = senders::paypal("WH-1", certificates)?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Default)]
 pub struct PayPalCertificates {
-    fetch: Arc<dyn Fetch>,
-    origin: Option<(UriScheme, Authority)>,
-    name: Option<String>,
-    check_validity: bool,
-    rules: CertificateRules,
-    keys: Cache<SigningKey>,
+    fetch: Option<Arc<dyn Fetch>>,
+    config: CertificateConfig,
 }
 
 impl PayPalCertificates {
-    /// Fetched by the default client. Feature `client`.
-    ///
-    /// # Errors
-    ///
-    /// Where the client cannot be set up.
-    #[cfg(feature = "client")]
-    pub fn new() -> Result<Self, ConfigError> {
-        fetch::HttpsClient::new().map(Self::fetched_by)
+    /// Sets the client that fetches certificates. With the feature `client`, the default is `HttpsClient`.
+    #[must_use]
+    pub fn with_fetch(mut self, fetch: impl Fetch) -> Self {
+        self.fetch = Some(Arc::new(fetch));
+        self
     }
 
-    /// Fetched by this client.
+    /// Sets where certificates are and what they must be.
     #[must_use]
-    pub fn fetched_by(fetch: impl Fetch) -> Self {
-        Self {
-            fetch: Arc::new(fetch),
-            origin: None,
-            name: None,
-            check_validity: true,
-            rules: CertificateRules::default(),
-            keys: Cache::new(Rules::DEFAULT),
+    pub fn with_certificate(mut self, config: CertificateConfig) -> Self {
+        self.config = config;
+        self
+    }
+}
+
+impl fmt::Debug for PayPalCertificates {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PayPalCertificates").field("config", &self.config).finish_non_exhaustive()
+    }
+}
+
+/// The keys of PayPal's certificates.
+#[derive(Clone)]
+struct PayPalKeys {
+    fetch: Arc<dyn Fetch>,
+    rules: CertificateRules,
+    cache: Cache<CertificateKey>,
+}
+
+impl PayPalKeys {
+    fn new(certificates: PayPalCertificates) -> Result<Self, ConfigError> {
+        let PayPalCertificates { fetch, config } = certificates;
+        if config.path_prefix.is_some() {
+            return Err(ConfigError::conflict("`path_prefix` of certificates is for aws_sns"));
         }
+        let rules = CertificateRules::new(&config)?;
+        let fetch = fetch.map_or_else(|| fetch::default_client(rules.is_plain_http()), Ok)?;
+        Ok(Self { fetch, rules, cache: Cache::new(CacheLimits::DEFAULT) })
     }
 
-    /// Takes certificates from this origin and no other: an emulator. **Whoever answers there decides what is genuine.**
-    ///
-    /// # Errors
-    ///
-    /// Where it is not an origin such as `http://127.0.0.1:8080`.
-    pub fn insecure_origin(mut self, origin: &str) -> Result<Self, ConfigError> {
-        let uri: Uri = origin.parse().map_err(|_| ConfigError::invalid("the origin of certificates is not a URL"))?;
-        let parts = uri.into_parts();
-        let bare = parts.path_and_query.is_none_or(|path| path == "/");
-        match (parts.scheme, parts.authority) {
-            (Some(scheme), Some(authority)) if bare && !authority.as_str().contains('@') => {
-                self.origin = Some((scheme, authority));
-                Ok(self)
-            }
-            _ => Err(ConfigError::conflict("the origin of certificates is not scheme, host and port alone")),
-        }
-    }
-
-    /// The name that certificates have to bear.
-    #[must_use]
-    pub fn name(mut self, name: impl Into<String>) -> Self {
-        self.name = Some(name.into());
-        self
-    }
-
-    /// Demands a chain to one of these certificates, in PEM.
-    ///
-    /// # Errors
-    ///
-    /// Where there is none.
-    pub fn roots(mut self, pem: &[u8]) -> Result<Self, ConfigError> {
-        self.rules.anchors = Some(anchors(pem)?);
-        Ok(self)
-    }
-
-    /// Takes certificates before and after their time.
-    #[must_use]
-    pub fn insecure_ignore_validity(mut self) -> Self {
-        self.check_validity = false;
-        self
-    }
-
-    /// Takes shorter keys, of at least 1024 bits.
-    #[must_use]
-    pub fn insecure_min_key_bits(mut self, bits: usize) -> Self {
-        self.rules.min_key_bits = bits.max(1024);
-        self
-    }
-
-    /// Takes certificates that are signed by themselves.
-    #[must_use]
-    pub fn insecure_allow_self_signed(mut self) -> Self {
-        self.rules.allow_self_signed = true;
-        self
-    }
-
-    /// Where the certificate is, if that is a place for it: scheme, host and port exactly, a plain path, nothing behind it.
+    /// Returns the certificate's URL if it may be there: exact scheme, host and port, a plain path, and nothing after it.
     fn address(&self, head: &Parts) -> Result<Uri, Rejection> {
         const CERT_URL: HeaderName = HeaderName::from_static("paypal-cert-url");
         let elsewhere = || Rejection::new(Reason::MalformedSignature).with_detail("the certificate is not at PayPal");
@@ -189,68 +162,26 @@ impl PayPalCertificates {
         let text = value.to_str().map_err(|_| elsewhere())?;
         let uri: Uri = text.parse().map_err(|_| elsewhere())?;
         let (Some(scheme), Some(authority)) = (uri.scheme(), uri.authority()) else { return Err(elsewhere()) };
-        let at_home = match &self.origin {
-            Some((own_scheme, own)) => scheme == own_scheme && authority == own,
+        let at_home = match &self.rules.origin {
+            Some(origin) => *scheme == origin.scheme && *authority == origin.authority,
             None => *scheme == UriScheme::HTTPS && HOSTS.contains(&authority.as_str()),
         };
         let plain = uri.query().is_none() && !text.contains(['#', '%', '\\']) && !uri.path().contains("..");
-        match at_home && plain {
-            true => Ok(uri),
-            false => Err(elsewhere()),
-        }
+        if at_home && plain { Ok(uri) } else { Err(elsewhere()) }
     }
 
-    fn find(&self, uri: Uri, now: std::time::SystemTime) -> Found<SigningKey> {
-        let key = uri.to_string();
-        self.keys.find(&key, now, || {
+    fn find(&self, uri: Uri, now: std::time::SystemTime) -> Result<MaybeReady<Arc<CertificateKey>>, Rejection> {
+        let url = uri.to_string();
+        self.cache.find(&url, now, || {
             let own = self.clone();
             async move {
-                let unusable =
-                    || Rejection::new(Reason::KeyUnavailable).with_detail("the certificate is not acceptable");
                 let pem = fetch::get(&*own.fetch, uri, Reason::KeyUnavailable).await?;
-                let judged = own.rules.judge_as(&pem, own.name.as_deref(), own.check_validity, now);
-                judged.map_err(|fault| unusable().with_source(fault))
+                own.rules.judge(&pem, None, now).map_err(|fault| {
+                    Rejection::new(Reason::KeyUnavailable)
+                        .with_detail("the certificate is not acceptable")
+                        .with_source(fault)
+                })
             }
         })
-    }
-}
-
-impl fmt::Debug for PayPalCertificates {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("PayPalCertificates").field("origin", &self.origin).finish_non_exhaustive()
-    }
-}
-
-impl SenderConfig {
-    #[cfg(feature = "client")]
-    fn take_paypal_certificates(&mut self) -> Result<PayPalCertificates, ConfigError> {
-        let Some(certificate) = self.certificate.take() else { return PayPalCertificates::new() };
-        let local = certificate.origin.as_deref().is_some_and(|origin| origin.starts_with("http://"));
-        let mut own = match local {
-            true => PayPalCertificates::fetched_by(fetch::HttpsClient::with_insecure_plain_http()?),
-            false => PayPalCertificates::new()?,
-        };
-        if let Some(origin) = &certificate.origin {
-            own = own.insecure_origin(origin)?;
-        }
-        if let Some(roots) = &certificate.roots {
-            own = own.roots(roots.as_bytes())?;
-        }
-        if let Some(bits) = certificate.min_key_bits {
-            own = own.insecure_min_key_bits(bits);
-        }
-        if certificate.check_validity == Some(false) {
-            own = own.insecure_ignore_validity();
-        }
-        if certificate.allow_self_signed == Some(true) {
-            own = own.insecure_allow_self_signed();
-        }
-        own.name = certificate.name;
-        Ok(own)
-    }
-
-    #[cfg(not(feature = "client"))]
-    fn take_paypal_certificates(&mut self) -> Result<PayPalCertificates, ConfigError> {
-        Err(ConfigError::missing("fetching certificates by configuration needs the feature `client`"))
     }
 }

@@ -19,16 +19,18 @@ use super::sns::{Envelope, Message, SnsBuilder, message};
 ///
 /// To receive them:
 ///
-/// 1. Choose a user and a password, and set them here by [`basic_auth`](SnsBuilder::basic_auth), with the topic that Priority
-///    names.
+/// 1. Choose a user and a password, and set them with [`basic_auth`](SnsBuilder::basic_auth) beside the topic that Priority
+///    gives you.
 /// 2. Register `https://user:password@your-host/path` with Priority.
 /// 3. SNS sends a confirmation, at first without the credentials. It is answered with a challenge, and the subscription is
-///    confirmed all the same once signature and topic are verified: that is the flow of Priority's document.
+///    confirmed anyway once signature and topic are verified, as Priority's document describes.
 /// 4. Events start an hour to an hour and a half later. Answer them with any 2xx.
 ///
-/// After **five failures the endpoint is blocked** until somebody enables it again by hand, so alert on every rejection
-/// ([`on_reject`](crate::WebhookLayer::on_reject)), and let a handler answer 2xx as soon as it has the event in safety. An event can come
-/// more than once; what tells it from others ([`Delivery::identity`]) is its `eventId`.
+/// After **five failures the endpoint is blocked** until someone enables it again by hand. So alert on every rejection
+/// ([`on_reject`](crate::WebhookLayer::on_reject)), and answer with 2xx as soon as the event is stored. An event can arrive more
+/// than once; its `eventId` identifies it ([`Delivery::identity`]).
+///
+/// # Examples
 ///
 /// ```
 /// use tower_webhook::{Webhook, WebhookLayer, pce};
@@ -52,24 +54,25 @@ use super::sns::{Envelope, Message, SnsBuilder, message};
 pub struct Pce;
 
 impl Pce {
-    /// Says what to accept. A topic is required.
-    #[must_use]
+    /// Returns a builder. A topic is required.
     pub fn builder() -> SnsBuilder {
-        SnsBuilder::new("priority_pce").confirm_unauthenticated().in_body(BodyFields::new().with_identity(event_id))
+        SnsBuilder::new("priority_pce").confirm_unauthenticated().body_fields(BodyFields::new().with_identity(event_id))
     }
 }
 
-/// The `eventId` in a body, be it an envelope or a raw delivery.
+/// Returns the `eventId` in a body, which is an envelope or a raw delivery.
 fn event_id(body: &[u8]) -> Option<Text> {
     let envelope = Envelope::parse(body).ok();
     let text = envelope.as_ref().and_then(|envelope| envelope.message.as_deref()).map_or(body, str::as_bytes);
     serde_json::from_slice::<Event>(text).ok()?.event_id.map(Text::from)
 }
 
-/// What Priority tells about something that happened.
+/// An event of Priority's API.
 ///
-/// Members that are absent or null are `None`; the ones that are not in Priority's document are in
-/// [`other`](Self::other). Ids are read from strings and from numbers.
+/// Members that are absent or null are `None`. Members that Priority doesn't document are in [`other`](Self::other). Ids may be
+/// strings or numbers.
+///
+/// # Examples
 ///
 /// ```
 /// use tower_webhook::{Webhook, pce};
@@ -93,11 +96,11 @@ pub struct Event {
     pub event_id: Option<String>,
     /// The kind of event.
     pub event_type: Option<String>,
-    /// When the event was sent, as it was written: `MM/DD/YYYY hh:mm:ss`, in a time zone that is not documented.
+    /// When the event was sent, as it was written: `MM/DD/YYYY hh:mm:ss`, in an undocumented time zone.
     pub event_time_stamp: Option<String>,
     /// When the event happened, in milliseconds since 1970. See [`created`](Self::created).
     pub event_created: Option<i64>,
-    /// What it happened to.
+    /// The resources that it happened to.
     #[serde(deserialize_with = "list")]
     pub payload: Vec<Resource>,
     /// All other members.
@@ -106,7 +109,7 @@ pub struct Event {
 }
 
 impl Event {
-    /// When the event happened.
+    /// Returns when the event happened.
     #[must_use]
     pub fn created(&self) -> Option<SystemTime> {
         let millis = u64::try_from(self.event_created?).ok()?;
@@ -155,7 +158,7 @@ impl FromDelivery for Event {
     fn from_delivery(delivery: &Delivery) -> Result<Self, Rejection> {
         match message(delivery)? {
             Message::Notification(notification) => json(notification.message.as_bytes()),
-            _ => Err(Rejection::new(Reason::MalformedPayload).with_detail("the handler takes events alone")),
+            _ => Err(Rejection::new(Reason::MalformedPayload).with_detail("the handler takes only events")),
         }
     }
 }

@@ -8,18 +8,19 @@ use super::sns::SnsBuilder;
 ///
 /// To receive them:
 ///
-/// 1. Ask Telna to enable webhooks for your account, and give them the https address of your endpoint.
-/// 2. Telna tells you the topic's full name, or subscribes your endpoint at once: until the topic is known, an endpoint with
-///    [`Confirm::Ignore`](super::sns::Confirm::Ignore) and [`account`](SnsBuilder::account) shows it in the log. Allow it with
+/// 1. Ask Telna to enable webhooks for your account, and give them the https URL of your endpoint.
+/// 2. Telna tells you the topic's full name, or subscribes your endpoint at once. Until you know the topic, an endpoint with
+///    [`Confirm::Ignore`](super::sns::Confirm::Ignore) and [`account`](SnsBuilder::account) logs it. Allow it with
 ///    [`topic`](SnsBuilder::topic).
-/// 3. The subscription is confirmed by this crate; with [`Confirm::Manual`](super::sns::Confirm::Manual) an operator opens
-///    the link. Events start some hours after that.
+/// 3. This crate confirms the subscription; with [`Confirm::Manual`](super::sns::Confirm::Manual) an operator opens the link.
+///    Events start some hours later.
 /// 4. Answer events with exactly **200**.
 ///
-/// Telna describes the payload event by event (<https://flex-developer.telna.com/reference/webhook-package-usage-alert-event>), so its
-/// type is yours: `Webhook<Notification<T>>`. Telna does not say whether its
-/// subscriptions use raw delivery; should yours do so, switch it on with another proof by
-/// [`raw_delivery`](SnsBuilder::raw_delivery), and the handler stays the same.
+/// Telna documents the payload event by event (<https://flex-developer.telna.com/reference/webhook-package-usage-alert-event>),
+/// so you define its type: `Webhook<Notification<T>>`. Telna doesn't say whether its subscriptions use raw delivery. If yours
+/// does, enable it with another proof by [`raw_delivery`](SnsBuilder::raw_delivery); the handler stays the same.
+///
+/// # Examples
 ///
 /// ```
 /// use tower_webhook::sns::Notification;
@@ -42,8 +43,7 @@ use super::sns::SnsBuilder;
 pub struct CronusFlex;
 
 impl CronusFlex {
-    /// Says what to accept. The topic is required.
-    #[must_use]
+    /// Returns a builder. A topic is required.
     pub fn builder() -> SnsBuilder {
         SnsBuilder::new("telna_cronus_flex")
     }

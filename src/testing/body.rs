@@ -1,4 +1,4 @@
-//! A body that does what a script says.
+//! A body that follows a script.
 
 use std::collections::VecDeque;
 use std::pin::Pin;
@@ -14,9 +14,9 @@ use http_body::{Body, Frame, SizeHint};
 pub enum Step {
     /// A frame of data.
     Data(Bytes),
-    /// Nothing yet; the task is woken at once.
+    /// Pending once. The task is woken at once.
     Pause,
-    /// Nothing, and nobody is ever woken.
+    /// Pending for good. The task is never woken.
     Stall,
     /// A frame of trailers.
     Trailers(HeaderMap),
@@ -24,12 +24,15 @@ pub enum Step {
     Break,
 }
 
-/// A request body for tests: frames, pauses and failures in the order that they are given in.
+/// A request body for tests: frames, pauses and failures in the given order.
+///
+/// # Examples
 ///
 /// ```
-/// use tower_webhook::testing::{ScriptedBody, Step};
+/// use tower_webhook::testing::{Step, ScriptedBody};
 ///
-/// let body = ScriptedBody::new([Step::Data("half ".into()), Step::Pause, Step::Data("a body".into()), Step::Break]);
+/// let steps = [Step::Data("half ".into()), Step::Pause, Step::Data("a body".into()), Step::Break];
+/// let body = ScriptedBody::new(steps);
 /// ```
 #[derive(Debug)]
 pub struct ScriptedBody {
@@ -38,17 +41,17 @@ pub struct ScriptedBody {
 }
 
 impl ScriptedBody {
-    /// A body that takes these steps and ends.
+    /// Creates a body that takes these steps and then ends.
     #[must_use]
     pub fn new(steps: impl IntoIterator<Item = Step>) -> Self {
         Self { steps: steps.into_iter().collect(), size_hint: SizeHint::default() }
     }
 
-    /// The body split into frames of `size` bytes, with a pause after each.
+    /// Splits a body into frames of `size` bytes, with a pause after each.
     ///
     /// # Panics
     ///
-    /// Where `size` is 0.
+    /// Panics if `size` is 0.
     #[must_use]
     pub fn in_frames(body: &Bytes, size: usize) -> Self {
         assert!(size > 0, "a frame of no bytes never ends");
@@ -56,9 +59,9 @@ impl ScriptedBody {
         Self::new(frames.flat_map(|frame| [Step::Data(frame), Step::Pause]))
     }
 
-    /// What the body says of its size, true or not.
+    /// Sets the size hint, whether or not it is true.
     #[must_use]
-    pub fn announcing(mut self, size_hint: SizeHint) -> Self {
+    pub fn with_size_hint(mut self, size_hint: SizeHint) -> Self {
         self.size_hint = size_hint;
         self
     }

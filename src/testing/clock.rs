@@ -1,11 +1,13 @@
-//! A clock that moves when it is told to.
+//! A clock that is moved by hand.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use crate::time::Clock;
 
-/// A clock that stands still until it is moved. Clones share the time.
+/// A clock that stands still until you move it. Clones share the time.
+///
+/// # Examples
 ///
 /// ```
 /// use std::time::{Duration, UNIX_EPOCH};
@@ -21,7 +23,7 @@ use crate::time::Clock;
 pub struct ManualClock(Arc<Mutex<SystemTime>>);
 
 impl ManualClock {
-    /// A clock that shows this time.
+    /// Creates a clock that shows this time.
     #[must_use]
     pub fn new(now: SystemTime) -> Self {
         Self(Arc::new(Mutex::new(now)))
@@ -32,7 +34,7 @@ impl ManualClock {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = now;
     }
 
-    /// Moves the time on.
+    /// Moves the time forward.
     pub fn advance(&self, by: Duration) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) += by;
     }

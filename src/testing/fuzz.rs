@@ -5,7 +5,7 @@
 
 use std::sync::LazyLock;
 use std::task::{Context, Poll, Waker};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, UNIX_EPOCH};
 
 use bytes::Bytes;
 use http::header::{HeaderName, HeaderValue};
@@ -17,7 +17,7 @@ use tower_service::Service;
 
 use crate::delivery::Delivery;
 use crate::encoding::Encoding;
-use crate::layer::WebhookLayer;
+use crate::layer::layer::WebhookLayer;
 use crate::provider::Provider;
 use crate::rejection::Rejection;
 use crate::scheme::{Scheme, header};
@@ -374,7 +374,7 @@ fn split(body: &Bytes, script: &[u8]) -> ScriptedBody {
 }
 
 fn judge<P: Provider + Clone>(provider: &P, head: &Parts, body: ScriptedBody) -> Verdict {
-    let clock = || -> SystemTime { UNIX_EPOCH + NOW };
+    let clock = || UNIX_EPOCH + NOW;
     let layer = WebhookLayer::new(provider.clone()).with_clock(clock).without_body_timeout();
     let mut service = layer.layer(Inner);
     let mut future = Box::pin(service.call(Request::from_parts(head.clone(), body)));

@@ -1,10 +1,10 @@
-//! Key pairs, for senders that sign with a private key.
+//! Key pairs for senders that sign with a private key.
 
 use std::fmt;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use aws_lc_rs::encoding::{AsDer as _, Pkcs8V1Der, PublicKeyX509Der};
+use aws_lc_rs::encoding::{AsDer as _, PublicKeyX509Der};
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::rsa::KeySize;
 use aws_lc_rs::signature::{
@@ -16,11 +16,12 @@ use http_body_util::Full;
 
 use crate::encoding::Encoding;
 use crate::scheme::Scheme;
+use crate::sign::SignError;
 use crate::time::{Clock as _, SystemClock};
 
-use crate::sign::SignError;
-
 /// A key pair that plays the sender. Feature `asymmetric`.
+///
+/// # Examples
 ///
 /// ```
 /// use bytes::Bytes;
@@ -39,73 +40,73 @@ use crate::sign::SignError;
 /// ```
 #[derive(Clone)]
 pub struct SigningKey {
-    pair: Arc<Pair>,
+    pair: Arc<PrivateKey>,
     public_key: String,
 }
 
-enum Pair {
+enum PrivateKey {
     Ed25519(Ed25519KeyPair),
     EcdsaP256(EcdsaKeyPair),
     Rsa(RsaKeyPair),
 }
 
 impl SigningKey {
-    /// A new Ed25519 key pair.
+    /// Generates an Ed25519 key pair.
     ///
     /// # Errors
     ///
-    /// Where the system has no random numbers.
+    /// Returns an error if the system has no random numbers.
     pub fn ed25519() -> Result<Self, SignError> {
         let pair = Ed25519KeyPair::generate().map_err(no_key)?;
         let public_key = pair.public_key().as_der().map_err(no_key)?;
-        Ok(Self::new(&public_key, Pair::Ed25519(pair)))
+        Ok(Self::new(&public_key, PrivateKey::Ed25519(pair)))
     }
 
-    /// A new ECDSA P-256 key pair.
+    /// Generates an ECDSA P-256 key pair.
     ///
     /// # Errors
     ///
-    /// Where the system has no random numbers.
+    /// Returns an error if the system has no random numbers.
     pub fn ecdsa_p256() -> Result<Self, SignError> {
         let pair = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_ASN1_SIGNING).map_err(no_key)?;
         let public_key = pair.public_key().as_der().map_err(no_key)?;
-        Ok(Self::new(&public_key, Pair::EcdsaP256(pair)))
+        Ok(Self::new(&public_key, PrivateKey::EcdsaP256(pair)))
     }
 
-    /// A new RSA key pair of 2048 bits, which takes a moment.
+    /// Generates an RSA key pair of 2048 bits, which takes a moment.
     ///
     /// # Errors
     ///
-    /// Where the system has no random numbers.
+    /// Returns an error if the system has no random numbers.
     pub fn rsa() -> Result<Self, SignError> {
         let pair = RsaKeyPair::generate(KeySize::Rsa2048).map_err(no_key)?;
         let public_key = pair.public_key().as_der().map_err(no_key)?;
-        Ok(Self::new(&public_key, Pair::Rsa(pair)))
+        Ok(Self::new(&public_key, PrivateKey::Rsa(pair)))
     }
 
-    fn new(public_key: &PublicKeyX509Der<'_>, pair: Pair) -> Self {
+    fn new(public_key: &PublicKeyX509Der<'_>, pair: PrivateKey) -> Self {
         Self { pair: Arc::new(pair), public_key: Encoding::Base64.encode(public_key.as_ref()) }
     }
 
-    /// The public key: its SubjectPublicKeyInfo in base64, which every sender with public keys takes.
+    /// Returns the public key: its SubjectPublicKeyInfo in base64, which every sender with public keys accepts.
     #[must_use]
     pub fn public_key(&self) -> &str {
         &self.public_key
     }
 
-    /// The public key as a JSON web key set (RFC 7517), for senders whose keys are fetched. `None` for Ed25519.
+    /// Returns the public key as a JSON web key set (RFC 7517), for senders whose keys are fetched. It is `None` for Ed25519.
     #[cfg(feature = "jwt")]
     #[must_use]
     pub fn jwks(&self) -> Option<String> {
         let base64 = |bytes: &[u8]| Encoding::Base64Url.encode(bytes);
         let kid = crate::scheme::TEST_KID;
         let key = match &*self.pair {
-            Pair::Ed25519(_) => return None,
-            Pair::EcdsaP256(pair) => {
+            PrivateKey::Ed25519(_) => return None,
+            PrivateKey::EcdsaP256(pair) => {
                 let (x, y) = pair.public_key().as_ref().get(1..)?.split_at(32);
                 serde_json::json!({ "kid": kid, "kty": "EC", "crv": "P-256", "x": base64(x), "y": base64(y) })
             }
-            Pair::Rsa(pair) => {
+            PrivateKey::Rsa(pair) => {
                 let modulus = pair.public_key().modulus().big_endian_without_leading_zero();
                 let exponent = pair.public_key().exponent().big_endian_without_leading_zero();
                 serde_json::json!({ "kid": kid, "kty": "RSA", "n": base64(modulus), "e": base64(exponent) })
@@ -114,10 +115,14 @@ impl SigningKey {
         Some(serde_json::json!({ "keys": [key] }).to_string())
     }
 
-    /// A new certificate of the public key in PEM, signed by a root of its own. `None` for keys that are not RSA.
+    /// Returns a new certificate of the public key in PEM, issued by a root of its own. It is `None` for keys that are not RSA.
+    /// Feature `testing-certificates`.
+    #[cfg(feature = "testing-certificates")]
     #[must_use]
     pub fn certificate(&self) -> Option<String> {
-        let Pair::Rsa(pair) = &*self.pair else { return None };
+        use aws_lc_rs::encoding::Pkcs8V1Der;
+
+        let PrivateKey::Rsa(pair) = &*self.pair else { return None };
         let pkcs8: Pkcs8V1Der<'_> = pair.as_der().ok()?;
         let key = rcgen::KeyPair::try_from(pkcs8.as_ref()).ok()?;
         let named = |name: &str| {
@@ -134,9 +139,9 @@ impl SigningKey {
     fn sign(&self, message: &[u8]) -> Option<Vec<u8>> {
         let random = SystemRandom::new();
         match &*self.pair {
-            Pair::Ed25519(pair) => Some(pair.sign(message).as_ref().to_vec()),
-            Pair::EcdsaP256(pair) => Some(pair.sign(&random, message).ok()?.as_ref().to_vec()),
-            Pair::Rsa(pair) => {
+            PrivateKey::Ed25519(pair) => Some(pair.sign(message).as_ref().to_vec()),
+            PrivateKey::EcdsaP256(pair) => Some(pair.sign(&random, message).ok()?.as_ref().to_vec()),
+            PrivateKey::Rsa(pair) => {
                 let mut signature = vec![0; pair.public_modulus_len()];
                 pair.sign(&RSA_PKCS1_SHA256, &random, message, &mut signature).ok()?;
                 Some(signature)
@@ -152,14 +157,14 @@ impl fmt::Debug for SigningKey {
 }
 
 fn no_key(_: aws_lc_rs::error::Unspecified) -> SignError {
-    SignError::new("a key pair could not be made")
+    SignError::new("no key pair could be generated")
 }
 
 /// Signs a request as its sender would sign it now, with this private key.
 ///
 /// # Errors
 ///
-/// Where the scheme does not verify by a public key, or by one of another algorithm.
+/// Returns an error if the scheme doesn't verify with a public key, or with one of another algorithm.
 pub fn sign_with(
     scheme: &Scheme,
     key: &SigningKey,
@@ -168,11 +173,11 @@ pub fn sign_with(
     sign_with_at(scheme, key, request, SystemClock.now())
 }
 
-/// As [`sign_with`], at another time.
+/// Signs a request as its sender would sign it at this time, with this private key.
 ///
 /// # Errors
 ///
-/// As [`sign_with`].
+/// Returns the errors of [`sign_with`].
 pub fn sign_with_at(
     scheme: &Scheme,
     key: &SigningKey,

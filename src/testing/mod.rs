@@ -1,5 +1,8 @@
-//! Testing what stands behind the layer: requests signed as their sender would, a clock that stands still, bodies that
-//! misbehave. Feature `testing`; it belongs into `[dev-dependencies]`.
+//! Tools for testing what is behind the layer: requests signed as their sender signs them, a clock you move by hand, bodies that
+//! misbehave. Feature `testing`, which belongs into `[dev-dependencies]`.
+//!
+//! The features `testing-certificates` (a certificate for a `SigningKey`) and `testing-sns` (`FakeSns`) add what needs a C
+//! compiler.
 
 mod body;
 mod clock;
@@ -9,7 +12,7 @@ pub mod fuzz;
 mod key;
 mod protected;
 mod sign;
-#[cfg(feature = "sns")]
+#[cfg(feature = "testing-sns")]
 mod sns;
 #[cfg(feature = "dedup")]
 mod store_suite;
@@ -21,7 +24,7 @@ pub use clock::ManualClock;
 pub use key::{SigningKey, sign_with, sign_with_at};
 pub use protected::assert_protected;
 pub use sign::{sign, sign_at};
-#[cfg(feature = "sns")]
+#[cfg(feature = "testing-sns")]
 pub use sns::{FakeMessage, FakeSns};
 #[cfg(feature = "dedup")]
 pub use store_suite::store_suite;

@@ -1,4 +1,4 @@
-//! Requests signed as their sender would sign them.
+//! Requests signed as their sender signs them.
 
 use std::time::SystemTime;
 
@@ -13,6 +13,8 @@ use crate::sign::{Sign, SignError};
 use crate::time::{Clock as _, SystemClock};
 
 /// Signs a request as its sender would sign it now, with the first of the provider's secrets.
+///
+/// # Examples
 ///
 /// ```
 /// use bytes::Bytes;
@@ -33,16 +35,16 @@ use crate::time::{Clock as _, SystemClock};
 ///
 /// # Errors
 ///
-/// Where the provider cannot sign, because it holds no fixed secret or no private key.
+/// Returns an error if the provider cannot sign, because it has no fixed secret or no private key.
 pub fn sign<P: Sign>(provider: &P, request: Request<impl Into<Bytes>>) -> Result<Request<Full<Bytes>>, SignError> {
     sign_at(provider, request, SystemClock.now())
 }
 
-/// As [`sign`], at another time.
+/// Signs a request as its sender would sign it at this time.
 ///
 /// # Errors
 ///
-/// As [`sign`].
+/// Returns the errors of [`sign`].
 pub fn sign_at<P: Sign>(
     provider: &P,
     request: Request<impl Into<Bytes>>,
@@ -57,8 +59,8 @@ impl Sign for Scheme {
     }
 }
 
-/// The members of the body become the claims, with an end in ten minutes; ids that the provider expects are added where they
-/// are missing. A GET is sent without a body, after its members were put into the token.
+/// The members of the body become claims, and the token expires after ten minutes. Ids that the provider expects are added if
+/// they are missing. A GET is sent without its body once the members are in the token.
 #[cfg(feature = "jwt")]
 impl Sign for Connect {
     fn sign_at(&self, request: Request<Bytes>, now: SystemTime) -> Result<Request<Bytes>, SignError> {

@@ -1,4 +1,4 @@
-//! An SNS of one's own: key, certificate, topic and subscriptions in this process.
+//! An SNS in the process: key, certificate, topic and subscriptions.
 
 mod key;
 
@@ -22,15 +22,17 @@ use super::{Sign, SignError};
 
 use key::FakeKey;
 
-/// The topic unless another one is chosen.
+/// The default topic.
 const TOPIC: &str = "arn:aws:sns:us-west-2:123456789012:MyTopic";
 const HOST: &str = "sns.us-west-2.amazonaws.com";
 const CERTIFICATE_PATH: &str = "/SimpleNotificationService-0123456789abcdef0123456789abcdef.pem";
 
-/// An SNS in this process: it signs messages of all types and versions with a key of its own, and it is the [`Fetch`] that
-/// hands out its certificate and confirms subscriptions. Nothing touches a network.
+/// An SNS in the process. It signs messages of all types and versions with its own key, and it is the [`Fetch`] that serves its
+/// certificate and confirms subscriptions. Nothing touches a network. Feature `testing-sns`.
 ///
-/// Making one takes a while, as its RSA key is fresh. Clones share everything.
+/// Creating one takes a moment, since it generates an RSA key. Clones share everything.
+///
+/// # Examples
 ///
 /// ```
 /// use http::Request;
@@ -44,15 +46,15 @@ const CERTIFICATE_PATH: &str = "/SimpleNotificationService-0123456789abcdef01234
 ///
 /// let confirmation = fake.subscription_confirmation().post("/webhooks/sns");
 /// let notification = fake.notification(r#"{"iccid":"8901"}"#).subject("usage").post("/webhooks/sns");
-/// // .. send both through the layer; the first one is confirmed with `fake`.
+/// // Send both through the layer, which confirms the first one with `fake`.
 /// assert_eq!(fake.confirmed(), 0);
 /// # Ok(())
 /// # }
 /// ```
 #[derive(Clone)]
-pub struct FakeSns(Arc<Inner>);
+pub struct FakeSns(Arc<FakeSnsState>);
 
-struct Inner {
+struct FakeSnsState {
     key: FakeKey,
     messages: AtomicU64,
     certificates_served: AtomicU64,
@@ -61,15 +63,15 @@ struct Inner {
 }
 
 impl FakeSns {
-    /// An SNS with a fresh key.
+    /// Creates an SNS with a new key.
     ///
     /// # Panics
     ///
-    /// Where no key can be made, which only a broken system causes.
+    /// Panics if no key can be generated, which only happens on a broken system.
     #[must_use]
     pub fn new() -> Self {
-        let key = FakeKey::generate().unwrap_or_else(|fault| panic!("no key can be made: {fault}"));
-        Self(Arc::new(Inner {
+        let key = FakeKey::generate().unwrap_or_else(|fault| panic!("no key can be generated: {fault}"));
+        Self(Arc::new(FakeSnsState {
             key,
             messages: AtomicU64::new(0),
             certificates_served: AtomicU64::new(0),
@@ -78,43 +80,45 @@ impl FakeSns {
         }))
     }
 
-    /// The topic that messages come from unless they are told otherwise.
+    /// Returns the topic that messages come from by default.
     #[must_use]
     pub fn topic_arn(&self) -> &'static str {
         TOPIC
     }
 
-    /// The certificate, in PEM.
+    /// Returns the certificate in PEM.
     #[must_use]
     pub fn certificate_pem(&self) -> &str {
         &self.0.key.certificate_pem
     }
 
-    /// The certificate that the certificate was issued by, in PEM, for [`SnsBuilder::roots`](crate::sns::SnsBuilder::roots).
+    /// Returns the issuer's certificate in PEM, for
+    /// [`CertificateConfig::with_roots`](crate::senders::CertificateConfig::with_roots).
     #[must_use]
     pub fn root_pem(&self) -> &str {
         &self.0.key.root_pem
     }
 
-    /// How often the certificate was fetched.
+    /// Returns how often the certificate was fetched.
     #[must_use]
     pub fn certificates_served(&self) -> u64 {
         self.0.certificates_served.load(Relaxed)
     }
 
-    /// How often a subscription was confirmed, repetitions included.
+    /// Returns how often a subscription was confirmed, including repetitions.
     #[must_use]
     pub fn confirmations_served(&self) -> u64 {
         self.0.confirmations_served.load(Relaxed)
     }
 
-    /// How many subscriptions are confirmed.
+    /// Returns how many subscriptions are confirmed.
     #[must_use]
     pub fn confirmed(&self) -> usize {
         self.0.confirmed.lock().unwrap_or_else(PoisonError::into_inner).len()
     }
 
-    /// A message that something was published.
+    /// Creates a notification.
+    #[must_use]
     pub fn notification(&self, message: impl Into<String>) -> FakeMessage {
         let mut it = self.message(MessageType::Notification, message.into());
         let unsubscribe = format!("https://{HOST}/?Action=Unsubscribe&SubscriptionArn={TOPIC}:2bcfbf39");
@@ -122,19 +126,19 @@ impl FakeSns {
         it
     }
 
-    /// A request to confirm a new subscription.
+    /// Creates a request to confirm a new subscription.
     #[must_use]
     pub fn subscription_confirmation(&self) -> FakeMessage {
-        self.handshake(MessageType::SubscriptionConfirmation, "You have chosen to subscribe to the topic")
+        self.confirmation(MessageType::SubscriptionConfirmation, "You have chosen to subscribe to the topic")
     }
 
-    /// The notice that the subscription ended.
+    /// Creates the notice that the subscription ended.
     #[must_use]
     pub fn unsubscribe_confirmation(&self) -> FakeMessage {
-        self.handshake(MessageType::UnsubscribeConfirmation, "You have chosen to deactivate the subscription")
+        self.confirmation(MessageType::UnsubscribeConfirmation, "You have chosen to deactivate the subscription")
     }
 
-    fn handshake(&self, kind: MessageType, message: &str) -> FakeMessage {
+    fn confirmation(&self, kind: MessageType, message: &str) -> FakeMessage {
         let mut it = self.message(kind, message.to_owned());
         let token = format!("{:0256x}", it.number);
         let url = format!("https://{HOST}/?Action=ConfirmSubscription&TopicArn={TOPIC}&Token={token}");
@@ -193,7 +197,7 @@ impl fmt::Debug for FakeSns {
     }
 }
 
-/// Hands out the certificate and confirms subscriptions; 404 for anything else.
+/// Serves the certificate and confirms subscriptions. Anything else is a 404.
 impl Fetch for FakeSns {
     fn get(&self, uri: Uri) -> FetchFuture {
         let answer = self.answer(&uri);
@@ -201,7 +205,7 @@ impl Fetch for FakeSns {
     }
 }
 
-/// Wraps the request's body as a notification.
+/// Wraps the request's body in a notification.
 impl Sign for FakeSns {
     fn sign_at(&self, request: Request<Bytes>, now: SystemTime) -> Result<Request<Bytes>, SignError> {
         let (mut head, body) = request.into_parts();
@@ -212,7 +216,9 @@ impl Sign for FakeSns {
     }
 }
 
-/// A message that is not sent yet.
+/// A message to be sent.
+///
+/// # Examples
 ///
 /// ```
 /// use std::time::{Duration, UNIX_EPOCH};
@@ -242,14 +248,14 @@ impl FakeMessage {
         self
     }
 
-    /// Sets the signature's version, which is [`SignatureVersion::V2`] otherwise.
+    /// Sets the signature's version. The default is [`SignatureVersion::V2`].
     #[must_use]
     pub fn version(mut self, version: SignatureVersion) -> Self {
         self.version = version;
         self
     }
 
-    /// Sets the time, which is now otherwise.
+    /// Sets the time. The default is now.
     #[must_use]
     pub fn at(mut self, time: SystemTime) -> Self {
         let millis = time.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.subsec_millis());
@@ -258,25 +264,25 @@ impl FakeMessage {
         self
     }
 
-    /// Comes from another topic.
+    /// Sets the topic.
     #[must_use]
     pub fn topic(mut self, arn: impl Into<String>) -> Self {
         self.envelope.topic_arn = Some(Cow::Owned(arn.into()));
         self
     }
 
-    /// Names another address of the certificate.
+    /// Sets the URL of the certificate.
     #[must_use]
     pub fn signing_cert_url(mut self, url: impl Into<String>) -> Self {
         self.envelope.signing_cert_url = Some(Cow::Owned(url.into()));
         self
     }
 
-    /// The signed JSON.
+    /// Returns the signed JSON.
     ///
     /// # Panics
     ///
-    /// Where it cannot be signed, which only a broken system causes.
+    /// Panics if it cannot be signed, which only happens on a broken system.
     #[must_use]
     pub fn json(&self) -> String {
         let mut envelope = self.envelope.clone();
@@ -288,11 +294,11 @@ impl FakeMessage {
         serde_json::to_string_pretty(&envelope).unwrap_or_default()
     }
 
-    /// The request that SNS would send to this path.
+    /// Returns the request that SNS would send to this path.
     ///
     /// # Panics
     ///
-    /// Where `path` is not one, or the message cannot be signed.
+    /// Panics if `path` is not one, or if the message cannot be signed.
     #[must_use]
     pub fn post(&self, path: &str) -> Request<Full<Bytes>> {
         self.request(path).map(Full::new)
@@ -307,7 +313,7 @@ impl FakeMessage {
             .header("x-amz-sns-message-id", header(&self.envelope.message_id))
             .header("x-amz-sns-topic-arn", header(&self.envelope.topic_arn))
             .body(Bytes::from(self.json()))
-            .unwrap_or_else(|fault| panic!("this is no path: {fault}"))
+            .unwrap_or_else(|fault| panic!("the path is malformed: {fault}"))
     }
 }
 

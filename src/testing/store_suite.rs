@@ -1,4 +1,4 @@
-//! What every deduplication store has to do.
+//! A conformance suite for deduplication stores.
 
 #![allow(clippy::expect_used, reason = "a suite of tests fails by panicking")]
 
@@ -6,36 +6,38 @@ use std::time::Duration;
 
 use http::StatusCode;
 
-use crate::dedup::{Claim, Key, Store, Token};
+use crate::dedup::{Claim, ClaimToken, Key, Store};
 
-/// The lease and the retention that the suite uses: long enough for a store over a network to be asked a few things within,
-/// short enough to be waited for.
+/// A lease and retention that is long enough for a few calls to a store over a network, and short enough to wait for.
 const SHORT: Duration = Duration::from_millis(400);
-/// A little more than that, since a store may count a moment longer.
+/// A little more than that, since a store may keep an entry a moment longer.
 const OVER: Duration = Duration::from_millis(450);
 const LONG: Duration = Duration::from_secs(600);
 
-/// Shows that a [`Store`] keeps the rules of the trait; it panics where one does not.
+/// Tests that a [`Store`] keeps the rules of the trait.
 ///
-/// `open` gives a way to the one store, a new one each time, as replicas have it. `wait` lets time pass: for a store with a
-/// clock of its own by moving that, otherwise by sleeping. The suite waits for less than three seconds in all. It uses keys that
-/// nobody else has.
+/// `open` opens the same store each time it is called, as replicas do. `wait` lets time pass: by moving the clock of a store that
+/// has its own, otherwise by sleeping. The suite waits for less than three seconds in total. It uses keys of its own.
+///
+/// # Examples
 ///
 /// ```
+/// # #[cfg(feature = "memory-store")] {
 /// use std::time::{Duration, UNIX_EPOCH};
 /// use tower_webhook::MemoryStore;
 /// use tower_webhook::testing::{ManualClock, store_suite};
 ///
 /// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
 /// let clock = ManualClock::new(UNIX_EPOCH);
-/// let store = MemoryStore::with_clock(100, clock.clone());
+/// let store = MemoryStore::new(100).with_clock(clock.clone());
 /// store_suite(async || store.clone(), async |time: Duration| clock.advance(time)).await;
 /// # });
+/// # }
 /// ```
 ///
 /// # Panics
 ///
-/// Where the store breaks a rule, or fails.
+/// Panics if the store breaks a rule, or fails.
 pub async fn store_suite<S: Store>(open: impl AsyncFn() -> S, wait: impl AsyncFn(Duration)) {
     let (here, there) = (open().await, open().await);
     let suite = Suite { here, there };
@@ -57,15 +59,15 @@ struct Suite<S> {
 }
 
 impl<S: Store> Suite<S> {
-    async fn claim(store: &S, key: Key, token: Token, lease: Duration) -> Claim {
+    async fn claim(store: &S, key: Key, token: ClaimToken, lease: Duration) -> Claim {
         store.claim(key, token, lease).await.expect("the store fails to claim")
     }
 
-    async fn commit(store: &S, key: Key, token: Token, retention: Duration) -> bool {
+    async fn commit(store: &S, key: Key, token: ClaimToken, retention: Duration) -> bool {
         store.commit(key, token, StatusCode::ACCEPTED, retention).await.expect("the store fails to commit")
     }
 
-    async fn release(store: &S, key: Key, token: Token) {
+    async fn release(store: &S, key: Key, token: ClaimToken) {
         store.release(key, token).await.expect("the store fails to release");
     }
 
@@ -95,7 +97,7 @@ impl<S: Store> Suite<S> {
         assert!(Self::commit(&self.here, key, one, LONG).await, "the owner can commit");
         let done = Claim::Done(StatusCode::ACCEPTED);
         assert_eq!(Self::claim(&self.there, key, other, LONG).await, done, "what is done keeps its status");
-        assert_eq!(Self::claim(&self.here, key, one, LONG).await, done, "what is done is so for its owner too");
+        assert_eq!(Self::claim(&self.here, key, one, LONG).await, done, "what is done is done for its owner too");
         Self::release(&self.here, key, one).await;
         assert_eq!(Self::claim(&self.there, key, other, LONG).await, done, "what is done cannot be released");
         assert!(!Self::commit(&self.there, key, other, LONG).await, "what is done cannot be committed again");
@@ -127,8 +129,12 @@ impl<S: Store> Suite<S> {
         wait(OVER).await;
         assert_eq!(Self::claim(&self.there, key, other, LONG).await, Claim::Won, "a lease that ended frees the key");
         Self::release(&self.here, key, one).await;
-        assert!(!Self::commit(&self.here, key, one, LONG).await, "who lost a claim cannot commit");
-        assert_eq!(Self::claim(&self.here, key, one, LONG).await, Claim::InFlight, "who lost a claim cannot touch it");
+        assert!(!Self::commit(&self.here, key, one, LONG).await, "an owner that lost its claim cannot commit");
+        assert_eq!(
+            Self::claim(&self.here, key, one, LONG).await,
+            Claim::InFlight,
+            "an owner that lost its claim cannot claim again"
+        );
         assert!(Self::commit(&self.there, key, other, LONG).await);
     }
 
@@ -161,8 +167,8 @@ impl<S: Store> Suite<S> {
     }
 }
 
-/// A key that nobody has, and two owners.
-fn names() -> (Key, Token, Token) {
-    let unique = Token::new();
-    (Key::new("store suite", unique.to_string()), Token::new(), Token::new())
+/// Returns a key that nobody else uses, and two owners.
+fn names() -> (Key, ClaimToken, ClaimToken) {
+    let unique = ClaimToken::new();
+    (Key::new("store suite", unique.to_string()), ClaimToken::new(), ClaimToken::new())
 }

@@ -61,17 +61,37 @@ async fn an_announced_length_over_the_limit_is_refused_before_a_byte_is_read() {
     let mut by_header = with_body("", stalled());
     by_header.headers_mut().insert("content-length", "100000000000".parse().unwrap());
     assert_eq!(refused(layer(), by_header).await, too_large);
-    let by_hint = with_body("", stalled().announcing(SizeHint::with_exact(u64::MAX)));
+    let by_hint = with_body("", stalled().with_size_hint(SizeHint::with_exact(u64::MAX)));
     assert_eq!(refused(layer(), by_hint).await, too_large);
 }
 
 #[tokio::test]
 async fn a_spent_memory_budget_is_503_and_what_was_taken_is_given_back() {
-    let budget = MemoryBudget::new(8 * 1000);
+    let budget = MemoryBudget::new(1000);
     let layer = layer().with_memory_budget(&budget);
     assert_eq!(refused(layer.clone(), signed(vec![b'x'; 1000])).await, (StatusCode::OK, None));
     let overloaded = (StatusCode::SERVICE_UNAVAILABLE, Some(Reason::Overloaded));
     assert_eq!(refused(layer, signed(vec![b'x'; 1001])).await, overloaded);
+    assert_eq!(budget.used(), 0);
+}
+
+/// 58 senders that stalled one after another left 64 KiB of 64 MiB to an honest one.
+#[tokio::test]
+async fn senders_that_stall_one_after_another_leave_a_fair_share_to_the_next() {
+    let budget = MemoryBudget::new(64 << 20);
+    let layer = layer().with_memory_budget(&budget).with_body_limit(64 << 20);
+    let mut stalled = Vec::new();
+    for _ in 0..58 {
+        let frame = Bytes::from(vec![b'x'; 256 << 10]);
+        let steps = (0..32).map(|_| Step::Data(frame.clone())).chain([Step::Stall]);
+        let body = ScriptedBody::new(steps);
+        let mut request = Box::pin(refused(layer.clone(), with_body("", body)));
+        assert!(futures_util::poll!(&mut request).is_pending() || budget.used() > 0);
+        stalled.push(request);
+    }
+    assert!(budget.used() > 60 << 20, "{} used", budget.used());
+    assert_eq!(refused(layer, signed(vec![b'x'; (64 << 20) / 59])).await, (StatusCode::OK, None));
+    drop(stalled);
     assert_eq!(budget.used(), 0);
 }
 

@@ -293,7 +293,7 @@ async fn a_token_holds_from_its_start_to_its_end_and_a_little_leeway() {
     app.ok(get_request(&good)).await;
     app.clock.advance(Duration::from_secs(1));
     assert_eq!(app.refused(get_request(&good)).await, (401, Reason::Stale));
-    let exact = App::new(connect().leeway(Duration::ZERO)).await;
+    let exact = App::new(connect().with_leeway(Duration::ZERO)).await;
     assert_eq!(exact.refused(get_request(&claims(&format!(r#"{{"exp":{NOW}}}"#)))).await.1, Reason::Stale);
     exact.ok(get_request(&claims(&format!(r#"{{"exp":{}}}"#, NOW + 1)))).await;
 }
@@ -337,7 +337,7 @@ async fn the_token_is_in_one_header_and_in_no_other() {
     ] {
         assert_eq!(app.refused(request(headers)).await, verdict, "{headers:?}");
     }
-    let app = App::new(connect().header(TokenHeader::Authentication)).await;
+    let app = App::new(connect().with_header(TokenHeader::Authentication)).await;
     app.ok(request(&[("authentication", "Bearer T")])).await;
     for (headers, verdict) in [
         (&[("authorization", "Bearer T")][..], (401, Reason::MissingSignature)),
@@ -377,7 +377,7 @@ async fn a_body_that_contradicts_a_claim_is_refused() {
 
 #[tokio::test]
 async fn a_member_may_be_exempted_and_the_claim_is_what_counts() {
-    let app = App::new(connect().exempt(["api_url"])).await;
+    let app = App::new(connect().with_exempt_members(["api_url"])).await;
     let body = BODY.replacen("api.connect", "api.test", 1);
     let got = app.ok(post(PYJWT, body.clone())).await;
     assert_eq!(got["api"], "https://api.connect.cloudblue.com/public/v1/");
@@ -415,8 +415,10 @@ async fn a_get_with_a_body_and_other_methods_are_refused() {
 
 #[tokio::test]
 async fn what_a_token_leaves_to_the_body_is_refused_where_it_is_required() {
-    let app =
-        App::new(connect().require_claims(["webhook_id"]).require_claims(["product_id", "last_failure_at"])).await;
+    let app = App::new(
+        connect().with_required_claims(["webhook_id"]).with_required_claims(["product_id", "last_failure_at"]),
+    )
+    .await;
     app.ok(post(PYJWT, BODY)).await;
     let body = r#"{"product_id":"PRD-1","last_failure_at":null}"#;
     assert_eq!(app.refused(post(CONNECTOR, body)).await, (401, Reason::MalformedSignature));
@@ -426,10 +428,10 @@ async fn what_a_token_leaves_to_the_body_is_refused_where_it_is_required() {
 async fn a_valid_token_for_another_webhook_product_or_account_is_not_for_us() {
     let looked_up = Secrets::lookup(|_: Head| async { Ok::<_, std::io::Error>([SECRET]) });
     for (connect, name, value) in [
-        (Connect::new(looked_up).unwrap().webhook_id("WH-1"), "webhook_id", "WH-1"),
-        (connect().webhook_id("WH-1").webhook_id("WH-9"), "webhook_id", "WH-9"),
-        (connect().product_id("PRD-1"), "product_id", "PRD-1"),
-        (connect().account_id("VA-1"), "account_id", "VA-1"),
+        (Connect::new(looked_up).unwrap().with_webhook_id("WH-1"), "webhook_id", "WH-1"),
+        (connect().with_webhook_id("WH-1").with_webhook_id("WH-9"), "webhook_id", "WH-9"),
+        (connect().with_product_id("PRD-1"), "product_id", "PRD-1"),
+        (connect().with_account_id("VA-1"), "account_id", "VA-1"),
     ] {
         let app = App::new(connect).await;
         let token = |value: &str| claims(&format!(r#"{{"exp":{},"{name}":{value}}}"#, NOW + 600));
@@ -552,7 +554,7 @@ async fn a_validation_result_arrives_unchanged() {
 
 #[tokio::test]
 async fn a_request_signed_for_tests_is_genuine() {
-    let connect = connect().webhook_id("WH-7").leeway(Duration::from_secs(1));
+    let connect = connect().with_webhook_id("WH-7").with_leeway(Duration::from_secs(1));
     let app = App::new(connect.clone()).await;
     let now = UNIX_EPOCH + Duration::from_secs(NOW);
     let sign = |request: Request<&'static str>| testing::sign_at(&connect, request, now).unwrap();

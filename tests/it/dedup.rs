@@ -19,7 +19,7 @@ use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 use tower::{Service as _, ServiceBuilder, ServiceExt as _, service_fn};
 use tower_http::catch_panic::CatchPanicLayer;
-use tower_webhook::dedup::{Claim, Key, Store, StoreError, StoreFailure, Token};
+use tower_webhook::dedup::{Claim, ClaimToken, Key, Store, StoreError, StoreFailure};
 use tower_webhook::scheme::header;
 use tower_webhook::testing::{self, ManualClock, store_suite};
 use tower_webhook::{CdrManager, DedupLayer, Delivery, MemoryStore, Reason, Rejection, Scheme, WebhookLayer};
@@ -152,7 +152,7 @@ async fn a_hundred_deliveries_at_once_are_handled_once() {
 
 #[tokio::test]
 async fn a_delivery_in_flight_is_postponed_or_where_asked_for_a_conflict() {
-    for (layer, status) in [(memory(), 503), (memory().conflict_while_in_flight(), 409)] {
+    for (layer, status) in [(memory(), 503), (memory().with_in_flight_status(StatusCode::CONFLICT), 409)] {
         let handler = Handler::new([Act::Hang]);
         let server = handler.serve(layer).await;
         let first = server.send(delivery("1"));
@@ -292,7 +292,7 @@ async fn a_key_may_be_chosen_and_may_be_none() {
 #[tokio::test]
 async fn what_is_done_is_forgotten_after_the_retention_and_not_before() {
     let clock = ManualClock::new(UNIX_EPOCH + Duration::from_secs(1_000_000));
-    let store = MemoryStore::with_clock(10, clock.clone());
+    let store = MemoryStore::new(10).with_clock(clock.clone());
     let handler = Handler::default();
     let server = handler.serve(DedupLayer::new(store).with_retention(Duration::from_secs(3600))).await;
     for (seconds, calls) in [(0, 1), (3599, 1), (1, 2)] {
@@ -305,7 +305,7 @@ async fn what_is_done_is_forgotten_after_the_retention_and_not_before() {
 #[tokio::test]
 async fn the_store_in_memory_keeps_the_rules() {
     let clock = ManualClock::new(UNIX_EPOCH);
-    let store = MemoryStore::with_clock(100, clock.clone());
+    let store = MemoryStore::new(100).with_clock(clock.clone());
     store_suite(async || store.clone(), async |time| clock.advance(time)).await;
     let store = Arc::new(MemoryStore::default());
     store_suite(async || store.clone(), async |time| tokio::time::sleep(time).await).await;
@@ -358,15 +358,21 @@ impl Scripted {
 }
 
 impl Store for Scripted {
-    async fn claim(&self, key: Key, token: Token, lease: Duration) -> Result<Claim, StoreError> {
+    async fn claim(&self, key: Key, token: ClaimToken, lease: Duration) -> Result<Claim, StoreError> {
         self.run("claim", self.inner.claim(key, token, lease)).await
     }
 
-    async fn commit(&self, key: Key, token: Token, status: StatusCode, time: Duration) -> Result<bool, StoreError> {
+    async fn commit(
+        &self,
+        key: Key,
+        token: ClaimToken,
+        status: StatusCode,
+        time: Duration,
+    ) -> Result<bool, StoreError> {
         self.run("commit", self.inner.commit(key, token, status, time)).await
     }
 
-    async fn release(&self, key: Key, token: Token) -> Result<(), StoreError> {
+    async fn release(&self, key: Key, token: ClaimToken) -> Result<(), StoreError> {
         self.run("release", self.inner.release(key, token)).await
     }
 }
@@ -461,7 +467,7 @@ async fn a_request_dropped_while_it_claims_or_commits_leaves_no_claim_behind() {
 async fn the_claim_of_a_long_handler_is_renewed_and_one_failure_does_not_lose_it() {
     let renewals = Arc::new(AtomicUsize::new(0));
     let store = Scripted {
-        inner: MemoryStore::with_clock(10, {
+        inner: MemoryStore::new(10).with_clock({
             // The paused clock of the runtime is the store's clock too.
             let start = tokio::time::Instant::now();
             move || UNIX_EPOCH + start.elapsed()

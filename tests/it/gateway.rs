@@ -125,7 +125,7 @@ async fn one_file_configures_every_sender() {
     for _ in 0..2 {
         assert_eq!(server.send(cdr.clone()).await.status, 200);
     }
-    let connect = Connect::new("Jefe").unwrap().webhook_id("WH-1");
+    let connect = Connect::new("Jefe").unwrap().with_webhook_id("WH-1");
     let trigger = testing::sign(&connect, request("/cloudblue_connect", "{}")).unwrap();
     assert_eq!(server.send(trigger).await.status, 200);
     assert_eq!(server.send(request("/sns", "{}").map(Into::into)).await.status, 401);

@@ -6,7 +6,8 @@ use axum::Router;
 use axum::routing::post;
 use http::Request;
 use http_body_util::Full;
-use tower_webhook::{CdrManager, IpAllowList, WebhookLayer, testing};
+use tower_webhook::ip_allow::IpAllowList;
+use tower_webhook::{CdrManager, WebhookLayer, testing};
 
 use crate::support::{serve, serve_with_peers};
 

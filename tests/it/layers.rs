@@ -130,8 +130,8 @@ fn the_future_is_send_and_the_service_needs_no_clone_of_the_provider() {
     use tower_webhook::provider::{Begin, MaybeReady};
 
     struct NotClone(tower_webhook::Scheme);
-    impl tower_webhook::Provider for NotClone {
-        type Verification = <tower_webhook::Scheme as tower_webhook::Provider>::Verification;
+    impl tower_webhook::provider::Provider for NotClone {
+        type Verification = <tower_webhook::Scheme as tower_webhook::provider::Provider>::Verification;
         fn name(&self) -> &tower_webhook::Text {
             self.0.name()
         }

@@ -6,14 +6,22 @@ mod cdr_manager;
 mod composition;
 #[cfg(feature = "jwt")]
 mod connect;
-#[cfg(feature = "dedup")]
+#[cfg(feature = "memory-store")]
 mod dedup;
-#[cfg(feature = "redis")]
+#[cfg(all(feature = "memory-store", feature = "redis"))]
 mod dedup_redis;
 mod dependencies;
+mod design;
 mod docs;
 mod endpoint;
-#[cfg(all(feature = "client", feature = "jwt", feature = "redis", feature = "sns"))]
+#[cfg(all(
+    feature = "client",
+    feature = "jwt",
+    feature = "memory-store",
+    feature = "paypal",
+    feature = "redis",
+    feature = "sns"
+))]
 mod gateway;
 mod handshakes;
 mod hostile;
@@ -24,21 +32,21 @@ mod operators;
 mod programs;
 mod protected;
 mod ranks;
-#[cfg(feature = "redis")]
+#[cfg(all(feature = "memory-store", feature = "redis"))]
 mod redis_connect;
-#[cfg(feature = "redis")]
+#[cfg(all(feature = "memory-store", feature = "redis"))]
 mod redis_failover;
-#[cfg(feature = "redis")]
+#[cfg(all(feature = "memory-store", feature = "redis"))]
 mod redis_server;
 mod secrets;
-#[cfg(all(feature = "client", feature = "jwt", feature = "sns"))]
+#[cfg(all(feature = "client", feature = "jwt", feature = "paypal"))]
 mod sender_table;
-#[cfg(all(feature = "client", feature = "jwt", feature = "sns"))]
+#[cfg(all(feature = "client", feature = "jwt", feature = "paypal"))]
 mod sender_vectors;
 // Each sender, so it needs each feature that a sender needs.
-#[cfg(all(feature = "client", feature = "jwt", feature = "sns"))]
+#[cfg(all(feature = "client", feature = "jwt", feature = "paypal", feature = "testing-certificates"))]
 mod senders;
-#[cfg(feature = "sns")]
+#[cfg(feature = "testing-sns")]
 mod sns;
 mod support;
 #[cfg(feature = "tonic")]

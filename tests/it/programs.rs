@@ -99,7 +99,7 @@ async fn a_tonic_server_gains_an_endpoint_by_one_layer() -> Outcomes {
     let cdr = CdrManager::new("key")?;
     let router = Server::builder()
         .accept_http1(true)
-        .layer(EndpointLayer::new("/webhooks/cdr", WebhookLayer::new(cdr), service_fn(on_report)))
+        .layer(EndpointLayer::new("/webhooks/cdr", WebhookLayer::new(cdr), service_fn(on_report))?)
         .add_routes(tonic::service::Routes::default());
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
     let serving = router
@@ -238,7 +238,7 @@ fn everything_is_as_sendable_and_printable_as_stacks_demand() {
         H: Service<Request<Full<Bytes>>, Response = Response<Full<Bytes>>> + Clone,
         H::Error: Into<Box<dyn Error + Send + Sync>>,
     {
-        EndpointLayer::new("/hook", WebhookLayer::new(CdrManager::new("key").unwrap()), handler).layer(inner)
+        EndpointLayer::new("/hook", WebhookLayer::new(CdrManager::new("key").unwrap()), handler).unwrap().layer(inner)
     }
     let inner = service_fn(async |_: Request<Full<Bytes>>| Err::<Response<Full<Bytes>>, _>(std::fmt::Error));
     let service = keeps_the_error(inner, service_fn(on_report));
@@ -285,7 +285,7 @@ async fn connect_is_one_route_for_both_methods_and_a_validation_answers_with_a_b
     Ok(())
 }
 
-#[cfg(feature = "sns")]
+#[cfg(feature = "testing-sns")]
 #[tokio::test]
 async fn sns_and_its_portals_are_a_topic_and_a_type() -> Outcomes {
     use tower_webhook::sns::{Confirm, Notification};
@@ -328,7 +328,7 @@ async fn sns_and_its_portals_are_a_topic_and_a_type() -> Outcomes {
     Ok(())
 }
 
-#[cfg(feature = "dedup")]
+#[cfg(feature = "memory-store")]
 #[tokio::test]
 async fn at_least_once_becomes_effectively_once_by_one_more_layer() -> Outcomes {
     use std::sync::atomic::{AtomicU32, Ordering};

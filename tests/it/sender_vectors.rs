@@ -27,7 +27,7 @@ impl Vector {
                 self.headers.iter().fold(Request::post(self.uri), |head, (name, value)| head.header(*name, *value));
             send(&self.scheme, at(self.at), request.body(Bytes::from_static(body.as_bytes())).unwrap()).await
         };
-        let name = tower_webhook::Provider::name(&self.scheme).clone();
+        let name = tower_webhook::provider::Provider::name(&self.scheme).clone();
         assert!(send(self.body).await.is_ok(), "{name}: {:?}", send(self.body).await.err());
         assert!(send("another body").await.is_err(), "{name}");
     }

@@ -10,7 +10,7 @@ use http_body_util::{BodyExt as _, Full};
 use tower::{ServiceExt as _, service_fn};
 use tower_layer::Layer as _;
 use tower_webhook::scheme::Jwks;
-use tower_webhook::senders::{self, PayPalCertificates, Sender, SenderConfig};
+use tower_webhook::senders::{self, CertificateConfig, PayPalCertificates, Sender, SenderConfig};
 use tower_webhook::testing::{self, ManualClock, SigningKey};
 use tower_webhook::{Delivery, Head, Identity, Reason, Rejection, Scheme, Secret, Secrets, WebhookLayer};
 
@@ -293,14 +293,16 @@ const ADYEN: &str = r#"{"live":"false","notificationItems":[{"NotificationReques
 fn keys(key: &SigningKey) -> Jwks {
     let set = key.jwks().unwrap();
     let fetch = move |_| std::future::ready(Ok::<_, Infallible>(Response::new(Bytes::from(set.clone()))));
-    Jwks::fetched_by("https://keys.example.com", fetch).unwrap()
+    Jwks::builder("https://keys.example.com").fetch(fetch).build().unwrap()
 }
 
 fn paypal(key: &SigningKey) -> Scheme {
     let pem = key.certificate().unwrap();
     let fetch = move |_| std::future::ready(Ok::<_, Infallible>(Response::new(Bytes::from(pem.clone()))));
     // The certificate is of today, the clock of these tests is not.
-    senders::paypal("WH-1", PayPalCertificates::fetched_by(fetch).insecure_ignore_validity()).unwrap()
+    let config = CertificateConfig::default().with_insecure_any_validity();
+    let certificates = PayPalCertificates::default().with_fetch(fetch).with_certificate(config);
+    senders::paypal("WH-1", certificates).unwrap()
 }
 
 /// What each sender leaves unsigned is known, and nothing else is.

@@ -41,7 +41,7 @@ pub async fn serve(app: Router) -> Server {
 }
 
 /// Waits for what has to come, at most ten seconds.
-#[cfg_attr(not(feature = "dedup"), allow(dead_code))]
+#[cfg_attr(not(feature = "memory-store"), allow(dead_code))]
 pub async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
     let waiting = async {
         while !holds().await {

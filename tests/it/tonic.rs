@@ -48,7 +48,7 @@ async fn on_report(request: Request<Full<Bytes>>) -> Result<Response<Full<Bytes>
 
 /// A greeter with a webhook endpoint beside it.
 async fn start_with_endpoint(greeter: Greeter) -> (Server, Client) {
-    let endpoint = EndpointLayer::new("/webhooks/cdr", WebhookLayer::new(cdr()), service_fn(on_report));
+    let endpoint = EndpointLayer::new("/webhooks/cdr", WebhookLayer::new(cdr()), service_fn(on_report)).unwrap();
     start(|incoming| {
         TonicServer::builder().accept_http1(true).layer(endpoint).add_service(greeter).serve_with_incoming(incoming)
     })
@@ -175,7 +175,7 @@ async fn a_handler_without_a_layer_is_unavailable_and_not_open() {
     assert_eq!(client.deliver("hello").await.unwrap_err().code(), Code::Unavailable);
 }
 
-#[cfg(feature = "dedup")]
+#[cfg(feature = "memory-store")]
 #[tokio::test]
 async fn a_grpc_handler_that_failed_is_called_again_and_one_that_succeeded_is_not() {
     use tower::ServiceBuilder;

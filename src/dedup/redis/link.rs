@@ -1,6 +1,5 @@
 //! A connection that is made again when it no longer leads to a server that takes our commands.
 
-use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -19,9 +18,9 @@ use super::target::Target;
 
 /// The wait after the first failed attempt to connect, doubled after each further one. It also spaces successful attempts, so
 /// that a server that takes connections and refuses commands isn't sent one connection for each delivery.
-const FIRST_WAIT: Duration = Duration::from_millis(100);
+const MIN_WAIT: Duration = Duration::from_millis(100);
 /// The longest wait between attempts, and so the longest time that a recovered server goes unnoticed.
-const LONGEST_WAIT: Duration = Duration::from_secs(2);
+const MAX_WAIT: Duration = Duration::from_secs(2);
 /// The time for an attempt: asking a few Sentinels or nodes that may be gone, connecting, probing.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(6);
 /// How long a call that was given up must have waited for the connection to be doubted: a hundred times what Redis needs.
@@ -189,14 +188,14 @@ impl Inner {
         match &opened {
             Ok(wire) => {
                 state.failures = 0;
-                state.wait = Some((Instant::now() + jittered(FIRST_WAIT), None));
+                state.wait = Some((Instant::now() + jittered(MIN_WAIT), None));
                 if !state.wire.as_ref().is_some_and(|old| Arc::ptr_eq(old, wire)) {
                     state.wire = Some(wire.clone());
                     state.generation += 1;
                 }
             }
             Err(fault) => {
-                let wait = FIRST_WAIT.saturating_mul(1 << state.failures.min(16)).min(LONGEST_WAIT);
+                let wait = MIN_WAIT.saturating_mul(1 << state.failures.min(16)).min(MAX_WAIT);
                 state.failures = state.failures.saturating_add(1);
                 state.wait = Some((Instant::now() + jittered(wait), Some(fault.clone())));
             }
@@ -243,7 +242,6 @@ impl Drop for Unanswered<'_> {
 
 /// Between half of the time and all of it, so that replicas of a service don't come back all at once.
 fn jittered(time: Duration) -> Duration {
-    // Each hasher has keys of its own, from the operating system's random source.
-    let random = RandomState::new().build_hasher().finish();
-    time / 2 + time / 2 * u32::try_from(random % 1000).unwrap_or(0) / 1000
+    let random = getrandom::u32().unwrap_or_default() % 1000;
+    time / 2 + time / 2 * random / 1000
 }

@@ -15,7 +15,7 @@ use redis::aio::ConnectionLike;
 
 use crate::config::ConfigError;
 
-use super::key::{Key, Token};
+use super::key::{ClaimToken, Key};
 use super::store::{Claim, Store, StoreError};
 
 pub use builder::RedisBuilder;
@@ -27,15 +27,15 @@ use script::{DELETE, PUT};
 /// The default prefix of all keys.
 pub const DEFAULT_PREFIX: &str = "webhook:";
 
-/// A [`Store`] in Redis, or in what speaks its protocol and runs its scripts, for any number of processes. Clones share one
-/// connection, which carries many commands at once. It needs tokio.
+/// A [`Store`] in Redis, or in a server that speaks its protocol and runs its scripts, for any number of processes. Clones share
+/// one multiplexed connection, which reconnects by itself. It needs tokio.
 ///
-/// Each delivery is one key, `webhook:` and 64 hexadecimal digits, some 200 bytes in all, with its lease or retention as expiry.
-/// Each operation is a script on that key, so a cluster spreads them over its nodes.
+/// Each delivery is one entry, `webhook:` and 64 hexadecimal digits, some 200 bytes in all, with its lease or retention as
+/// expiry. Each operation is a script on that key, so a cluster spreads them over its nodes.
 ///
-/// Redis forgets by itself where it is set up to: give it memory for the retention with the policy `noeviction`, and
-/// persistence (`appendonly yes`) so that a restart does not lose what is done. Any other policy evicts deliveries before their
-/// retention ends, which are then handled again if they are repeated: connecting warns of it (feature `tracing`).
+/// Give Redis memory for the whole retention with the policy `noeviction`, and persistence (`appendonly yes`), so that a restart
+/// doesn't lose what is done. Any other policy may evict deliveries before their retention ends; they are then handled again if
+/// they are repeated. Connecting warns of it (feature `tracing`).
 ///
 /// # Fail-over
 ///
@@ -181,7 +181,7 @@ struct Put {
 }
 
 impl Store for RedisStore {
-    async fn claim(&self, key: Key, token: Token, lease: Duration) -> Result<Claim, StoreError> {
+    async fn claim(&self, key: Key, token: ClaimToken, lease: Duration) -> Result<Claim, StoreError> {
         let claim = claim_value(token);
         match self.put(key, &claim, &claim, lease).await?.held.as_deref() {
             None => Ok(Claim::Won),
@@ -196,7 +196,7 @@ impl Store for RedisStore {
     async fn commit(
         &self,
         key: Key,
-        token: Token,
+        token: ClaimToken,
         status: StatusCode,
         retention: Duration,
     ) -> Result<bool, StoreError> {
@@ -206,7 +206,7 @@ impl Store for RedisStore {
         Ok(put.held.is_none_or(|held| put.is_repeated && held == done))
     }
 
-    async fn release(&self, key: Key, token: Token) -> Result<(), StoreError> {
+    async fn release(&self, key: Key, token: ClaimToken) -> Result<(), StoreError> {
         let call = DELETE.call(self.name(key), vec![claim_value(token)]);
         self.link.call(&self.prefix, &call).await?;
         Ok(())
@@ -216,7 +216,7 @@ impl Store for RedisStore {
 const CLAIM: char = 'c';
 const DONE: char = 'd';
 
-fn claim_value(token: Token) -> String {
+fn claim_value(token: ClaimToken) -> String {
     format!("{CLAIM}{token}")
 }
 

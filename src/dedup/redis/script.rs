@@ -7,8 +7,8 @@ use sha1::{Digest as _, Sha1};
 
 use super::link::Wire;
 
-/// Puts a value under the key and says nothing, if the key is free or holds the owner's claim; otherwise says what it holds.
-/// Claiming, renewing and committing are all this.
+/// Puts a value under the key if it is free or holds the owner's claim, and otherwise returns what it holds. It claims, renews
+/// and commits.
 pub(super) static PUT: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
         "local held = redis.call('GET', KEYS[1])

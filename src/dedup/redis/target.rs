@@ -15,25 +15,25 @@ use rustls::crypto::{CryptoProvider, aws_lc_rs};
 
 use crate::config::ConfigErrorKind;
 
-use super::super::key::{Key, Token};
+use super::super::key::{ClaimToken, Key};
 use super::fault::{Fault, NODE_OF_A_CLUSTER, REPLICA};
 use super::link::Wire;
 use super::script::{DELETE, PUT};
 
-/// The time for a connection to be made. The layer waits a second for an answer; what takes longer than this is for the
-/// deliveries after it.
+/// The time for a connection to be made. The layer waits a second for an answer, so a slower connection is for later
+/// deliveries.
 const CONNECTION_TIMEOUT: Duration = Duration::from_secs(2);
-/// The time for an answer where the layer's own time-out is longer or off.
+/// The time for an answer, if the layer's own time-out is longer.
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(10);
 /// The time for the answer of one node. Shorter, since the cluster's client asks one node about all others and lets
 /// everybody wait meanwhile.
 const NODE_TIMEOUT: Duration = Duration::from_secs(1);
 /// How often a command is sent again within a cluster: to the node that it was redirected to, or to the one that took over.
-const NODE_RETRIES: u32 = 3;
+const MAX_NODE_RETRIES: u32 = 3;
 /// The shortest and the longest wait between these, in milliseconds.
 const NODE_WAITS: (u64, u64) = (20, 200);
-/// How many commands may wait to be written: as many deliveries as arrive at once in a burst.
-const PIPELINE: usize = 1024;
+/// How many commands may wait to be written: as many deliveries as arrive in a burst.
+const MAX_PIPELINED: usize = 1024;
 
 /// What is at the address.
 pub(super) enum Target {
@@ -71,7 +71,7 @@ impl Target {
             .connection_timeout(CONNECTION_TIMEOUT)
             .response_timeout(NODE_TIMEOUT)
             .overall_response_timeout(Some(RESPONSE_TIMEOUT))
-            .retries(NODE_RETRIES)
+            .retries(MAX_NODE_RETRIES)
             .min_retry_wait(NODE_WAITS.0)
             .max_retry_wait(NODE_WAITS.1)
             .tcp_settings(tcp());
@@ -103,7 +103,7 @@ impl Target {
             AsyncConnectionConfig::new()
                 .set_connection_timeout(Some(CONNECTION_TIMEOUT))
                 .set_response_timeout(Some(RESPONSE_TIMEOUT))
-                .set_pipeline_buffer_size(PIPELINE)
+                .set_pipeline_buffer_size(MAX_PIPELINED)
         };
         let wire: Arc<dyn Wire> = match self {
             Self::Server(client) => {
@@ -181,11 +181,10 @@ fn tcp() -> TcpSettings {
     TcpSettings::default().set_nodelay(true)
 }
 
-/// The redis crate panics where it wants TLS and the process has not chosen one of several implementations. A choice that
-/// was made stays.
+/// Chooses rustls's cryptography if the process hasn't: without a choice, the redis crate panics when it needs TLS.
 fn choose_cryptography() {
     if CryptoProvider::get_default().is_none() {
-        // An error says that another thread has chosen meanwhile.
+        // An error means that another thread has chosen in the meantime.
         let _ = aws_lc_rs::default_provider().install_default();
     }
 }
@@ -218,7 +217,7 @@ fn no_cluster(error: redis::RedisError) -> Fault {
 
 /// Claims and releases a key that nobody else uses, as the store is going to.
 async fn probe(wire: &dyn Wire, prefix: &str) -> Result<(), Fault> {
-    let token = Token::new().to_string();
+    let token = ClaimToken::new().to_string();
     let name = format!("{prefix}{}", Key::new("probe", &token));
     let claim = PUT.call(name.clone(), vec![token.clone(), token.clone(), "1000".to_owned()]);
     let release = DELETE.call(name, vec![token]);

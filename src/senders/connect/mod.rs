@@ -1,10 +1,11 @@
-//! CloudBlue Connect: notices that a queue has changed and questions whether an object is valid, proven by a bearer JWT.
+//! CloudBlue Connect: triggers for a queue that has changed and requests to validate an object, proven by a bearer JWT.
 //!
 //! Source: <https://connect.cloudblue.com/community/modules/extensions/webhooks>.
 
-mod rules;
+mod payload;
 #[cfg(feature = "testing")]
 mod sign;
+mod token_rules;
 mod trigger;
 mod verification;
 
@@ -19,6 +20,7 @@ use http::request::Parts;
 
 use crate::body_fields::BodyFields;
 use crate::config::ConfigError;
+use crate::provider::{Begin, MaybeReady, Outcome, Provider, Recognition};
 use crate::rejection::Rejection;
 use crate::scheme::jwt::{self, Backend};
 use crate::scheme::mac::{Mac, MacKind};
@@ -27,38 +29,38 @@ use crate::secrets::{KeyFormat, Keys, Secrets};
 use crate::text::Text;
 use crate::time::Clock;
 
-use crate::provider::{Begin, MaybeReady, Outcome, Provider, Recognition};
+use payload::ConnectPayload;
+use token_rules::TokenRules;
 
-use rules::Rules;
-use verification::Said;
-
+pub use token_rules::{DEFAULT_LEEWAY, TokenHeader};
 pub use trigger::{ObjectClass, Timestamp, Trigger};
 pub use verification::ConnectVerification;
 
-/// How far Connect's clock and ours may disagree unless it is set. Tokens hold for about ten minutes, so half a minute is
-/// little beside that and more than synchronised clocks need.
-pub const DEFAULT_LEEWAY: Duration = Duration::from_secs(30);
-
 const METHODS: [Method; 2] = [Method::GET, Method::POST];
 
-/// CloudBlue Connect, which sends a JSON web token of HS256 in `Authorization: Bearer`, with GET or POST.
+/// CloudBlue Connect, which sends a JSON web token (HS256) in `Authorization: Bearer`, with GET or POST.
 ///
-/// The claims of the token are what is proven; on POST the body repeats them, and a body that contradicts a claim is
-/// refused. What only the body says is not signed: see [`Trigger`]. A GET has no body, and one that has is refused. The
-/// secret is the "JWT secret" of the webhook.
+/// The token proves its claims. A POST repeats them in its body, and a body that contradicts a claim is refused. Members that
+/// only the body has are not signed: see [`Trigger`]. A GET with a body is refused. The secret is the webhook's "JWT secret".
+///
+/// A token may have up to 16 KiB. Over HTTP/2, hyper's server accepts no more than that for all headers together by default;
+/// raise its `max_header_list_size` if you need to.
+///
+/// Clones share everything.
+///
+/// # Examples
 ///
 /// ```
 /// use tower_webhook::{Connect, WebhookLayer};
 ///
 /// # fn main() -> Result<(), tower_webhook::ConfigError> {
-/// let connect = Connect::new("the JWT secret")?.webhook_id("WH-123-456-789").require_claims(["product_id"]);
+/// let connect = Connect::new("the JWT secret")?.with_webhook_id("WH-123-456-789").with_required_claims(["product_id"]);
 /// let layer = WebhookLayer::new(connect);
 /// # Ok(())
 /// # }
 /// ```
 ///
-/// A secret look-up gets the *unverified* `webhook_id` of the token as its
-/// [hint](crate::Head::unverified_hint):
+/// A secret lookup gets the token's *unverified* `webhook_id` as its [hint](crate::Head::unverified_hint):
 ///
 /// ```
 /// # use tower_webhook::{Connect, Head, Secret, Secrets};
@@ -74,8 +76,8 @@ const METHODS: [Method; 2] = [Method::GET, Method::POST];
 /// # }
 /// ```
 ///
-/// Some of Connect's webhooks ask whether a request is valid and take the handler's response for the answer: the layer
-/// passes its status, headers and body on unchanged.
+/// Some of Connect's webhooks ask whether a request is valid and read the handler's response. The layer returns its status,
+/// headers and body unchanged.
 ///
 /// ```
 /// # #[cfg(feature = "axum")]
@@ -90,7 +92,7 @@ const METHODS: [Method; 2] = [Method::GET, Method::POST];
 ///     Ok(Router::new().route("/validate", post(validate).layer(layer)))
 /// }
 ///
-/// /// Answers with the draft request itself, each wrong parameter explained.
+/// /// Returns the draft request with each wrong parameter explained.
 /// async fn validate(Webhook(Json(mut draft)): Webhook<Json<Value>>) -> Json<Value> {
 ///     for param in draft["asset"]["params"].as_array_mut().into_iter().flatten() {
 ///         if param["value"] == "" {
@@ -101,88 +103,72 @@ const METHODS: [Method; 2] = [Method::GET, Method::POST];
 /// }
 /// # }
 /// ```
-///
-/// A token may be as long as 16 KiB. Over HTTP/2, hyper's server takes no more than that for all headers together, unless
-/// its `max_header_list_size` is raised.
-///
-/// A clone shares everything.
 #[derive(Clone)]
 pub struct Connect {
     name: Text,
     keys: Arc<Keys<Mac>>,
-    rules: Arc<Rules>,
-    in_body: Option<Arc<BodyFields>>,
-}
-
-/// The header that holds the token.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum TokenHeader {
-    /// `Authorization`, as the document's text says.
-    #[default]
-    Authorization,
-    /// `Authentication`, as the document's sample request spells it.
-    Authentication,
+    rules: Arc<TokenRules>,
+    body_fields: Option<Arc<BodyFields>>,
 }
 
 impl Connect {
-    /// The sender with this JWT secret, or several while they rotate, or a look-up.
+    /// Creates the provider with this JWT secret, several while they rotate, or a lookup.
     ///
     /// # Errors
     ///
-    /// Where there is no secret, an empty one, or more than [`MAX_SECRETS`](crate::MAX_SECRETS); and where the crate
-    /// `jsonwebtoken` is without cryptography because the program has compiled in both of its back ends and chosen
-    /// neither. Such a program calls `jsonwebtoken::crypto::CryptoProvider::install_default` before it comes here: the
-    /// first use, which this is, settles the choice.
+    /// Returns an error if there is no secret, an empty one, or more than [`MAX_SECRETS`](crate::MAX_SECRETS). It also returns
+    /// one if the crate `jsonwebtoken` has no usable cryptography, because the program compiles in both of its back ends and
+    /// has chosen neither. Such a program must call `jsonwebtoken::crypto::CryptoProvider::install_default` first, since the
+    /// first use settles the choice.
     pub fn new(secrets: impl Into<Secrets>) -> Result<Self, ConfigError> {
         Backend::prove()?;
         let keys = secrets.into().into_keys(|secret| Mac::new(MacKind::Sha256, &secret.key(KeyFormat::Text)?))?;
-        let in_body = BodyFields::new().with_identity_by(Said::identity).shared();
-        Ok(Self { name: "cloudblue_connect".into(), keys: Arc::new(keys), rules: Arc::default(), in_body })
+        let body_fields = BodyFields::new().with_identity_by(ConnectPayload::identity).shared();
+        Ok(Self { name: "cloudblue_connect".into(), keys: Arc::new(keys), rules: Arc::default(), body_fields })
     }
 
-    /// Sets which header holds the token. It is read from there alone, and a request that has both headers is refused.
+    /// Sets which header holds the token. The token is read from there only, and a request with both headers is refused.
     #[must_use]
-    pub fn header(self, header: TokenHeader) -> Self {
+    pub fn with_header(self, header: TokenHeader) -> Self {
         self.with(|rules| rules.header = header)
     }
 
-    /// Sets how far Connect's clock and ours may disagree, for `exp`, `nbf` and `iat`. [`DEFAULT_LEEWAY`] unless it is set.
+    /// Sets the allowed clock skew for `exp`, `nbf` and `iat`, which RFC 7519 calls leeway. The default is [`DEFAULT_LEEWAY`].
     #[must_use]
-    pub fn leeway(self, leeway: Duration) -> Self {
+    pub fn with_leeway(self, leeway: Duration) -> Self {
         self.with(|rules| rules.times.leeway = leeway)
     }
 
-    /// Takes tokens for this webhook only, where webhooks share a secret. Called again, it adds another webhook. A token
-    /// that does not say for which webhook it is is refused too.
+    /// Accepts tokens for this webhook only, for webhooks that share a secret. Call it again to allow another webhook. A token
+    /// that names no webhook is refused too.
     #[must_use]
-    pub fn webhook_id(self, id: impl Into<String>) -> Self {
+    pub fn with_webhook_id(self, id: impl Into<String>) -> Self {
         self.pin("webhook_id", id.into())
     }
 
-    /// Takes tokens for this product only; otherwise as [`webhook_id`](Self::webhook_id).
+    /// Accepts tokens for this product only. See [`with_webhook_id`](Self::with_webhook_id).
     #[must_use]
-    pub fn product_id(self, id: impl Into<String>) -> Self {
+    pub fn with_product_id(self, id: impl Into<String>) -> Self {
         self.pin("product_id", id.into())
     }
 
-    /// Takes tokens for this account only; otherwise as [`webhook_id`](Self::webhook_id).
+    /// Accepts tokens for this account only. See [`with_webhook_id`](Self::with_webhook_id).
     #[must_use]
-    pub fn account_id(self, id: impl Into<String>) -> Self {
+    pub fn with_account_id(self, id: impl Into<String>) -> Self {
         self.pin("account_id", id.into())
     }
 
-    /// Refuses tokens that do not have all of these claims. Without it, every claim but `exp` may be left to the body,
-    /// where it is not signed. Called again, it adds to the list.
+    /// Refuses tokens without all of these claims. By default, every claim but `exp` may be left to the body, where it is not
+    /// signed. Call it again to add to the list.
     #[must_use]
-    pub fn require_claims<T: Into<String>>(self, names: impl IntoIterator<Item = T>) -> Self {
+    pub fn with_required_claims<T: Into<String>>(self, names: impl IntoIterator<Item = T>) -> Self {
         self.with(|rules| rules.required.extend(names.into_iter().map(Into::into)))
     }
 
-    /// Lets the body say something else than the token about these members; the claim is what counts then. The document's
-    /// own sample disagrees about `api_url`. Called again, it adds to the list.
+    /// Allows the body to contradict the token in these members. The claim takes precedence. The document's own sample
+    /// contradicts itself in `api_url`. Call it again to add to the list.
     #[must_use]
-    pub fn exempt<T: Into<String>>(self, names: impl IntoIterator<Item = T>) -> Self {
+    pub fn with_exempt_members<T: Into<String>>(self, names: impl IntoIterator<Item = T>) -> Self {
         self.with(|rules| rules.exempt.extend(names.into_iter().map(Into::into)))
     }
 
@@ -190,7 +176,7 @@ impl Connect {
         self.with(|rules| rules.pins.push((claim, value)))
     }
 
-    fn with(mut self, set: impl FnOnce(&mut Rules)) -> Self {
+    fn with(mut self, set: impl FnOnce(&mut TokenRules)) -> Self {
         set(Arc::make_mut(&mut self.rules));
         self
     }
@@ -203,10 +189,11 @@ impl Connect {
             return Err(verification::get_with_a_body());
         }
         let token = self.rules.token(head)?;
-        let hint = match self.keys.are_looked_up() {
-            false => None,
-            // Whatever can be refused without a secret is, before anybody looks one up.
-            true => self.rules.claims(&token, now)?.0.parse::<String>("webhook_id").map(Text::from),
+        let hint = if self.keys.are_looked_up() {
+            // Everything that can be refused without a secret is refused before one is looked up.
+            self.rules.claims(&token, now)?.0.parse::<String>("webhook_id").map(Text::from)
+        } else {
+            None
         };
         match self.keys.find(head, hint) {
             MaybeReady::Ready(keys) => {
@@ -245,7 +232,7 @@ impl Provider for Connect {
         body: &Bytes,
         _: &[u8],
     ) -> Result<MaybeReady<Outcome>, Rejection> {
-        verification.decide(&self.rules, &self.in_body, head, body).map(Into::into)
+        verification.decide(&self.rules, &self.body_fields, head, body).map(Into::into)
     }
 
     fn refuse(&self, _: &Parts, rejection: Rejection) -> Rejection {

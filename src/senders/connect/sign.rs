@@ -1,4 +1,4 @@
-//! Signing as Connect would: for tests only.
+//! Signing as Connect does, for tests.
 
 use std::time::{Duration, SystemTime};
 
@@ -14,9 +14,9 @@ use crate::sign::SignError;
 use crate::time::TimeFormat;
 
 use super::Connect;
-use super::rules::REGISTERED;
+use super::token_rules::REGISTERED;
 
-/// How long Connect's own tokens hold.
+/// How long Connect's own tokens are valid.
 const LIFETIME: Duration = Duration::from_secs(600);
 
 impl Connect {
@@ -26,11 +26,12 @@ impl Connect {
         now: SystemTime,
     ) -> Result<Request<Bytes>, SignError> {
         let Keys::Fixed(ring) = &*self.keys else { return Err(SignError::new("its secrets are looked up")) };
-        let members = match request.body().is_empty() {
-            true => Object::default(),
-            false => Object::read(request.body()).ok_or(SignError::new("the body is no JSON object"))?,
+        let members = if request.body().is_empty() {
+            Object::default()
+        } else {
+            Object::read(request.body()).ok_or(SignError::new("the body is not a JSON object"))?
         };
-        let end = TimeFormat::UnixSeconds.format(now + LIFETIME).ok_or(SignError::new("the time lies before 1970"))?;
+        let end = TimeFormat::UnixSeconds.format(now + LIFETIME).ok_or(SignError::new("the time is before 1970"))?;
         let mut claims = format!(r#"{{"exp":{end}"#);
         for (name, value) in members.iter().filter(|(name, _)| !REGISTERED.contains(name)) {
             claims += &format!(",{}:{}", quoted(name)?, std::str::from_utf8(value).unwrap_or("null"));
@@ -48,7 +49,7 @@ impl Connect {
             return Err(SignError::new("its claims do not fit into 16 KiB"));
         }
         let value = HeaderValue::try_from(format!("Bearer {token}"))
-            .map_err(|_| SignError::new("a value does not fit a header"))?;
+            .map_err(|_| SignError::new("a value does not fit into a header"))?;
         request.headers_mut().insert(self.rules.header.name(), value);
         if request.method() == Method::GET {
             *request.body_mut() = Bytes::new();
@@ -58,5 +59,5 @@ impl Connect {
 }
 
 fn quoted(text: &str) -> Result<String, SignError> {
-    serde_json::to_string(text).map_err(|_| SignError::new("a name is no text"))
+    serde_json::to_string(text).map_err(|_| SignError::new("a name cannot be written as JSON"))
 }

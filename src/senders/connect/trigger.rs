@@ -1,4 +1,4 @@
-//! What Connect says: the claims of its token before the members of its body.
+//! A typed trigger: the claims of the token take precedence over the members of the body.
 
 use std::fmt;
 use std::time::{Duration, SystemTime};
@@ -13,17 +13,19 @@ use crate::payload::{FromDelivery, json};
 use crate::rejection::{Reason, Rejection};
 use crate::time::TimeFormat;
 
-use super::verification::Said;
+use super::payload::ConnectPayload;
 
-/// A trigger of one webhook: a nudge to look into a queue, not the object itself.
+/// A trigger of one webhook: a hint to look into a queue, not the object itself.
 ///
-/// Each value is the token's claim where there is one, which is proven, and else the body's member, which **anyone on the
-/// way may have changed**: [`is_signed`](Self::is_signed) tells them apart, and
-/// [`Connect::require_claims`](super::Connect::require_claims) refuses tokens that leave a name to the body. Absent and
-/// null are `None`; what is not listed here is ignored and found in the body.
+/// Each value is the token's claim, which is proven, or else the body's member, which **anyone on the network path may have
+/// changed**. [`is_signed`](Self::is_signed) tells them apart, and
+/// [`Connect::with_required_claims`](super::Connect::with_required_claims) refuses tokens that leave a name to the body. Absent
+/// and null values are `None`. Members that are not listed here are only in the body.
 ///
-/// `D` is the type of the customer's own `data`, which only a POST has: it is read from `null` where there is none, so
-/// `Option<MyData>` takes both methods.
+/// `D` is the type of the customer's own `data`, which only a POST has. It is read from `null` if there is none, so
+/// `Option<MyData>` fits both methods.
+///
+/// # Examples
 ///
 /// ```
 /// use serde::Deserialize;
@@ -54,16 +56,16 @@ pub struct Trigger<D = Value> {
     pub account_id: Option<String>,
     /// The product that the webhook watches, such as `PRD-123-456-789`.
     pub product_id: Option<String>,
-    /// The base of Connect's API. `None` unless it is **signed**: your API token goes where this points, so the body
-    /// alone is not believed.
+    /// The base URL of Connect's API. `None` unless it is **signed**: your API token goes there, so the body alone is not
+    /// trusted.
     pub api_url: Option<String>,
     /// When the webhook was triggered.
     pub triggered_at: Option<Timestamp>,
     /// When the webhook was last answered with success.
     pub last_success_at: Option<Timestamp>,
-    /// When the webhook was last answered otherwise, or not at all.
+    /// When the webhook last failed or was not answered.
     pub last_failure_at: Option<Timestamp>,
-    /// How long Connect waits for the trigger to be processed. In whole seconds.
+    /// How long Connect waits for the trigger to be processed, in whole seconds.
     pub processing_timeout: Option<Duration>,
     /// The customer's own JSON.
     pub data: D,
@@ -71,17 +73,17 @@ pub struct Trigger<D = Value> {
 }
 
 impl<D> Trigger<D> {
-    /// Whether a value comes from the signed token, by the name that Connect gives it, such as `product_id`.
+    /// Returns whether a value comes from the signed token, by Connect's name for it, such as `product_id`.
     #[must_use]
     pub fn is_signed(&self, name: &str) -> bool {
         self.signed.iter().any(|signed| **signed == *name)
     }
 
-    /// The documented next step: the address that lists the pending requests of the product. `None` where the class is
-    /// known and is not that of fulfilment requests, where the API's address is not signed or not https, or where there
-    /// is no product id of letters, digits and `-`.
+    /// Returns the documented next step: the URL that lists the pending requests of the product. It is `None` if the class is
+    /// another one than fulfillment requests, if the API's URL is not signed or not https, or if there is no product id of
+    /// letters, digits and `-`.
     ///
-    /// Compare its host with the one that you expect before you send your API token there.
+    /// Compare its host with the one you expect before you send your API token there.
     #[must_use]
     pub fn pending_requests_url(&self) -> Option<Uri> {
         if self.object_class.as_ref().is_some_and(|class| *class != ObjectClass::FulfillmentRequest) {
@@ -104,34 +106,23 @@ fn is_id_byte(byte: u8) -> bool {
 
 impl<D: DeserializeOwned> FromDelivery for Trigger<D> {
     fn from_delivery(delivery: &Delivery) -> Result<Self, Rejection> {
-        let said = delivery
-            .parsed::<Said>()
+        let payload = delivery
+            .parsed::<ConnectPayload>()
             .ok_or_else(|| Rejection::new(Reason::NoDelivery).with_detail("the delivery is not one of Connect's"))?;
         Ok(Self {
-            webhook_id: said.member("webhook_id")?,
-            webhook_name: said.member("webhook_name")?,
-            object_class: said.member("object_class")?,
-            account_id: said.member("account_id")?,
-            product_id: said.member("product_id")?,
-            api_url: said.claims.get("api_url").map_or(Ok(None), json)?,
-            triggered_at: said.member("triggered_at")?,
-            last_success_at: said.member("last_success_at")?,
-            last_failure_at: said.member("last_failure_at")?,
-            processing_timeout: said.member("processing_timeout")?.map(Duration::from_secs),
-            data: said.member_or_null("data")?,
-            signed: said.claims.iter().map(|(name, _)| name.into()).collect(),
+            webhook_id: payload.member("webhook_id")?,
+            webhook_name: payload.member("webhook_name")?,
+            object_class: payload.member("object_class")?,
+            account_id: payload.member("account_id")?,
+            product_id: payload.member("product_id")?,
+            api_url: payload.claims.get("api_url").map_or(Ok(None), json)?,
+            triggered_at: payload.member("triggered_at")?,
+            last_success_at: payload.member("last_success_at")?,
+            last_failure_at: payload.member("last_failure_at")?,
+            processing_timeout: payload.member::<Option<u64>>("processing_timeout")?.map(Duration::from_secs),
+            data: payload.member("data")?,
+            signed: payload.claims.iter().map(|(name, _)| name.into()).collect(),
         })
-    }
-}
-
-impl Said {
-    fn member<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, Rejection> {
-        self.member_or_null(name)
-    }
-
-    /// The claim, else the body's member, else null.
-    fn member_or_null<T: DeserializeOwned>(&self, name: &str) -> Result<T, Rejection> {
-        json(self.claims.get(name).or_else(|| self.body.get(name)).unwrap_or(b"null"))
     }
 }
 
@@ -139,7 +130,7 @@ impl Said {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ObjectClass {
-    /// `fulfillment_request`; the document's sample spells it in the plural, which is read too.
+    /// `fulfillment_request`. The document's sample has it in the plural, which is accepted too.
     FulfillmentRequest,
     /// `tier_config_request`
     TierConfigRequest,
@@ -151,12 +142,12 @@ pub enum ObjectClass {
     BillingRequest,
     /// `usage_file`
     UsageFile,
-    /// A class that is not documented.
+    /// A class that isn't documented.
     Other(String),
 }
 
 impl ObjectClass {
-    /// The name in the API.
+    /// Returns the name in the API.
     #[must_use]
     pub fn as_str(&self) -> &str {
         match self {
@@ -203,13 +194,13 @@ impl<'de> Deserialize<'de> for ObjectClass {
 pub struct Timestamp(String);
 
 impl Timestamp {
-    /// The text as it was written.
+    /// Returns the text as it was written.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// The time. `None` where the text is not RFC 3339.
+    /// Returns the time, or `None` if the text is not RFC 3339.
     #[must_use]
     pub fn time(&self) -> Option<SystemTime> {
         TimeFormat::Rfc3339.parse(self.0.as_bytes())

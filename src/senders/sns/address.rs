@@ -1,125 +1,63 @@
-//! Where certificates are and where subscriptions are confirmed.
+//! Where certificates are, and where subscriptions are confirmed.
 
 use http::Uri;
-use http::uri::{Authority, Scheme};
+use http::uri::Scheme;
 
+use crate::certificate::{CertificateConfig, Origin};
 use crate::config::ConfigError;
 
 use super::arn::TopicArn;
 
-/// An emulator or a stand-in in place of the SNS of Amazon: where it is, and what its certificate is checked for.
-///
-/// **This replaces the anchor of trust**: whoever answers at this address decides which messages are genuine, so it is for
-/// tests and for emulators on the own machine. Certificates are taken from there and confirmations go there; every other
-/// rule stays.
-///
-/// ```
-/// use tower_webhook::sns::LocalSns;
-///
-/// # fn main() -> Result<(), tower_webhook::ConfigError> {
-/// // LocalStack.
-/// let local = LocalSns::new("http://127.0.0.1:4566")?.path_prefix("/_aws/sns/");
-/// # Ok(())
-/// # }
-/// ```
-#[derive(Clone, Debug)]
-pub struct LocalSns {
-    scheme: Scheme,
-    authority: Authority,
+/// An SNS in place of Amazon's, such as LocalStack.
+#[derive(Clone)]
+pub(super) struct Emulator {
+    origin: Origin,
     path_prefix: String,
-    name: Option<String>,
-    check_validity: bool,
 }
 
-impl LocalSns {
-    /// The SNS at this origin: `http` or `https`, host and port, nothing else.
-    ///
-    /// # Errors
-    ///
-    /// Where it is not an origin.
-    pub fn new(origin: &str) -> Result<Self, ConfigError> {
-        let fault = || ConfigError::invalid("the local SNS is not an origin such as http://127.0.0.1:4566");
-        let uri: Uri = origin.parse().map_err(|_| fault())?;
-        let parts = uri.into_parts();
-        let scheme = parts.scheme.filter(|it| *it == Scheme::HTTP || *it == Scheme::HTTPS).ok_or_else(fault)?;
-        let authority = parts.authority.filter(|it| !it.as_str().contains('@')).ok_or_else(fault)?;
-        let bare = parts.path_and_query.is_none_or(|path| path == "/");
-        bare.then_some(Self { scheme, authority, path_prefix: "/".into(), name: None, check_validity: true })
-            .ok_or_else(fault)
-    }
-
-    /// What stands before `SimpleNotificationService-` in the path of its certificates. `/` unless it is set.
-    #[must_use]
-    pub fn path_prefix(mut self, prefix: impl Into<String>) -> Self {
-        self.path_prefix = prefix.into();
-        self
-    }
-
-    /// The name that its certificates bear. Unless it is set, the name is not checked.
-    #[must_use]
-    pub fn certificate_name(mut self, name: impl Into<String>) -> Self {
-        self.name = Some(name.into());
-        self
-    }
-
-    /// Takes certificates outside their time of validity.
-    #[must_use]
-    pub fn insecure_ignore_validity(mut self) -> Self {
-        self.check_validity = false;
-        self
-    }
-
-    #[cfg(feature = "client")]
-    pub(super) fn is_plain_http(&self) -> bool {
-        self.scheme == Scheme::HTTP
-    }
-
-    pub(super) fn name(&self) -> Option<&str> {
-        self.name.as_deref()
-    }
-
-    pub(super) fn checks_validity(&self) -> bool {
-        self.check_validity
-    }
-
-    pub(super) fn check(&self) -> Result<(), ConfigError> {
-        let prefix = self.path_prefix.as_str();
-        let plain = prefix.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'?' | b'#'));
-        match prefix.starts_with('/') && prefix.ends_with('/') && plain {
-            true => Ok(()),
-            false => Err(ConfigError::invalid("the local SNS's path prefix does not start and end with /")),
+impl Emulator {
+    pub(super) fn new(origin: Origin, config: &CertificateConfig) -> Result<Self, ConfigError> {
+        let path_prefix = config.path_prefix.clone().unwrap_or_else(|| "/".to_owned());
+        let plain = path_prefix.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'?' | b'#'));
+        if !(plain && path_prefix.starts_with('/') && path_prefix.ends_with('/')) {
+            return Err(ConfigError::invalid("the certificates' path prefix does not start and end with /"));
         }
+        Ok(Self { origin, path_prefix })
     }
 }
 
-/// Whether certificates of this topic's messages are there: at the host of the topic's own region, under a name of exactly
-/// one form. The text is compared as a whole, so nothing else fits between: no user, no port, no query.
-pub(super) fn is_certificate_url(url: &str, topic: TopicArn<'_>, local: Option<&LocalSns>) -> bool {
-    let path = match local {
+/// Returns whether certificates of this topic's messages may be there: on the host of the topic's own region, under a name of
+/// exactly one form. The text is compared as a whole, so that nothing else fits in between: no user, no port, no query.
+pub(super) fn is_certificate_url(url: &str, topic: TopicArn<'_>, emulator: Option<&Emulator>) -> bool {
+    let path = match emulator {
         None => url
             .strip_prefix("https://")
             .and_then(|rest| rest.split_once('/'))
             .and_then(|(host, path)| topic.is_host(host).then_some(path)),
-        Some(local) => [local.scheme.as_str(), "://", local.authority.as_str(), &local.path_prefix]
-            .into_iter()
-            .try_fold(url, |rest, part| rest.strip_prefix(part)),
+        Some(Emulator { origin, path_prefix }) => {
+            [origin.scheme.as_str(), "://", origin.authority.as_str(), path_prefix]
+                .into_iter()
+                .try_fold(url, |rest, part| rest.strip_prefix(part))
+        }
     };
     let id = path.and_then(|path| path.strip_prefix("SimpleNotificationService-")?.strip_suffix(".pem"));
     id.is_some_and(|id| id.len() == 32 && id.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')))
 }
 
-/// The address that confirms a subscription, rebuilt from what was signed and never the one that was sent.
-pub(super) fn confirmation_url(topic: TopicArn<'_>, token: &str, local: Option<&LocalSns>) -> Option<Uri> {
+/// Returns the URL that confirms a subscription, built from what was signed. The URL that was sent is never visited.
+pub(super) fn confirmation_url(topic: TopicArn<'_>, token: &str, emulator: Option<&Emulator>) -> Option<Uri> {
     let query = format!("/?Action=ConfirmSubscription&TopicArn={topic}&Token={token}");
-    let (scheme, authority) = match local {
+    let (scheme, authority) = match emulator {
         None => (Scheme::HTTPS, topic.host().parse().ok()?),
-        Some(local) => (local.scheme.clone(), local.authority.clone()),
+        Some(Emulator { origin, .. }) => (origin.scheme.clone(), origin.authority.clone()),
     };
     Uri::builder().scheme(scheme).authority(authority).path_and_query(query).build().ok()
 }
 
 #[cfg(test)]
 mod tests {
+    use crate::certificate::CertificateRules;
+
     use super::*;
 
     const ARN: &str = "arn:aws-cn:sns:cn-north-1:123456789012:MyTopic";
@@ -144,16 +82,21 @@ mod tests {
         }
     }
 
+    fn emulator(config: CertificateConfig) -> Result<Emulator, ConfigError> {
+        let config = config.with_insecure_origin("http://127.0.0.1:4566/");
+        Emulator::new(CertificateRules::new(&config)?.origin.unwrap(), &config)
+    }
+
     #[test]
-    fn a_confirmation_goes_to_the_topics_region_or_to_the_local_sns() {
+    fn a_confirmation_goes_to_the_topics_region_or_to_the_emulator() {
         let topic = TopicArn::parse(ARN).unwrap();
         let query = format!("/?Action=ConfirmSubscription&TopicArn={ARN}&Token=0aF");
         let link = confirmation_url(topic, "0aF", None).unwrap();
         assert_eq!(link, *format!("https://sns.cn-north-1.amazonaws.com.cn{query}"));
-        let local = LocalSns::new("http://127.0.0.1:4566/").unwrap();
+        let local = emulator(CertificateConfig::default()).unwrap();
         assert_eq!(confirmation_url(topic, "0aF", Some(&local)).unwrap(), *format!("http://127.0.0.1:4566{query}"));
         for prefix in ["", "x", "/x", "x/", "/x?/", "/x y/"] {
-            assert!(LocalSns::new("http://a").unwrap().path_prefix(prefix).check().is_err(), "{prefix}");
+            assert!(emulator(CertificateConfig::default().with_path_prefix(prefix)).is_err(), "{prefix}");
         }
     }
 }

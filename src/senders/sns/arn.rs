@@ -1,20 +1,20 @@
-//! Topics and where their region is.
+//! The names of topics, and the hosts of their regions.
 
 use std::fmt;
 
 /// The longest name of a topic.
-const LONGEST_NAME: usize = 256;
-/// The longest name of a region that we believe; the longest there is has 15 characters.
-const LONGEST_REGION: usize = 32;
+const MAX_NAME_LEN: usize = 256;
+/// The longest name of a region accepted; the longest that exists has 15 characters.
+const MAX_REGION_LEN: usize = 32;
 
-/// A partition of AWS: regions under one roof, with the domain that their hosts end in.
+/// A partition of AWS: a group of regions, and the domain that their hosts end in.
 struct Partition {
     name: &'static str,
     domain: &'static str,
     signer: Signer,
 }
 
-/// Under which name a partition's messages are signed.
+/// The name under which a partition's messages are signed.
 enum Signer {
     /// `sns.<domain>`, but `sns-signing.<region>.<domain>` in the regions listed.
     SharedBut(&'static [&'static str]),
@@ -26,7 +26,7 @@ enum Signer {
     Fixed(&'static str),
 }
 
-/// The regions of the partition `aws` that have to be opted into.
+/// The opt-in regions of the partition `aws`.
 const OPT_IN: &[&str] = &[
     "af-south-1",
     "ap-east-1",
@@ -69,7 +69,7 @@ pub(super) struct TopicArn<'a> {
 }
 
 impl<'a> TopicArn<'a> {
-    /// `None` for anything that is not the full name of a topic, with each part in its own alphabet.
+    /// Parses the full name of a topic. Returns `None` unless each part is in its own alphabet.
     pub(super) fn parse(text: &'a str) -> Option<Self> {
         let mut parts = text.split(':');
         let mut part = || parts.next();
@@ -93,12 +93,12 @@ impl<'a> TopicArn<'a> {
         self.account
     }
 
-    /// The host of the topic's region, for certificates and confirmations.
+    /// Returns the host of the topic's region, for certificates and confirmations.
     pub(super) fn host(&self) -> String {
         format!("sns.{}.{}", self.region, self.partition.domain)
     }
 
-    /// The name that the certificate of the region's messages bears.
+    /// Returns the name in the certificate that signs the region's messages.
     pub(super) fn signer(&self) -> String {
         let (region, domain) = (self.region, self.partition.domain);
         match self.partition.signer {
@@ -110,7 +110,7 @@ impl<'a> TopicArn<'a> {
         }
     }
 
-    /// Whether `host` is [`host`](Self::host), without making one.
+    /// Returns whether `host` is [`host`](Self::host), without building it.
     pub(super) fn is_host(&self, host: &str) -> bool {
         let rest = host.strip_prefix("sns.").and_then(|rest| rest.strip_prefix(self.region));
         rest.and_then(|rest| rest.strip_prefix('.')) == Some(self.partition.domain)
@@ -118,8 +118,8 @@ impl<'a> TopicArn<'a> {
 }
 
 impl Partition {
-    /// Regions bear their partition in their first letters. A region of one partition under the name of another would
-    /// mean another host and another signer.
+    /// Returns whether a region's prefix fits the partition. A region of one partition under the name of another would mean
+    /// another host and another signer.
     fn may_hold(&self, region: &str) -> bool {
         let starts_with = |prefix: &str| region.starts_with(prefix);
         match self.name {
@@ -135,12 +135,12 @@ impl Partition {
     }
 }
 
-/// Words of lower-case letters and a number at the end, such as `us-west-2` and `eusc-de-east-1`. It keeps out what
-/// looks like a host of something else under the same domain, such as `s3-us-west-2`.
+/// Returns whether this is lower-case words and a number, such as `us-west-2` or `eusc-de-east-1`. This excludes names that
+/// would make a host of another service under the same domain, such as `s3-us-west-2`.
 fn is_region(region: &str) -> bool {
     let Some((words, number)) = region.rsplit_once('-') else { return false };
     let is_word = |word: &str| !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_lowercase());
-    region.len() <= LONGEST_REGION
+    region.len() <= MAX_REGION_LEN
         && words.contains('-')
         && words.split('-').all(is_word)
         && (1..=2).contains(&number.len())
@@ -154,7 +154,7 @@ pub(super) fn is_account(account: &str) -> bool {
 fn is_name(name: &str) -> bool {
     let stem = name.strip_suffix(".fifo").unwrap_or(name);
     !stem.is_empty()
-        && name.len() <= LONGEST_NAME
+        && name.len() <= MAX_NAME_LEN
         && stem.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
 }
 

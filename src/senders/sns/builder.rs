@@ -1,4 +1,4 @@
-//! What of SNS to accept.
+//! The builder of [`Sns`].
 
 use std::fmt;
 use std::sync::Arc;
@@ -7,29 +7,32 @@ use std::time::Duration;
 use zeroize::Zeroizing;
 
 use crate::body_fields::BodyFields;
+use crate::certificate::{CertificateConfig, CertificateName, CertificateRules};
 use crate::config::ConfigError;
-use crate::fetch::{Cache, Fetch, Rules};
+use crate::fetch::{Cache, CacheLimits, Fetch, default_client};
 use crate::text::Text;
 use crate::time::Tolerance;
 
-use super::basic::Basic;
-use super::certificate::{CertificateRules, anchors};
+use super::Sns;
+use super::address::Emulator;
+use super::basic_auth::BasicAuth;
 use super::confirm::{Confirm, Confirmations, Unsubscribe};
+use super::subscriber::{RawAccess, Subscriber};
 use super::topics::Topics;
-use super::{LocalSns, Plan, RawAccess, Sns};
 
-/// How old a message may be: SNS's longest retry schedule takes 3600 seconds, and five minutes are for the clocks, which is
-/// also how far its time may lie ahead.
+/// The default tolerance. SNS's longest retry schedule takes 3600 seconds, and five minutes on both sides are for the clocks.
 pub const DEFAULT_TOLERANCE: Tolerance =
     Tolerance::past_and_future(Duration::from_secs(65 * 60), Duration::from_secs(5 * 60));
 
-/// The least secret taken in a path, in characters: 16 of base64 are 96 bits.
-const SHORTEST_PATH_SECRET: usize = 16;
+/// The shortest secret accepted in a path, in characters: 16 of base64 are 96 bits.
+const MIN_PATH_SECRET_LEN: usize = 16;
 
-/// The bounds of RSA keys that can be verified with.
-const KEY_BITS: std::ops::RangeInclusive<usize> = 1024..=8192;
-
-/// Builds [`Sns`]; nothing is checked before [`build`](Self::build).
+/// A builder for [`Sns`]. Nothing is checked before [`build`](Self::build).
+///
+/// As on every builder of this crate, setters are nouns that name what is accepted. Finished values, such as layers and
+/// stores, have setters named `with_*`.
+///
+/// # Examples
 ///
 /// ```
 /// use tower_webhook::Sns;
@@ -49,23 +52,25 @@ const KEY_BITS: std::ops::RangeInclusive<usize> = 1024..=8192;
 /// # }
 /// ```
 #[derive(Clone)]
+#[must_use]
 pub struct SnsBuilder {
     name: Text,
     topics: Topics,
-    basic: Basic,
+    basic_auth: BasicAuth,
     confirm_unauthenticated: bool,
     raw: Option<RawProof>,
     tolerance: Option<Tolerance>,
     version_2_only: bool,
-    roots: Option<Vec<u8>>,
-    certificates: CertificateRules,
+    certificates: CertificateConfig,
     confirm: Confirm,
     unsubscribe: Unsubscribe,
     fetch: Option<Arc<dyn Fetch>>,
-    in_body: BodyFields,
+    body_fields: BodyFields,
 }
 
-/// What proves a raw delivery, which SNS does not sign.
+/// The proof of a raw delivery, which SNS doesn't sign.
+///
+/// # Examples
 ///
 /// ```
 /// use tower_webhook::Sns;
@@ -83,18 +88,18 @@ pub enum RawProof {
     BasicAuth,
     /// The last segment of the path that the endpoint was subscribed with: at least 16 letters, digits, `-` and `_`.
     SecretPath(String),
-    /// Something **before this layer** has proven that the request comes from SNS: a client certificate, an allow-list of
-    /// addresses. The layer itself lets every raw delivery with an allowed topic's name in its header pass.
-    InsecureUnlessProvenInFront,
+    /// Something **in front of this layer** has proven that the request comes from SNS, such as a client certificate or an
+    /// allow-list of addresses. The layer itself accepts every raw delivery whose header names an allowed topic.
+    InsecureTrusted,
 }
 
-/// Prints no part of the secret.
+/// Doesn't print the secret.
 impl fmt::Debug for RawProof {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::BasicAuth => "BasicAuth",
             Self::SecretPath(_) => "SecretPath(..)",
-            Self::InsecureUnlessProvenInFront => "InsecureUnlessProvenInFront",
+            Self::InsecureTrusted => "InsecureTrusted",
         })
     }
 }
@@ -104,239 +109,216 @@ impl SnsBuilder {
         Self {
             name: name.into(),
             topics: Topics::default(),
-            basic: Basic::default(),
+            basic_auth: BasicAuth::default(),
             confirm_unauthenticated: false,
             raw: None,
             tolerance: Some(DEFAULT_TOLERANCE),
             version_2_only: false,
-            roots: None,
-            certificates: CertificateRules::default(),
+            certificates: CertificateConfig::default(),
             confirm: Confirm::default(),
             unsubscribe: Unsubscribe::default(),
             fetch: None,
-            in_body: BodyFields::new(),
+            body_fields: BodyFields::new(),
         }
     }
 
     /// Allows a topic, by its full name (ARN). At least one topic or account is required.
-    #[must_use]
     pub fn topic(mut self, arn: impl Into<String>) -> Self {
         self.topics.add_topic(arn.into());
         self
     }
 
     /// Allows several topics.
-    #[must_use]
     pub fn topics(self, arns: impl IntoIterator<Item = impl Into<String>>) -> Self {
         arns.into_iter().fold(self, Self::topic)
     }
 
     /// Allows every topic of an AWS account, by its number of 12 digits.
-    #[must_use]
     pub fn account(mut self, account: impl Into<String>) -> Self {
         self.topics.add_account(account.into());
         self
     }
 
-    /// Allows every topic there is. **Anyone with an AWS account can then send you messages that verify**, so the handler
-    /// has to look at [`Notification::topic_arn`](super::Notification::topic_arn) itself.
-    #[must_use]
+    /// Allows every topic. **Anyone with an AWS account can then send you messages that verify**, so the handler must check
+    /// [`Notification::topic_arn`](super::Notification::topic_arn) itself.
     pub fn insecure_any_topic(mut self) -> Self {
         self.topics.allow_any();
         self
     }
 
-    /// What is done with requests to confirm a subscription. [`Confirm::Automatic`] unless it is set.
-    #[must_use]
+    /// Sets how to handle requests to confirm a subscription. The default is [`Confirm::Automatic`].
     pub fn confirm(mut self, confirm: Confirm) -> Self {
         self.confirm = confirm;
         self
     }
 
-    /// What is done when the endpoint was unsubscribed. [`Unsubscribe::Deliver`] unless it is set.
-    #[must_use]
+    /// Sets how to handle the notice that the endpoint was unsubscribed. The default is [`Unsubscribe::Deliver`].
     pub fn unsubscribe(mut self, unsubscribe: Unsubscribe) -> Self {
         self.unsubscribe = unsubscribe;
         self
     }
 
-    /// Demands HTTP Basic credentials as well: those in the URL that the endpoint is subscribed with,
-    /// `https://user:password@host/`. SNS sends them once it was answered 401, which this layer does. While they rotate,
-    /// this can be called for each of up to [`MAX_SECRETS`](crate::MAX_SECRETS).
+    /// Requires HTTP Basic credentials as well: those in the URL that the endpoint is subscribed with,
+    /// `https://user:password@host/`. SNS sends them once it gets a 401, which this layer answers. To rotate them, call this
+    /// for each of up to [`MAX_SECRETS`](crate::MAX_SECRETS).
     ///
-    /// Do not set it for a subscription without credentials: its messages would be lost.
-    #[must_use]
+    /// Don't set it for a subscription without credentials: its messages would be lost.
     pub fn basic_auth(mut self, user: impl AsRef<str>, password: impl AsRef<str>) -> Self {
-        self.basic.accept(user.as_ref(), password.as_ref());
+        self.basic_auth.accept(user.as_ref(), password.as_ref());
         self
     }
 
-    /// The realm of the challenge for credentials. It is `webhook` unless it is set.
-    #[must_use]
+    /// Sets the realm of the challenge for credentials. The default is `webhook`.
     pub fn realm(mut self, realm: impl Into<String>) -> Self {
-        self.basic.set_realm(realm.into());
+        self.basic_auth.set_realm(realm.into());
         self
     }
 
-    /// Confirms a subscription even where its confirmation comes without the Basic credentials, once its signature and topic
-    /// are verified. The answer is the challenge all the same. It means nothing without [`basic_auth`](Self::basic_auth).
-    #[must_use]
+    /// Confirms a subscription even if its confirmation arrives without the Basic credentials, once its signature and topic
+    /// are verified. The response is the challenge anyway. This has no effect without [`basic_auth`](Self::basic_auth).
     pub fn confirm_unauthenticated(mut self) -> Self {
         self.confirm_unauthenticated = true;
         self
     }
 
-    /// Takes raw deliveries (a setting of the subscription), whose body is the payload alone. Amazon does not sign them, so
-    /// another proof is required.
-    #[must_use]
+    /// Accepts raw deliveries (a setting of the subscription), whose body is the payload alone. Amazon doesn't sign them, so
+    /// they need another proof.
     pub fn raw_delivery(mut self, proof: RawProof) -> Self {
         self.raw = Some(proof);
         self
     }
 
-    /// How far a message's time may be from now. [`DEFAULT_TOLERANCE`] unless it is set; less than the retry schedule of the
-    /// topic loses messages.
-    #[must_use]
+    /// Sets how far a message's time may be from now. The default is [`DEFAULT_TOLERANCE`]. A tolerance shorter than the
+    /// topic's retry schedule loses messages.
     pub fn tolerance(mut self, tolerance: Tolerance) -> Self {
         self.tolerance = Some(tolerance);
         self
     }
 
-    /// Takes messages of any age: a copy of one is then good for as long as its certificate.
-    #[must_use]
+    /// Accepts messages of any age. A copy of a message is then valid as long as its certificate.
     pub fn insecure_any_age(mut self) -> Self {
         self.tolerance = None;
         self
     }
 
     /// Refuses messages that are signed with SHA-1. Set the topic's attribute `SignatureVersion` to 2 first.
-    #[must_use]
     pub fn require_signature_version_2(mut self) -> Self {
         self.version_2_only = true;
         self
     }
 
-    /// Requires that the certificate chains to one of these (PEM, one or more), which may be roots or intermediates.
+    /// Sets where certificates are and what they must be.
     ///
-    /// Amazon serves the certificate alone, so these have to hold what it was issued by. Without this, the anchor of trust is
-    /// the TLS connection to SNS's own host, as in Amazon's own libraries.
-    #[must_use]
-    pub fn roots(mut self, pem: impl Into<Vec<u8>>) -> Self {
-        self.roots = Some(pem.into());
+    /// By default the trust anchor is the TLS connection to SNS's own host, as in Amazon's own libraries. Amazon serves the
+    /// certificate alone, so [`with_roots`](CertificateConfig::with_roots) must contain what it was issued by. With an
+    /// [origin](CertificateConfig::with_insecure_origin), confirmations go there too.
+    ///
+    /// # Examples
+    ///
+    /// LocalStack:
+    ///
+    /// ```
+    /// use tower_webhook::Sns;
+    /// use tower_webhook::senders::CertificateConfig;
+    ///
+    /// # fn main() -> Result<(), tower_webhook::ConfigError> {
+    /// # let fetch = |_| async { Err::<http::Response<bytes::Bytes>, _>("offline") };
+    /// let local = CertificateConfig::default()
+    ///     .with_insecure_origin("http://127.0.0.1:4566")
+    ///     .with_path_prefix("/_aws/sns/")
+    ///     .with_insecure_any_name()
+    ///     .with_insecure_self_signed();
+    /// let sns = Sns::builder().topic("arn:aws:sns:us-east-1:000000000000:MyTopic").certificates(local);
+    /// # let sns = sns.fetch(fetch);
+    /// let sns = sns.build()?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn certificates(mut self, certificates: CertificateConfig) -> Self {
+        self.certificates = certificates;
         self
     }
 
-    /// Takes certificates with RSA keys as short as this, in bits; 1024 at the least. Amazon uses 2048 since 2013.
-    #[must_use]
-    pub fn insecure_min_key_bits(mut self, bits: usize) -> Self {
-        self.certificates.min_key_bits = bits;
-        self
-    }
-
-    /// Takes certificates that nobody but themselves vouches for, as emulators have them.
-    #[must_use]
-    pub fn insecure_allow_self_signed(mut self) -> Self {
-        self.certificates.allow_self_signed = true;
-        self
-    }
-
-    /// Talks to this SNS in place of Amazon's: for tests and emulators. See [`LocalSns`].
-    #[must_use]
-    pub fn insecure_local(mut self, local: LocalSns) -> Self {
-        self.certificates.local = Some(local);
-        self
-    }
-
-    /// Fetches certificates and confirms subscriptions by this in place of [`HttpsClient`](crate::HttpsClient).
-    #[must_use]
+    /// Sets the client that fetches certificates and confirms subscriptions. With the feature `client`, the default is
+    /// `HttpsClient`.
     pub fn fetch(mut self, fetch: impl Fetch) -> Self {
         self.fetch = Some(Arc::new(fetch));
         self
     }
 
-    pub(crate) fn in_body(mut self, find: BodyFields) -> Self {
-        self.in_body = find;
+    pub(crate) fn body_fields(mut self, fields: BodyFields) -> Self {
+        self.body_fields = fields;
         self
     }
 
-    /// Checks all of it.
+    /// Checks the settings and builds the provider.
     ///
     /// # Errors
     ///
-    /// Where no topic or account is allowed, where one of them is malformed, where raw delivery has no proof, where there is
-    /// nothing to fetch with (neither [`fetch`](Self::fetch) nor the feature `client`), and where something else is empty or
-    /// contradicts itself. The message names the fault.
-    pub fn build(mut self) -> Result<Sns, ConfigError> {
+    /// Returns an error if no topic or account is allowed, if one of them is malformed, if raw delivery has no proof, if there
+    /// is nothing to fetch with (neither [`fetch`](Self::fetch) nor the feature `client`), or if another setting is empty or
+    /// contradicts one. The message names the fault.
+    pub fn build(self) -> Result<Sns, ConfigError> {
         self.topics.check()?;
-        self.basic.check()?;
-        if !KEY_BITS.contains(&self.certificates.min_key_bits) {
-            return Err(ConfigError::key("the least RSA key is 1024 to 8192 bits long"));
-        }
-        if let Some(roots) = &self.roots {
-            self.certificates.anchors = Some(anchors(roots)?);
-        }
-        if let Some(local) = &self.certificates.local {
-            local.check()?;
-        }
-        let raw = self.raw.take().map(|proof| proof.check(&self.basic)).transpose()?;
-        let fetch = match self.fetch.take() {
-            Some(fetch) => fetch,
-            None => default_fetch(self.certificates.local.as_ref())?,
-        };
-        Ok(Sns(Arc::new(Plan {
+        self.basic_auth.check()?;
+        let certificates = CertificateRules::new(&self.certificates)?;
+        let emulator = self.emulator(&certificates)?;
+        let raw = self.raw.map(|proof| proof.check(&self.basic_auth)).transpose()?;
+        let fetch = self.fetch.map_or_else(|| default_client(certificates.is_plain_http()), Ok)?;
+        Ok(Sns(Arc::new(Subscriber {
             name: self.name,
             topics: self.topics,
-            basic: self.basic,
+            basic_auth: self.basic_auth,
             confirm_unauthenticated: self.confirm_unauthenticated,
             raw,
             tolerance: self.tolerance,
             version_2_only: self.version_2_only,
-            certificates: self.certificates,
-            keys: Cache::new(Rules::DEFAULT),
+            certificates,
+            emulator,
+            keys: Cache::new(CacheLimits::DEFAULT),
             confirm: self.confirm,
             unsubscribe: self.unsubscribe,
             confirmations: Confirmations::new(),
             fetch,
-            in_body: self.in_body.shared(),
+            body_fields: self.body_fields.shared(),
         })))
+    }
+
+    fn emulator(&self, rules: &CertificateRules) -> Result<Option<Emulator>, ConfigError> {
+        let config = &self.certificates;
+        if let Some(origin) = &rules.origin {
+            return Emulator::new(origin.clone(), config).map(Some);
+        }
+        let is_strict = config.path_prefix.is_none()
+            && config.name == CertificateName::Documented
+            && config.check_validity != Some(false);
+        if !is_strict {
+            return Err(ConfigError::conflict(
+                "`path_prefix`, `name` and `check_validity` of certificates need an `origin`",
+            ));
+        }
+        Ok(None)
     }
 }
 
 impl RawProof {
-    fn check(self, basic: &Basic) -> Result<RawAccess, ConfigError> {
+    fn check(self, basic_auth: &BasicAuth) -> Result<RawAccess, ConfigError> {
         match self {
-            Self::BasicAuth if !basic.is_used() => {
-                Err(ConfigError::missing("raw delivery is to be proven by Basic credentials, but none are set"))
+            Self::BasicAuth if !basic_auth.is_used() => {
+                Err(ConfigError::missing("raw delivery is proven by Basic credentials, but none are set"))
             }
             Self::SecretPath(secret) => {
                 let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
-                match secret.len() >= SHORTEST_PATH_SECRET && secret.bytes().all(fits) {
-                    true => Ok(RawAccess::SecretPath(Zeroizing::new(secret))),
-                    false => Err(ConfigError::invalid(
+                if secret.len() < MIN_PATH_SECRET_LEN || !secret.bytes().all(fits) {
+                    return Err(ConfigError::invalid(
                         "the secret path of raw delivery is not at least 16 letters, digits, - and _",
-                    )),
+                    ));
                 }
+                Ok(RawAccess::SecretPath(Zeroizing::new(secret)))
             }
-            Self::BasicAuth | Self::InsecureUnlessProvenInFront => Ok(RawAccess::Proven),
+            Self::BasicAuth | Self::InsecureTrusted => Ok(RawAccess::Proven),
         }
     }
-}
-
-#[cfg(feature = "client")]
-fn default_fetch(local: Option<&LocalSns>) -> Result<Arc<dyn Fetch>, ConfigError> {
-    use crate::fetch::HttpsClient;
-
-    Ok(Arc::new(match local.is_some_and(LocalSns::is_plain_http) {
-        true => HttpsClient::with_insecure_plain_http()?,
-        false => HttpsClient::new()?,
-    }))
-}
-
-#[cfg(not(feature = "client"))]
-fn default_fetch(_: Option<&LocalSns>) -> Result<Arc<dyn Fetch>, ConfigError> {
-    Err(ConfigError::missing(
-        "there is nothing to fetch certificates with: pass a fetcher or enable the feature `client`",
-    ))
 }
 
 impl fmt::Debug for SnsBuilder {
@@ -344,7 +326,7 @@ impl fmt::Debug for SnsBuilder {
         f.debug_struct("SnsBuilder")
             .field("name", &self.name)
             .field("topics", &self.topics)
-            .field("basic", &self.basic)
+            .field("basic_auth", &self.basic_auth)
             .field("raw", &self.raw)
             .field("confirm", &self.confirm)
             .finish_non_exhaustive()

@@ -8,17 +8,19 @@ use std::time::{Duration, SystemTime};
 
 use http::Uri;
 
-use crate::fetch::{self, Cache, Fetch, Found, Fresh, Rules};
+use crate::fetch::{self, Cache, CacheLimits, Fetch, Fresh};
 use crate::rejection::{BoxError, Reason, Rejection};
 
 use super::message::Confirmation;
 
-/// How long a token is remembered as confirmed: as long as tokens live.
-const REMEMBERED: Duration = Duration::from_secs(3 * 24 * 60 * 60);
-/// The longest subscription name taken from an answer: a topic's name and a UUID.
-const LONGEST_SUBSCRIPTION: usize = 512;
+/// How long a token is remembered as confirmed, which is how long tokens are valid.
+const CONFIRMED_FOR: Duration = Duration::from_secs(3 * 24 * 60 * 60);
+/// The longest subscription name accepted from AWS: a topic's name and a UUID.
+const MAX_SUBSCRIPTION_LEN: usize = 512;
 
-/// What is done with a verified request to confirm a subscription to an allowed topic.
+/// How to handle a verified request to confirm a subscription to an allowed topic.
+///
+/// # Examples
 ///
 /// ```
 /// use tower_webhook::sns::Confirm;
@@ -31,21 +33,21 @@ const LONGEST_SUBSCRIPTION: usize = 512;
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub enum Confirm {
-    /// It is confirmed with AWS, once for each token, and answered 200 when AWS has said so; otherwise 503, so that SNS
-    /// asks again.
+    /// Confirm it with AWS, once for each token. The response is 200 if AWS accepted, otherwise 503, so that SNS asks again.
     #[default]
     Automatic,
-    /// The handler gets it, as a [`Confirmation`] or [`Message`](super::Message), and gives the answer.
+    /// Hand it to the handler, as a [`Confirmation`] or [`Message`](super::Message).
     Manual,
-    /// It is handed to a function: see [`callback`](Self::callback).
+    /// Hand it to a function: see [`callback`](Self::callback).
     Callback(Callback),
-    /// It is answered 200, and nothing else is done.
+    /// Answer it with 200 and do nothing else.
     Ignore,
 }
 
 impl Confirm {
-    /// Hands verified confirmations to this function: to tell an operator, or to confirm with an AWS client. The answer is
-    /// 200 once it succeeded, otherwise 503, and SNS sends the confirmation again. The same one can come several times.
+    /// Hands verified confirmations to this function, for example to notify an operator or to confirm with an AWS client. The
+    /// response is 200 if the function succeeded, otherwise 503, and SNS sends the confirmation again. The same confirmation
+    /// can arrive several times.
     pub fn callback<F, Fut, E>(call: F) -> Self
     where
         F: Fn(Confirmation) -> Fut + Send + Sync + 'static,
@@ -61,9 +63,9 @@ impl Confirm {
 
 /// A function that takes confirmations: see [`Confirm::callback`].
 #[derive(Clone)]
-pub struct Callback(Arc<dyn Fn(Confirmation) -> Called + Send + Sync>);
+pub struct Callback(Arc<dyn Fn(Confirmation) -> CallbackFuture + Send + Sync>);
 
-type Called = Pin<Box<dyn Future<Output = Result<(), BoxError>> + Send>>;
+type CallbackFuture = Pin<Box<dyn Future<Output = Result<(), BoxError>> + Send>>;
 
 impl Callback {
     pub(super) async fn call(self, confirmation: Confirmation) -> Result<(), Rejection> {
@@ -77,19 +79,18 @@ impl fmt::Debug for Callback {
     }
 }
 
-/// What is done with a verified notice that the endpoint was unsubscribed.
+/// How to handle a verified notice that the endpoint was unsubscribed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Unsubscribe {
-    /// The handler gets it, as [`Unsubscribed`](super::Unsubscribed) or [`Message`](super::Message), and gives the answer. A
-    /// handler that takes notifications alone refuses it with 422, which does no harm: it is logged, and SNS does not
-    /// send it again.
+    /// Hand it to the handler, as [`Unsubscribed`](super::Unsubscribed) or [`Message`](super::Message). A handler that takes
+    /// only notifications refuses it with 422, which does no harm: it is logged, and SNS doesn't send it again.
     #[default]
     Deliver,
-    /// The endpoint is subscribed again, as by [`Confirm::Automatic`]: for endpoints that nobody is to unsubscribe by the
-    /// link in a notification.
+    /// Subscribe the endpoint again, as [`Confirm::Automatic`] does, for endpoints that must not be unsubscribed by the link in
+    /// a notification.
     Resubscribe,
-    /// It is answered 200, and nothing else is done.
+    /// Answer it with 200 and do nothing else.
     Ignore,
 }
 
@@ -98,25 +99,25 @@ pub enum Unsubscribe {
 pub(super) struct Confirmations(Cache<()>);
 
 impl Confirmations {
-    /// A failed one may be tried again at once: SNS asks 20 seconds later, or at once with credentials. Only verified
-    /// confirmations of allowed topics come here, so they are few.
+    /// A failure may be retried at once: SNS asks again after 20 seconds, or at once with credentials. Only verified
+    /// confirmations of allowed topics get here, so they are few.
     pub(super) fn new() -> Self {
-        Self(Cache::new(Rules { failure: Duration::ZERO, ..Rules::DEFAULT }))
+        Self(Cache::new(CacheLimits { failure: Duration::ZERO, ..CacheLimits::DEFAULT }))
     }
 
-    /// Confirms with AWS, unless this was done.
+    /// Confirms with AWS, unless that was done before.
     pub(super) async fn confirm(&self, fetch: Arc<dyn Fetch>, link: Uri, now: SystemTime) -> Result<(), Rejection> {
         let key = link.to_string();
         let load = || async move {
             let answer = fetch::get(&*fetch, link, Reason::ConfirmationFailed).await?;
             match subscription(&answer) {
-                Some(_) => Ok(Fresh { value: (), until: now + REMEMBERED }),
-                None => Err(failed("the answer names no subscription")),
+                Some(_) => Ok(Fresh { value: (), until: now + CONFIRMED_FOR }),
+                None => Err(failed("the response names no subscription")),
             }
         };
         let confirmed = match self.0.find(&key, now, load) {
-            Found::Now(confirmed) => confirmed,
-            Found::Later(flight) => flight.await,
+            Ok(confirmed) => confirmed.wait().await,
+            Err(rejection) => Err(rejection),
         };
         match confirmed {
             Ok(_) => Ok(()),
@@ -126,9 +127,9 @@ impl Confirmations {
     }
 }
 
-/// The name of the subscription in AWS's answer,
-/// `<ConfirmSubscriptionResponse ..><ConfirmSubscriptionResult><SubscriptionArn>arn:..</SubscriptionArn>..`. It is the
-/// only thing looked for, so no XML needs to be understood: no entity or comment fits its alphabet.
+/// Returns the name of the subscription in AWS's response,
+/// `<ConfirmSubscriptionResponse ..><ConfirmSubscriptionResult><SubscriptionArn>arn:..</SubscriptionArn>..`. Nothing else is
+/// read, so this needs no XML parser: no entity or comment fits the name's alphabet.
 fn subscription(answer: &[u8]) -> Option<&str> {
     let text = std::str::from_utf8(answer).ok()?;
     let (_, result) = text.split_once("<ConfirmSubscriptionResult>")?;
@@ -137,7 +138,7 @@ fn subscription(answer: &[u8]) -> Option<&str> {
     let (name, _) = name.split_once("</SubscriptionArn>")?;
     let name = name.trim();
     let plain = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b':' | b'-' | b'_' | b'.'));
-    (plain && name.len() <= LONGEST_SUBSCRIPTION && name.starts_with("arn:") && name.split(':').count() == 7)
+    (plain && name.len() <= MAX_SUBSCRIPTION_LEN && name.starts_with("arn:") && name.split(':').count() == 7)
         .then_some(name)
 }
 

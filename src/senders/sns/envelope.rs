@@ -1,4 +1,4 @@
-//! The JSON that SNS wraps a message in, and the text that is signed about it.
+//! The JSON around a message, and the text that SNS signs.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -13,63 +13,29 @@ use crate::encoding::Encoding;
 use crate::rejection::{Reason, Rejection};
 use crate::time::TimeFormat;
 
+use super::address::{Emulator, confirmation_url};
 use super::arn::TopicArn;
+use super::message::{Confirmation, Message, MessageType, Notification, SubscriptionLink, Unsubscribed};
 
-/// The longest token taken; genuine ones have up to 256 characters.
-const LONGEST_TOKEN: usize = 512;
-/// The longest address taken; genuine ones have some 500 characters.
-const LONGEST_ADDRESS: usize = 2048;
-/// The longest signature taken, in base64: that of a key of 8192 bits, the longest that is verified.
-const LONGEST_SIGNATURE: usize = Encoding::Base64.text_len(1024);
+/// The longest token accepted; genuine ones have up to 256 characters.
+const MAX_TOKEN_LEN: usize = 512;
+/// The longest URL accepted; genuine ones have some 500 characters.
+const MAX_URL_LEN: usize = 2048;
+/// The longest signature accepted, in base64: that of a key of 8192 bits, the longest that is verified.
+const MAX_SIGNATURE_LEN: usize = Encoding::Base64.text_len(1024);
 
-/// What a message is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum MessageType {
-    /// Something was published to the topic.
-    Notification,
-    /// An endpoint was subscribed to the topic; the subscription begins once it is confirmed.
-    SubscriptionConfirmation,
-    /// The endpoint was unsubscribed.
-    UnsubscribeConfirmation,
-}
-
-impl MessageType {
-    /// The name on the wire.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Notification => "Notification",
-            Self::SubscriptionConfirmation => "SubscriptionConfirmation",
-            Self::UnsubscribeConfirmation => "UnsubscribeConfirmation",
-        }
-    }
-
-    pub(super) fn parse(name: &str) -> Option<Self> {
-        [Self::Notification, Self::SubscriptionConfirmation, Self::UnsubscribeConfirmation]
-            .into_iter()
-            .find(|known| known.as_str() == name)
-    }
-}
-
-impl fmt::Display for MessageType {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
-/// How a message is signed: RSA PKCS #1 v1.5 with either hash. It is an attribute of the topic.
+/// How a message is signed: RSA PKCS #1 v1.5 with one of two hashes. It is an attribute of the topic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum SignatureVersion {
-    /// SHA-1, the topics' default.
+    /// SHA-1, the default of topics.
     V1,
     /// SHA-256.
     V2,
 }
 
 impl SignatureVersion {
-    #[cfg_attr(not(feature = "testing"), allow(dead_code))]
+    #[cfg_attr(not(feature = "testing-sns"), allow(dead_code))]
     pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::V1 => "1",
@@ -85,8 +51,8 @@ impl SignatureVersion {
     }
 }
 
-/// The members of the JSON, borrowed from the body where no escape stands in them. A member that occurs twice, that is null
-/// or of another type is refused; unknown ones are not looked at.
+/// The members of the JSON, borrowed from the body unless they contain an escape. A member that occurs twice, is null or has
+/// another type is refused. Unknown members are ignored.
 #[derive(Clone, Default, Deserialize, Serialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub(crate) struct Envelope<'a> {
@@ -119,9 +85,9 @@ pub(crate) struct Envelope<'a> {
 }
 
 fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Cow<'de, str>>, D::Error> {
-    struct Text;
+    struct TextVisitor;
 
-    impl<'de> Visitor<'de> for Text {
+    impl<'de> Visitor<'de> for TextVisitor {
         type Value = Cow<'de, str>;
 
         fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -141,117 +107,114 @@ fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Cow<'de, st
         }
     }
 
-    deserializer.deserialize_str(Text).map(Some)
+    deserializer.deserialize_str(TextVisitor).map(Some)
 }
 
 fn raw<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de RawValue>, D::Error> {
     <&RawValue>::deserialize(deserializer).map(Some)
 }
 
-/// An envelope whose every signed member has its own alphabet, so that the signed text can be read in one way only.
-pub(super) struct Checked<'a> {
-    pub(super) kind: MessageType,
+/// A message whose form was checked, so that its signed text can be read in one way only. Its signature wasn't.
+pub(super) struct Unverified<'a> {
     pub(super) topic: TopicArn<'a>,
-    pub(super) message_id: &'a str,
-    pub(super) message: &'a str,
-    pub(super) subject: Option<&'a str>,
     pub(super) timestamp: SystemTime,
-    /// Of a confirmation.
-    pub(super) token: &'a str,
     pub(super) version: SignatureVersion,
     pub(super) signature: Vec<u8>,
     pub(super) signing_cert_url: &'a str,
+    pub(super) message: Message,
 }
 
 impl<'a> Envelope<'a> {
-    /// Reads a body. What was wrong with it is not kept: the parser's own error may quote it.
+    /// Reads a body. The parser's own error isn't kept, since it may quote the body.
     pub(crate) fn parse(body: &'a [u8]) -> Result<Self, Rejection> {
-        let text = std::str::from_utf8(body).map_err(|_| malformed("it is not UTF-8"))?;
-        // An array of strings would be read as a struct too.
-        match text.trim_start_matches([' ', '\t', '\r', '\n']).starts_with('{') {
-            true => serde_json::from_str(text).map_err(|_| malformed("it is not the JSON of an SNS message")),
-            false => Err(malformed("it is not a JSON object")),
+        let text = std::str::from_utf8(body).map_err(|_| malformed("the body is not UTF-8"))?;
+        // serde would read an array of strings as a struct too.
+        if !text.trim_start_matches([' ', '\t', '\r', '\n']).starts_with('{') {
+            return Err(malformed("the body is not a JSON object"));
         }
+        serde_json::from_str(text).map_err(|_| malformed("the body is not the JSON of an SNS message"))
     }
 
     /// Checks the form of everything that is signed, and of the signature.
-    pub(super) fn check(&'a self) -> Result<Checked<'a>, Rejection> {
+    pub(super) fn check(&'a self, emulator: Option<&Emulator>) -> Result<Unverified<'a>, Rejection> {
         let required = |member: &'a Option<Cow<'a, str>>, detail| member.as_deref().ok_or_else(|| malformed(detail));
-        let kind = required(&self.r#type, "there is no Type")?;
-        let kind = MessageType::parse(kind).ok_or_else(|| malformed("its Type is unknown"))?;
-        let topic = required(&self.topic_arn, "there is no TopicArn")?;
-        let topic = TopicArn::parse(topic).ok_or_else(|| malformed("its TopicArn is not a topic's"))?;
-        let message_id = required(&self.message_id, "there is no MessageId")?;
+        let kind = required(&self.r#type, "Type is missing")?;
+        let kind = MessageType::parse(kind).ok_or_else(|| malformed("Type is unknown"))?;
+        let topic = required(&self.topic_arn, "TopicArn is missing")?;
+        let topic = TopicArn::parse(topic).ok_or_else(|| malformed("TopicArn is not the name of a topic"))?;
+        let message_id = required(&self.message_id, "MessageId is missing")?;
         if !is_uuid(message_id) {
-            return Err(malformed("its MessageId is not a UUID"));
+            return Err(malformed("MessageId is not a UUID"));
         }
-        let message = required(&self.message, "there is no Message")?;
-        let timestamp_text = required(&self.timestamp, "there is no Timestamp")?;
+        let message = required(&self.message, "Message is missing")?;
+        let timestamp_text = required(&self.timestamp, "Timestamp is missing")?;
         let timestamp = TimeFormat::Rfc3339
             .parse(timestamp_text.as_bytes())
             .filter(|_| timestamp_text.ends_with('Z'))
             .ok_or_else(|| Rejection::new(Reason::MalformedTimestamp))?;
         let subject = self.subject.as_deref().filter(|_| kind == MessageType::Notification);
         if subject.is_some_and(is_ambiguous) {
-            return Err(malformed("its Subject could be read as other members"));
+            return Err(malformed("Subject could be read as other members"));
         }
         let token = match (kind, &self.token, &self.subscribe_url) {
             (MessageType::Notification, None, None) => "",
-            (MessageType::Notification, ..) => return Err(malformed("it is a Notification with a Token")),
-            (_, Some(token), Some(url)) if is_token(token) && is_address(url) => &**token,
-            _ => return Err(malformed("its Token or SubscribeURL is missing or malformed")),
+            (MessageType::Notification, ..) => return Err(malformed("a Notification has a Token or SubscribeURL")),
+            (_, Some(token), Some(url)) if is_token(token) && is_url(url) => &**token,
+            _ => return Err(malformed("Token or SubscribeURL is missing or malformed")),
         };
-        let version = match required(&self.signature_version, "there is no SignatureVersion")? {
+        let version = match required(&self.signature_version, "SignatureVersion is missing")? {
             "1" => SignatureVersion::V1,
             "2" => SignatureVersion::V2,
-            _ => return Err(Rejection::new(Reason::UnacceptableAlgorithm).with_detail("an unknown SignatureVersion")),
+            _ => return Err(Rejection::new(Reason::UnacceptableAlgorithm).with_detail("unknown SignatureVersion")),
         };
         let signature = self.signature.as_deref().ok_or(Reason::MissingSignature)?;
         let signature = match signature.len() {
-            1..=LONGEST_SIGNATURE => Encoding::Base64.decode(signature.as_bytes()),
+            1..=MAX_SIGNATURE_LEN => Encoding::Base64.decode(signature.as_bytes()),
             _ => None,
         };
         let signature = signature.ok_or(Reason::MalformedSignature)?;
-        let signing_cert_url = required(&self.signing_cert_url, "there is no SigningCertURL")?;
-        Ok(Checked {
-            kind,
-            topic,
-            message_id,
-            message,
-            subject,
-            timestamp,
-            token,
-            version,
-            signature,
-            signing_cert_url,
-        })
+        let signing_cert_url = required(&self.signing_cert_url, "SigningCertURL is missing")?;
+
+        let link = || {
+            let url = confirmation_url(topic, token, emulator).ok_or_else(|| malformed("Token does not fit a URL"))?;
+            Ok::<_, Rejection>(SubscriptionLink {
+                topic_arn: topic.as_str().to_owned(),
+                message_id: message_id.to_owned(),
+                timestamp,
+                token: token.to_owned(),
+                url: url.to_string(),
+            })
+        };
+        let message = match kind {
+            MessageType::Notification => Message::Notification(Notification {
+                message: message.to_owned(),
+                subject: subject.map(str::to_owned),
+                message_id: message_id.to_owned(),
+                topic_arn: topic.as_str().to_owned(),
+                timestamp: Some(timestamp),
+                unsubscribe_url: self.unsubscribe_url.as_deref().map(str::to_owned),
+                attributes: self.message_attributes.map(|attributes| attributes.get().to_owned()),
+            }),
+            MessageType::SubscriptionConfirmation => Message::Confirmation(Confirmation(link()?)),
+            MessageType::UnsubscribeConfirmation => Message::Unsubscribed(Unsubscribed(link()?)),
+        };
+        Ok(Unverified { topic, timestamp, version, signature, signing_cert_url, message })
     }
 }
 
 impl Envelope<'_> {
-    /// The digest of the text that is signed about a message of this type, of which no copy is made.
+    /// Returns the digest of the text that is signed in a message of this type. The text itself is never built.
     pub(crate) fn digest(&self, kind: MessageType, version: SignatureVersion) -> Digest {
-        // The short members are put together here, as each piece that the hash function is given costs a call.
-        let mut short = [0; 256];
-        let mut len = 0;
         let mut context = digest::Context::new(version.hash());
         for (name, value) in self.signed_members(kind) {
-            for piece in [name.as_bytes(), b"\n", value.as_bytes(), b"\n"] {
-                if let Some(room) = short.get_mut(len..len + piece.len()) {
-                    room.copy_from_slice(piece);
-                    len += piece.len();
-                } else {
-                    context.update(&short[..len]);
-                    context.update(piece);
-                    len = 0;
-                }
+            for piece in [name, "\n", value, "\n"] {
+                context.update(piece.as_bytes());
             }
         }
-        context.update(&short[..len]);
         context.finish()
     }
 
-    /// The members that are signed, in their order, as far as they are there.
+    /// Returns the members that are signed, in their order, as far as they are present.
     fn signed_members(&self, kind: MessageType) -> impl Iterator<Item = (&'static str, &str)> {
         let only = |member, wanted: bool| if wanted { member } else { &None };
         let is_notification = kind == MessageType::Notification;
@@ -282,20 +245,19 @@ fn is_uuid(text: &str) -> bool {
     text.len() == 36 && text.bytes().enumerate().all(is_at)
 }
 
-/// Nothing that has a meaning in a query.
+/// Returns whether a token has no character with a meaning in a query.
 fn is_token(text: &str) -> bool {
     let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~');
-    (1..=LONGEST_TOKEN).contains(&text.len()) && text.bytes().all(fits)
+    (1..=MAX_TOKEN_LEN).contains(&text.len()) && text.bytes().all(fits)
 }
 
-fn is_address(text: &str) -> bool {
-    text.len() <= LONGEST_ADDRESS && text.bytes().all(|byte| byte.is_ascii_graphic())
+fn is_url(text: &str) -> bool {
+    text.len() <= MAX_URL_LEN && text.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
-/// The signed text separates its members by line feeds and escapes none, so one in a value can move the border between
-/// two members while the text stays the same. All members but Message and Subject have forms without a line feed,
-/// and a Message ends where the last line `MessageId` begins. So two readings exist only where the Subject holds such
-/// a line.
+/// The signed text separates its members by line feeds and escapes none, so a line feed in a value can move the boundary
+/// between two members without changing the text. Only Message and Subject may contain one, and a Message ends at the last
+/// line `MessageId`. So there are two readings only if the Subject contains such a line.
 fn is_ambiguous(subject: &str) -> bool {
     subject.contains('\n') && subject.split('\n').any(|line| line == "MessageId")
 }
@@ -311,8 +273,11 @@ mod tests {
 
     fn check(json: &str) -> Result<String, Reason> {
         let envelope = Envelope::parse(json.as_bytes()).map_err(|rejection| rejection.reason())?;
-        let checked = envelope.check().map_err(|rejection| rejection.reason())?;
-        Ok(envelope.signed_members(checked.kind).map(|(name, value)| format!("{name}\n{value}\n")).collect())
+        let unverified = envelope.check(None).map_err(|rejection| rejection.reason())?;
+        Ok(envelope
+            .signed_members(unverified.message.kind())
+            .map(|(name, value)| format!("{name}\n{value}\n"))
+            .collect())
     }
 
     #[test]
@@ -386,7 +351,7 @@ mod tests {
         assert!(check(&GOOD.replace("Hello", r"x\nMessageId\ny\nSubject\nz")).is_ok());
     }
 
-    /// All texts of up to this many lines over the words that borders between members are made of.
+    /// All texts of up to this many lines of the words that boundaries between members consist of.
     fn texts(most_lines: usize) -> Vec<String> {
         let words = ["MessageId", "Subject", ID, "x"];
         let mut all: Vec<String> = words.map(String::from).into();
@@ -401,7 +366,7 @@ mod tests {
     const ID: &str = "22b80b92-fdea-4c2c-8f9d-bdfb0c7bf324";
     const OTHER_ID: &str = "32b80b92-fdea-4c2c-8f9d-bdfb0c7bf324";
 
-    /// How many signed texts stand for two notifications, among those that `accepts` lets through.
+    /// Counts the signed texts that stand for two notifications, among those that `accepts` lets through.
     fn collisions(accepts: impl Fn(&Envelope<'_>) -> bool) -> usize {
         let mut seen = std::collections::HashSet::new();
         let subjects: Vec<_> = std::iter::once(None).chain(texts(2).into_iter().map(Some)).collect();
@@ -427,6 +392,6 @@ mod tests {
     #[test]
     fn no_signed_text_stands_for_two_messages() {
         assert!(collisions(|_| true) > 0, "without the check there are such texts");
-        assert_eq!(collisions(|envelope| envelope.check().is_ok()), 0);
+        assert_eq!(collisions(|envelope| envelope.check(None).is_ok()), 0);
     }
 }

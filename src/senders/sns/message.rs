@@ -1,4 +1,4 @@
-//! What a handler gets.
+//! The messages that a handler gets.
 
 use std::any::Any;
 use std::collections::BTreeMap;
@@ -12,7 +12,45 @@ use crate::delivery::Delivery;
 use crate::payload::{FromDelivery, json};
 use crate::rejection::{Reason, Rejection};
 
-/// Anything that SNS sends, for handlers that want to see more than notifications.
+/// The type of a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum MessageType {
+    /// A message was published to the topic.
+    Notification,
+    /// An endpoint was subscribed to the topic. The subscription starts once it is confirmed.
+    SubscriptionConfirmation,
+    /// The endpoint was unsubscribed.
+    UnsubscribeConfirmation,
+}
+
+impl MessageType {
+    /// Returns the name on the wire.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Notification => "Notification",
+            Self::SubscriptionConfirmation => "SubscriptionConfirmation",
+            Self::UnsubscribeConfirmation => "UnsubscribeConfirmation",
+        }
+    }
+
+    pub(super) fn parse(name: &str) -> Option<Self> {
+        [Self::Notification, Self::SubscriptionConfirmation, Self::UnsubscribeConfirmation]
+            .into_iter()
+            .find(|known| known.as_str() == name)
+    }
+}
+
+impl fmt::Display for MessageType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Any message that SNS sends, for handlers that want more than notifications.
+///
+/// # Examples
 ///
 /// ```
 /// use tower_webhook::{Webhook, sns};
@@ -29,17 +67,19 @@ use crate::rejection::{Reason, Rejection};
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Message {
-    /// Something was published.
+    /// A message was published.
     Notification(Notification<String>),
-    /// An endpoint was subscribed; with [`Confirm::Manual`](super::Confirm::Manual) alone.
+    /// An endpoint was subscribed. The handler gets this with [`Confirm::Manual`](super::Confirm::Manual) only.
     Confirmation(Confirmation),
     /// The endpoint was unsubscribed.
     Unsubscribed(Unsubscribed),
 }
 
-/// Something that was published to a topic.
+/// A message that was published to a topic.
 ///
-/// `T` is read from the JSON in the message; with `T = String` it is the message itself, whatever it is.
+/// `T` is parsed from the JSON in the message. With `T = String` it is the message itself.
+///
+/// # Examples
 ///
 /// ```
 /// use serde::Deserialize;
@@ -57,9 +97,9 @@ pub enum Message {
 #[derive(Clone)]
 #[non_exhaustive]
 pub struct Notification<T = String> {
-    /// What was published.
+    /// The message that was published.
     pub message: T,
-    /// The subject that it was published with.
+    /// The subject, if it was published with one.
     pub subject: Option<String>,
     /// The message's id, a UUID that stays the same over retries.
     pub message_id: String,
@@ -72,23 +112,24 @@ pub struct Notification<T = String> {
 }
 
 impl<T> Notification<T> {
-    /// The attributes that the message was published with. They are **not signed**, so nothing may be authorised by them.
+    /// Returns the attributes that the message was published with. They are **not signed**, so never authorize anything by
+    /// them.
     ///
     /// # Errors
     ///
-    /// [`Reason::MalformedPayload`] where they do not have the form that SNS gives them.
+    /// Returns [`Reason::MalformedPayload`] if they are not in SNS's form.
     pub fn unsigned_attributes(&self) -> Result<BTreeMap<String, Attribute>, Rejection> {
         self.attributes.as_deref().map_or_else(|| Ok(BTreeMap::new()), |text| json(text.as_bytes()))
     }
 
-    /// The address that ends the subscription, for whoever knows it: keep it out of logs. It is **not signed**, so do not
-    /// visit it unless its host is the one that you expect. `Debug` leaves it out.
+    /// Returns the URL that ends the subscription for anyone who knows it, so keep it out of logs. It is **not signed**, so
+    /// don't visit it unless its host is the one that you expect. `Debug` leaves it out.
     #[must_use]
     pub fn unsigned_unsubscribe_url(&self) -> Option<&str> {
         self.unsubscribe_url.as_deref()
     }
 
-    /// The same with another payload.
+    /// Turns the payload into another one.
     pub fn map<U>(self, change: impl FnOnce(T) -> U) -> Notification<U> {
         Notification {
             message: change(self.message),
@@ -116,6 +157,8 @@ impl<T: fmt::Debug> fmt::Debug for Notification<T> {
 
 /// An attribute of a message. It is not signed.
 ///
+/// # Examples
+///
 /// ```
 /// use tower_webhook::sns::Notification;
 ///
@@ -128,34 +171,34 @@ impl<T: fmt::Debug> fmt::Debug for Notification<T> {
 #[serde(rename_all = "PascalCase")]
 #[non_exhaustive]
 pub struct Attribute {
-    /// `String`, `String.Array`, `Number` or `Binary`, perhaps with a suffix.
+    /// `String`, `String.Array`, `Number` or `Binary`, possibly with a suffix.
     #[serde(rename = "Type")]
     pub kind: String,
-    /// The value; base64 where it is binary.
+    /// The value, in base64 if it is binary.
     pub value: String,
 }
 
-/// What both confirmations hold.
+/// The content of both confirmations.
 #[derive(Clone)]
-pub(super) struct Handshake {
+pub(super) struct SubscriptionLink {
     pub(super) topic_arn: String,
     pub(super) message_id: String,
     pub(super) timestamp: SystemTime,
     pub(super) token: String,
-    pub(super) link: String,
+    pub(super) url: String,
 }
 
-/// What both confirmations say of themselves. Whoever holds the token can act on it, so `Debug` leaves it and the link out.
-macro_rules! handshake {
+/// The accessors of both confirmations. Anyone who holds the token can act on it, so `Debug` leaves out token and link.
+macro_rules! subscription_link {
     ($type:ident, $when:literal) => {
         impl $type {
-            /// The topic's full name.
+            /// Returns the topic's full name.
             #[must_use]
             pub fn topic_arn(&self) -> &str {
                 &self.0.topic_arn
             }
 
-            /// The message's id, a UUID that stays the same over retries.
+            /// Returns the message's id, a UUID that stays the same over retries.
             #[must_use]
             pub fn message_id(&self) -> &str {
                 &self.0.message_id
@@ -180,10 +223,12 @@ macro_rules! handshake {
     };
 }
 
-handshake!(Confirmation, "When the endpoint was subscribed.");
-handshake!(Unsubscribed, "When the endpoint was unsubscribed.");
+subscription_link!(Confirmation, "Returns when the endpoint was subscribed.");
+subscription_link!(Unsubscribed, "Returns when the endpoint was unsubscribed.");
 
-/// A verified request to confirm a subscription. Whoever holds its token can confirm, so `Debug` leaves it out.
+/// A verified request to confirm a subscription. Anyone who holds its token can confirm it, so `Debug` leaves the token out.
+///
+/// # Examples
 ///
 /// ```
 /// use tower_webhook::{Webhook, sns::Confirmation};
@@ -194,26 +239,28 @@ handshake!(Unsubscribed, "When the endpoint was unsubscribed.");
 /// }
 /// ```
 #[derive(Clone)]
-pub struct Confirmation(pub(super) Handshake);
+pub struct Confirmation(pub(super) SubscriptionLink);
 
 impl Confirmation {
-    /// The token, for the API call `ConfirmSubscription`. With that call, which is signed by you,
-    /// `AuthenticateOnUnsubscribe` can be asked for: then not everybody who sees a notification can unsubscribe you.
+    /// Returns the token, for the API call `ConfirmSubscription`. That call is signed by you, so it can set
+    /// `AuthenticateOnUnsubscribe`, which keeps anyone who sees a notification from unsubscribing you.
     #[must_use]
     pub fn token(&self) -> &str {
         &self.0.token
     }
 
-    /// The link that confirms the subscription once it is visited, made from the verified topic and token. It ends after a
-    /// few days.
+    /// Returns the link that confirms the subscription when it is visited, built from the verified topic and token. It expires
+    /// after a few days.
     #[must_use]
     pub fn subscribe_url(&self) -> &str {
-        &self.0.link
+        &self.0.url
     }
 }
 
-/// A verified notice that the endpoint was unsubscribed. Whoever holds its token can subscribe it again, so `Debug` leaves
-/// it out.
+/// A verified notice that the endpoint was unsubscribed. Anyone who holds its token can subscribe it again, so `Debug` leaves
+/// the token out.
+///
+/// # Examples
 ///
 /// ```
 /// use tower_webhook::{Webhook, sns::Unsubscribed};
@@ -223,18 +270,38 @@ impl Confirmation {
 /// }
 /// ```
 #[derive(Clone)]
-pub struct Unsubscribed(pub(super) Handshake);
+pub struct Unsubscribed(pub(super) SubscriptionLink);
 
 impl Unsubscribed {
-    /// The link that subscribes the endpoint again once it is visited.
+    /// Returns the link that subscribes the endpoint again when it is visited.
     #[must_use]
     pub fn resubscribe_url(&self) -> &str {
-        &self.0.link
+        &self.0.url
     }
 }
 
 impl Message {
-    /// The topic's full name.
+    /// Returns the message's type.
+    #[must_use]
+    pub fn kind(&self) -> MessageType {
+        match self {
+            Self::Notification(_) => MessageType::Notification,
+            Self::Confirmation(_) => MessageType::SubscriptionConfirmation,
+            Self::Unsubscribed(_) => MessageType::UnsubscribeConfirmation,
+        }
+    }
+
+    /// Returns the message's id, a UUID that stays the same over retries.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        match self {
+            Self::Notification(it) => &it.message_id,
+            Self::Confirmation(it) => it.message_id(),
+            Self::Unsubscribed(it) => it.message_id(),
+        }
+    }
+
+    /// Returns the topic's full name.
     #[must_use]
     pub fn topic(&self) -> &str {
         match self {
@@ -251,11 +318,11 @@ impl FromDelivery for Message {
     }
 }
 
-/// `T` is read from JSON, but a `String` is the message as it is.
+/// `T` is parsed from JSON, but a `String` is the message as it is.
 impl<T: DeserializeOwned + 'static> FromDelivery for Notification<T> {
     fn from_delivery(delivery: &Delivery) -> Result<Self, Rejection> {
         let Message::Notification(notification) = message(delivery)? else {
-            return Err(other("the handler takes notifications alone"));
+            return Err(other("the handler takes only notifications"));
         };
         let mut whole = None::<T>;
         let message = match (&mut whole as &mut dyn Any).downcast_mut::<Option<String>>() {
@@ -265,7 +332,7 @@ impl<T: DeserializeOwned + 'static> FromDelivery for Notification<T> {
             }
             None => Some(json(notification.message.as_bytes())?),
         };
-        let message = whole.or(message).ok_or_else(|| other("there is no message"))?;
+        let message = whole.or(message).ok_or_else(|| other("the message is missing"))?;
         Ok(notification.clone().map(|_| message))
     }
 }
@@ -274,7 +341,7 @@ impl FromDelivery for Confirmation {
     fn from_delivery(delivery: &Delivery) -> Result<Self, Rejection> {
         match message(delivery)? {
             Message::Confirmation(confirmation) => Ok(confirmation.clone()),
-            _ => Err(other("the handler takes confirmations alone")),
+            _ => Err(other("the handler takes only confirmations")),
         }
     }
 }
@@ -283,14 +350,14 @@ impl FromDelivery for Unsubscribed {
     fn from_delivery(delivery: &Delivery) -> Result<Self, Rejection> {
         match message(delivery)? {
             Message::Unsubscribed(unsubscribed) => Ok(unsubscribed.clone()),
-            _ => Err(other("the handler takes unsubscriptions alone")),
+            _ => Err(other("the handler takes only unsubscriptions")),
         }
     }
 }
 
-/// What the verification parsed.
+/// Returns the message that the verification parsed.
 pub(crate) fn message(delivery: &Delivery) -> Result<&Message, Rejection> {
-    delivery.parsed().ok_or_else(|| other("another provider than SNS verified the request"))
+    delivery.parsed().ok_or_else(|| other("the request was verified by another provider than SNS"))
 }
 
 fn other(detail: &'static str) -> Rejection {

@@ -1,4 +1,4 @@
-//! Whose topics are ours.
+//! The topic allow-list.
 
 use std::collections::BTreeSet;
 
@@ -6,7 +6,7 @@ use crate::config::ConfigError;
 
 use super::arn::{TopicArn, is_account};
 
-/// The topics whose messages are taken. Anyone can subscribe any endpoint to a topic of his own, and Amazon signs that.
+/// The topics whose messages are accepted. Anyone can subscribe any endpoint to a topic of theirs, and Amazon signs that.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Topics {
     arns: BTreeSet<Box<str>>,
@@ -34,12 +34,12 @@ impl Topics {
         if let Some(bad) = self.accounts.iter().find(|account| !is_account(account)) {
             return Err(ConfigError::invalid(format!("{bad:?} is not an AWS account: 12 digits")));
         }
-        match self.any || !self.arns.is_empty() || !self.accounts.is_empty() {
-            true => Ok(()),
-            false => Err(ConfigError::invalid(
-                "no topic or account is allowed: anyone can subscribe this endpoint to his own topic, and Amazon signs that",
-            )),
+        if !self.any && self.arns.is_empty() && self.accounts.is_empty() {
+            return Err(ConfigError::missing(
+                "no topic or account is allowed: anyone can subscribe this endpoint to a topic of theirs, and Amazon signs that",
+            ));
         }
+        Ok(())
     }
 
     pub(super) fn allow(&self, topic: TopicArn<'_>) -> bool {

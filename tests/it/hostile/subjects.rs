@@ -269,7 +269,7 @@ pub fn all() -> Vec<Subject> {
     ];
     #[cfg(feature = "jwt")]
     subjects.push(connect());
-    #[cfg(feature = "sns")]
+    #[cfg(feature = "testing-sns")]
     subjects.push(sns());
     #[cfg(feature = "asymmetric")]
     subjects.extend(senders());
@@ -346,7 +346,7 @@ fn field(text: &str, name: &str) -> String {
 }
 
 /// All of what Amazon signs of a notification is in the message's own type.
-#[cfg(feature = "sns")]
+#[cfg(feature = "testing-sns")]
 fn sns() -> Subject {
     use tower_webhook::sns::Notification;
     use tower_webhook::testing::FakeSns;

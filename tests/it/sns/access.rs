@@ -114,14 +114,14 @@ async fn a_raw_delivery_needs_its_switch_and_its_other_proof() {
     }
     assert_eq!(endpoint.server.send(notification().post("/sns")).await.status, 200, "signed ones need no secret path");
 
-    let endpoint = Endpoint::new(|it| it.raw_delivery(RawProof::InsecureUnlessProvenInFront)).await;
+    let endpoint = Endpoint::new(|it| it.raw_delivery(RawProof::InsecureTrusted)).await;
     assert_eq!(endpoint.server.send(raw("/sns")).await.status, 200);
     assert_eq!(endpoint.fetches.count(), 0);
 }
 
 #[tokio::test]
 async fn a_confirmation_is_never_raw() {
-    let endpoint = Endpoint::new(|it| it.raw_delivery(RawProof::InsecureUnlessProvenInFront)).await;
+    let endpoint = Endpoint::new(|it| it.raw_delivery(RawProof::InsecureTrusted)).await;
     let mut request = fake().subscription_confirmation().at(now()).post("/sns");
     request.headers_mut().insert("x-amz-sns-rawdelivery", HeaderValue::from_static("true"));
     assert_eq!(endpoint.server.send(request).await.text(), "");

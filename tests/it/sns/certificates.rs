@@ -12,11 +12,16 @@ use http_body_util::Full;
 use rcgen::{CertificateParams, DnType, Issuer, KeyPair, PKCS_RSA_SHA256, SignatureAlgorithm, date_time_ymd};
 use tokio::sync::Semaphore;
 use tower::{Layer as _, ServiceExt as _, service_fn};
-use tower_webhook::sns::{LocalSns, SnsBuilder};
+use tower_webhook::senders::CertificateConfig;
+use tower_webhook::sns::SnsBuilder;
 use tower_webhook::testing::{FakeMessage, FakeSns, ManualClock};
 use tower_webhook::{Fetch as _, Reason, Sns, WebhookLayer};
 
 use super::{Counting, Endpoint, fake, now};
+
+fn certificates() -> CertificateConfig {
+    CertificateConfig::default()
+}
 
 fn notification() -> FakeMessage {
     fake().notification("hello").at(now())
@@ -42,14 +47,14 @@ async fn outcome(fetches: Counting, configure: impl FnOnce(SnsBuilder) -> SnsBui
 }
 
 #[tokio::test]
-async fn a_certificate_that_cannot_be_had_or_taken_is_503_and_never_a_final_status() {
-    let passing = (503, Some(Reason::KeyUnavailable));
+async fn a_certificate_that_cannot_be_had_or_taken_is_503_and_never_a_permanent_rejection() {
+    let transient = (503, Some(Reason::KeyUnavailable));
     let down = Counting::answering(|_| Box::pin(async { Err("connection refused".into()) }));
-    assert_eq!(outcome(down, |it| it).await, passing);
+    assert_eq!(outcome(down, |it| it).await, transient);
     for status in [204, 301, 302, 304, 307, 403, 404, 429, 500, 503] {
         assert_eq!(
             outcome(Counting::fixed(status, fake().certificate_pem().to_owned()), |it| it).await,
-            passing,
+            transient,
             "{status}"
         );
     }
@@ -70,7 +75,7 @@ async fn a_certificate_that_cannot_be_had_or_taken_is_503_and_never_a_final_stat
         format!("{pem}{}", " ".repeat(64 * 1024)),
         "x".repeat(10 * 1024 * 1024),
     ] {
-        assert_eq!(outcome(Counting::fixed(200, garbage.clone()), |it| it).await, passing, "{garbage:.80}");
+        assert_eq!(outcome(Counting::fixed(200, garbage.clone()), |it| it).await, transient, "{garbage:.80}");
     }
 }
 
@@ -109,20 +114,26 @@ fn self_signed() -> String {
 async fn what_is_refused_for_its_form_is_taken_by_the_risk_named_switches() {
     let taken = (401, Some(Reason::SignatureMismatch));
     let short = Counting::fixed(200, include_str!("rsa_1024.pem"));
-    assert_eq!(outcome(short, |it| it.insecure_min_key_bits(1024)).await, taken);
+    assert_eq!(outcome(short, |it| it.certificates(certificates().with_insecure_min_key_bits(1024))).await, taken);
     let own = Counting::fixed(200, self_signed());
-    assert_eq!(outcome(own, SnsBuilder::insecure_allow_self_signed).await, taken);
+    assert_eq!(outcome(own, |it| it.certificates(certificates().with_insecure_self_signed())).await, taken);
 }
 
 #[tokio::test]
 async fn where_roots_are_given_the_chain_has_to_end_there() {
     let delivered = (200, None);
-    assert_eq!(outcome(Counting::new(), |it| it.roots(fake().root_pem())).await, delivered);
+    assert_eq!(
+        outcome(Counting::new(), |it| it.certificates(certificates().with_roots(fake().root_pem()))).await,
+        delivered
+    );
     let other = FakeSns::new();
     let refused = (503, Some(Reason::KeyUnavailable));
-    assert_eq!(outcome(Counting::new(), |it| it.roots(other.root_pem())).await, refused);
+    assert_eq!(
+        outcome(Counting::new(), |it| it.certificates(certificates().with_roots(other.root_pem()))).await,
+        refused
+    );
     let both = format!("{}{}", other.root_pem(), fake().root_pem());
-    assert_eq!(outcome(Counting::new(), |it| it.roots(both)).await, delivered);
+    assert_eq!(outcome(Counting::new(), |it| it.certificates(certificates().with_roots(both))).await, delivered);
 }
 
 #[tokio::test(start_paused = true)]
@@ -184,7 +195,7 @@ async fn a_failed_fetch_stands_for_seconds_and_a_certificate_for_a_day_at_most()
 }
 
 #[tokio::test]
-async fn junk_addresses_are_rationed_and_do_not_starve_the_genuine_one() {
+async fn junk_addresses_are_rate_limited_and_do_not_starve_the_genuine_one() {
     let endpoint = Endpoint::new(|it| it).await;
     let url = |id: u32| format!("https://sns.us-west-2.amazonaws.com/SimpleNotificationService-{id:032x}.pem");
     let junk = |id| notification().signing_cert_url(url(id)).post("/sns");
@@ -226,14 +237,13 @@ async fn a_key_changed_under_the_same_address_is_found_by_one_fetch() {
 async fn a_local_sns_is_taken_at_its_origin_alone() {
     let id = "0123456789abcdef0123456789abcdef";
     let origin = "http://127.0.0.1:4566";
-    let local = || LocalSns::new(origin).unwrap().path_prefix("/_aws/sns/");
+    let local = || certificates().with_insecure_origin(origin).with_path_prefix("/_aws/sns/");
     let fetches = Counting::answering(|uri: Uri| {
         assert_eq!(uri.authority().unwrap(), "127.0.0.1:4566");
         let response = Response::new(Bytes::from(fake().certificate_pem().to_owned()));
         Box::pin(async move { Ok(response) })
     });
-    let endpoint =
-        Endpoint::with_fetcher(fetches, |it| it.insecure_local(local().certificate_name("sns.amazonaws.com"))).await;
+    let endpoint = Endpoint::with_fetcher(fetches, |it| it.certificates(local())).await;
     let send = async |url: String| endpoint.server.send(notification().signing_cert_url(url).post("/sns")).await;
     for bad in [
         format!("http://127.0.0.1:4567/_aws/sns/SimpleNotificationService-{id}.pem"),
@@ -250,16 +260,57 @@ async fn a_local_sns_is_taken_at_its_origin_alone() {
     assert_eq!(send(format!("{origin}/_aws/sns/SimpleNotificationService-{id}.pem")).await.status, 200);
 
     for (local, status) in [
-        (local().certificate_name("other.test"), 503),
+        (local().with_name("other.test"), 503),
+        (local().with_name("sns.amazonaws.com"), 200),
         (local(), 200),
-        (local().certificate_name("sns.amazonaws.com").insecure_ignore_validity(), 200),
+        (local().with_insecure_any_name(), 200),
+        (local().with_insecure_any_validity(), 200),
     ] {
         let fetches = Counting::fixed(200, fake().certificate_pem().to_owned());
-        let endpoint = Endpoint::with_fetcher(fetches, |it| it.insecure_local(local)).await;
+        let endpoint = Endpoint::with_fetcher(fetches, |it| it.certificates(local)).await;
         let message = notification().signing_cert_url(format!("{origin}/_aws/sns/SimpleNotificationService-{id}.pem"));
         assert_eq!(endpoint.server.send(message.post("/sns")).await.status, status);
     }
     for bad in ["", "127.0.0.1:4566", "ftp://127.0.0.1", "http://a@b", "http://a/b", "http://a?b"] {
-        assert!(LocalSns::new(bad).is_err(), "{bad}");
+        let local = certificates().with_insecure_origin(bad);
+        let sns = Sns::builder().topic(fake().topic_arn()).certificates(local).fetch(fake());
+        assert!(sns.build().is_err(), "{bad}");
+    }
+}
+
+#[tokio::test]
+async fn a_local_certificate_of_another_name_or_time_needs_a_switch() {
+    let url = "http://127.0.0.1:4566/SimpleNotificationService-0123456789abcdef0123456789abcdef.pem";
+    let local = || certificates().with_insecure_origin("http://127.0.0.1:4566");
+    let of_another_name =
+        certificate(&PKCS_RSA_SHA256, |it| *it = CertificateParams::new(["localhost".to_owned()]).unwrap());
+    let expired = certificate(&PKCS_RSA_SHA256, |it| it.not_after = date_time_ymd(2026, 12, 1));
+    // What is taken is taken for its form: the message is signed by another key.
+    let (taken, refused) = (Some(Reason::SignatureMismatch), Some(Reason::KeyUnavailable));
+    for (pem, config, reason) in [
+        (&of_another_name, local(), refused),
+        (&of_another_name, local().with_insecure_any_name(), taken),
+        (&of_another_name, local().with_name("localhost"), taken),
+        (&expired, local(), refused),
+        (&expired, local().with_insecure_any_validity(), taken),
+    ] {
+        let endpoint =
+            Endpoint::with_fetcher(Counting::fixed(200, pem.clone()), |it| it.certificates(config.clone())).await;
+        endpoint.server.send(notification().signing_cert_url(url).post("/sns")).await;
+        assert_eq!(endpoint.reason(), reason, "{config:?}");
+    }
+}
+
+/// These would weaken the check of Amazon's own certificate.
+#[test]
+fn another_name_and_no_validity_need_an_origin() {
+    for config in [
+        certificates().with_insecure_any_name(),
+        certificates().with_name("sns.amazonaws.com"),
+        certificates().with_insecure_any_validity(),
+        certificates().with_path_prefix("/x/"),
+    ] {
+        let sns = Sns::builder().topic(fake().topic_arn()).certificates(config.clone()).fetch(fake());
+        assert!(sns.build().unwrap_err().to_string().contains("origin"), "{config:?}");
     }
 }

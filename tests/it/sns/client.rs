@@ -17,7 +17,7 @@ use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::pki_types::PrivatePkcs8KeyDer;
-use tower_webhook::sns::LocalSns;
+use tower_webhook::senders::CertificateConfig;
 use tower_webhook::{Fetch as _, HttpsClient, MAX_FETCHED, Sns, WebhookLayer};
 
 use crate::support::{Server, serve};
@@ -48,11 +48,11 @@ async fn host() -> Server {
 #[tokio::test]
 async fn what_is_too_long_is_not_read_and_redirects_are_not_followed() {
     let host = host().await;
-    let client = HttpsClient::with_insecure_plain_http().unwrap();
+    let client = HttpsClient::builder().insecure_plain_http().build().unwrap();
     let fetch = async |path| client.get(uri(host.address, path)).await;
     assert_eq!(fetch("/exact").await.unwrap().body().len(), MAX_FETCHED);
     for path in ["/more", "/large", "/endless"] {
-        assert_eq!(fetch(path).await.unwrap_err().to_string(), "the answer is too long", "{path}");
+        assert_eq!(fetch(path).await.unwrap_err().to_string(), "the response is too large", "{path}");
     }
     assert_eq!(fetch("/redirect").await.unwrap().status(), 307);
     assert_eq!(fetch("/error").await.unwrap().status(), 500);
@@ -61,7 +61,7 @@ async fn what_is_too_long_is_not_read_and_redirects_are_not_followed() {
 #[tokio::test]
 async fn a_slow_host_costs_five_seconds_and_no_error_names_the_query() {
     let host = host().await;
-    let client = HttpsClient::with_insecure_plain_http().unwrap();
+    let client = HttpsClient::builder().insecure_plain_http().build().unwrap();
     #[allow(clippy::disallowed_methods, reason = "the time that it takes is what is tested")]
     let started = Instant::now();
     let error = client.get(uri(host.address, "/slow?Token=s3cret")).await.unwrap_err();
@@ -109,10 +109,10 @@ async fn the_hosts_certificate_is_verified() {
     let (address, root) = tls_host().await;
     let uri = |host: &str| format!("https://{host}:{}/", address.port()).parse::<Uri>().unwrap();
     assert!(HttpsClient::new().unwrap().get(uri("127.0.0.1")).await.is_err(), "nobody knows that root");
-    let client = HttpsClient::with_roots(root.as_bytes()).unwrap();
+    let client = HttpsClient::builder().roots(root).build().unwrap();
     assert_eq!(client.get(uri("127.0.0.1")).await.unwrap().body(), "hello");
     assert!(client.get(uri("localhost")).await.is_err(), "the certificate is for another name");
-    assert!(HttpsClient::with_roots(b"no root").is_err());
+    assert!(HttpsClient::builder().roots("no root").build().is_err());
 }
 
 /// Without a fetcher of its own, a provider uses this client; a local SNS over plain http works by its one switch.
@@ -125,8 +125,8 @@ async fn a_whole_subscription_runs_through_the_default_client() {
     let path = "/SimpleNotificationService-0123456789abcdef0123456789abcdef.pem";
     let host = serve(Router::new().route(path, get(certificate)).route("/", get(confirm))).await;
     let origin = format!("http://{}", host.address);
-    let provider =
-        Sns::builder().topic(sns.topic_arn()).insecure_local(LocalSns::new(&origin).unwrap()).build().unwrap();
+    let local = CertificateConfig::default().with_insecure_origin(&origin);
+    let provider = Sns::builder().topic(sns.topic_arn()).certificates(local).build().unwrap();
     let app = Router::new().route("/sns", axum::routing::post(|| async {}).layer(WebhookLayer::new(provider)));
     let server = serve(app).await;
     let url = format!("{origin}{path}");

@@ -9,9 +9,7 @@ use bytes::Bytes;
 use futures_util::future::join_all;
 use http::{Request, Response, Uri};
 use http_body_util::Full;
-use tower_webhook::sns::{
-    Confirm, Confirmation, LocalSns, Message, Notification, SnsBuilder, Unsubscribe, Unsubscribed,
-};
+use tower_webhook::sns::{Confirm, Confirmation, Message, Notification, SnsBuilder, Unsubscribe, Unsubscribed};
 use tower_webhook::testing::FakeMessage;
 use tower_webhook::{Fetch as _, FetchFuture, Reason, Sns, Webhook};
 
@@ -209,14 +207,16 @@ fn route_is_typed(answer: &str) -> bool {
 
 #[tokio::test]
 async fn a_local_sns_gets_the_confirmations_too() {
-    let local = LocalSns::new("http://127.0.0.1:4566").unwrap().path_prefix("/x/");
+    let local = tower_webhook::senders::CertificateConfig::default()
+        .with_insecure_origin("http://127.0.0.1:4566")
+        .with_path_prefix("/x/");
     let fetches = Counting::answering(|uri| match uri.path() {
         "/x/SimpleNotificationService-0123456789abcdef0123456789abcdef.pem" => {
             fake().get("https://x/SimpleNotificationService-0123456789abcdef0123456789abcdef.pem".parse().unwrap())
         }
         _ => fake().get(uri),
     });
-    let endpoint = Endpoint::with_fetcher(fetches, |it| it.insecure_local(local)).await;
+    let endpoint = Endpoint::with_fetcher(fetches, |it| it.certificates(local)).await;
     let url = "http://127.0.0.1:4566/x/SimpleNotificationService-0123456789abcdef0123456789abcdef.pem";
     let reply = endpoint.server.send(request(&confirmation().signing_cert_url(url))).await;
     assert_eq!(reply.status, 200, "{:?}", endpoint.rejections.lock().unwrap());

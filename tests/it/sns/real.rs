@@ -13,6 +13,7 @@ use serde_json::Value;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use tower::{Layer as _, ServiceExt as _, service_fn};
+use tower_webhook::senders::CertificateConfig;
 use tower_webhook::sns::{Confirm, Message, SnsBuilder};
 use tower_webhook::testing::ManualClock;
 use tower_webhook::{Delivery, Reason, Rejection, Sns, Webhook, WebhookLayer};
@@ -73,7 +74,8 @@ impl Real {
 
     fn verifier(&self) -> impl AsyncFn(String) -> Result<Delivery, Reason> {
         let bits = if self.is_short() { 1024 } else { 2048 };
-        let sns = self.builder().insecure_min_key_bits(bits).build().unwrap();
+        let certificates = CertificateConfig::default().with_insecure_min_key_bits(bits);
+        let sns = self.builder().certificates(certificates).build().unwrap();
         verifier(sns, self.now)
     }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderValue, Request};
 use http_body_util::Full;
+use tower_webhook::senders::CertificateConfig;
 use tower_webhook::sns::{SignatureVersion, SnsBuilder};
 use tower_webhook::testing::FakeMessage;
 use tower_webhook::{Reason, Sns};
@@ -190,8 +191,8 @@ fn a_configuration_without_a_topic_or_with_a_fault_is_refused() {
         (topic().account("1"), "12 digits"),
         (topic().basic_auth("", ""), "empty user"),
         (topic().realm("\""), "realm"),
-        (topic().insecure_min_key_bits(512), "1024"),
-        (topic().roots("no certificate"), "PEM"),
+        (topic().certificates(CertificateConfig::default().with_insecure_min_key_bits(512)), "1024"),
+        (topic().certificates(CertificateConfig::default().with_roots("no certificate")), "PEM"),
     ] {
         let error = builder.build().unwrap_err().to_string();
         assert!(error.contains(fault), "{error}");

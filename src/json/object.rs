@@ -1,7 +1,4 @@
-//! JSON read strictly: members by name and none twice, numbers as they are written.
-//!
-//! serde's own maps keep the last of two members with one name and its numbers round; where a part of a JSON text is
-//! trusted because it was signed, neither will do.
+//! Whole objects, with the texts of their members, and the comparison of two values.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -13,15 +10,15 @@ use serde::Deserialize;
 use serde::de::{Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
-/// Values nested deeper than this are not compared, but taken as different. serde_json stops at the same depth where it
-/// builds values, and a text of nothing but brackets must not use up the stack.
-const DEEPEST: usize = 128;
+/// Values nested deeper than this are taken as different without being compared: a text of nothing but brackets must not use
+/// up the stack. serde_json builds values to the same depth.
+const MAX_DEPTH: usize = 128;
 
-/// One JSON object: its text, and where in it the members stand.
+/// A JSON object: its text, and where its members are.
 #[derive(Clone, Default)]
 pub(crate) struct Object {
     text: Bytes,
-    /// As they stand where they are few, else in the order of their names.
+    /// In the order of their names if there are more than [`MAX_UNSORTED`], else as they come.
     members: Vec<Member>,
 }
 
@@ -29,52 +26,58 @@ pub(crate) struct Object {
 struct Member {
     name: Range<usize>,
     value: Range<usize>,
-    /// The name, where it is written with escapes.
+    /// The name, if it is written with escapes.
     unescaped: Option<Box<str>>,
 }
 
-/// So many members are collected without moving them, and are looked through faster than they are sorted. The time for
-/// objects of more grows with their length times its logarithm.
-const FEW: usize = 16;
+/// An object with at most this many members isn't sorted: looking through them is faster. For larger ones the time grows with
+/// the length times its logarithm.
+const MAX_UNSORTED: usize = 16;
 
 impl Object {
-    /// `None` where the text is no JSON object, or two of its members have one name.
+    /// Reads an object. Returns `None` if the text isn't one, or if two of its members have the same name.
     pub(crate) fn read(text: &Bytes) -> Option<Self> {
         let whole = std::str::from_utf8(text).ok()?;
         let mut json = serde_json::Deserializer::from_str(whole);
         let mut members = json.deserialize_map(MembersOf(whole)).ok()?;
         json.end().ok()?;
-        if members.len() > FEW {
+        if members.len() > MAX_UNSORTED {
             members.sort_unstable_by(|a, b| a.name(text).cmp(b.name(text)));
         }
         let object = Self { text: text.clone(), members };
         (!object.has_a_name_twice()).then_some(object)
     }
 
+    fn is_sorted(&self) -> bool {
+        self.members.len() > MAX_UNSORTED
+    }
+
     fn has_a_name_twice(&self) -> bool {
         let same = |a: &Member, b: &Member| a.name(&self.text) == b.name(&self.text);
-        match self.members.len() <= FEW {
-            true => self.members.iter().enumerate().any(|(at, a)| self.members[..at].iter().any(|b| same(a, b))),
-            false => self.members.windows(2).any(|pair| same(&pair[0], &pair[1])),
+        if self.is_sorted() {
+            self.members.windows(2).any(|pair| same(&pair[0], &pair[1]))
+        } else {
+            self.members.iter().enumerate().any(|(at, a)| self.members[..at].iter().any(|b| same(a, b)))
         }
     }
 
-    /// The text of the whole object.
+    /// Returns the text of the whole object.
     pub(crate) fn text(&self) -> &[u8] {
         &self.text
     }
 
-    /// The text of a member's value.
+    /// Returns the text of a member's value.
     pub(crate) fn get(&self, name: &str) -> Option<&[u8]> {
         let name = name.as_bytes();
-        let member = match self.members.len() <= FEW {
-            true => self.members.iter().find(|member| member.name(&self.text) == name)?,
-            false => &self.members[self.members.binary_search_by(|it| it.name(&self.text).cmp(name)).ok()?],
+        let member = if self.is_sorted() {
+            &self.members[self.members.binary_search_by(|it| it.name(&self.text).cmp(name)).ok()?]
+        } else {
+            self.members.iter().find(|member| member.name(&self.text) == name)?
         };
         Some(part(&self.text, &member.value))
     }
 
-    /// A member of a type that serde reads. `None` where it is absent, null, or not of that type.
+    /// Reads a member by serde. Returns `None` if it is absent, null, or not of that type.
     pub(crate) fn parse<'a, T: Deserialize<'a>>(&'a self, name: &str) -> Option<T> {
         serde_json::from_slice::<Option<T>>(self.get(name)?).ok()?
     }
@@ -83,7 +86,7 @@ impl Object {
         self.get(name).is_some()
     }
 
-    /// The names, and the texts of the values.
+    /// Returns the names of the members and the texts of their values.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &[u8])> {
         self.members.iter().map(|member| {
             let name = std::str::from_utf8(member.name(&self.text)).unwrap_or_default();
@@ -102,7 +105,7 @@ fn part<'a>(text: &'a [u8], range: &Range<usize>) -> &'a [u8] {
     text.get(range.clone()).unwrap_or_default()
 }
 
-/// Where `part`, which was borrowed from `whole`, stands in it.
+/// Returns the position in `whole` of a `part` that was borrowed from it.
 fn place(whole: &str, part: &str) -> Range<usize> {
     let start = (part.as_ptr() as usize).saturating_sub(whole.as_ptr() as usize);
     start..start + part.len()
@@ -118,7 +121,7 @@ impl<'de> Visitor<'de> for MembersOf<'de> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let mut members = Vec::with_capacity(FEW);
+        let mut members = Vec::with_capacity(MAX_UNSORTED);
         while let Some(Name(name)) = map.next_key()? {
             let value: &'de RawValue = map.next_value()?;
             let value = place(self.0, value.get());
@@ -131,12 +134,12 @@ impl<'de> Visitor<'de> for MembersOf<'de> {
     }
 }
 
-/// Whether two JSON texts stand for the same value: order of members, white space and the spelling of strings and numbers
-/// aside. Numbers are compared exactly, whatever their size. A text that is no JSON, is nested deeper than 128 levels or
-/// holds an object with two members of one name equals nothing.
+/// Returns whether two JSON texts have the same value, whatever the order of members, the white space and the spelling of
+/// strings and numbers. Numbers of any size are compared exactly. A text that isn't JSON, is nested deeper than
+/// [`MAX_DEPTH`] or has an object with two members of the same name equals nothing.
 pub(crate) fn equal(a: &[u8], b: &[u8]) -> bool {
     match (std::str::from_utf8(a), std::str::from_utf8(b)) {
-        (Ok(a), Ok(b)) => same(a.trim_ascii(), b.trim_ascii(), DEEPEST),
+        (Ok(a), Ok(b)) => same(a.trim_ascii(), b.trim_ascii(), MAX_DEPTH),
         _ => false,
     }
 }
@@ -213,7 +216,7 @@ impl<'de> Visitor<'de> for NodeVisitor {
         let mut members = BTreeMap::new();
         while let Some(Name(name)) = map.next_key()? {
             if members.insert(name, map.next_value()?).is_some() {
-                return Err(A::Error::custom("two members have one name"));
+                return Err(A::Error::custom("two members have the same name"));
             }
         }
         Ok(Node::Object(members))
@@ -228,7 +231,7 @@ fn is_number(text: &str) -> bool {
     text.starts_with(|first: char| first == '-' || first.is_ascii_digit())
 }
 
-/// A number as `0.digits * 10^exponent`, without zeros at either end of the digits: one form for each value.
+/// A number as `0.digits * 10^exponent`, without zeros at either end of the digits, so that each value has one form.
 #[derive(PartialEq, Eq)]
 struct Number {
     negative: bool,
@@ -237,7 +240,7 @@ struct Number {
 }
 
 impl Number {
-    /// Reads a JSON number. `None` also where the exponent is beyond anything that is meant seriously.
+    /// Reads a JSON number. Returns `None` if the exponent doesn't fit an `i64`.
     fn read(text: &str) -> Option<Self> {
         let (negative, unsigned) = text.strip_prefix('-').map_or((false, text), |rest| (true, rest));
         let (mantissa, exponent) = unsigned.split_once(['e', 'E']).unwrap_or((unsigned, "0"));
@@ -296,7 +299,7 @@ mod tests {
 
     #[test]
     fn few_members_and_many_are_found_alike() {
-        for len in [1, FEW, FEW + 1, 500] {
+        for len in [1, MAX_UNSORTED, MAX_UNSORTED + 1, 500] {
             let members: Vec<_> = (0..len).rev().map(|n| format!("\"n{n}\":{n}")).collect();
             let object = |members: &[String]| Object::read(&Bytes::from(format!("{{{}}}", members.join(","))));
             let read = object(&members).unwrap();

@@ -1,4 +1,4 @@
-//! HTTP Basic credentials, which SNS sends once it was challenged for them.
+//! HTTP Basic credentials, which SNS sends once it has been challenged for them.
 
 use std::fmt;
 
@@ -15,40 +15,40 @@ use crate::rejection::{Reason, Rejection};
 use crate::scheme::{LONGEST_HEADER, single};
 use crate::secrets::MAX_SECRETS;
 
-/// The longest credentials looked at, in base64. Those in a URL are far shorter.
-const LONGEST_CREDENTIALS: usize = 1024;
-/// The realm unless it is set. SNS ignores a challenge without one.
+/// The longest credentials accepted, in base64. Those in a URL are far shorter.
+const MAX_CREDENTIALS_LEN: usize = 1024;
+/// The default realm. SNS ignores a challenge without one.
 const DEFAULT_REALM: &str = "webhook";
 
-/// The credentials that are accepted; while they rotate there are several.
+/// The credentials that are accepted; several while they rotate.
 #[derive(Clone)]
-pub(super) struct Basic {
-    /// The hashes of `user:password`: of one length, so comparing them tells nothing of the lengths.
+pub(super) struct BasicAuth {
+    /// Hashes of `user:password`. They have one length, so that comparing them reveals no length.
     accepted: Vec<[u8; 32]>,
     realm: String,
     fault: Option<&'static str>,
 }
 
-/// What a request says about itself.
+/// What follows from the credentials in a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Access {
     Granted,
-    /// There are no credentials: SNS's first attempt.
+    /// The request has no credentials: SNS's first attempt.
     Challenge,
 }
 
-impl Default for Basic {
+impl Default for BasicAuth {
     fn default() -> Self {
         Self { accepted: Vec::new(), realm: DEFAULT_REALM.into(), fault: None }
     }
 }
 
-impl Basic {
+impl BasicAuth {
     pub(super) fn accept(&mut self, user: &str, password: &str) {
         if user.is_empty() || password.is_empty() {
             self.fault = Some("the Basic credentials have an empty user or password");
         } else if user.contains(':') {
-            self.fault = Some("the user of the Basic credentials holds a colon");
+            self.fault = Some("the user of the Basic credentials contains a colon");
         } else if self.accepted.len() == MAX_SECRETS {
             self.fault = Some("there are more than 8 Basic credentials");
         }
@@ -67,9 +67,9 @@ impl Basic {
         let plain = |byte: u8| (byte.is_ascii_graphic() || byte == b' ') && !matches!(byte, b'"' | b'\\');
         match self.fault {
             Some(fault) => Err(ConfigError::key(fault)),
-            None if self.realm.is_empty() || !self.realm.bytes().all(plain) => {
-                Err(ConfigError::invalid("the realm is empty or holds a quote, a backslash or what is not ASCII"))
-            }
+            None if self.realm.is_empty() || !self.realm.bytes().all(plain) => Err(ConfigError::invalid(
+                "the realm is empty or contains a quote, a backslash or a character outside ASCII",
+            )),
             None => Ok(()),
         }
     }
@@ -83,19 +83,20 @@ impl Basic {
         let wrong = |reason, detail| self.refuse(Rejection::new(reason).with_detail(detail));
         let credentials =
             header.as_bytes().split_at_checked(6).filter(|(scheme, _)| scheme.eq_ignore_ascii_case(b"basic "));
-        let credentials = credentials.map(|(_, text)| text).filter(|text| text.len() <= LONGEST_CREDENTIALS);
+        let credentials = credentials.map(|(_, text)| text).filter(|text| text.len() <= MAX_CREDENTIALS_LEN);
         let Some(credentials) = credentials.and_then(|text| Encoding::Base64.decode(text)) else {
-            return Err(wrong(Reason::MalformedSignature, "the Authorization is no Basic credentials"));
+            return Err(wrong(Reason::MalformedSignature, "Authorization is not Basic credentials"));
         };
         let given = hash(&[&credentials]);
         let fits = self.accepted.iter().fold(Choice::from(0), |fits, accepted| fits | accepted.ct_eq(&given));
-        match fits.into() {
-            true => Ok(Access::Granted),
-            false => Err(wrong(Reason::SignatureMismatch, "the Basic credentials are wrong")),
+        if bool::from(fits) {
+            Ok(Access::Granted)
+        } else {
+            Err(wrong(Reason::SignatureMismatch, "the Basic credentials are wrong"))
         }
     }
 
-    /// The 401 that SNS answers with credentials.
+    /// Returns the 401 to which SNS replies with credentials.
     pub(super) fn challenge(&self) -> Answer {
         let answer = Answer::empty(StatusCode::UNAUTHORIZED);
         match self.header() {
@@ -111,7 +112,7 @@ impl Basic {
         }
     }
 
-    /// `None` never: the realm was checked.
+    /// Returns the challenge. It is never `None`, since the realm was checked.
     fn header(&self) -> Option<HeaderValue> {
         HeaderValue::try_from(format!("Basic realm=\"{}\"", self.realm)).ok()
     }
@@ -122,9 +123,9 @@ fn hash(parts: &[&[u8]]) -> [u8; 32] {
     hash.finalize().into()
 }
 
-impl fmt::Debug for Basic {
+impl fmt::Debug for BasicAuth {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Basic").field("accepted", &self.accepted.len()).field("realm", &self.realm).finish()
+        f.debug_struct("BasicAuth").field("accepted", &self.accepted.len()).field("realm", &self.realm).finish()
     }
 }
 
@@ -133,7 +134,7 @@ mod tests {
     use super::*;
 
     fn access(headers: &[&str]) -> Result<Access, Reason> {
-        let mut basic = Basic::default();
+        let mut basic = BasicAuth::default();
         basic.accept("Aladdin", "open sesame");
         basic.accept("new", "one:two");
         let request = headers.iter().fold(http::Request::post("/"), |it, value| it.header("authorization", *value));
@@ -173,12 +174,12 @@ mod tests {
     #[test]
     fn a_configuration_that_protects_nothing_is_refused() {
         for (user, password) in [("", "x"), ("x", ""), ("a:b", "c")] {
-            let mut basic = Basic::default();
+            let mut basic = BasicAuth::default();
             basic.accept(user, password);
             assert!(basic.check().is_err(), "{user}:{password}");
         }
         for realm in ["", "a\"b", "a\r\nb"] {
-            let mut basic = Basic::default();
+            let mut basic = BasicAuth::default();
             basic.set_realm(realm.into());
             assert!(basic.check().is_err(), "{realm:?}");
         }
@@ -186,7 +187,7 @@ mod tests {
 
     #[test]
     fn debug_prints_no_credentials() {
-        let mut basic = Basic::default();
+        let mut basic = BasicAuth::default();
         basic.accept("hunter", "hunter2");
         assert!(!format!("{basic:?}").contains("hunter"));
     }

@@ -1,6 +1,6 @@
-//! What is demanded of a genuine token, and of the body beside it.
+//! The rules for a genuine token, and for the body that comes with it.
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use http::header::{AUTHORIZATION, HeaderName};
 use http::request::Parts;
@@ -9,25 +9,38 @@ use crate::json::{self, Object};
 use crate::rejection::{Reason, Rejection};
 use crate::scheme::jwt::{Algorithm, TimeRules, Times, Token, bearer, malformed};
 
-use super::{DEFAULT_LEEWAY, TokenHeader};
+/// The default allowed clock skew. Tokens are valid for about ten minutes, so half a minute is small beside that and more than
+/// synchronized clocks need.
+pub const DEFAULT_LEEWAY: Duration = Duration::from_secs(30);
 
 static AUTHENTICATION: HeaderName = HeaderName::from_static("authentication");
 
-/// The claims that speak of the token and not of the event (RFC 7519, section 4.1). A body has no part in them, so
-/// a member of such a name in it is another thing.
+/// The claims about the token rather than the event (RFC 7519, section 4.1). A member with such a name in the body is
+/// unrelated.
 pub(super) const REGISTERED: [&str; 7] = ["exp", "iat", "nbf", "jti", "iss", "sub", "aud"];
 
+/// The header that holds the token.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum TokenHeader {
+    /// `Authorization`, as the document's text says.
+    #[default]
+    Authorization,
+    /// `Authentication`, as the document's sample request spells it.
+    Authentication,
+}
+
 #[derive(Clone, Debug)]
-pub(super) struct Rules {
+pub(super) struct TokenRules {
     pub(super) header: TokenHeader,
     pub(super) times: TimeRules,
-    /// The names of claims, each with a value that it may have.
+    /// Names of claims, each with an accepted value.
     pub(super) pins: Vec<(&'static str, String)>,
     pub(super) required: Vec<String>,
     pub(super) exempt: Vec<String>,
 }
 
-impl Default for Rules {
+impl Default for TokenRules {
     fn default() -> Self {
         Self {
             header: TokenHeader::default(),
@@ -55,34 +68,34 @@ impl TokenHeader {
     }
 }
 
-impl Rules {
-    /// The token of a request, its form and header judged and nothing else.
+impl TokenRules {
+    /// Returns the token of a request. Only its form and header are checked.
     pub(super) fn token<'a>(&self, head: &'a Parts) -> Result<Token<'a>, Rejection> {
         let text = bearer(head, self.header.name())?;
         if head.headers.contains_key(self.header.other().name()) {
             return Err(Rejection::new(Reason::DuplicateHeader)
-                .with_detail("Authorization and Authentication are both there, and either may hold a token"));
+                .with_detail("both Authorization and Authentication are present, and either may hold a token"));
         }
         let token = Token::split(text)?;
         token.header(Algorithm::HS256)?;
         Ok(token)
     }
 
-    /// The claims of a token, judged by what they may say whoever signed them. They are worth what was verified before.
+    /// Returns the claims of a token, checked by the rules that need no key. They are as trustworthy as the token.
     pub(super) fn claims(&self, token: &Token<'_>, now: SystemTime) -> Result<(Object, Times), Rejection> {
         let claims = token.claims()?;
         let times = self.times.check(&claims, now)?;
-        match self.required.iter().all(|name| claims.contains(name)) {
-            true => Ok((claims, times)),
-            false => Err(malformed("it leaves a claim that is required to the body")),
+        if self.required.iter().any(|name| !claims.contains(name)) {
+            return Err(malformed("the token leaves a required claim to the body"));
         }
+        Ok((claims, times))
     }
 
-    /// Whether the claims are for us. Only asked of verified ones, since the answer tells who we are.
+    /// Checks that the claims are for us. Only verified claims are checked, since the outcome reveals who we are.
     pub(super) fn check_pins(&self, claims: &Object) -> Result<(), Rejection> {
         for (name, _) in &self.pins {
-            let said = claims.parse::<String>(name);
-            if !self.pins.iter().any(|(pinned, value)| pinned == name && said.as_ref() == Some(value)) {
+            let claim = claims.parse::<String>(name);
+            if !self.pins.iter().any(|(pinned, value)| pinned == name && claim.as_ref() == Some(value)) {
                 return Err(Rejection::new(Reason::NotForUs)
                     .with_detail("the token is for another webhook, product or account"));
             }
@@ -90,7 +103,7 @@ impl Rules {
         Ok(())
     }
 
-    /// Whether the body contradicts no claim.
+    /// Returns whether the body contradicts no claim.
     pub(super) fn agree(&self, claims: &Object, body: &Object) -> bool {
         body.iter().all(|(name, member)| match claims.get(name) {
             Some(claim) => self.is_exempt(name) || json::equal(claim, member),

@@ -1,0 +1,187 @@
+//! A claim from the moment it is asked for until it is committed or released.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use http::StatusCode;
+
+use crate::body::Deadline;
+use crate::observe::{self, StoreCall};
+use crate::text::Text;
+
+use super::erased::StoreFuture;
+use super::key::{ClaimToken, Key};
+use super::shared::DedupSettings;
+use super::store::{Claim, StoreError};
+
+/// A claim that was asked for. Dropping the guard releases it.
+pub(super) struct ClaimGuard {
+    settings: Arc<DedupSettings>,
+    provider: Text,
+    key: Key,
+    token: ClaimToken,
+    /// The claim or its renewal while it is under way. Whatever comes next waits for it, as a store may overtake one call by
+    /// the next.
+    claiming: Option<StoreFuture<Claim>>,
+    owned: bool,
+}
+
+impl ClaimGuard {
+    /// Asks for a claim.
+    pub(super) fn claim(settings: &Arc<DedupSettings>, provider: Text, key: Key) -> Self {
+        let (settings, token) = (settings.clone(), ClaimToken::new());
+        let mut guard = Self { settings, provider, key, token, claiming: None, owned: true };
+        guard.ask();
+        guard
+    }
+
+    fn ask(&mut self) {
+        let settings = &self.settings;
+        let store = settings.store.clone();
+        self.claiming = Some(store.claim(self.key, self.token, settings.lease, settings.store_timeout));
+    }
+
+    /// Returns the time of the next renewal: one may fail without the claim being lost.
+    fn next_renewal(&self) -> Deadline {
+        Deadline::new(Some(self.settings.lease / 3))
+    }
+
+    pub(super) fn settings(&self) -> &DedupSettings {
+        &self.settings
+    }
+
+    pub(super) fn provider(&self) -> &Text {
+        &self.provider
+    }
+
+    /// Polls for the store's answer to the claim. It is only ever ready while a claim is under way.
+    pub(super) fn poll_claim(&mut self, cx: &mut Context<'_>) -> Poll<Result<Claim, StoreError>> {
+        let Some(claiming) = &mut self.claiming else { return Poll::Pending };
+        let claim = ready!(claiming.as_mut().poll(cx));
+        self.claiming = None;
+        Poll::Ready(claim)
+    }
+
+    /// Drops the guard without a release, as the key belongs to another token.
+    pub(super) fn forget(mut self) {
+        self.owned = false;
+    }
+
+    /// Commits the claim after a handler that succeeded.
+    pub(super) fn commit(mut self, status: StatusCode) -> Finalize {
+        self.owned = false;
+        let (settings, claiming) = (self.settings.clone(), self.claiming.take());
+        let (provider, key, token) = (self.provider.clone(), self.key, self.token);
+        Finalize::new(async move {
+            wait_for(claiming).await;
+            let store = settings.store.clone();
+            match store.commit(key, token, status, settings.retention, settings.store_timeout).await {
+                Ok(true) => {}
+                Ok(false) => observe::claim_lost(&provider),
+                Err(error) => observe::store_failure(&provider, StoreCall::Commit, &error),
+            }
+        })
+    }
+
+    /// Releases the claim after a handler that didn't succeed.
+    pub(super) fn release(mut self) -> Finalize {
+        self.owned = false;
+        self.finalize_release()
+    }
+
+    fn finalize_release(&mut self) -> Finalize {
+        let (settings, claiming) = (self.settings.clone(), self.claiming.take());
+        let (provider, key, token) = (self.provider.clone(), self.key, self.token);
+        Finalize::new(async move {
+            wait_for(claiming).await;
+            if let Err(error) = settings.store.clone().release(key, token, settings.store_timeout).await {
+                observe::store_failure(&provider, StoreCall::Release, &error);
+            }
+        })
+    }
+}
+
+/// Waits for a renewal that is under way. The commit or release that follows finds out what became of the claim.
+async fn wait_for(claiming: Option<StoreFuture<Claim>>) {
+    if let Some(claiming) = claiming {
+        let _ = claiming.await;
+    }
+}
+
+impl Drop for ClaimGuard {
+    fn drop(&mut self) {
+        // A claim under way can't be released before it was granted. What is dropped here goes on by itself.
+        let at_once = self.claiming.is_none() && self.owned && self.settings.store.release_now(self.key, self.token);
+        if self.owned && !at_once {
+            drop(self.finalize_release());
+        }
+    }
+}
+
+/// The commit or release of a claim. Once begun it is completed, without its request if need be.
+pub(super) struct Finalize(Option<Pin<Box<dyn Future<Output = ()> + Send>>>);
+
+impl Finalize {
+    fn new(work: impl Future<Output = ()> + Send + 'static) -> Self {
+        Self(Some(Box::pin(work)))
+    }
+
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if let Some(work) = &mut self.0 {
+            ready!(work.as_mut().poll(cx));
+            self.0 = None;
+        }
+        Poll::Ready(())
+    }
+}
+
+impl Drop for Finalize {
+    fn drop(&mut self) {
+        // Without a runtime the claim ends with its lease.
+        #[cfg(feature = "tokio")]
+        if let Some(work) = self.0.take()
+            && let Ok(runtime) = tokio::runtime::Handle::try_current()
+        {
+            runtime.spawn(work);
+        }
+    }
+}
+
+/// Renews a granted claim while it is polled.
+pub(super) struct LeaseRenewal {
+    guard: Option<ClaimGuard>,
+    next: Deadline,
+}
+
+impl LeaseRenewal {
+    pub(super) fn new(guard: ClaimGuard) -> Self {
+        let next = guard.next_renewal();
+        Self { guard: Some(guard), next }
+    }
+
+    /// Ends the renewals and returns the claim.
+    pub(super) fn take(&mut self) -> Option<ClaimGuard> {
+        self.guard.take()
+    }
+
+    /// Called whenever the handler has to wait.
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) {
+        let Some(guard) = &mut self.guard else { return };
+        loop {
+            if guard.claiming.is_none() {
+                if self.next.poll(cx).is_pending() {
+                    return;
+                }
+                guard.ask();
+            }
+            let Poll::Ready(claim) = guard.poll_claim(cx) else { return };
+            // If another token has the key, it is too late to stop the handler; the commit will report it.
+            if let Err(error) = claim {
+                observe::store_failure(&guard.provider, StoreCall::Renew, &error);
+            }
+            self.next = guard.next_renewal();
+        }
+    }
+}
