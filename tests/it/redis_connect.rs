@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures_util::future::join_all;
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use tokio::net::TcpListener;
+use tokio::time::Instant;
 use tower_webhook::testing::store_suite;
 use tower_webhook::{ConfigErrorKind, DedupLayer, RedisStore};
 
@@ -156,8 +157,23 @@ async fn connecting_leaves_nothing_behind() {
     assert_eq!(redis.command::<usize>(&["DBSIZE"]).await, 0);
 }
 
+#[tokio::test]
+async fn each_delivery_costs_two_commands_and_each_repetition_one() {
+    let redis = Redis::start().await;
+    let server = Handler::default().serve(DedupLayer::new(RedisStore::connect(redis.url()).await.unwrap())).await;
+    redis.command::<()>(&["CONFIG", "RESETSTAT"]).await;
+    for n in 0..10 {
+        for _ in 0..2 {
+            assert_eq!(server.send(delivery(&n.to_string())).await.status, 200);
+        }
+    }
+    let stats = redis.info("commandstats").await;
+    assert!(stats.contains("cmdstat_evalsha:calls=30,"), "{stats}");
+    assert!(!stats.contains("cmdstat_eval:") && !stats.contains("cmdstat_script"), "{stats}");
+}
+
 /// A Redis with TLS on a port of its own, and the certificate of the authority that vouches for it.
-async fn tls(dir: &std::path::Path) -> (Redis, u16, String) {
+pub async fn tls(dir: &std::path::Path) -> (Redis, u16, String) {
     std::fs::create_dir_all(dir).unwrap();
     let (mut params, ca_key) = (CertificateParams::default(), KeyPair::generate().unwrap());
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -174,6 +190,10 @@ async fn tls(dir: &std::path::Path) -> (Redis, u16, String) {
     let options = [
         "--save",
         "",
+        "--appendonly",
+        "yes",
+        "--appendfsync",
+        "always",
         "--tls-port",
         &port.to_string(),
         "--tls-auth-clients",

@@ -3,9 +3,10 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use axum::Router;
 use axum::routing::post;
@@ -15,6 +16,7 @@ use hyper_util::rt::TokioExecutor;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::Instant;
 use tower::ServiceBuilder;
 use tower_webhook::{DedupLayer, Delivery, RedisStore, WebhookLayer};
 
@@ -234,6 +236,22 @@ async fn a_server_that_is_killed_and_comes_back_later_is_used_again() {
     })
     .await;
     assert!(figures.slowest < Duration::from_secs(10), "{figures}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn over_tls_a_server_that_is_killed_and_comes_back_is_used_again() {
+    let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("redis-tls-load-{}", std::process::id()));
+    let (mut redis, port, authority) = crate::redis_connect::tls(&dir).await;
+    let builder = RedisStore::builder().with_roots(authority);
+    let store = builder.connect(format!("rediss://127.0.0.1:{port}/")).await.unwrap();
+    let figures = run("TLS, killed server", store, async || {
+        redis.kill();
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        redis.restart().await;
+    })
+    .await;
+    assert!(figures.slowest < Duration::from_secs(8), "{figures}");
+    let _ = std::fs::remove_dir_all(dir);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
