@@ -1,8 +1,8 @@
 //! Effectively-once handlers, shown by a sender that repeats itself.
 //!
 //! ```text
-//! cargo run --example dedup --features dedup,testing
-//! cargo run --example dedup --features redis,testing -- redis://127.0.0.1/
+//! cargo run --example dedup --features memory-store,testing
+//! cargo run --example dedup --features memory-store,redis,testing -- redis://127.0.0.1/
 //! ```
 
 use std::collections::{BTreeMap, HashMap};

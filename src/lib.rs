@@ -1,26 +1,30 @@
-//! Tower layers that receive webhooks: a request's body is read within bounds, the sender's signature is verified by that
-//! sender's own rules, and the handler gets a typed value.
+//! Tower middleware for receiving webhooks.
 //!
-//! # In axum
+//! A layer reads the body of a request within bounds, verifies the sender's signature by that sender's own rules, and hands the
+//! handler a typed value.
+//!
+//! # Examples
+//!
+//! In axum:
 //!
 //! ```
 //! # #[cfg(feature = "axum")] {
 //! use axum::{Router, routing::post};
-//! use tower_webhook::{CdrManager, Webhook, WebhookLayer, cdr_manager::Report};
+//! use tower_webhook::{Json, Webhook, WebhookLayer, senders};
 //!
-//! async fn on_report(Webhook(report): Webhook<Report>) {
-//!     println!("{:?} has {:?} lines", report.file_name, report.number_of_lines);
+//! async fn on_event(Webhook(Json(event)): Webhook<Json<serde_json::Value>>) {
+//!     println!("{}", event["type"]);
 //! }
 //!
 //! # fn app() -> Result<(), tower_webhook::ConfigError> {
-//! let cdr = WebhookLayer::new(CdrManager::new("the key from the portal")?);
-//! let app: Router = Router::new().route("/webhooks/cdr", post(on_report).layer(cdr));
+//! let stripe = WebhookLayer::new(senders::stripe("whsec_the_secret_of_your_endpoint")?);
+//! let app: Router = Router::new().route("/webhooks/stripe", post(on_event).layer(stripe));
 //! # Ok(())
 //! # }
 //! # }
 //! ```
 //!
-//! # In any other tower service
+//! In any other tower service:
 //!
 //! ```
 //! use std::convert::Infallible;
@@ -29,45 +33,53 @@
 //! use http::{Request, Response};
 //! use http_body_util::Full;
 //! use tower_layer::Layer;
-//! use tower_webhook::{CdrManager, Webhook, WebhookLayer, cdr_manager::Report};
+//! use tower_webhook::{Json, Webhook, WebhookLayer, senders};
 //!
-//! async fn on_report(request: Request<Full<Bytes>>) -> Result<Response<Full<Bytes>>, Infallible> {
-//!     Ok(match Webhook::<Report>::from_extensions(request.extensions()) {
-//!         Ok(Webhook(report)) => Response::new(format!("{:?}", report.task_id).into()),
+//! async fn on_event(request: Request<Full<Bytes>>) -> Result<Response<Full<Bytes>>, Infallible> {
+//!     Ok(match Webhook::<Json<serde_json::Value>>::from_extensions(request.extensions()) {
+//!         Ok(Webhook(Json(event))) => Response::new(event["type"].to_string().into()),
 //!         Err(rejection) => rejection.into_http_response().map(Full::new),
 //!     })
 //! }
 //!
 //! # fn service() -> Result<(), tower_webhook::ConfigError> {
-//! let service = WebhookLayer::new(CdrManager::new("the key from the portal")?).layer(tower::service_fn(on_report));
+//! let stripe = WebhookLayer::new(senders::stripe("whsec_the_secret_of_your_endpoint")?);
+//! let service = stripe.layer(tower::service_fn(on_event));
 //! # Ok(())
 //! # }
 //! ```
 //!
-//! # What is where
+//! # Overview
 //!
-//! - [`WebhookLayer`] lets only verified requests through; an [`IpAllowList`](ip_allow::IpAllowList) may stand in front of it, [`EndpointLayer`] puts it beside
-//!   any other service, and [`MemoryBudget`] bounds what bodies of all requests may take.
-//! - A [`Provider`](provider::Provider) is a sender's rules: [`CdrManager`]; `Connect` (feature `jwt`); `Sns` with the portals `telna` and `pce` (feature
-//!   `sns`); one of the many [`senders`]; any sender that a [`Scheme`] describes; or [`AnyOf`] several.
-//! - [`Secrets`] rotate, and may be looked up for each request.
-//! - A [`Delivery`] is the proof that a request was verified; [`Webhook<T>`](Webhook) is its payload as a type of yours.
+//! - [`WebhookLayer`] lets only verified requests through. [`EndpointLayer`] puts it beside any other service,
+//!   [`IpAllowList`](ip_allow::IpAllowList) goes in front of it, and [`MemoryBudget`] bounds the bodies of all requests.
+//! - [`senders`] has the rules of more than 60 senders by name. [`Scheme`] describes any other one in a few lines, [`Verify`] is
+//!   for rules that need code, and [`AnyOf`] accepts several senders on one route. The portals [`CdrManager`], `Connect`
+//!   (feature `jwt`), `Sns`, `telna` and `pce` (feature `sns`) have types of their own.
+//! - [`Secrets`] rotate, and can be looked up for each request.
+//! - A [`Delivery`] proves that a request was verified; [`Webhook<T>`](Webhook) is its payload as a type of yours.
 //! - A [`Rejection`] says, by its [`Reason`], what was refused and why.
-//! - `DedupLayer` (feature `dedup`) lets each delivery through to the handler once, with `MemoryStore` (feature `memory-store`) or
-//!   across replicas with `RedisStore` (feature `redis`).
+//! - `DedupLayer` (feature `dedup`) lets each delivery through to the handler once, with `MemoryStore` (feature
+//!   `memory-store`) or across replicas with `RedisStore` (feature `redis`).
 //!
-//! The module `guide` tells how to do what: from a first endpoint to many replicas behind a proxy.
+//! The module `guide` has step-by-step guides, from a first endpoint to many replicas behind a proxy.
 //!
 //! # Features
 //!
-//! Features add and never change what others do, and cost only what they name.
+//! Features add, never change what others do, and cost only what they name.
 //!
 //! - On by default: `axum` (extractors) and `tokio` (timers, for the time-outs).
-//! - Senders: `asymmetric` (public keys), `jwt` (tokens), `sns`, `paypal`; and `client`, the default HTTPS client for certificates
-//!   and keys. `fetch` and `certificates` are enabled by those that need them.
+//! - Senders: `asymmetric` (public keys), `jwt` (tokens), `sns`, `paypal`; and `client`, the default HTTPS client for
+//!   certificates and keys. `fetch` and `certificates` are enabled by those that need them.
 //! - Deduplication: `dedup` (the layer), `memory-store`, `redis`.
-//! - Around them: `tonic`, `tracing`, `metrics`.
+//! - Integrations: `tonic`, `tracing`, `metrics`.
 //! - For tests: `testing`, which needs no C compiler; `testing-certificates`; `testing-sns`, an SNS in the process.
+//!
+//! # Stability
+//!
+//! Types of these crates are part of the public API: `http` 1, `http-body` 1, `http-body-util` 0.1, `bytes` 1, `tower-layer` 0.3
+//! and `tower-service` 0.3; with their features `axum` 0.8, `tonic` 0.14 and `redis` 1. A new incompatible version of one of
+//! them is a new incompatible version of this crate.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![cfg_attr(not(test), warn(unreachable_pub, clippy::unwrap_used, clippy::expect_used))]
 

@@ -9,7 +9,7 @@
 
 #[cfg(not(target_os = "linux"))]
 fn main() {
-    eprintln!("NOT TESTED: memory is measured by /proc, which only Linux has");
+    println!("test memory ... ignored, memory is measured by /proc, which only Linux has");
 }
 
 #[cfg(target_os = "linux")]
@@ -56,10 +56,7 @@ mod linux {
         let limits = std::fs::read_to_string("/proc/self/limits").unwrap();
         let files = limits.lines().find(|line| line.starts_with("Max open files")).unwrap().to_owned();
         let hard: usize = files.split_whitespace().nth(4).unwrap().parse().unwrap_or(usize::MAX);
-        if hard < SENDERS + 500 {
-            eprintln!("NOT TESTED: the hard limit is {hard} open files, and {SENDERS} connections are needed");
-            return;
-        }
+        assert!(hard >= SENDERS + 500, "the hard limit is {hard} open files, and {SENDERS} connections are needed");
         let program = std::env::current_exe().unwrap();
         let script = format!("ulimit -n {} && exec \"$0\" --senders", SENDERS + 500);
         let status = Command::new("sh").arg("-c").arg(script).arg(program).status().unwrap();

@@ -1,9 +1,9 @@
-//! A lazily started time-out.
+//! A lazily started time-out. This is the only file that knows whose timer it is.
 
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-/// A bound on waiting. The timer is created once there is something to wait for, so whatever is ready at once costs none.
+/// A bound on waiting. The timer is created on the first wait, so that what is ready at once costs none.
 pub(crate) struct Deadline {
     limit: Option<Duration>,
     #[cfg(feature = "tokio")]
@@ -19,7 +19,7 @@ impl Deadline {
         }
     }
 
-    /// Called whenever there is nothing to do but wait. Ready once the time is over; the first call starts it.
+    /// Becomes ready when the time is over. Call it whenever there is nothing to do but wait; the first call starts the timer.
     #[cfg(feature = "tokio")]
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         use std::future::Future as _;
@@ -28,7 +28,8 @@ impl Deadline {
         self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(limit))).as_mut().poll(cx)
     }
 
-    /// Without a runtime there is no timer: the server's own time-outs must end the wait.
+    /// Never becomes ready, since there is no timer without a runtime. The server's own time-outs must end the wait, and the
+    /// layers have no setters for one.
     #[cfg(not(feature = "tokio"))]
     pub(crate) fn poll(&mut self, _: &mut Context<'_>) -> Poll<()> {
         let _ = self.limit;

@@ -14,14 +14,14 @@ pin_project! {
     #[derive(Debug)]
     pub struct ResponseBody<R> {
         #[pin]
-        kind: Kind<R>,
+        kind: InnerOrFixed<R>,
     }
 }
 
 pin_project! {
     #[derive(Debug)]
-    #[project = KindProj]
-    enum Kind<R> {
+    #[project = InnerOrFixedProj]
+    enum InnerOrFixed<R> {
         Inner { #[pin] body: R },
         Fixed { #[pin] body: Full<Bytes> },
     }
@@ -29,11 +29,11 @@ pin_project! {
 
 impl<R> ResponseBody<R> {
     pub(crate) fn inner(body: R) -> Self {
-        Self { kind: Kind::Inner { body } }
+        Self { kind: InnerOrFixed::Inner { body } }
     }
 
     pub(crate) fn fixed(body: Bytes) -> Self {
-        Self { kind: Kind::Fixed { body: Full::new(body) } }
+        Self { kind: InnerOrFixed::Fixed { body: Full::new(body) } }
     }
 }
 
@@ -49,22 +49,22 @@ impl<R: Body<Data = Bytes>> Body for ResponseBody<R> {
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, R::Error>>> {
         match self.project().kind.project() {
-            KindProj::Inner { body } => body.poll_frame(cx),
-            KindProj::Fixed { body } => body.poll_frame(cx).map_err(|never| match never {}),
+            InnerOrFixedProj::Inner { body } => body.poll_frame(cx),
+            InnerOrFixedProj::Fixed { body } => body.poll_frame(cx).map_err(|never| match never {}),
         }
     }
 
     fn is_end_stream(&self) -> bool {
         match &self.kind {
-            Kind::Inner { body } => body.is_end_stream(),
-            Kind::Fixed { body } => body.is_end_stream(),
+            InnerOrFixed::Inner { body } => body.is_end_stream(),
+            InnerOrFixed::Fixed { body } => body.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match &self.kind {
-            Kind::Inner { body } => body.size_hint(),
-            Kind::Fixed { body } => body.size_hint(),
+            InnerOrFixed::Inner { body } => body.size_hint(),
+            InnerOrFixed::Fixed { body } => body.size_hint(),
         }
     }
 }

@@ -2,8 +2,10 @@
 
 mod config;
 #[cfg(feature = "certificates")]
+#[cfg_attr(not(feature = "sns"), allow(dead_code, reason = "each sender uses a part"))]
 mod rules;
 
 pub use config::{CertificateConfig, CertificateName};
 #[cfg(feature = "certificates")]
+#[cfg_attr(not(feature = "sns"), allow(unused_imports, reason = "each sender uses a part"))]
 pub(crate) use rules::{CertificateKey, CertificateRules, Origin};

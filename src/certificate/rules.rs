@@ -189,7 +189,6 @@ impl CertificateKey {
     }
 
     /// Returns whether this key made the RSA signature over this digest, a SHA-1 or a SHA-256.
-    #[cfg_attr(not(feature = "sns"), allow(dead_code))]
     pub(crate) fn verifies_digest(&self, digest: &Digest, signature: &[u8]) -> bool {
         let key = if digest.algorithm() == &SHA1_FOR_LEGACY_USE_ONLY { &self.sha1 } else { &self.sha256 };
         key.verify_digest_sig(digest, signature).is_ok()

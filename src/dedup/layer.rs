@@ -94,6 +94,7 @@ impl DedupLayer {
 
     /// Sets how long each call of the store may take. The default is [`DEFAULT_STORE_TIMEOUT`]. It needs the feature `tokio`
     /// (on by default) and a tokio runtime.
+    #[cfg(feature = "tokio")]
     #[must_use]
     pub fn with_store_timeout(self, timeout: Duration) -> Self {
         self.with(|settings| settings.store_timeout = timeout)
@@ -114,10 +115,12 @@ impl DedupLayer {
     /// # Examples
     ///
     /// ```
+    /// # #[cfg(feature = "memory-store")] {
     /// use http::StatusCode;
     /// use tower_webhook::{DedupLayer, MemoryStore};
     ///
     /// let layer = DedupLayer::new(MemoryStore::default()).with_in_flight_status(StatusCode::CONFLICT);
+    /// # }
     /// ```
     #[must_use]
     pub fn with_in_flight_status(self, status: StatusCode) -> Self {

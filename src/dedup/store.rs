@@ -15,7 +15,7 @@ use super::key::{ClaimToken, Key};
 /// deliveries expire. Each operation is atomic across all processes that share the store: two at the same time end as if one had
 /// come first. No operation overwrites what belongs to another token.
 ///
-/// Use [`testing::store_suite`](crate::testing::store_suite) (feature `testing`) to test an implementation.
+/// Use `testing::store_suite` (feature `testing`) to test an implementation.
 ///
 /// # Examples
 ///

@@ -16,14 +16,14 @@ pin_project! {
     #[derive(Debug)]
     pub struct EndpointBody<R, A> {
         #[pin]
-        kind: Kind<R, A>,
+        kind: EitherBody<R, A>,
     }
 }
 
 pin_project! {
     #[derive(Debug)]
-    #[project = KindProj]
-    enum Kind<R, A> {
+    #[project = EitherBodyProj]
+    enum EitherBody<R, A> {
         Inner { #[pin] body: R },
         Endpoint { #[pin] body: ResponseBody<A> },
     }
@@ -31,11 +31,11 @@ pin_project! {
 
 impl<R, A> EndpointBody<R, A> {
     pub(super) fn inner(body: R) -> Self {
-        Self { kind: Kind::Inner { body } }
+        Self { kind: EitherBody::Inner { body } }
     }
 
     pub(super) fn endpoint(body: ResponseBody<A>) -> Self {
-        Self { kind: Kind::Endpoint { body } }
+        Self { kind: EitherBody::Endpoint { body } }
     }
 }
 
@@ -55,22 +55,22 @@ where
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         match self.project().kind.project() {
-            KindProj::Inner { body } => body.poll_frame(cx).map_err(Into::into),
-            KindProj::Endpoint { body } => body.poll_frame(cx).map_err(Into::into),
+            EitherBodyProj::Inner { body } => body.poll_frame(cx).map_err(Into::into),
+            EitherBodyProj::Endpoint { body } => body.poll_frame(cx).map_err(Into::into),
         }
     }
 
     fn is_end_stream(&self) -> bool {
         match &self.kind {
-            Kind::Inner { body } => body.is_end_stream(),
-            Kind::Endpoint { body } => body.is_end_stream(),
+            EitherBody::Inner { body } => body.is_end_stream(),
+            EitherBody::Endpoint { body } => body.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match &self.kind {
-            Kind::Inner { body } => body.size_hint(),
-            Kind::Endpoint { body } => body.size_hint(),
+            EitherBody::Inner { body } => body.size_hint(),
+            EitherBody::Endpoint { body } => body.size_hint(),
         }
     }
 }

@@ -24,13 +24,13 @@ pin_project! {
         E: Service<Request<B>>,
     {
         #[pin]
-        state: State<S, E, B>,
+        state: EndpointState<S, E, B>,
     }
 }
 
 pin_project! {
-    #[project = StateProj]
-    enum State<S, E, B>
+    #[project = EndpointStateProj]
+    enum EndpointState<S, E, B>
     where
         S: Service<Request<B>>,
         E: Service<Request<B>>,
@@ -50,12 +50,12 @@ where
     E: Service<Request<B>>,
 {
     pub(super) fn inner(future: S::Future) -> Self {
-        Self { state: State::Inner { future } }
+        Self { state: EndpointState::Inner { future } }
     }
 
     pub(super) fn endpoint(service: E, request: Request<B>) -> Self {
         let protocol = Protocol::of(request.method(), request.version(), request.headers());
-        Self { state: State::Ready { service, request: Some(request), protocol } }
+        Self { state: EndpointState::Ready { service, request: Some(request), protocol } }
     }
 }
 
@@ -71,10 +71,10 @@ where
         let mut state = self.project().state;
         loop {
             match state.as_mut().project() {
-                StateProj::Inner { future } => {
+                EndpointStateProj::Inner { future } => {
                     return future.poll(cx).map_ok(|response| response.map(EndpointBody::inner));
                 }
-                StateProj::Ready { service, request, protocol } => {
+                EndpointStateProj::Ready { service, request, protocol } => {
                     let protocol = *protocol;
                     if let Err(error) = ready!(service.poll_ready(cx)) {
                         return Poll::Ready(Ok(failed(error.into(), protocol)));
@@ -83,9 +83,9 @@ where
                         panic!("an endpoint future was polled after it was ready");
                     };
                     let future = service.call(request);
-                    state.set(State::Endpoint { future, protocol });
+                    state.set(EndpointState::Endpoint { future, protocol });
                 }
-                StateProj::Endpoint { future, protocol } => {
+                EndpointStateProj::Endpoint { future, protocol } => {
                     let protocol = *protocol;
                     return Poll::Ready(Ok(match ready!(future.poll(cx)) {
                         Ok(response) => response.map(|body| EndpointBody::endpoint(ResponseBody::inner(body))),

@@ -148,7 +148,7 @@ pub(crate) fn equal(a: &[u8], b: &[u8]) -> bool {
 fn same(a: &str, b: &str, levels: usize) -> bool {
     let Some(levels) = levels.checked_sub(1) else { return false };
     if let (true, true) = (is_number(a), is_number(b)) {
-        return matches!((Number::read(a), Number::read(b)), (Some(a), Some(b)) if a == b);
+        return matches!((ExactNumber::read(a), ExactNumber::read(b)), (Some(a), Some(b)) if a == b);
     }
     let (Ok(a), Ok(b)) = (serde_json::from_str(a), serde_json::from_str(b)) else { return false };
     match (a, b) {
@@ -233,13 +233,13 @@ fn is_number(text: &str) -> bool {
 
 /// A number as `0.digits * 10^exponent`, without zeros at either end of the digits, so that each value has one form.
 #[derive(PartialEq, Eq)]
-struct Number {
+struct ExactNumber {
     negative: bool,
     digits: String,
     exponent: i64,
 }
 
-impl Number {
+impl ExactNumber {
     /// Reads a JSON number. Returns `None` if the exponent doesn't fit an `i64`.
     fn read(text: &str) -> Option<Self> {
         let (negative, unsigned) = text.strip_prefix('-').map_or((false, text), |rest| (true, rest));

@@ -21,7 +21,7 @@ use crate::observe::Stopwatch;
 use crate::provider::{Begin, BoxFuture, MaybeReady, Outcome, Provider};
 use crate::rejection::{BoxError, Reason, Rejection};
 
-use super::shared::Shared;
+use super::shared::WebhookSettings;
 
 pin_project! {
     /// The future of [`WebhookService`](crate::layer::WebhookService).
@@ -36,31 +36,31 @@ pin_project! {
         P: Provider,
     {
         #[pin]
-        state: State<S, P>,
+        state: RequestState<S, P>,
         // Dropped once it is complete.
         #[pin]
         body: Option<B>,
-        shared: Arc<Shared<P>>,
+        shared: Arc<WebhookSettings<P>>,
         watch: Stopwatch,
         protocol: Protocol,
     }
 }
 
 pin_project! {
-    #[project = StateProj]
-    enum State<S, P>
+    #[project = RequestStateProj]
+    enum RequestState<S, P>
     where
         S: Service<Request<Full<Bytes>>>,
         P: Provider,
     {
         /// Nothing has been done yet.
-        Begin { call: Option<Call<S>> },
+        Begin { call: Option<PendingCall<S>> },
         /// The verification waits for a secret.
-        LookUp { call: Option<Call<S>>, pending: BoxFuture<Result<Begin<P::Verification>, Rejection>>, deadline: Deadline },
+        LookUp { call: Option<PendingCall<S>>, pending: BoxFuture<Result<Begin<P::Verification>, Rejection>>, deadline: Deadline },
         /// The body arrives. In observe mode there may be a verdict already, and then no verification.
-        Receive { call: Option<Call<S>>, waiting: Box<(Option<P::Verification>, Receiver)> },
+        Receive { call: Option<PendingCall<S>>, waiting: Box<(Option<P::Verification>, Receiver)> },
         /// The body is complete, and the verdict waits for a key or a certificate.
-        Decide { call: Option<Call<S>>, pending: BoxFuture<Result<Outcome, Rejection>>, received: Received },
+        Decide { call: Option<PendingCall<S>>, pending: BoxFuture<Result<Outcome, Rejection>>, received: Received },
         /// The handler works.
         Handle { #[pin] handling: S::Future, lease: Lease },
         /// The answer is known without a handler.
@@ -69,7 +69,7 @@ pin_project! {
 }
 
 /// The service that was polled ready, and the head of the request that it may get.
-struct Call<S> {
+struct PendingCall<S> {
     inner: S,
     head: Parts,
 }
@@ -79,29 +79,31 @@ where
     S: Service<Request<Full<Bytes>>>,
     P: Provider,
 {
-    pub(crate) fn new(shared: Arc<Shared<P>>, inner: S, request: Request<B>) -> Self {
+    pub(crate) fn new(shared: Arc<WebhookSettings<P>>, inner: S, request: Request<B>) -> Self {
         let watch = Stopwatch::start();
         let protocol = Protocol::of(request.method(), request.version(), request.headers());
         let (head, body) = request.into_parts();
-        let state = State::Begin { call: Some(Call { inner, head }) };
+        let state = RequestState::Begin { call: Some(PendingCall { inner, head }) };
         Self { state, body: Some(body), shared, watch, protocol }
     }
 }
 
 /// One step of a request: what is shared by the states that have no handler yet.
-struct Step<'a, S, P> {
-    shared: &'a Shared<P>,
+struct Driver<'a, S, P> {
+    shared: &'a WebhookSettings<P>,
     watch: Stopwatch,
-    call: &'a mut Option<Call<S>>,
+    call: &'a mut Option<PendingCall<S>>,
+    /// Whether the body was polled and has to be waited for.
+    waits: bool,
 }
 
-impl<S, P> Step<'_, S, P>
+impl<S, P> Driver<'_, S, P>
 where
     S: Service<Request<Full<Bytes>>>,
     P: Provider,
 {
-    /// Judges the head, and the body too if it is there at once. Returns whether the body has to be waited for.
-    fn begin<B>(&mut self, body: Pin<&mut B>, cx: &mut Context<'_>) -> (State<S, P>, bool)
+    /// Judges the head, and the body too if it is there at once.
+    fn begin<B>(&mut self, body: Pin<&mut B>, cx: &mut Context<'_>) -> RequestState<S, P>
     where
         B: Body<Data = Bytes>,
         B::Error: Into<BoxError>,
@@ -112,41 +114,41 @@ where
         // Nearly every request goes this way, so nothing large is moved on it.
         if let Ok(MaybeReady::Ready(Begin::Verify(verification))) = &mut begun {
             if let Err(rejection) = shared.check_announced(head, &*body) {
-                return (self.refuse(rejection), false);
+                return self.refuse(rejection);
             }
             let mut receiver = shared.receiver();
             let feed = |chunk: &[u8]| shared.provider.receive(verification, head, chunk);
             match receiver.poll(body, cx, feed) {
-                Poll::Ready(Err(rejection)) => return (self.refuse(rejection), false),
-                Poll::Ready(Ok(())) => return (self.finish(verification, receiver.finish()), false),
-                Poll::Pending => {}
+                Poll::Ready(Err(rejection)) => return self.refuse(rejection),
+                Poll::Ready(Ok(())) => return self.finish(verification, receiver.finish()),
+                Poll::Pending => self.waits = true,
             }
             let verification = match begun {
                 Ok(MaybeReady::Ready(Begin::Verify(verification))) => Some(verification),
                 _ => None,
             };
-            return (self.receive(verification, receiver), true);
+            return self.receive(verification, receiver);
         }
         match begun {
             Ok(MaybeReady::Pending(pending)) => {
                 // The announced length is checked before anything is looked up for the request.
                 if let Err(rejection) = shared.check_announced(head, &*body) {
-                    return (self.refuse(rejection), false);
+                    return self.refuse(rejection);
                 }
                 let deadline = Deadline::new(Some(shared.lookup_timeout));
-                (State::LookUp { call: self.call.take(), pending, deadline }, false)
+                RequestState::LookUp { call: self.call.take(), pending, deadline }
             }
-            Ok(MaybeReady::Ready(begun)) => (self.begun(Ok(begun), &*body), false),
-            Err(rejection) => (self.begun(Err(rejection), &*body), false),
+            Ok(MaybeReady::Ready(begun)) => self.begun(Ok(begun), &*body),
+            Err(rejection) => self.begun(Err(rejection), &*body),
         }
     }
 
     /// Acts on what the head and a look-up led to.
-    fn begun(&mut self, begun: Result<Begin<P::Verification>, Rejection>, body: &impl Body) -> State<S, P> {
+    fn begun(&mut self, begun: Result<Begin<P::Verification>, Rejection>, body: &impl Body) -> RequestState<S, P> {
         let would = match begun {
             Ok(Begin::Verify(verification)) => return self.receive(Some(verification), self.shared.receiver()),
             judged if self.shared.observe_only => judged.map(drop),
-            Ok(Begin::Answer(answer)) => return State::reply(self.shared.answer(self.watch, answer)),
+            Ok(Begin::Answer(answer)) => return RequestState::reply(self.shared.answer(self.watch, answer)),
             Err(rejection) => return self.refuse(rejection),
         };
         self.observe(would);
@@ -156,13 +158,13 @@ where
         }
     }
 
-    fn receive(&mut self, verification: Option<P::Verification>, receiver: Receiver) -> State<S, P> {
-        State::Receive { call: self.call.take(), waiting: Box::new((verification, receiver)) }
+    fn receive(&mut self, verification: Option<P::Verification>, receiver: Receiver) -> RequestState<S, P> {
+        RequestState::Receive { call: self.call.take(), waiting: Box::new((verification, receiver)) }
     }
 
     /// Has a whole body judged.
     #[inline]
-    fn finish(&mut self, verification: &mut P::Verification, received: Received) -> State<S, P> {
+    fn finish(&mut self, verification: &mut P::Verification, received: Received) -> RequestState<S, P> {
         let head = head(self.call);
         let rest = &received.body[received.fed..];
         let mut verdict = self.shared.provider.finish(verification, head, &received.body, rest);
@@ -171,21 +173,21 @@ where
             return self.hand_on(received);
         }
         match verdict {
-            Ok(MaybeReady::Pending(pending)) => State::Decide { call: self.call.take(), pending, received },
+            Ok(MaybeReady::Pending(pending)) => RequestState::Decide { call: self.call.take(), pending, received },
             Ok(MaybeReady::Ready(outcome)) => self.decide(Ok(outcome), received),
             Err(rejection) => self.decide(Err(rejection), received),
         }
     }
 
     /// Acts on a verdict.
-    fn decide(&mut self, verdict: Result<Outcome, Rejection>, received: Received) -> State<S, P> {
+    fn decide(&mut self, verdict: Result<Outcome, Rejection>, received: Received) -> RequestState<S, P> {
         match verdict {
             Ok(Outcome::Deliver(mut verified)) => {
                 let extensions = &mut head(self.call).extensions;
                 self.shared.deliver(self.watch, &mut verified, received.body.clone(), extensions);
             }
             judged if self.shared.observe_only => self.observe(judged.map(drop)),
-            Ok(Outcome::Answer(answer)) => return State::reply(self.shared.answer(self.watch, answer)),
+            Ok(Outcome::Answer(answer)) => return RequestState::reply(self.shared.answer(self.watch, answer)),
             Err(rejection) => return self.refuse(rejection),
         }
         self.hand_on(received)
@@ -198,19 +200,19 @@ where
         head.extensions.insert(verdict);
     }
 
-    fn refuse(&mut self, rejection: Rejection) -> State<S, P> {
-        State::reply(self.shared.refuse(self.watch, head(self.call), rejection))
+    fn refuse(&mut self, rejection: Rejection) -> RequestState<S, P> {
+        RequestState::reply(self.shared.refuse(self.watch, head(self.call), rejection))
     }
 
     /// Calls the handler.
-    fn hand_on(&mut self, received: Received) -> State<S, P> {
-        let Some(Call { mut inner, head }) = self.call.take() else { polled_again() };
+    fn hand_on(&mut self, received: Received) -> RequestState<S, P> {
+        let Some(PendingCall { mut inner, head }) = self.call.take() else { polled_again() };
         let request = Request::from_parts(head, Full::new(received.body));
-        State::Handle { handling: inner.call(request), lease: received.lease }
+        RequestState::Handle { handling: inner.call(request), lease: received.lease }
     }
 }
 
-impl<S, P> State<S, P>
+impl<S, P> RequestState<S, P>
 where
     S: Service<Request<Full<Bytes>>>,
     P: Provider,
@@ -220,7 +222,7 @@ where
     }
 }
 
-fn head<S>(call: &mut Option<Call<S>>) -> &mut Parts {
+fn head<S>(call: &mut Option<PendingCall<S>>) -> &mut Parts {
     match call {
         Some(call) => &mut call.head,
         None => polled_again(),
@@ -241,16 +243,17 @@ where
         let (shared, watch) = (&**this.shared, *this.watch);
         loop {
             let state = match this.state.as_mut().project() {
-                StateProj::Begin { call } => {
+                RequestStateProj::Begin { call } => {
                     let Some(body) = this.body.as_mut().as_pin_mut() else { polled_again() };
-                    let (state, waits) = Step { shared, watch, call }.begin(body, cx);
-                    if waits {
+                    let mut driver = Driver { shared, watch, call, waits: false };
+                    let state = driver.begin(body, cx);
+                    if driver.waits {
                         this.state.set(state);
                         return Poll::Pending;
                     }
                     state
                 }
-                StateProj::LookUp { call, pending, deadline } => {
+                RequestStateProj::LookUp { call, pending, deadline } => {
                     let found = match pending.as_mut().poll(cx) {
                         Poll::Ready(found) => found,
                         Poll::Pending => {
@@ -259,9 +262,9 @@ where
                         }
                     };
                     let Some(body) = this.body.as_mut().as_pin_mut() else { polled_again() };
-                    Step { shared, watch, call }.begun(found, &*body)
+                    Driver { shared, watch, call, waits: false }.begun(found, &*body)
                 }
-                StateProj::Receive { call, waiting } => {
+                RequestStateProj::Receive { call, waiting } => {
                     let Some(body) = this.body.as_mut().as_pin_mut() else { polled_again() };
                     let (verification, receiver) = &mut **waiting;
                     let head = head(call);
@@ -270,28 +273,28 @@ where
                             shared.provider.receive(verification, head, chunk);
                         }
                     }));
-                    let mut step = Step { shared, watch, call };
+                    let mut driver = Driver { shared, watch, call, waits: false };
                     match (received, verification) {
-                        (Err(rejection), _) => step.refuse(rejection),
-                        (Ok(()), Some(verification)) => step.finish(verification, receiver.finish()),
-                        (Ok(()), None) => step.hand_on(receiver.finish()),
+                        (Err(rejection), _) => driver.refuse(rejection),
+                        (Ok(()), Some(verification)) => driver.finish(verification, receiver.finish()),
+                        (Ok(()), None) => driver.hand_on(receiver.finish()),
                     }
                 }
-                StateProj::Decide { call, pending, received } => {
+                RequestStateProj::Decide { call, pending, received } => {
                     let verdict = ready!(pending.as_mut().poll(cx));
-                    Step { shared, watch, call }.decide(verdict, mem::take(received))
+                    Driver { shared, watch, call, waits: false }.decide(verdict, mem::take(received))
                 }
-                StateProj::Handle { handling, .. } => {
+                RequestStateProj::Handle { handling, .. } => {
                     let response = ready!(handling.poll(cx))?;
                     shared.observe_response(&response);
                     return Poll::Ready(Ok(this.protocol.pass_on(response)));
                 }
-                StateProj::Reply { response } => {
+                RequestStateProj::Reply { response } => {
                     let Some(response) = response.take() else { polled_again() };
                     return Poll::Ready(Ok(this.protocol.translate(response).map(ResponseBody::fixed)));
                 }
             };
-            if !matches!(state, State::LookUp { .. } | State::Receive { .. }) {
+            if !matches!(state, RequestState::LookUp { .. } | RequestState::Receive { .. }) {
                 this.body.set(None);
             }
             this.state.set(state);

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tower_layer::Layer;
 
 use super::service::WebhookService;
-use super::shared::{self, Shared};
+use super::shared::{self, WebhookSettings};
 use crate::body::MemoryBudget;
 use crate::provider::Provider;
 use crate::rejection::Rejection;
@@ -43,7 +43,7 @@ pub const DEFAULT_LOOKUP_TIMEOUT: Duration = Duration::from_secs(5);
 /// checked over the raw body, which is received whole before the handler is called, so the layer suits unary calls. To have
 /// streaming services beside a webhook, use an [`EndpointLayer`](crate::EndpointLayer).
 pub struct WebhookLayer<P> {
-    shared: Arc<Shared<P>>,
+    shared: Arc<WebhookSettings<P>>,
 }
 
 impl<P: Provider> WebhookLayer<P> {
@@ -52,7 +52,7 @@ impl<P: Provider> WebhookLayer<P> {
     pub fn new(provider: P) -> Self {
         let body_limit = provider.body_limit();
         Self {
-            shared: Arc::new(Shared {
+            shared: Arc::new(WebhookSettings {
                 provider: Arc::new(provider),
                 body_limit,
                 body_timeout: Some(DEFAULT_BODY_TIMEOUT),
@@ -77,12 +77,14 @@ impl<P> WebhookLayer<P> {
     /// Sets the time for the whole body to arrive, from when the layer first has to wait for it. A request that takes longer is
     /// refused with 408. The default is [`DEFAULT_BODY_TIMEOUT`]. It needs the feature `tokio` (on by default) and a tokio
     /// runtime.
+    #[cfg(feature = "tokio")]
     #[must_use]
     pub fn with_body_timeout(self, timeout: Duration) -> Self {
         self.with(|shared| shared.body_timeout = Some(timeout))
     }
 
     /// Removes the time-out of the body, if the server has one of its own.
+    #[cfg(feature = "tokio")]
     #[must_use]
     pub fn without_body_timeout(self) -> Self {
         self.with(|shared| shared.body_timeout = None)
@@ -90,6 +92,7 @@ impl<P> WebhookLayer<P> {
 
     /// Sets the time for [`Secrets::lookup`](crate::Secrets::lookup) to answer. A request that takes longer is refused with 503.
     /// The default is [`DEFAULT_LOOKUP_TIMEOUT`]. It needs the feature `tokio` (on by default) and a tokio runtime.
+    #[cfg(feature = "tokio")]
     #[must_use]
     pub fn with_lookup_timeout(self, timeout: Duration) -> Self {
         self.with(|shared| shared.lookup_timeout = timeout)
@@ -123,7 +126,7 @@ impl<P> WebhookLayer<P> {
         self.with(|shared| shared.observe_only = true)
     }
 
-    fn with(mut self, set: impl FnOnce(&mut Shared<P>)) -> Self {
+    fn with(mut self, set: impl FnOnce(&mut WebhookSettings<P>)) -> Self {
         set(Arc::make_mut(&mut self.shared));
         self
     }

@@ -14,7 +14,7 @@ use tower_service::Service;
 
 use super::future::ResponseFuture;
 use super::layer::WebhookLayer;
-use super::shared::Shared;
+use super::shared::WebhookSettings;
 use crate::accessors::inner_service_accessors;
 use crate::body::ResponseBody;
 use crate::provider::Provider;
@@ -23,7 +23,7 @@ use crate::rejection::BoxError;
 /// The service of a [`WebhookLayer`]: it verifies requests before the inner service gets them.
 pub struct WebhookService<S, P> {
     inner: S,
-    shared: Arc<Shared<P>>,
+    shared: Arc<WebhookSettings<P>>,
 }
 
 impl<S, P: Provider> WebhookService<S, P> {
@@ -34,7 +34,7 @@ impl<S, P: Provider> WebhookService<S, P> {
 }
 
 impl<S, P> WebhookService<S, P> {
-    pub(super) fn with_shared(inner: S, shared: Arc<Shared<P>>) -> Self {
+    pub(super) fn with_shared(inner: S, shared: Arc<WebhookSettings<P>>) -> Self {
         Self { inner, shared }
     }
 

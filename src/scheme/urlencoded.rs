@@ -1,4 +1,7 @@
 //! Names and values in `application/x-www-form-urlencoded`: query strings and form bodies.
+//!
+//! The crate `form_urlencoded` replaces invalid UTF-8 and accepts malformed escapes. Here two texts must never read the same, since
+//! senders sign the fields.
 
 use std::borrow::Cow;
 

@@ -1,7 +1,7 @@
-//! What strangers can reach, one function each: for fuzzers and property tests. Not part of the API.
+//! The code that an attacker can reach, one function each, for fuzzers and property tests. Not part of the API.
 //!
-//! Each takes any bytes and panics where the code breaks a promise: it panics itself, accepts what was not signed, reads
-//! a second spelling of one value, or judges a body by how it is split.
+//! Each takes any bytes and panics if the code breaks a promise: it panics itself, accepts what was not signed, reads a second
+//! spelling of one value, or judges a body by how it is split.
 
 use std::sync::LazyLock;
 use std::task::{Context, Poll, Waker};
@@ -280,7 +280,7 @@ pub fn sns_envelope(data: &[u8]) {
     }
 }
 
-/// Any address for the certificate, in an envelope that is well formed otherwise.
+/// Any certificate URL, in an otherwise well-formed envelope.
 #[cfg(feature = "sns")]
 pub fn sns_certificate_url(data: &[u8]) {
     let Ok(url) = serde_json::to_string(&String::from_utf8_lossy(data)) else { return };
@@ -297,7 +297,7 @@ pub fn sns_certificate_url(data: &[u8]) {
 #[cfg(feature = "sns")]
 const TOPIC: &str = "arn:aws:sns:us-west-2:123456789012:MyTopic";
 
-/// An SNS whose certificates cannot be had, and which sees where they are looked for.
+/// An SNS whose certificates cannot be fetched, and which checks where they are fetched from.
 #[cfg(feature = "sns")]
 fn sns() -> Option<crate::senders::Sns> {
     let fetch = |uri: http::Uri| async move {
@@ -306,7 +306,7 @@ fn sns() -> Option<crate::senders::Sns> {
         let is_host = uri.authority().is_some_and(|host| host == "sns.us-west-2.amazonaws.com");
         let is_https = uri.scheme() == Some(&http::uri::Scheme::HTTPS);
         assert!(is_name && is_host && is_https && uri.query().is_none(), "{uri} is fetched");
-        Err::<Response<Bytes>, _>("it cannot be had")
+        Err::<Response<Bytes>, _>("offline")
     };
     crate::senders::Sns::builder().topic(TOPIC).fetch(fetch).build().ok()
 }
@@ -375,8 +375,10 @@ fn split(body: &Bytes, script: &[u8]) -> ScriptedBody {
 
 fn judge<P: Provider + Clone>(provider: &P, head: &Parts, body: ScriptedBody) -> Verdict {
     let clock = || UNIX_EPOCH + NOW;
-    let layer = WebhookLayer::new(provider.clone()).with_clock(clock).without_body_timeout();
-    let mut service = layer.layer(Inner);
+    let layer = WebhookLayer::new(provider.clone()).with_clock(clock);
+    #[cfg(feature = "tokio")]
+    let layer = layer.without_body_timeout();
+    let mut service = layer.layer(ReturnDelivery);
     let mut future = Box::pin(service.call(Request::from_parts(head.clone(), body)));
     let mut cx = Context::from_waker(Waker::noop());
     let response = loop {
@@ -395,9 +397,9 @@ fn judge<P: Provider + Clone>(provider: &P, head: &Parts, body: ScriptedBody) ->
 
 /// A handler that hands its delivery back.
 #[derive(Clone, Copy)]
-struct Inner;
+struct ReturnDelivery;
 
-impl Service<Request<Full<Bytes>>> for Inner {
+impl Service<Request<Full<Bytes>>> for ReturnDelivery {
     type Response = Response<Full<Bytes>>;
     type Error = std::convert::Infallible;
     type Future = std::future::Ready<Result<Self::Response, Self::Error>>;

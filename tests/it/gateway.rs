@@ -190,6 +190,7 @@ fn terminate(child: &Child) {
 }
 
 #[tokio::test]
+#[allow(clippy::disallowed_methods, reason = "how long it listens on is what is tested")]
 async fn sigterm_lets_a_request_in_flight_finish_and_ends_although_others_stall() {
     let mut gateway = start(GITHUB);
     let address = gateway.server.address;

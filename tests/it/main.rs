@@ -10,7 +10,6 @@ mod connect;
 mod dedup;
 #[cfg(all(feature = "memory-store", feature = "redis"))]
 mod dedup_redis;
-mod dependencies;
 mod design;
 mod docs;
 mod endpoint;

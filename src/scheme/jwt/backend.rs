@@ -1,9 +1,9 @@
-//! The cryptography of the crate `jsonwebtoken`: proven to be there, and used for public keys.
+//! The cryptography of the crate `jsonwebtoken`: checked when a provider is built, and used for public keys.
 //!
-//! jsonwebtoken takes its back end from the process: one that the program installed, else the only one that is compiled
-//! in. Where two are compiled in and none is installed, its first use panics. This crate compiles in one of them
-//! (aws-lc), so a program that has asked for the other comes into that state by enabling the feature `jwt`. It is told
-//! when it builds a provider, and not by its first token.
+//! jsonwebtoken takes its back end from the process: the one that the program installed, else the only one that is compiled in.
+//! If two are compiled in and none is installed, its first use panics. This crate compiles in one of them (aws-lc), so a program
+//! that uses the other gets into that state by enabling the feature `jwt`. It learns that when it builds a provider, not by its
+//! first token.
 
 use std::panic::catch_unwind;
 use std::sync::OnceLock;
@@ -24,13 +24,13 @@ impl Backend {
     pub(crate) fn prove() -> Result<Self, ConfigError> {
         /// What the process has does not change once it was asked for.
         static WORKS: OnceLock<bool> = OnceLock::new();
-        match WORKS.get_or_init(|| catch_unwind(known_answer).unwrap_or(false)) {
-            true => Ok(Self(())),
-            false => Err(ConfigError::unavailable(
-                "jsonwebtoken has no usable cryptography: both of its back ends are compiled in and none is chosen; \
-                 call jsonwebtoken::crypto::CryptoProvider::install_default first",
-            )),
+        if *WORKS.get_or_init(|| catch_unwind(known_answer).unwrap_or(false)) {
+            return Ok(Self(()));
         }
+        Err(ConfigError::unavailable(
+            "jsonwebtoken has no usable cryptography: both of its back ends are compiled in and none is chosen; \
+             call jsonwebtoken::crypto::CryptoProvider::install_default first",
+        ))
     }
 }
 

@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use axum::Router;
+use axum::routing::post;
 use bytes::Bytes;
 use http::{HeaderValue, Request};
 use http_body_util::Full;
@@ -9,9 +11,10 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tower_webhook::sns::{RawProof, SnsBuilder};
 use tower_webhook::testing::FakeMessage;
-use tower_webhook::{Reason, Sns};
+use tower_webhook::{Reason, Sns, WebhookLayer};
 
 use super::{Counting, Endpoint, fake, now};
+use crate::support::serve;
 
 /// `user:password`.
 const CREDENTIALS: &str = "Basic dXNlcjpwYXNzd29yZA==";
@@ -117,6 +120,29 @@ async fn a_raw_delivery_needs_its_switch_and_its_other_proof() {
     let endpoint = Endpoint::new(|it| it.raw_delivery(RawProof::InsecureTrusted)).await;
     assert_eq!(endpoint.server.send(raw("/sns")).await.status, 200);
     assert_eq!(endpoint.fetches.count(), 0);
+}
+
+/// A nested router takes its prefix off the request's own URI, and the secret may be in it.
+#[tokio::test]
+async fn a_secret_path_is_found_behind_a_nested_router() {
+    let secret = "ZGVhZGJlZWYtZGVhZGJlZWY";
+    let sns = Sns::builder()
+        .topic(fake().topic_arn())
+        .raw_delivery(RawProof::SecretPath(secret.into()))
+        .fetch(Counting::new())
+        .build()
+        .unwrap();
+    let inner = Router::new().route("/", post(async || {})).layer(WebhookLayer::new(sns));
+    let server = serve(Router::new().nest("/{secret}", inner)).await;
+    let raw = |path: &str| {
+        Request::post(path)
+            .header("x-amz-sns-rawdelivery", "true")
+            .header("x-amz-sns-topic-arn", fake().topic_arn())
+            .body(Full::from("hello"))
+            .unwrap()
+    };
+    assert_eq!(server.send(raw(&format!("/{secret}"))).await.status, 200);
+    assert_eq!(server.send(raw("/ZGVhZGJlZWYtZGVhZGJlZWX")).await.status, 401);
 }
 
 #[tokio::test]

@@ -178,10 +178,12 @@ async fn a_thousand_first_requests_cause_one_fetch() {
 async fn a_failed_fetch_stands_for_seconds_and_a_certificate_for_a_day_at_most() {
     let up = Arc::new(AtomicBool::new(false));
     let is_up = up.clone();
-    let fetches = Counting::answering(move |uri| match is_up.load(Relaxed) {
-        true => fake().get(uri),
-        false => Box::pin(async { Err("down".into()) }),
-    });
+    let fetches =
+        Counting::answering(
+            move |uri| {
+                if is_up.load(Relaxed) { fake().get(uri) } else { Box::pin(async { Err("down".into()) }) }
+            },
+        );
     let endpoint = Endpoint::with_fetcher(fetches, SnsBuilder::insecure_any_age).await;
     let send = async || endpoint.server.send(notification().post("/sns")).await.status.as_u16();
     assert_eq!((send().await, send().await, endpoint.fetches.count()), (503, 503, 1));
@@ -214,10 +216,8 @@ async fn a_key_changed_under_the_same_address_is_found_by_one_fetch() {
     let other = FakeSns::new();
     let restarted = Arc::new(AtomicBool::new(false));
     let (new, is_restarted) = (other.clone(), restarted.clone());
-    let fetches = Counting::answering(move |uri| match is_restarted.load(Relaxed) {
-        true => new.get(uri),
-        false => fake().get(uri),
-    });
+    let fetches =
+        Counting::answering(move |uri| if is_restarted.load(Relaxed) { new.get(uri) } else { fake().get(uri) });
     let endpoint = Endpoint::with_fetcher(fetches, |it| it).await;
     assert_eq!(endpoint.server.send(notification().post("/sns")).await.status, 200);
     restarted.store(true, Relaxed);
