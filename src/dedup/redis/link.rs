@@ -1,12 +1,10 @@
 //! A connection that is made again when it no longer leads to a server that takes our commands.
 
-use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures_util::future::{FutureExt as _, Shared};
-use redis::aio::ConnectionLike;
-use redis::{Cmd, RedisError, RedisResult, Value};
+use redis::{RedisError, Value};
 use tokio::runtime::Handle;
 use tokio::time::{Instant, timeout};
 
@@ -15,6 +13,7 @@ use crate::config::ConfigErrorKind;
 use super::fault::{Doubt, Fault};
 use super::script::Call;
 use super::target::Target;
+use super::wire::{BoxFuture, Wire};
 
 /// The wait after the first failed attempt to connect, doubled after each further one. It also spaces successful attempts, so
 /// that a server that takes connections and refuses commands isn't sent one connection for each delivery.
@@ -27,23 +26,6 @@ const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(6);
 const SILENCE: Duration = Duration::from_millis(150);
 /// The time for a silent connection to show that it still works, once another one has been made.
 const LAST_CHANCE: Duration = Duration::from_millis(500);
-
-type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
-
-/// A connection that many can use at once.
-pub(super) trait Wire: Send + Sync {
-    fn query(&self, command: Cmd) -> BoxFuture<RedisResult<Value>>;
-}
-
-impl<C> Wire for C
-where
-    C: ConnectionLike + Clone + Send + Sync + 'static,
-{
-    fn query(&self, command: Cmd) -> BoxFuture<RedisResult<Value>> {
-        let mut connection = self.clone();
-        Box::pin(async move { command.query_async(&mut connection).await })
-    }
-}
 
 /// What a call was answered.
 pub(super) struct Answer {

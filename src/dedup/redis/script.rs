@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 use redis::{Cmd, ErrorKind, RedisResult, ServerErrorKind, Value};
 use sha1::{Digest as _, Sha1};
 
-use super::link::Wire;
+use super::wire::Wire;
 
 /// Puts a value under the key if it is free or holds the owner's claim, and otherwise returns what it holds. It claims, renews
 /// and commits.

@@ -17,8 +17,8 @@ use crate::config::ConfigErrorKind;
 
 use super::super::key::{ClaimToken, Key};
 use super::fault::{Fault, NODE_OF_A_CLUSTER, REPLICA};
-use super::link::Wire;
 use super::script::{DELETE, PUT};
+use super::wire::Wire;
 
 /// The time for a connection to be made. The layer waits a second for an answer, so a slower connection is for later
 /// deliveries.
