@@ -63,33 +63,61 @@ impl<T: DeserializeOwned> FromDelivery for Json<T> {
     }
 }
 
-/// Deserializes a payload from JSON. The rejection says where it went wrong, and quotes nothing.
+/// Deserializes a payload from JSON. The rejection says where it went wrong and what was expected, and quotes no value.
 pub(crate) fn json<'de, T: serde::Deserialize<'de>>(text: &'de [u8]) -> Result<T, Rejection> {
-    serde_json::from_slice(text).map_err(|error| {
-        Rejection::new(Reason::MalformedPayload).with_source(JsonFault {
-            category: error.classify(),
-            line: error.line(),
-            column: error.column(),
-        })
-    })
+    serde_json::from_slice(text)
+        .map_err(|error| Rejection::new(Reason::MalformedPayload).with_detail(fault::<T>(text, &error)))
 }
 
-/// The position at which a JSON text couldn't be read. serde's own message may quote the text, so it isn't kept.
-#[derive(Debug, thiserror::Error)]
-#[error("{} at line {line} column {column}", name(*category))]
-struct JsonFault {
-    category: serde_json::error::Category,
-    line: usize,
-    column: usize,
-}
-
-fn name(category: serde_json::error::Category) -> &'static str {
-    use serde_json::error::Category;
-    match category {
-        Category::Io | Category::Syntax => "not JSON",
-        Category::Eof => "the JSON ends too early",
-        Category::Data => "the JSON doesn't have the shape of the type",
+/// Returns what is wrong with a text that could not be read as a `T`. It is read once more, which only refusals cost.
+fn fault<'de, T: serde::Deserialize<'de>>(text: &'de [u8], error: &serde_json::Error) -> String {
+    let place = format!("line {} column {}", error.line(), error.column());
+    if !error.is_data() {
+        let what = if is_form(text) {
+            "the body is a form, not JSON: at the sender, choose JSON as the content type of the webhook"
+        } else if text.is_empty() {
+            "the body is empty"
+        } else if error.is_eof() {
+            "the JSON ends too early"
+        } else {
+            "the body is not JSON"
+        };
+        return format!("{what} ({place})");
     }
+    let mut json = serde_json::Deserializer::from_slice(text);
+    match serde_path_to_error::deserialize::<_, T>(&mut json) {
+        Ok(_) => place,
+        Err(error) => {
+            let path: String =
+                error.path().to_string().chars().filter(|letter| !letter.is_control()).take(MAX_PATH).collect();
+            match expectation(&error.into_inner().to_string()) {
+                Some(expected) => format!("at `{path}`: {expected} ({place})"),
+                None => format!("at `{path}`: the value does not fit the type ({place})"),
+            }
+        }
+    }
+}
+
+/// The longest path in a detail, in characters. Its names may be the sender's.
+const MAX_PATH: usize = 200;
+
+/// Returns the part of serde's message that speaks of the type. The rest may quote the payload.
+fn expectation(message: &str) -> Option<String> {
+    let message = message.rsplit_once(" at line ").map_or(message, |(message, _)| message);
+    if message.starts_with("missing field ") {
+        return Some(message.to_owned());
+    }
+    let quotes = ["invalid type: ", "invalid value: ", "invalid length ", "unknown variant ", "unknown field "];
+    let known = quotes.iter().any(|start| message.starts_with(start));
+    // What comes last is the type's own text, whatever the value says.
+    let (_, expected) = message.rsplit_once(", expected ").filter(|_| known)?;
+    Some(format!("expected {expected}"))
+}
+
+/// Returns whether a body looks like `application/x-www-form-urlencoded`: a name and a `=`.
+fn is_form(text: &[u8]) -> bool {
+    let name = text.iter().take_while(|byte| byte.is_ascii_alphanumeric() || b"_-.%[]+".contains(byte)).count();
+    name > 0 && text.get(name) == Some(&b'=')
 }
 
 /// A verified payload of type `T`.
@@ -137,5 +165,59 @@ impl<T> Webhook<T> {
         T: FromDelivery,
     {
         T::from_delivery(delivery).map(Self).map_err(|rejection| rejection.with_provider(delivery.provider_text()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use serde::Deserialize;
+
+    use super::*;
+
+    #[derive(Debug, Deserialize)]
+    #[allow(dead_code, reason = "only read")]
+    struct Order {
+        items: Vec<Item>,
+        state: Option<State>,
+        #[serde(default)]
+        notes: BTreeMap<String, u8>,
+    }
+
+    #[derive(Debug, Deserialize)]
+    #[allow(dead_code, reason = "only read")]
+    struct Item {
+        price: u64,
+    }
+
+    #[derive(Debug, Deserialize)]
+    #[serde(rename_all = "snake_case")]
+    enum State {
+        Paid,
+        Open,
+    }
+
+    fn told(text: &str) -> String {
+        json::<Order>(text.as_bytes()).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn a_payload_that_does_not_fit_is_told_by_path_and_type_and_never_by_value() {
+        for (text, expected) in [
+            (r#"{"items":[{"price":1},{"price":"SECRET"}]}"#, "at `items[1].price`: expected u64 (line 1 column 39)"),
+            (r#"{"items":[{"price":", expected SECRET"}]}"#, "at `items[0].price`: expected u64"),
+            (r#"{"items":[{"cost":1}]}"#, "at `items[0]`: missing field `price`"),
+            (r#"{"items":[],"state":"SECRET"}"#, "at `state`: expected `paid` or `open`"),
+            (r#"{"items":[],"notes":{"a":300}}"#, "at `notes.a`: expected u8"),
+            (r#"{"items":"#, "the JSON ends too early (line 1 column 9)"),
+            ("SECRET", "the body is not JSON (line 1 column 1)"),
+            ("", "the body is empty"),
+            ("payload=%7B%22SECRET%22%7D", "the body is a form, not JSON"),
+        ] {
+            let told = told(text);
+            assert!(told.contains(expected), "{text}: {told}");
+            assert!(!told.contains("SECRET"), "{told}");
+        }
     }
 }

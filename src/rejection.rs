@@ -1,5 +1,6 @@
 //! Rejections: a [`Reason`] for the operator, a generic reply for the sender.
 
+use std::borrow::Cow;
 use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
@@ -236,7 +237,7 @@ const DEFAULT_RETRY_AFTER: Duration = Duration::from_secs(5);
 #[derive(Clone)]
 pub struct Rejection {
     reason: Reason,
-    detail: Option<&'static str>,
+    detail: Option<Cow<'static, str>>,
     provider: Option<Text>,
     source: Option<Arc<dyn Error + Send + Sync>>,
     extra: Option<Box<Extra>>,
@@ -257,10 +258,11 @@ impl Rejection {
         Self { reason, detail: None, provider: None, source: None, extra: None }
     }
 
-    /// Sets a fixed text for the operator: which header, which rule.
+    /// Sets a text for the operator that names the header, claim, member or setting at fault. It must hold no secret and no part
+    /// of a body.
     #[must_use]
-    pub fn with_detail(mut self, detail: &'static str) -> Self {
-        self.detail = Some(detail);
+    pub fn with_detail(mut self, detail: impl Into<Cow<'static, str>>) -> Self {
+        self.detail = Some(detail.into());
         self
     }
 
@@ -364,7 +366,7 @@ impl From<Reason> for Rejection {
 
 impl fmt::Display for Rejection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.detail {
+        match &self.detail {
             Some(detail) => write!(f, "{}: {detail}", self.reason),
             None => fmt::Display::fmt(&self.reason, f),
         }

@@ -207,7 +207,15 @@ where
     /// Calls the handler.
     fn hand_on(&mut self, received: Received) -> RequestState<S, P> {
         let Some(PendingCall { mut inner, head }) = self.call.take() else { polled_again() };
-        let request = Request::from_parts(head, Full::new(received.body));
+        #[cfg(feature = "axum")]
+        let is_large = received.body.len() > AXUM_BODY_LIMIT;
+        #[cfg_attr(not(feature = "axum"), allow(unused_mut))]
+        let mut request = Request::from_parts(head, Full::new(received.body));
+        #[cfg(feature = "axum")]
+        if is_large {
+            // The body is bounded already: axum's own limit would refuse, unseen, what the layer has verified.
+            axum_core::extract::DefaultBodyLimit::disable().apply(&mut request);
+        }
         RequestState::Handle { handling: inner.call(request), lease: received.lease }
     }
 }
@@ -301,6 +309,10 @@ where
         }
     }
 }
+
+/// The limit of axum's extractors by default. Smaller bodies pass them anyway, and lifting it costs an allocation.
+#[cfg(feature = "axum")]
+const AXUM_BODY_LIMIT: usize = 2 * 1024 * 1024;
 
 /// What a state needs is there until the state is left, so this is reached by one way only.
 fn polled_again() -> ! {

@@ -358,3 +358,24 @@ async fn a_request_with_the_marks_of_two_senders_never_falls_back_to_the_weaker(
     assert_eq!(server.send(Request::post("/").body(Full::from("x")).unwrap()).await.status, 401);
     assert_eq!(*names.lock().unwrap(), [Some("new".to_owned()), Some("any_of".to_owned())]);
 }
+
+/// Axum's extractors refuse more than 2 MiB by default: a genuine delivery of 3 MiB was verified, and then 413.
+#[tokio::test]
+async fn what_the_layer_verified_is_not_too_large_for_axum() {
+    let provider = tower_webhook::senders::github("secret").unwrap();
+    let layer = WebhookLayer::new(provider.clone()).with_body_limit(25 << 20);
+    let app = Router::new()
+        .route("/bytes", post(async |body: Bytes| body.len().to_string()))
+        .route("/text", post(async |body: String| body.len().to_string()))
+        .route("/json", post(async |axum::Json(body): axum::Json<String>| (body.len() + 2).to_string()))
+        .layer(layer);
+    let server = serve(app).await;
+    for path in ["/bytes", "/text", "/json"] {
+        for length in [100, 2 << 20, (2 << 20) + 1, 3 << 20] {
+            let body = format!("\"{}\"", "x".repeat(length - 2));
+            let request = Request::post(path).header("content-type", "application/json").body(body).unwrap();
+            let reply = server.send(testing::sign(&provider, request).unwrap()).await;
+            assert_eq!((reply.status.as_u16(), reply.text()), (200, length.to_string().as_str()), "{path}");
+        }
+    }
+}
