@@ -160,6 +160,13 @@ pub(crate) fn store_failure(provider: &str, call: StoreCall, error: &(dyn std::e
         .increment(1);
 }
 
+/// Reports a Redis that evicts claims and handled deliveries when its memory is full.
+#[cfg(feature = "redis")]
+pub(crate) fn store_evicts(policy: &str) {
+    #[cfg(feature = "tracing")]
+    tracing::warn!(policy, "webhook store may forget deliveries: its maxmemory-policy should be noeviction");
+}
+
 #[cfg(all(feature = "dedup", feature = "metrics"))]
 fn count_dedup(provider: &str, outcome: &'static str) {
     metrics::counter!("webhook_dedup_total", "provider" => provider.to_owned(), "outcome" => outcome).increment(1);

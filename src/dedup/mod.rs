@@ -79,7 +79,7 @@ pub use layer::{DEFAULT_LEASE, DEFAULT_RETENTION, DEFAULT_STORE_TIMEOUT, MAX_RET
 #[cfg(feature = "memory-store")]
 pub use memory::DEFAULT_CAPACITY;
 #[cfg(feature = "redis")]
-pub use redis::DEFAULT_PREFIX;
+pub use redis::{DEFAULT_PREFIX, RedisBuilder};
 pub use service::DedupService;
 pub use shared::StoreFailure;
 pub use store::{Claim, Store, StoreError};

@@ -1,6 +1,5 @@
 //! Behaviour seen through real servers and clients over loopback.
 
-mod api;
 mod bounds;
 mod cdr_manager;
 mod composition;
@@ -31,6 +30,10 @@ mod operators;
 mod programs;
 mod protected;
 mod ranks;
+#[cfg(all(feature = "memory-store", feature = "redis"))]
+mod redis_connect;
+#[cfg(all(feature = "memory-store", feature = "redis"))]
+mod redis_failover;
 #[cfg(all(feature = "memory-store", feature = "redis"))]
 mod redis_server;
 mod secrets;

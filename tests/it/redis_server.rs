@@ -11,35 +11,56 @@ use crate::support::until;
 pub struct Redis {
     port: u16,
     dir: PathBuf,
-    options: &'static [&'static str],
+    options: Vec<String>,
     child: Child,
 }
 
 impl Redis {
     /// Starts one that remembers nothing over a restart.
     pub async fn start() -> Self {
-        Self::start_with(&["--save", "", "--appendonly", "no"]).await
+        Self::start_with(["--save", "", "--appendonly", "no"]).await
     }
 
     /// Starts one that has written each change to its disk before it answers.
     pub async fn start_persistent() -> Self {
-        Self::start_with(&["--save", "", "--appendonly", "yes", "--appendfsync", "always"]).await
+        Self::start_with(["--save", "", "--appendonly", "yes", "--appendfsync", "always"]).await
     }
 
-    pub async fn start_with(options: &'static [&'static str]) -> Self {
+    pub async fn start_with<O: Into<String>>(options: impl IntoIterator<Item = O>) -> Self {
         static COUNT: AtomicUsize = AtomicUsize::new(0);
         let name = format!("redis-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
         let dir = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
         std::fs::create_dir_all(&dir).unwrap();
+        let options: Vec<String> = options.into_iter().map(Into::into).collect();
         for _ in 0..5 {
             // The port is free at this moment; where somebody else takes it first, Redis ends and the next one is tried.
-            let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-            let mut redis = Self { port, dir: dir.clone(), options, child: spawn(port, &dir, options) };
+            let port = free_port();
+            let child = spawn(port, &dir, &options);
+            let mut redis = Self { port, dir: dir.clone(), options: options.clone(), child };
             if redis.is_up().await {
                 return redis;
             }
         }
         panic!("redis-server does not start");
+    }
+
+    /// Starts one that keeps a copy of this one.
+    pub async fn start_replica(&self) -> Self {
+        let port = self.port.to_string();
+        let replica =
+            Self::start_with(["--save", "", "--repl-diskless-sync-delay", "0", "--replicaof", "127.0.0.1", &port])
+                .await;
+        until("the replica follows", async || replica.info("replication").await.contains("master_link_status:up"))
+            .await;
+        replica
+    }
+
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    pub async fn info(&self, section: &str) -> String {
+        self.command(&["INFO", section]).await
     }
 
     pub fn url(&self) -> String {
@@ -54,7 +75,7 @@ impl Redis {
 
     /// Starts it again where it was.
     pub async fn restart(&mut self) {
-        self.child = spawn(self.port, &self.dir, self.options);
+        self.child = spawn(self.port, &self.dir, &self.options);
         assert!(self.is_up().await, "redis-server does not start again");
     }
 
@@ -108,7 +129,65 @@ impl Drop for Redis {
     }
 }
 
-fn spawn(port: u16, dir: &PathBuf, options: &[&str]) -> Child {
+/// A port that is free at this moment.
+pub fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+/// A Sentinel on a free port.
+pub struct Sentinel {
+    port: u16,
+    dir: PathBuf,
+    child: Child,
+}
+
+impl Sentinel {
+    /// Starts one that watches this master by the name `mymaster`.
+    pub async fn start(master: &Redis, quorum: usize) -> Self {
+        let port = free_port();
+        let dir = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("sentinel-{}-{port}", std::process::id()));
+        std::fs::create_dir_all(&dir).unwrap();
+        let file = dir.join("sentinel.conf");
+        let lines = [
+            format!("port {port}"),
+            "bind 127.0.0.1".to_owned(),
+            format!("sentinel monitor mymaster 127.0.0.1 {} {quorum}", master.port),
+            "sentinel down-after-milliseconds mymaster 1000".to_owned(),
+            "sentinel failover-timeout mymaster 4000".to_owned(),
+        ];
+        std::fs::write(&file, lines.join("\n")).unwrap();
+        let mut command = Command::new("redis-server");
+        command.arg(&file).arg("--sentinel").current_dir(&dir).stdout(Stdio::null()).stderr(Stdio::null());
+        Self { port, dir, child: command.spawn().unwrap() }
+    }
+
+    pub fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}/", self.port)
+    }
+
+    /// Waits until it knows this many replicas of the master and other Sentinels.
+    pub async fn knows(&self, replicas: usize, sentinels: usize) {
+        let client = redis::Client::open(self.url()).unwrap();
+        let expected = [("num-slaves", replicas), ("num-other-sentinels", sentinels)];
+        until("the Sentinel knows the others", async || {
+            let Ok(mut connection) = client.get_multiplexed_async_connection().await else { return false };
+            let facts: redis::RedisResult<std::collections::HashMap<String, String>> =
+                redis::cmd("SENTINEL").arg(&["MASTER", "mymaster"]).query_async(&mut connection).await;
+            facts.is_ok_and(|facts| expected.iter().all(|(name, number)| facts.get(*name) == Some(&number.to_string())))
+        })
+        .await;
+    }
+}
+
+impl Drop for Sentinel {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        let _ = std::fs::remove_dir_all(&self.dir);
+    }
+}
+
+fn spawn(port: u16, dir: &PathBuf, options: &[String]) -> Child {
     Command::new("redis-server")
         .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--dir"])
         .arg(dir)
