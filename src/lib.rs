@@ -96,6 +96,8 @@ mod grpc;
     feature = "tonic"
 ))]
 pub mod guide;
+#[cfg(feature = "inbox")]
+pub mod inbox;
 pub mod ip_allow;
 #[cfg(feature = "jwt")]
 mod json;

@@ -14,11 +14,15 @@ use http::{Request, Response, StatusCode};
 use http_body_util::Full;
 use serde::Deserialize;
 use tower::{Layer, Service, ServiceBuilder, ServiceExt as _, service_fn};
-use tower_webhook::provider::{Begin, MaybeReady, Outcome, Provider, Recognition};
-use tower_webhook::scheme::{SchemeBuilder, header};
 use tower_webhook::endpoint::{EndpointBody, EndpointFuture, EndpointService};
 use tower_webhook::layer::{ResponseBody, ResponseFuture, WebhookService};
-use tower_webhook::{Answer, AnyOf, BodyFields, CdrManager, Clock, ConfigError, Delivery, Encoding, EndpointLayer, FromDelivery, Head, Identity, Json, KeyFormat, Reason, Rejection, Scheme, Secret, Secrets, Signed, SystemClock, Text, TimeFormat, Tolerance, Verdict, Verified, Webhook, WebhookLayer, cdr_manager, testing};
+use tower_webhook::provider::{Begin, MaybeReady, Outcome, Provider, Recognition};
+use tower_webhook::scheme::{SchemeBuilder, header};
+use tower_webhook::{
+    Answer, AnyOf, BodyFields, CdrManager, Clock, ConfigError, Delivery, Encoding, EndpointLayer, FromDelivery, Head,
+    Identity, Json, KeyFormat, Reason, Rejection, Scheme, Secret, Secrets, Signed, SystemClock, Text, TimeFormat,
+    Tolerance, Verdict, Verified, Webhook, WebhookLayer, cdr_manager, testing,
+};
 
 type Outcomes = Result<(), Box<dyn Error>>;
 
