@@ -5,6 +5,8 @@ mod body;
 mod clock;
 #[doc(hidden)]
 pub mod fuzz;
+#[cfg(feature = "inbox")]
+mod inbox_suite;
 #[cfg(feature = "asymmetric")]
 mod key;
 mod sign;
@@ -16,6 +18,8 @@ mod store_suite;
 pub use crate::sign::{Sign, SignError};
 pub use body::{ScriptedBody, Step};
 pub use clock::ManualClock;
+#[cfg(feature = "inbox")]
+pub use inbox_suite::inbox_suite;
 #[cfg(feature = "asymmetric")]
 pub use key::{SigningKey, sign_with, sign_with_at};
 pub use sign::{sign, sign_at};
