@@ -15,6 +15,7 @@ use crate::inbox::{
     Replay, Retention, Seal, State, Summary, Take, Taken, Token, UniqueKey, record::Record,
 };
 use crate::text::Text;
+use crate::time::{Clock as _, SystemClock};
 
 /// Shows that an [`InboxStore`] keeps the rules of the trait; it panics where one does not, with the name of the rule.
 ///
@@ -54,6 +55,22 @@ pub async fn inbox_suite<S: InboxStore>(open: impl AsyncFn() -> S) {
     rule("what_is_erased_is_gone_but_known").what_is_erased_is_gone_but_known().await;
     rule("a_put_wakes_the_taker").a_put_wakes_the_taker().await;
     rule("each_kind_has_its_own_age").each_kind_has_its_own_age().await;
+}
+
+/// Returns a delivery for tests of stores that go beyond the suite. Nothing was proven about it.
+#[must_use]
+pub fn inbox_entry(scope: &'static str, name: &str, body: &[u8]) -> Entry {
+    let digest = Sha256::digest(name.as_bytes());
+    let body = Bytes::copy_from_slice(body);
+    let mut record = Record::new("acme".into(), scope.into(), UniqueKey::new(digest.into()), body, SystemClock.now());
+    record.id = Some(name.to_owned().into());
+    record.seal(&Seal::checksum())
+}
+
+/// Returns whether a record with a checksum is as it was stored.
+#[must_use]
+pub fn inbox_record_is_whole(record: &Bytes) -> bool {
+    Record::decode(record, &Seal::checksum()).is_ok()
 }
 
 /// A lease that can be waited for, and a moment longer.

@@ -20,6 +20,9 @@ pub use body::{ScriptedBody, Step};
 pub use clock::ManualClock;
 #[cfg(feature = "inbox")]
 pub use inbox_suite::inbox_suite;
+#[cfg(feature = "inbox")]
+#[doc(hidden)]
+pub use inbox_suite::{inbox_entry, inbox_record_is_whole};
 #[cfg(feature = "asymmetric")]
 pub use key::{SigningKey, sign_with, sign_with_at};
 pub use sign::{sign, sign_at};
