@@ -193,6 +193,7 @@ impl SqliteBuilder {
             connection: Some(connection),
             leases: Leases::default(),
             sweep: Vec::new(),
+            unreadable: Vec::new(),
             reserve,
             tried_at: None,
         };
@@ -217,7 +218,8 @@ impl InboxStore for SqliteStore {
         // Read before, so that nothing that is committed meanwhile is missed.
         let generation = *self.shared.queue.generation().borrow();
         let max = take.max as usize;
-        let taken = self.write(max, move |work| operations::take(work.connection, &take, work.leases)).await?;
+        let taken =
+            self.write(max, move |work| operations::take(work.connection, &take, work.leases, work.unreadable)).await?;
         Ok(Taken { generation, ..taken })
     }
 

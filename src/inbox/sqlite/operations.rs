@@ -169,7 +169,17 @@ fn remove(connection: &Connection, id: i64, gone: Option<(State, i64)>) -> Resul
     Ok(())
 }
 
-pub(super) fn take(connection: &Connection, take: &Take, leases: &mut Leases) -> Result<Taken> {
+/// `unreadable` holds deliveries whose record SQLite could not read in an earlier try: one such read and the transaction is
+/// lost.
+pub(super) fn take(
+    connection: &Connection,
+    take: &Take,
+    leases: &mut Leases,
+    unreadable: &mut Vec<i64>,
+) -> Result<Taken> {
+    for &id in unreadable.iter() {
+        set_aside(connection, id, take.now)?;
+    }
     let is_paused: bool = connection
         .prepare_cached("SELECT EXISTS (SELECT 1 FROM paused WHERE scope = ?)")?
         .query_row([take.scope.as_str()], |row| row.get(0))?;
@@ -213,13 +223,24 @@ pub(super) fn take(connection: &Connection, take: &Take, leases: &mut Leases) ->
                 });
             }
             Err(error) => {
-                let failure = Failure { kind: FailureKind::Damaged, detail: format!("SQLite cannot read it: {error}") };
-                set_failure(connection, id, &failure)?;
-                end(connection, id, State::Dead, Some(millis(take.now)), false)?;
+                unreadable.push(id);
+                return Err(error);
             }
         }
     }
     Ok(taken)
+}
+
+fn set_aside(connection: &Connection, id: i64, now: SystemTime) -> Result<()> {
+    let is_waiting = connection
+        .prepare_cached("SELECT EXISTS (SELECT 1 FROM delivery WHERE id = ? AND state = 'waiting')")?
+        .query_row([id], |row| row.get(0))?;
+    if is_waiting {
+        let detail = "SQLite cannot read the record".to_owned();
+        set_failure(connection, id, &Failure { kind: FailureKind::Damaged, detail })?;
+        end(connection, id, State::Dead, Some(millis(now)), false)?;
+    }
+    Ok(())
 }
 
 const FRESH: &str = "attempts = 0";
@@ -438,7 +459,8 @@ pub(super) fn erase(connection: &Connection, filter: &Conditions, limit: u32, no
     Ok(erased)
 }
 
-/// Removes what is past its age. `sweep` is where the search for old keys goes on the next time: they have no index by time,
+/// Removes what is past its age. What is damaged stays until an operator erases it: SQLite may be unable to, and then nothing
+/// else would be removed. `sweep` is where the search for old keys goes on the next time: they have no index by time,
 /// which would be as large as the keys themselves.
 pub(super) fn prune(
     connection: &Connection,
@@ -450,7 +472,10 @@ pub(super) fn prune(
     let mut pruned = Pruned::default();
     let ended = |state: State, age: Duration, limit: u32| -> Result<Vec<i64>> {
         connection
-            .prepare_cached("SELECT id FROM delivery WHERE state = ? AND ended_at < ? ORDER BY ended_at LIMIT ?")?
+            .prepare_cached(
+                "SELECT id FROM delivery WHERE state = ? AND ended_at < ? AND failure IS NOT 'damaged'
+                 ORDER BY ended_at LIMIT ?",
+            )?
             .query_map(params![state.as_str(), millis(before(now, age)), limit], |row| row.get(0))?
             .collect()
     };

@@ -35,6 +35,7 @@ pub(super) struct Work<'a> {
     pub(super) connection: &'a Connection,
     pub(super) leases: &'a mut Leases,
     pub(super) sweep: &'a mut Vec<u8>,
+    pub(super) unreadable: &'a mut Vec<i64>,
 }
 
 /// Something to be done within a transaction, which may be tried again after a rollback.
@@ -195,6 +196,8 @@ pub(super) struct Writer {
     pub(super) connection: Option<Connection>,
     pub(super) leases: Leases,
     pub(super) sweep: Vec<u8>,
+    /// Deliveries that a transaction failed at, until one has set them aside.
+    pub(super) unreadable: Vec<i64>,
     pub(super) reserve: Reserve,
     pub(super) tried_at: Option<Instant>,
 }
@@ -244,8 +247,15 @@ impl Writer {
     fn each(&mut self, operations: Vec<Box<dyn Operation>>) {
         for operation in operations {
             let mut one = vec![operation];
-            let result = self.commit(&mut one).map_err(failed);
-            reply(one, &result);
+            let mut known = self.unreadable.len();
+            let mut result = self.commit(&mut one);
+            // Once more for each delivery that was found out to be unreadable.
+            while result.is_err() && self.unreadable.len() > known {
+                known = self.unreadable.len();
+                result = self.commit(&mut one);
+            }
+            self.unreadable.clear();
+            reply(one, &result.map_err(failed));
         }
     }
 
@@ -278,7 +288,8 @@ impl Writer {
 
     fn transaction(&mut self, connection: &Connection, operations: &mut [Box<dyn Operation>]) -> rusqlite::Result<()> {
         connection.execute_batch("BEGIN IMMEDIATE")?;
-        let mut work = Work { connection, leases: &mut self.leases, sweep: &mut self.sweep };
+        let mut work =
+            Work { connection, leases: &mut self.leases, sweep: &mut self.sweep, unreadable: &mut self.unreadable };
         for operation in operations {
             operation.run(&mut work)?;
         }
