@@ -1,6 +1,8 @@
 //! A durable inbox: a delivery is stored before its sender gets the 2xx, and handled until that succeeds.
 #![allow(dead_code, reason = "the service and the worker that use it come next")]
 
+#[cfg(feature = "postgres")]
+pub mod postgres;
 pub(crate) mod record;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;

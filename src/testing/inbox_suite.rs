@@ -176,8 +176,11 @@ impl<S: InboxStore> Rule<'_, S> {
         attempts.remove(0)
     }
 
+    /// The names of what was taken, in the order of arrival; the order within a take is not promised.
     async fn names(&self, attempts: &[Attempt]) -> Vec<String> {
         let mut names = Vec::new();
+        let mut attempts: Vec<&Attempt> = attempts.iter().collect();
+        attempts.sort_by_key(|attempt| attempt.token.id);
         for attempt in attempts {
             names.push(self.find(attempt.token.id).await.event_id.expect("every delivery has an id").to_string());
         }

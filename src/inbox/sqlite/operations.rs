@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
-use super::super::record::{Entry, UniqueKey};
+use super::super::record::Entry;
 use super::super::store::{
     Attempt, CrashPolicy, DeliveryId, Erased, Failure, FailureKind, Lease, Outcome, Pruned, Put, Reaped, Replay,
     Retention, State, Take, Taken, Token,
@@ -14,12 +14,6 @@ use super::leases::Leases;
 use super::read::Conditions;
 
 type Result<T> = rusqlite::Result<T>;
-
-/// Of the 32 bytes of a key, half is stored: for two keys by accident the same, 2^64 deliveries would be needed, and then the
-/// body's digest tells them apart.
-fn short(key: &UniqueKey) -> &[u8] {
-    &key.as_bytes()[..16]
-}
 
 pub(super) fn millis(time: SystemTime) -> i64 {
     i64::try_from(time.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis()).unwrap_or(i64::MAX)
@@ -48,7 +42,7 @@ pub(super) fn put(connection: &Connection, entry: &Entry) -> Result<Put> {
             "SELECT u.body, u.delivery, coalesce(d.state, u.state) FROM unique_key u LEFT JOIN delivery d ON d.id = u.delivery
              WHERE u.key = ?",
         )?
-        .query_row([short(&entry.unique_key)], |row| {
+        .query_row([entry.unique_key.short()], |row| {
             Ok((row.get::<_, i64>(0)?, row.get::<_, Option<i64>>(1)?, state(row, 2)?))
         })
         .optional()?;
@@ -87,7 +81,7 @@ fn insert(connection: &Connection, entry: &Entry) -> Result<i64> {
             entry.provider.as_str(),
             entry.event.as_deref(),
             entry.event_id.as_deref(),
-            short(&entry.unique_key),
+            entry.unique_key.short(),
             entry.order_key.as_deref(),
             entry.format,
             received_at,
@@ -96,7 +90,7 @@ fn insert(connection: &Connection, entry: &Entry) -> Result<i64> {
     let id = connection.last_insert_rowid();
     connection.prepare_cached("INSERT INTO record VALUES (?, ?)")?.execute(params![id, &entry.record[..]])?;
     connection.prepare_cached("INSERT INTO unique_key (key, body, delivery) VALUES (?, ?, ?)")?.execute(params![
-        short(&entry.unique_key),
+        entry.unique_key.short(),
         entry.body_digest,
         id
     ])?;

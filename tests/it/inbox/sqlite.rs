@@ -15,10 +15,10 @@ use tower_webhook::testing::{inbox_entry, inbox_record_is_whole, inbox_suite};
 use crate::support::until;
 
 /// A folder that goes with its value.
-struct Folder(PathBuf);
+pub struct Folder(PathBuf);
 
 impl Folder {
-    fn new() -> Self {
+    pub fn new() -> Self {
         static COUNT: AtomicUsize = AtomicUsize::new(0);
         let name = format!("inbox-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
         let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
@@ -26,7 +26,7 @@ impl Folder {
         Self(path)
     }
 
-    fn file(&self) -> PathBuf {
+    pub fn file(&self) -> PathBuf {
         self.0.join("webhooks.db")
     }
 }
@@ -328,4 +328,68 @@ async fn the_file_is_read_by_an_operator_without_us() {
     assert_eq!((&*row.0, &*row.1, &*row.2), ("waiting", "acme", "evt_1"));
     let check: String = shell.query_row("PRAGMA integrity_check", (), |row| row.get(0)).unwrap();
     assert_eq!(check, "ok");
+}
+
+/// Not a test: `cargo test --release --all-features --test it -- --ignored put_throughput --nocapture` prints the puts a second
+/// at 64 at a time, beside an append and an `fdatasync` of what has gathered, in turns of a second.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "it measures"]
+async fn put_throughput() {
+    let folder = Folder::new();
+    let store = SqliteStore::open(folder.file()).unwrap();
+    for turn in 0..5 {
+        let started = Instant::now();
+        let mut tasks = tokio::task::JoinSet::new();
+        for task in 0..64 {
+            let store = store.clone();
+            tasks.spawn(async move {
+                let mut n = 0;
+                while started.elapsed() < Duration::from_secs(1) {
+                    store.put(inbox_entry(SCOPE, &format!("{turn}-{task}-{n}"), &[b'x'; 2048])).await.unwrap();
+                    n += 1;
+                }
+                n
+            });
+        }
+        let puts: u32 = tasks.join_all().await.into_iter().sum();
+        let appends = appends(folder.0.join("log")).await;
+        println!("turn {turn}: {puts} puts, {appends} appends, {:.2}", f64::from(puts) / f64::from(appends));
+    }
+}
+
+/// As many tasks, whose bytes are written and synced by one thread.
+async fn appends(path: PathBuf) -> u32 {
+    let (sender, receiver) = std::sync::mpsc::channel::<(Vec<u8>, tokio::sync::oneshot::Sender<()>)>();
+    let log = std::thread::spawn(move || {
+        let mut file = std::fs::OpenOptions::new().create(true).append(true).open(path).unwrap();
+        while let Ok(first) = receiver.recv() {
+            let all: Vec<_> = std::iter::once(first).chain(receiver.try_iter()).collect();
+            let bytes: Vec<u8> = all.iter().flat_map(|(bytes, _)| bytes).copied().collect();
+            file.write_all(&bytes).unwrap();
+            file.sync_data().unwrap();
+            for (_, reply) in all {
+                let _ = reply.send(());
+            }
+        }
+    });
+    let started = Instant::now();
+    let mut tasks = tokio::task::JoinSet::new();
+    for task in 0..64 {
+        let sender = sender.clone();
+        tasks.spawn(async move {
+            let mut n = 0;
+            while started.elapsed() < Duration::from_secs(1) {
+                let (reply, written) = tokio::sync::oneshot::channel();
+                let entry = inbox_entry(SCOPE, &format!("{task}-{n}"), &[b'x'; 2048]);
+                sender.send((entry.record.to_vec(), reply)).unwrap();
+                written.await.unwrap();
+                n += 1;
+            }
+            n
+        });
+    }
+    let appends = tasks.join_all().await.into_iter().sum();
+    drop(sender);
+    log.join().unwrap();
+    appends
 }
