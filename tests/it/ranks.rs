@@ -8,7 +8,7 @@ fn rank(module: &str) -> u8 {
     match (first, module) {
         (_, "lib" | "guide") => 7,
         ("testing" | "extract", _) => 6,
-        ("layer" | "service" | "future" | "ip_allow" | "endpoint" | "dedup", _) => 5,
+        ("layer" | "service" | "future" | "ip_allow" | "endpoint" | "dedup" | "inbox", _) => 5,
         (_, "provider") => 3,
         ("provider", _) => 4,
         ("scheme", _) => 3,

@@ -189,14 +189,16 @@ pub(super) fn take(
     ids.append(&mut retries);
     let mut taken = Taken::default();
     if ids.len() < max {
-        let next = |index: &str| -> Result<Option<i64>> {
-            connection
+        for (index, format) in
+            [FRESH, RETRY].into_iter().flat_map(|index| formats(take).map(move |format| (index, format)))
+        {
+            let next: Option<i64> = connection
                 .prepare_cached(&format!(
                     "SELECT min(due_at) FROM delivery WHERE {index} AND scope = ? AND format = ? AND due_at > ?"
                 ))?
-                .query_row(params![take.scope.as_str(), take.format, millis(take.now)], |row| row.get(0))
-        };
-        taken.next_due = [next(FRESH)?, next(RETRY)?].into_iter().flatten().min().map(time);
+                .query_row(params![take.scope.as_str(), format, millis(take.now)], |row| row.get(0))?;
+            taken.next_due = [taken.next_due, next.map(time)].into_iter().flatten().min();
+        }
     }
     for id in ids {
         let (fence, number) = connection
@@ -237,6 +239,11 @@ fn set_aside(connection: &Connection, id: i64, now: SystemTime) -> Result<()> {
     Ok(())
 }
 
+/// The formats that the taker can read, the newest first. The indexes start with the format.
+fn formats(take: &Take) -> impl Iterator<Item = u8> {
+    (1..=take.format).rev()
+}
+
 const FRESH: &str = "attempts = 0";
 const RETRY: &str = "attempts > 0";
 
@@ -244,7 +251,7 @@ const RETRY: &str = "attempts > 0";
 fn due(connection: &Connection, take: &Take, index: &str) -> Result<Vec<i64>> {
     let mut ids = Vec::new();
     let far = take.now.checked_add(take.longest_delay).map_or(i64::MAX, millis);
-    for format in (1..=take.format).rev() {
+    for format in formats(take) {
         for (condition, limit) in [("due_at <= ?", millis(take.now)), ("due_at > ?", far)] {
             let room = i64::from(take.max) - ids.len() as i64;
             let sql = format!(

@@ -218,8 +218,8 @@ async fn the_suite_names_the_rule_that_a_store_breaks() {
     let local = tokio::task::LocalSet::new();
     let mut suites = tokio::task::JoinSet::new();
     for (fault, rule) in faults {
-        let folder = Folder::new();
-        let store = SqliteStore::builder(folder.file()).with_reserve(0).open().unwrap();
+        let folder = Folder::in_memory();
+        let store = SqliteStore::builder(folder.file()).allow_unsafe_file_systems().with_reserve(0).open().unwrap();
         let broken = Broken { store, fault, last_fence: Arc::default() };
         let suite = async move {
             let suite = AssertUnwindSafe(inbox_suite(async || broken.clone())).catch_unwind().await;

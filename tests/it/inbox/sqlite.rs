@@ -19,9 +19,19 @@ pub struct Folder(PathBuf);
 
 impl Folder {
     pub fn new() -> Self {
+        Self::within(env!("CARGO_TARGET_TMPDIR").into())
+    }
+
+    /// In memory if the machine has such a place, for tests that many writes to a disk would slow down.
+    pub fn in_memory() -> Self {
+        let memory = PathBuf::from("/dev/shm");
+        if memory.is_dir() { Self::within(memory) } else { Self::new() }
+    }
+
+    fn within(place: PathBuf) -> Self {
         static COUNT: AtomicUsize = AtomicUsize::new(0);
         let name = format!("inbox-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
-        let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
+        let path = place.join(name);
         std::fs::create_dir_all(&path).unwrap();
         Self(path)
     }
