@@ -434,11 +434,14 @@ fn field(out: &mut Vec<u8>, tag: u8, value: &[u8]) {
 }
 
 fn length(out: &mut Vec<u8>, mut length: usize) {
-    while length >= 0x80 {
-        out.push((length & 0x7f) as u8 | 0x80);
+    loop {
+        let [low, ..] = length.to_le_bytes();
         length >>= 7;
+        if length == 0 {
+            return out.push(low & 0x7f);
+        }
+        out.push(low | 0x80);
     }
-    out.push((length & 0x7f) as u8);
 }
 
 /// Reads fields one after the other; whatever the bytes are, it neither panics nor allocates.

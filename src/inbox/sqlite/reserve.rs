@@ -1,7 +1,7 @@
 //! Room on the disk that is given up when there is no other, so that what is stored can still be worked off.
 
 use std::fs::{self, File};
-use std::io::Write as _;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 /// A file of zeros beside the database. While it is missing, the disk is full.
@@ -42,14 +42,8 @@ impl Reserve {
     }
 
     fn write(&self) -> std::io::Result<()> {
-        const ZEROS: [u8; 64 * 1024] = [0; 64 * 1024];
         let mut file = File::create(&self.path)?;
-        let mut left = self.bytes;
-        while left > 0 {
-            let length = left.min(ZEROS.len() as u64) as usize;
-            file.write_all(&ZEROS[..length])?;
-            left -= length as u64;
-        }
+        std::io::copy(&mut std::io::repeat(0).take(self.bytes), &mut file)?;
         // Some file systems find out only now.
         file.sync_all()
     }
