@@ -113,6 +113,8 @@ mod grpc;
 ))]
 pub mod guide;
 mod headers;
+#[cfg(feature = "inbox")]
+pub mod inbox;
 pub mod ip_allow;
 mod json;
 #[cfg(feature = "jwt")]

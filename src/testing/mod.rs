@@ -8,6 +8,8 @@ mod body;
 mod clock;
 #[doc(hidden)]
 pub mod fuzz;
+#[cfg(feature = "inbox")]
+mod inbox_suite;
 #[cfg(feature = "asymmetric")]
 mod key;
 mod protected;
@@ -20,6 +22,11 @@ mod store_suite;
 pub use crate::sign::{Sign, SignError};
 pub use body::{ScriptedBody, Step};
 pub use clock::ManualClock;
+#[cfg(feature = "inbox")]
+pub use inbox_suite::inbox_suite;
+#[cfg(feature = "inbox")]
+#[doc(hidden)]
+pub use inbox_suite::{inbox_entry, inbox_record_is_whole};
 #[cfg(feature = "asymmetric")]
 pub use key::{SigningKey, sign_with, sign_with_at};
 pub use protected::assert_protected;

@@ -24,6 +24,8 @@ mod gateway;
 mod handshakes;
 mod hostile;
 mod hyper;
+#[cfg(feature = "inbox")]
+mod inbox;
 mod ip_allow;
 mod layers;
 mod operators;

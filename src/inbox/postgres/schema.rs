@@ -1,0 +1,104 @@
+//! The tables, and what is checked before they are used.
+
+use tokio_postgres::types::Type;
+use tokio_postgres::{Client, Error};
+
+use super::super::store::{InboxError, InboxErrorKind};
+use super::failed;
+
+/// What two processes that start at the same time wait for each other by.
+const MIGRATION_LOCK: i64 = 0x7768_6962;
+
+/// Each step is applied once, in order. Later versions add steps, which only add to the tables, so that an older process can
+/// go on beside a newer one.
+const STEPS: [&str; 1] = ["
+CREATE TABLE webhook_inbox.delivery (
+    id bigint PRIMARY KEY,
+    scope text NOT NULL,
+    provider text NOT NULL,
+    event text,
+    event_id text,
+    -- The start of the unique key.
+    key bytea NOT NULL,
+    order_key text,
+    -- The order key, while the delivery has a place in its line.
+    line text,
+    -- The version of the record's format.
+    format smallint NOT NULL,
+    -- waiting, in_flight, done, dead or cancelled.
+    state text NOT NULL,
+    received_at timestamptz NOT NULL,
+    -- Only while it waits and is not behind another one.
+    due_at timestamptz,
+    ended_at timestamptz,
+    attempts integer NOT NULL DEFAULT 0,
+    crashes integer NOT NULL DEFAULT 0,
+    -- How often it was taken in its whole life.
+    fence bigint NOT NULL DEFAULT 0,
+    -- By the time of this database.
+    lease_until timestamptz,
+    -- What an operator wants to happen after the attempt that is running: replay or cancel.
+    after text,
+    failure text,
+    failure_detail text
+) WITH (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.02);
+CREATE SEQUENCE webhook_inbox.delivery_id OWNED BY webhook_inbox.delivery.id;
+-- The deliveries themselves, apart from what changes, so that a change does not write them again.
+CREATE TABLE webhook_inbox.record (id bigint PRIMARY KEY, record bytea NOT NULL);
+ALTER TABLE webhook_inbox.record ALTER COLUMN record SET STORAGE EXTERNAL;
+-- What a repetition is recognised by; it outlives the delivery.
+CREATE TABLE webhook_inbox.unique_key (
+    key bytea PRIMARY KEY,
+    -- The start of the body's digest.
+    body bigint NOT NULL,
+    -- NULL once the delivery was removed; then its last state, and when.
+    delivery bigint,
+    state text,
+    gone_at timestamptz
+);
+CREATE TABLE webhook_inbox.paused (scope text PRIMARY KEY);
+CREATE INDEX fresh ON webhook_inbox.delivery (scope, due_at) WHERE due_at IS NOT NULL AND attempts = 0;
+CREATE INDEX retry ON webhook_inbox.delivery (scope, due_at) WHERE due_at IS NOT NULL AND attempts > 0;
+CREATE INDEX line ON webhook_inbox.delivery (scope, line, id) WHERE line IS NOT NULL;
+CREATE INDEX in_flight ON webhook_inbox.delivery (lease_until) WHERE state = 'in_flight';
+CREATE INDEX ended ON webhook_inbox.delivery (state, ended_at) WHERE ended_at IS NOT NULL;
+CREATE INDEX ended_by_id ON webhook_inbox.delivery (state, id) WHERE ended_at IS NOT NULL;
+CREATE INDEX gone ON webhook_inbox.unique_key (gone_at) WHERE gone_at IS NOT NULL;
+"];
+
+/// Creates the tables, or brings them up to date.
+pub(super) async fn migrate(client: &Client) -> Result<(), Error> {
+    let lock: &(dyn tokio_postgres::types::ToSql + Sync) = &MIGRATION_LOCK;
+    client.query_typed("SELECT pg_advisory_xact_lock($1)", &[(lock, Type::INT8)]).await?;
+    client
+        .batch_execute(
+            "CREATE SCHEMA IF NOT EXISTS webhook_inbox;
+             CREATE TABLE IF NOT EXISTS webhook_inbox.version (version integer PRIMARY KEY)",
+        )
+        .await?;
+    let row = client.query_typed_one("SELECT coalesce(max(version), 0) FROM webhook_inbox.version", &[]).await?;
+    let version: i32 = row.try_get(0)?;
+    for (step, number) in STEPS.iter().zip(1..).filter(|(_, number)| *number > version) {
+        client.batch_execute(step).await?;
+        client.execute_typed("INSERT INTO webhook_inbox.version VALUES ($1)", &[(&number, Type::INT4)]).await?;
+    }
+    Ok(())
+}
+
+/// Refuses a server that answers before anything is on its disk.
+pub(super) async fn check(client: &Client) -> Result<(), InboxError> {
+    let sql = "SELECT current_setting('synchronous_commit'), current_setting('fsync')";
+    let row = client.query_typed_one(sql, &[]).await.map_err(failed)?;
+    let setting = |column| row.try_get::<_, String>(column).map_err(failed);
+    if setting(0)? == "off" {
+        return Err(refused("Postgres has synchronous_commit = off: it would lose what was acknowledged"));
+    }
+    if setting(1)? == "off" {
+        return Err(refused("Postgres has fsync = off: it would lose what was acknowledged"));
+    }
+    Ok(())
+}
+
+const fn refused(message: &'static str) -> InboxError {
+    InboxError::new(InboxErrorKind::Unavailable, message)
+}

@@ -1,0 +1,383 @@
+//! The one thread that writes: it puts what has gathered while the last commit ran into the next one.
+
+use std::collections::VecDeque;
+use std::path::PathBuf;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use rusqlite::{Connection, ErrorCode};
+use tokio::sync::{oneshot, watch};
+use tokio::time::Instant;
+
+use super::super::store::{InboxError, InboxErrorKind};
+use super::leases::Leases;
+use super::reserve::Reserve;
+use super::schema::FileError;
+use super::{Settings, operations, schema};
+
+/// The most accepts in one commit. More gain nothing and make the first ones wait.
+const MOST_PUTS: usize = 256;
+/// The most bytes of accepts in one commit, unless a single one is larger.
+const MOST_PUT_BYTES: usize = 8 * 1024 * 1024;
+/// The most work beside accepts in one commit, in deliveries that it touches: accepts wait for it.
+const MOST_OTHERS: usize = 48;
+/// The most operations that wait.
+const MOST_WAITING: usize = 4096;
+/// The write-ahead log is written back to the file when it has grown to this.
+const CHECKPOINT_BYTES: u64 = 4 * 1024 * 1024;
+/// If readers keep it from starting over, it is cut at this size.
+const TRUNCATE_BYTES: u64 = 64 * 1024 * 1024;
+/// How often a full disk is tried again.
+const RETRY_FULL: Duration = Duration::from_millis(500);
+
+/// What an operation works on.
+pub(super) struct Work<'a> {
+    pub(super) connection: &'a Connection,
+    pub(super) leases: &'a mut Leases,
+    pub(super) sweep: &'a mut Vec<u8>,
+    pub(super) unreadable: &'a mut Vec<i64>,
+}
+
+/// Something to be done within a transaction, which may be tried again after a rollback.
+trait Operation: Send {
+    fn run(&mut self, work: &mut Work<'_>) -> rusqlite::Result<()>;
+    fn reply(self: Box<Self>, result: Result<(), InboxError>);
+}
+
+struct Op<T, F> {
+    run: F,
+    value: Option<T>,
+    reply: oneshot::Sender<Result<T, InboxError>>,
+}
+
+impl<T: Send, F> Operation for Op<T, F>
+where
+    F: FnMut(&mut Work<'_>) -> rusqlite::Result<T> + Send,
+{
+    fn run(&mut self, work: &mut Work<'_>) -> rusqlite::Result<()> {
+        self.value = Some((self.run)(work)?);
+        Ok(())
+    }
+
+    fn reply(self: Box<Self>, result: Result<(), InboxError>) {
+        let value = match (result, self.value) {
+            (Ok(()), Some(value)) => Ok(value),
+            (Err(error), _) => Err(error),
+            (Ok(()), None) => Err(InboxError::new(InboxErrorKind::Unavailable, "the operation was not run")),
+        };
+        // Whoever asked may have left.
+        let _ = self.reply.send(value);
+    }
+}
+
+struct Job {
+    operation: Box<dyn Operation>,
+    /// Bytes of a put, deliveries of anything else.
+    weight: usize,
+}
+
+#[derive(Default)]
+struct Waiting {
+    puts: VecDeque<Job>,
+    put_bytes: usize,
+    others: VecDeque<Job>,
+    is_closed: bool,
+}
+
+/// What the store and the thread share.
+pub(super) struct Queue {
+    waiting: Mutex<Waiting>,
+    arrived: Condvar,
+    most_bytes: usize,
+    /// Goes up with each commit that changed something.
+    generation: watch::Sender<u64>,
+}
+
+impl Queue {
+    pub(super) fn new(most_bytes: usize) -> Self {
+        Self { waiting: Mutex::default(), arrived: Condvar::new(), most_bytes, generation: watch::Sender::new(0) }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        // Nothing panics while it is held; the queue would be whole anyway.
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Queues an accept of so many bytes.
+    pub(super) fn put<T, F>(&self, bytes: usize, run: F) -> Result<oneshot::Receiver<Result<T, InboxError>>, InboxError>
+    where
+        T: Send + 'static,
+        F: FnMut(&mut Work<'_>) -> rusqlite::Result<T> + Send + 'static,
+    {
+        let (reply, result) = oneshot::channel();
+        let mut waiting = self.lock();
+        if waiting.puts.len() >= MOST_WAITING || waiting.put_bytes.saturating_add(bytes) > self.most_bytes {
+            return Err(InboxError::new(InboxErrorKind::Full, "too many deliveries wait to be stored"));
+        }
+        waiting.put_bytes += bytes;
+        waiting.puts.push_back(Job { operation: Box::new(Op { run, value: None, reply }), weight: bytes });
+        drop(waiting);
+        self.arrived.notify_one();
+        Ok(result)
+    }
+
+    /// Queues anything else, which touches so many deliveries.
+    pub(super) fn other<T, F>(
+        &self,
+        weight: usize,
+        run: F,
+    ) -> Result<oneshot::Receiver<Result<T, InboxError>>, InboxError>
+    where
+        T: Send + 'static,
+        F: FnMut(&mut Work<'_>) -> rusqlite::Result<T> + Send + 'static,
+    {
+        let (reply, result) = oneshot::channel();
+        let mut waiting = self.lock();
+        if waiting.others.len() >= MOST_WAITING {
+            return Err(InboxError::new(InboxErrorKind::Full, "too many operations wait for the store"));
+        }
+        waiting.others.push_back(Job { operation: Box::new(Op { run, value: None, reply }), weight });
+        drop(waiting);
+        self.arrived.notify_one();
+        Ok(result)
+    }
+
+    pub(super) fn close(&self) {
+        self.lock().is_closed = true;
+        self.arrived.notify_one();
+    }
+
+    pub(super) fn generation(&self) -> &watch::Sender<u64> {
+        &self.generation
+    }
+
+    /// Waits for work: accepts, and some of everything else. `None` once the store was dropped and all is done.
+    fn next(&self) -> Option<Batch> {
+        let mut waiting = self.lock();
+        while waiting.puts.is_empty() && waiting.others.is_empty() {
+            if waiting.is_closed {
+                return None;
+            }
+            waiting = self.arrived.wait(waiting).unwrap_or_else(PoisonError::into_inner);
+        }
+        let mut batch = Batch::default();
+        let mut bytes = 0;
+        while let Some(job) = waiting.puts.front() {
+            bytes += job.weight;
+            if batch.puts.len() == MOST_PUTS || (bytes > MOST_PUT_BYTES && !batch.puts.is_empty()) {
+                break;
+            }
+            waiting.put_bytes -= job.weight;
+            batch.puts.extend(waiting.puts.pop_front().map(|job| job.operation));
+        }
+        let mut weight = 0;
+        while let Some(job) = waiting.others.front() {
+            weight += job.weight;
+            if weight > MOST_OTHERS && !batch.others.is_empty() {
+                break;
+            }
+            batch.others.extend(waiting.others.pop_front().map(|job| job.operation));
+        }
+        Some(batch)
+    }
+}
+
+#[derive(Default)]
+struct Batch {
+    puts: Vec<Box<dyn Operation>>,
+    others: Vec<Box<dyn Operation>>,
+}
+
+/// The thread's own.
+pub(super) struct Writer {
+    pub(super) path: PathBuf,
+    pub(super) settings: Settings,
+    pub(super) queue: Arc<Queue>,
+    pub(super) connection: Option<Connection>,
+    pub(super) leases: Leases,
+    pub(super) sweep: Vec<u8>,
+    /// Deliveries that a transaction failed at, until one has set them aside.
+    pub(super) unreadable: Vec<i64>,
+    pub(super) reserve: Reserve,
+    pub(super) tried_at: Option<Instant>,
+}
+
+impl Writer {
+    /// Runs until the store was dropped.
+    pub(super) fn run(mut self) {
+        while let Some(batch) = self.queue.next() {
+            self.handle(batch);
+            self.checkpoint();
+        }
+        if let Some(connection) = self.connection.take() {
+            // Leaves one small file behind; if it fails, the next start reads the log.
+            let _ = connection.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)");
+        }
+    }
+
+    fn handle(&mut self, Batch { mut puts, mut others }: Batch) {
+        if !puts.is_empty()
+            && let Err(error) = self.has_room()
+        {
+            reply(std::mem::take(&mut puts), &Err(error));
+        }
+        if puts.is_empty() && others.is_empty() {
+            return;
+        }
+        let accepts = puts.len();
+        puts.append(&mut others);
+        let mut all = puts;
+        let Err(error) = self.commit(&mut all) else { return reply(all, &Ok(())) };
+        // Nothing of it is stored.
+        let others = all.split_off(accepts);
+        if is_full(&error) {
+            reply(all, &Err(failed(error)));
+            // They need little, and there is some now.
+            self.each(others);
+        } else if is_of_one(&error) {
+            self.each(all);
+            self.each(others);
+        } else {
+            let result = Err(failed(error));
+            reply(all, &result);
+            reply(others, &result);
+        }
+    }
+
+    fn each(&mut self, operations: Vec<Box<dyn Operation>>) {
+        for operation in operations {
+            let mut one = vec![operation];
+            let mut known = self.unreadable.len();
+            let mut result = self.commit(&mut one);
+            // Once more for each delivery that was found out to be unreadable.
+            while result.is_err() && self.unreadable.len() > known {
+                known = self.unreadable.len();
+                result = self.commit(&mut one);
+            }
+            self.unreadable.clear();
+            reply(one, &result.map_err(failed));
+        }
+    }
+
+    /// Runs operations in a transaction. A connection whose transaction failed is not used again: SQLite may have taken back
+    /// less or more than one thinks.
+    fn commit(&mut self, operations: &mut [Box<dyn Operation>]) -> Result<(), FileError> {
+        let connection = match self.connection.take() {
+            Some(connection) => connection,
+            None => schema::open_writer(&self.path)?,
+        };
+        let before = connection.total_changes();
+        let result = self.transaction(&connection, operations).map_err(FileError::from);
+        match &result {
+            Ok(()) => {
+                if connection.total_changes() != before {
+                    self.queue.generation.send_modify(|generation| *generation = generation.wrapping_add(1));
+                }
+                self.connection = Some(connection);
+            }
+            // Room for what frees some.
+            Err(error) if is_full(error) => {
+                drop(connection);
+                self.tried_at = Some(Instant::now());
+                self.reserve.release();
+            }
+            Err(_) => {}
+        }
+        result
+    }
+
+    fn transaction(&mut self, connection: &Connection, operations: &mut [Box<dyn Operation>]) -> rusqlite::Result<()> {
+        connection.execute_batch("BEGIN IMMEDIATE")?;
+        let mut work =
+            Work { connection, leases: &mut self.leases, sweep: &mut self.sweep, unreadable: &mut self.unreadable };
+        for operation in operations {
+            operation.run(&mut work)?;
+        }
+        connection.execute_batch("COMMIT")
+    }
+
+    /// Returns whether accepts may be tried: not while the reserve is gone and cannot be made again, nor above the limit.
+    fn has_room(&mut self) -> Result<(), InboxError> {
+        if !self.reserve.is_held() {
+            let is_early = self.tried_at.is_some_and(|tried_at| tried_at.elapsed() < RETRY_FULL);
+            if is_early || !self.reserve.acquire() {
+                if !is_early {
+                    self.tried_at = Some(Instant::now());
+                }
+                return Err(InboxError::new(InboxErrorKind::Full, "the disk is full"));
+            }
+        }
+        let used = self.connection.as_ref().map(operations::used_bytes);
+        match (used, self.settings.max_bytes) {
+            (Some(Ok(used)), Some(max)) if used >= max => {
+                Err(InboxError::new(InboxErrorKind::Full, "the store has reached its size limit"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Writes the log back into the file, after everybody has their answer.
+    fn checkpoint(&mut self) {
+        let log = wal_bytes(&self.path);
+        if log < CHECKPOINT_BYTES {
+            return;
+        }
+        let Some(connection) = &self.connection else { return };
+        let mode = if log < TRUNCATE_BYTES { "PASSIVE" } else { "TRUNCATE" };
+        let result = connection.query_row(&format!("PRAGMA wal_checkpoint({mode})"), (), |row| row.get::<_, i64>(0));
+        if result.is_err_and(|error| is_full(&error.into())) {
+            self.connection = None;
+            self.reserve.release();
+        }
+    }
+}
+
+fn wal_bytes(path: &std::path::Path) -> u64 {
+    let mut name = path.as_os_str().to_owned();
+    name.push("-wal");
+    std::fs::metadata(name).map_or(0, |log| log.len())
+}
+
+fn reply(operations: Vec<Box<dyn Operation>>, result: &Result<(), InboxError>) {
+    for operation in operations {
+        operation.reply(result.clone());
+    }
+}
+
+fn code(error: &FileError) -> Option<ErrorCode> {
+    match error {
+        FileError::Sqlite(error) => error.sqlite_error_code(),
+        _ => None,
+    }
+}
+
+fn is_full(error: &FileError) -> bool {
+    code(error) == Some(ErrorCode::DiskFull)
+}
+
+/// Whether it may be one operation that fails, and the others not.
+fn is_of_one(error: &FileError) -> bool {
+    match error {
+        FileError::Sqlite(error) => matches!(
+            error.sqlite_error_code(),
+            None | Some(ErrorCode::DatabaseCorrupt | ErrorCode::ConstraintViolation | ErrorCode::TooBig)
+        ),
+        _ => false,
+    }
+}
+
+pub(super) fn failed(error: impl Into<FileError>) -> InboxError {
+    let error = error.into();
+    let (kind, message) = match (&error, code(&error)) {
+        (_, Some(ErrorCode::DiskFull)) => (InboxErrorKind::Full, "the disk is full"),
+        (_, Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked)) => {
+            (InboxErrorKind::Timeout, "another process did not let go of the file")
+        }
+        (_, Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase)) => {
+            (InboxErrorKind::Corrupt, "the file is damaged")
+        }
+        (FileError::Sqlite(_), None) => (InboxErrorKind::Corrupt, "a row cannot be read"),
+        _ => (InboxErrorKind::Unavailable, "SQLite failed"),
+    };
+    InboxError::new(kind, message).with_source(error)
+}

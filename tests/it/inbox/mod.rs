@@ -1,0 +1,10 @@
+//! The stores of the inbox, with real files, disks and servers.
+
+#[cfg(feature = "sqlite")]
+mod broken;
+#[cfg(feature = "postgres")]
+mod postgres;
+#[cfg(feature = "postgres")]
+mod postgres_server;
+#[cfg(feature = "sqlite")]
+mod sqlite;
