@@ -51,7 +51,7 @@ impl<P: Provider> WebhookSettings<P> {
         } else if extensions.is_empty() {
             *extensions = self.room.clone();
         }
-        extensions.insert(Delivery::new(name, verified, body));
+        extensions.insert(Delivery::new(name, self.provider.behavior().traits(), verified, body));
     }
 
     /// Refuses a request: reports the rejection to the operator, and returns the answer for the sender.

@@ -1,5 +1,6 @@
 //! Secrets that depend on the request.
 
+use std::fmt;
 use std::future::Future;
 use std::ops::Deref;
 use std::pin::Pin;
@@ -18,7 +19,7 @@ use super::{Keyring, Secret, SecretSource, Secrets};
 /// The head of a request as a secret look-up sees it: method, URI, headers and extensions, by [`Deref`].
 ///
 /// None of it is verified. Use it to choose which secret to try, and for nothing else.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Head {
     parts: Arc<Parts>,
     hint: Option<Text>,
@@ -38,6 +39,14 @@ impl Head {
     #[must_use]
     pub fn unverified_hint(&self) -> Option<&str> {
         self.hint.as_deref()
+    }
+}
+
+/// Prints the method and the names of the headers: the rest may hold tokens.
+impl fmt::Debug for Head {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let headers: Vec<_> = self.parts.headers.keys().collect();
+        f.debug_struct("Head").field("method", &self.parts.method).field("headers", &headers).finish_non_exhaustive()
     }
 }
 
@@ -128,7 +137,7 @@ impl Secrets {
         make: impl Fn(&Secret) -> Result<K, ConfigError> + Send + Sync + 'static,
     ) -> Result<Keys<K>, ConfigError> {
         match self.0 {
-            SecretSource::Fixed(secrets) => match Keyring::new(secrets.iter().map(make))? {
+            SecretSource::Fixed(secrets) => match Keyring::from_secrets(&secrets, make)? {
                 Some(keyring) => Ok(Keys::Fixed(Arc::new(keyring))),
                 None => Err(ConfigError::missing("there is no secret")),
             },
@@ -201,6 +210,6 @@ async fn make_keys<K>(found: FoundSecrets, make: Arc<MakeKey<K>>) -> Result<Keys
     if !known {
         secrets.push(Secret::from_bytes(DECOY));
     }
-    let keyring = Keyring::new(secrets.iter().map(&*make)).map_err(unusable)?;
+    let keyring = Keyring::from_secrets(&secrets, &*make).map_err(unusable)?;
     keyring.map(|ring| KeysFor { ring: Arc::new(ring), known }).ok_or_else(|| Reason::SecretUnavailable.into())
 }

@@ -3,6 +3,7 @@
 mod cache;
 mod keyring;
 mod lookup;
+mod print;
 
 use std::borrow::Cow;
 use std::fmt;
@@ -19,6 +20,7 @@ pub(crate) use keyring::Keyring;
 pub(crate) use lookup::DECOY;
 pub use lookup::Head;
 pub(crate) use lookup::{Keys, KeysFor};
+pub(crate) use print::KeyPrint;
 
 /// How many secrets are tried on one request. Rotation needs two, and a few more cost a MAC each. A look-up that returns
 /// hundreds would make each request of an attacker cost hundreds of MACs.

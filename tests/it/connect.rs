@@ -174,7 +174,7 @@ async fn the_documents_sample_is_a_typed_value() {
             assert_eq!(delivery.provider(), "cloudblue_connect");
             assert_eq!(delivery.event(), Some("fulfillment_requests"));
             assert!(delivery.signed().event && !delivery.signed().body);
-            assert_eq!(delivery.identity(), Identity::Id("WH-123-456-789 2021-05-27T09:54:03+00:00".into()));
+            assert!(matches!(delivery.identity(), Identity::Id(id) if id.len() == 64));
             assert_eq!(body, if is_post { BODY } else { "" });
             assert!(!format!("{delivery:?}").contains("PRD-"));
         }
