@@ -158,12 +158,16 @@ impl Delivery {
     /// [behavior](crate::provider::Behavior::unique_bodies) says why its bodies are unique.
     #[must_use]
     pub fn identity(&self) -> Identity {
-        // Where the address is signed as well, two addresses are two deliveries.
-        let within = |id: Identity| if self.text.is_some() { Identity::Content } else { id };
-        if let Some(chosen) = self.found().and_then(|found| found.identity.as_ref()) {
-            return within(Identity::of(chosen));
+        if self.text.is_some() {
+            // Two addresses are two deliveries. As the border between address and body is not signed, what is read from either
+            // may be moved: the whole names the delivery, if anything in it does.
+            let is_named = self.id.is_some() || self.in_body.as_ref().is_some_and(|fields| fields.has_id());
+            return if is_named || self.traits.has_unique_bodies { Identity::Content } else { Identity::None };
         }
-        let covers_nothing = !(self.signed.body || self.signed.url || self.text.is_some());
+        if let Some(chosen) = self.found().and_then(|found| found.identity.as_ref()) {
+            return Identity::of(chosen);
+        }
+        let covers_nothing = !(self.signed.body || self.signed.url);
         match self.named() {
             Some(id) if self.signed.id || covers_nothing => id,
             Some(_) => Identity::Content,

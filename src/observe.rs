@@ -142,7 +142,10 @@ pub(crate) fn admitted(provider: &str) {
 #[cfg(feature = "dedup")]
 pub(crate) fn refusals_lose(provider: &str) {
     #[cfg(feature = "tracing")]
-    tracing::warn!(provider, "webhook sender never repeats: while the store fails, StoreFailure::Refuse loses deliveries");
+    tracing::warn!(
+        provider,
+        "webhook sender never repeats: while the store fails, StoreFailure::Refuse loses deliveries"
+    );
 }
 
 /// Runs a future in the span of the caller, in whatever task.

@@ -23,8 +23,7 @@ use crate::verdict::Verdict;
 
 use super::answer::DoneAnswer;
 use super::claim_guard::{ClaimGuard, Finalize, LeaseRenewal};
-use super::layer::MAX_ANSWER_LIMIT;
-use super::shared::{DedupSettings, StoreFailure};
+use super::shared::{DedupSettings, MAX_ANSWER_LIMIT, StoreFailure};
 use super::store::{Claim, StoreError};
 
 pin_project! {
@@ -122,9 +121,7 @@ where
         let claim = match extensions.get::<Delivery>() {
             // In observe mode nothing is refused, and nothing is kept from the handler.
             _ if extensions.get::<Verdict>().is_some() => Ok(None),
-            Some(delivery) => {
-                Ok(settings.key(delivery, &head).map(|key| ClaimGuard::claim(settings, delivery, key)))
-            }
+            Some(delivery) => Ok(settings.key(delivery, &head).map(|key| ClaimGuard::claim(settings, delivery, key))),
             None => {
                 Err(Rejection::new(Reason::NoDelivery).with_detail("the deduplication isn't behind a webhook layer"))
             }

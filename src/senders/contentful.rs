@@ -41,7 +41,12 @@ pub fn contentful(secrets: impl Into<Secrets>) -> Result<Scheme, ConfigError> {
         text: Box::new(|values| {
             let head = values.head;
             let text = format!("{}\n{}\n", head.method, path(head));
-            Ok(vec![text.into_bytes().into(), headers(head, values.timestamp.is_some())?.into(), b"\n".into(), values.body.into()])
+            Ok(vec![
+                text.into_bytes().into(),
+                headers(head, values.timestamp.is_some())?.into(),
+                b"\n".into(),
+                values.body.into(),
+            ])
         }),
     };
     SchemeBuilder::rule(rule, |secret| Mac::new(MacKind::Sha256, secret))

@@ -24,6 +24,7 @@ mod gateway;
 mod handshakes;
 mod hostile;
 mod hyper;
+mod identity;
 #[cfg(feature = "inbox")]
 mod inbox;
 mod ip_allow;

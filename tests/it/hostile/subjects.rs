@@ -131,7 +131,7 @@ impl Subject {
         let mut parts = Vec::new();
         let mut add = |name: &str, value: &[u8]| parts.push((name.to_owned(), value.to_vec()));
         // The fields of these are signed sorted and in one piece, which is their identity; so the order is not signed.
-        let signs_fields = SIGN_FIELDS.contains(&&*self.name) && delivery.identity() != Identity::Body;
+        let signs_fields = SIGN_FIELDS.contains(&&*self.name) && delivery.identity() == Identity::Content;
         if signed.body && !signs_fields {
             add("body", delivery.body());
         }
@@ -359,7 +359,10 @@ fn sns() -> Subject {
     let messages = [notify(1), notify(2).subject("usage"), notify(3).subject("usage")];
     let genuine = messages.map(|message| message.post("/hook").map(|_| message.json().into())).to_vec();
     Subject::observed(sns, &[], genuine, |delivery| match Notification::<String>::from_delivery(delivery) {
-        Ok(notification) => vec![("message".into(), format!("{notification:?}"))],
+        Ok(notification) => {
+            let published = format!("{:?} {}", notification.subject, notification.message);
+            vec![("message".into(), format!("{notification:?} {published}"))]
+        }
         Err(_) => vec![("kind".into(), format!("{:?}", delivery.event()))],
     })
 }
