@@ -76,7 +76,7 @@ pub enum Reason {
     SecretUnavailable,
     /// A certificate or key could not be fetched. 503.
     KeyUnavailable,
-    /// The deduplication store could not be reached. 503.
+    /// The store of the deduplication or the inbox could not be reached, or is full. 503.
     StoreUnavailable,
     /// The same delivery is being handled right now. 503.
     InFlight,
@@ -191,9 +191,7 @@ impl Reason {
             Self::KeyUnavailable => {
                 ("key_unavailable", S::SERVICE_UNAVAILABLE, "a certificate or key could not be fetched")
             }
-            Self::StoreUnavailable => {
-                ("store_unavailable", S::SERVICE_UNAVAILABLE, "the deduplication store could not be reached")
-            }
+            Self::StoreUnavailable => ("store_unavailable", S::SERVICE_UNAVAILABLE, "the store could not be reached"),
             Self::InFlight => ("in_flight", S::SERVICE_UNAVAILABLE, "the same delivery is being handled already"),
             Self::ConfirmationFailed => {
                 ("confirmation_failed", S::SERVICE_UNAVAILABLE, "the subscription could not be confirmed")
