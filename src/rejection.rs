@@ -78,7 +78,7 @@ pub enum Reason {
     KeyUnavailable,
     /// This machine's clock reads a time before the release of this version, so no timestamp can be judged. 503.
     ClockUnset,
-    /// The deduplication store could not be reached. 503.
+    /// The store of the deduplication or the inbox could not be reached, or is full. 503.
     StoreUnavailable,
     /// The same delivery is being handled right now. 503.
     InFlight,
@@ -195,9 +195,7 @@ impl Reason {
                 ("key_unavailable", S::SERVICE_UNAVAILABLE, "a certificate or key could not be fetched")
             }
             Self::ClockUnset => ("clock_unset", S::SERVICE_UNAVAILABLE, "this machine's clock is wrong"),
-            Self::StoreUnavailable => {
-                ("store_unavailable", S::SERVICE_UNAVAILABLE, "the deduplication store could not be reached")
-            }
+            Self::StoreUnavailable => ("store_unavailable", S::SERVICE_UNAVAILABLE, "the store could not be reached"),
             Self::InFlight => ("in_flight", S::SERVICE_UNAVAILABLE, "the same delivery is being handled already"),
             Self::ConfirmationFailed => {
                 ("confirmation_failed", S::SERVICE_UNAVAILABLE, "the subscription could not be confirmed")

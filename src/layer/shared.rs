@@ -51,7 +51,10 @@ impl<P: Provider> WebhookSettings<P> {
         } else if extensions.is_empty() {
             *extensions = self.room.clone();
         }
-        extensions.insert(Delivery::new(name, verified, body));
+        let delivery = Delivery::new(name, verified, body);
+        #[cfg(feature = "inbox")]
+        let delivery = delivery.with_behavior(self.provider.behavior());
+        extensions.insert(delivery);
     }
 
     /// Refuses a request: reports the rejection to the operator, and returns the answer for the sender.

@@ -1,4 +1,4 @@
-//! The stores of the inbox, with real files, disks and servers.
+//! The inbox and its stores, with real files, disks and servers.
 
 #[cfg(feature = "sqlite")]
 mod broken;
@@ -6,5 +6,7 @@ mod broken;
 mod postgres;
 #[cfg(feature = "postgres")]
 mod postgres_server;
+#[cfg(feature = "sqlite")]
+mod receiver;
 #[cfg(feature = "sqlite")]
 mod sqlite;
