@@ -29,6 +29,18 @@ pub struct Behavior {
     interactive: bool,
 }
 
+/// What a delivery knows of its sender's behavior.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(not(feature = "dedup"), allow(dead_code))]
+pub(crate) struct Traits {
+    /// Nothing is repeated.
+    pub(crate) never_repeats: bool,
+    /// Two events never have the same body.
+    pub(crate) has_unique_bodies: bool,
+    /// The response's body is acted on.
+    pub(crate) is_interactive: bool,
+}
+
 /// When a sender repeats a delivery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -154,6 +166,14 @@ impl Behavior {
     #[must_use]
     pub const fn is_interactive(&self) -> bool {
         self.interactive
+    }
+
+    pub(crate) const fn traits(&self) -> Traits {
+        Traits {
+            never_repeats: matches!(self.repeats, Some(Repeats::Never)),
+            has_unique_bodies: self.unique_bodies.is_some(),
+            is_interactive: self.interactive,
+        }
     }
 }
 

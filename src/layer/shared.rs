@@ -51,7 +51,7 @@ impl<P: Provider> WebhookSettings<P> {
         } else if extensions.is_empty() {
             *extensions = self.room.clone();
         }
-        let delivery = Delivery::new(name, verified, body);
+        let delivery = Delivery::new(name, self.provider.behavior().traits(), verified, body);
         #[cfg(feature = "inbox")]
         let delivery = delivery.with_behavior(self.provider.behavior());
         extensions.insert(delivery);

@@ -196,7 +196,7 @@ impl Secrets {
         make: impl Fn(&Secret) -> Result<K, ConfigError> + Send + Sync + 'static,
     ) -> Result<Keys<K>, ConfigError> {
         match self.0 {
-            SecretSource::Fixed(secrets) => match Keyring::new(secrets.iter().map(make))? {
+            SecretSource::Fixed(secrets) => match Keyring::from_secrets(&secrets, make)? {
                 Some(keyring) => Ok(Keys::Fixed(Arc::new(keyring))),
                 None => Err(ConfigError::missing("there is no secret")),
             },
@@ -261,7 +261,7 @@ async fn make_keys<K>(found: FoundSecrets, make: Arc<MakeKey<K>>) -> Result<Keys
     if !known {
         secrets.push(Secret::from_bytes(DECOY));
     }
-    let keyring = Keyring::new(secrets.iter().map(&*make)).map_err(unusable)?;
+    let keyring = Keyring::from_secrets(&secrets, &*make).map_err(unusable)?;
     keyring.map(|ring| KeysFor { ring: Arc::new(ring), known }).ok_or_else(|| Reason::SecretUnavailable.into())
 }
 

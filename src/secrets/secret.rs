@@ -29,10 +29,10 @@ pub const MAX_SECRETS: usize = 8;
 /// assert!(Secret::from_hex("not hex").is_err());
 /// ```
 #[derive(Clone)]
-pub struct Secret(KeyMaterial);
+pub struct Secret(pub(super) KeyMaterial);
 
 #[derive(Clone)]
-enum KeyMaterial {
+pub(super) enum KeyMaterial {
     Text(Zeroizing<String>),
     Bytes(Zeroizing<Vec<u8>>),
 }

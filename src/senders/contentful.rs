@@ -18,6 +18,9 @@ use crate::uri::requested_uri;
 /// The header that lists the signed ones.
 const LIST: HeaderName = HeaderName::from_static("x-contentful-signed-headers");
 
+/// The header of the time.
+const TIME: &str = "x-contentful-timestamp";
+
 /// Contentful signs its own headers and those that a user sets; this is more than a webhook can have.
 const MAX_HEADERS: usize = 64;
 
@@ -38,11 +41,16 @@ pub fn contentful(secrets: impl Into<Secrets>) -> Result<Scheme, ConfigError> {
         text: Box::new(|values| {
             let head = values.head;
             let text = format!("{}\n{}\n", head.method, path(head));
-            Ok(vec![text.into_bytes().into(), headers(head)?.into(), b"\n".into(), values.body.into()])
+            Ok(vec![
+                text.into_bytes().into(),
+                headers(head, values.timestamp.is_some())?.into(),
+                b"\n".into(),
+                values.body.into(),
+            ])
         }),
     };
     SchemeBuilder::rule(rule, |secret| Mac::new(MacKind::Sha256, secret))
-        .timestamp(header("x-contentful-timestamp").unix_millis().within(std::time::Duration::from_secs(30)))
+        .timestamp(header(TIME).unix_millis().within(std::time::Duration::from_secs(30)))
         .with_methods([Method::POST, Method::PUT, Method::PATCH, Method::GET, Method::DELETE])
         .event(header("x-contentful-topic"))
         .secret(secrets)
@@ -72,8 +80,8 @@ fn escape(text: &str, kept: &[u8], out: &mut String) {
     }
 }
 
-/// The headers that the list names, sorted.
-fn headers(head: &Parts) -> Result<Vec<u8>, Rejection> {
+/// The headers that the list names, sorted, with or without the time.
+fn headers(head: &Parts, with_time: bool) -> Result<Vec<u8>, Rejection> {
     let malformed = |detail| Rejection::new(Reason::MalformedHeader).with_detail(detail);
     let list = single(head, &LIST, LONGEST_HEADER)?.ok_or(Reason::MissingHeader)?;
     let list = list.to_str().map_err(|_| malformed("the list of signed headers is not ASCII"))?;
@@ -83,7 +91,7 @@ fn headers(head: &Parts) -> Result<Vec<u8>, Rejection> {
     }
     let listed = |name: &str| names.iter().any(|own| own == name);
     let topic = !head.headers.contains_key("x-contentful-topic") || listed("x-contentful-topic");
-    if !(topic && listed("x-contentful-timestamp") && listed(LIST.as_str())) {
+    if !(topic && listed(TIME) && listed(LIST.as_str())) {
         return Err(malformed("a header that is read is not among the signed ones"));
     }
     names.sort_unstable();
@@ -91,6 +99,9 @@ fn headers(head: &Parts) -> Result<Vec<u8>, Rejection> {
     for name in &names {
         let header = name.parse().map_err(|_| malformed("the list of signed headers has an impossible name"))?;
         let value = single(head, &header, LONGEST_HEADER)?.ok_or(Reason::MissingHeader)?;
+        if name == TIME && !with_time {
+            continue;
+        }
         if !text.is_empty() {
             text.push(b';');
         }
