@@ -9,6 +9,8 @@ use tower_webhook::senders::{CertificateConfig, SenderConfig};
 use tower_webhook::sns::Confirm;
 use tower_webhook::{Connect, Secret, Secrets, Sns, Tolerance};
 
+use crate::gateway_inbox::{Admin, OnDead, Retry};
+
 pub type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
 
 #[derive(Deserialize)]
@@ -16,6 +18,17 @@ pub type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
 pub struct Config {
     pub listen: String,
     pub public_url: Option<String>,
+    pub inbox: Option<String>,
+    pub forward: Option<String>,
+    pub forward_secret: Option<String>,
+    pub forward_timeout_seconds: Option<f64>,
+    pub forward_signature: Option<bool>,
+    pub retry: Option<Retry>,
+    pub lease_seconds: Option<f64>,
+    pub concurrency: Option<usize>,
+    pub order: Option<String>,
+    pub order_on_dead: Option<OnDead>,
+    pub admin: Option<Admin>,
     pub endpoints: Vec<Endpoint>,
 }
 
@@ -53,6 +66,16 @@ pub struct Endpoint {
     tolerance_seconds: Option<u64>,
     pub body_limit_bytes: Option<usize>,
     pub deduplicate: Option<String>,
+    pub inbox: Option<String>,
+    pub forward: Option<String>,
+    pub forward_secret: Option<String>,
+    pub forward_timeout_seconds: Option<f64>,
+    pub forward_signature: Option<bool>,
+    pub retry: Option<Retry>,
+    pub lease_seconds: Option<f64>,
+    pub concurrency: Option<usize>,
+    pub order: Option<String>,
+    pub order_on_dead: Option<OnDead>,
 }
 
 #[derive(Deserialize, Clone, Copy)]

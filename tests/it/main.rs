@@ -17,8 +17,10 @@ mod endpoint;
     feature = "jwt",
     feature = "memory-store",
     feature = "paypal",
+    feature = "postgres",
     feature = "redis",
-    feature = "sns"
+    feature = "sns",
+    feature = "sqlite"
 ))]
 mod gateway;
 mod handshakes;

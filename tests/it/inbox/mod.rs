@@ -2,6 +2,18 @@
 
 #[cfg(feature = "sqlite")]
 mod broken;
+// Needs what the example needs.
+#[cfg(all(
+    feature = "client",
+    feature = "jwt",
+    feature = "memory-store",
+    feature = "paypal",
+    feature = "postgres",
+    feature = "redis",
+    feature = "sns",
+    feature = "sqlite"
+))]
+mod gateway;
 #[cfg(feature = "postgres")]
 mod postgres;
 #[cfg(feature = "postgres")]
