@@ -108,6 +108,8 @@ struct Inner {
     handshakes: Vec<Handshake>,
     /// The status of every permanent rejection, if it is always the same.
     refusal: Option<StatusCode>,
+    /// The status of a request without a signature, if the sender then sends it again with one.
+    unsigned: Option<StatusCode>,
     is_timed: bool,
     /// The forms in which the sender signs, the usual one first. There is at least one.
     forms: Vec<AnyForm>,
@@ -317,8 +319,11 @@ impl Provider for Scheme {
 
     /// Sets the one status that a sender looks for, and asks for a bearer token if that is the proof.
     fn refuse(&self, _: &Parts, rejection: Rejection) -> Rejection {
-        let rejection = match self.0.refusal {
-            Some(status) if !rejection.reason().is_transient() => rejection.with_status(status),
+        let rejection = match (self.0.unsigned, self.0.refusal) {
+            (Some(status), _) if rejection.reason() == Reason::MissingSignature => {
+                rejection.with_documented_status(status)
+            }
+            (_, Some(status)) if !rejection.reason().is_transient() => rejection.with_status(status),
             _ => rejection,
         };
         match self.0.forms.first() {

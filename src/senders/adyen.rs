@@ -19,6 +19,8 @@ use crate::secrets::{KeyFormat, Secrets};
 use crate::sign::SignError;
 use crate::text::Text;
 
+use super::knowledge;
+
 /// Adyen sends one item over HTTP; the format allows for several, each of which costs a MAC for each key.
 const MAX_ITEMS: usize = 32;
 
@@ -37,6 +39,7 @@ pub fn adyen_payments(secrets: impl Into<Secrets>) -> Result<Scheme, ConfigError
         .event(json("/notificationItems/0/NotificationRequestItem/eventCode"))
         .with_identity(identity)
         .secret(secrets)
+        .with_behavior(*knowledge::of("adyen_payments"))
         .build("adyen_payments")
 }
 

@@ -19,6 +19,8 @@ use crate::sign::SignError;
 use crate::urlencoded::encode as encode_form;
 use crate::urlencoded::field as form_field;
 
+use super::knowledge;
+
 /// The most signatures in one request. An account has a few key pairs.
 const MAX_PAIRS: usize = 16;
 
@@ -42,6 +44,7 @@ pub fn braintree(public_key: impl Into<String>, secrets: impl Into<Secrets>) -> 
         .with_identity(|body| Some(payload(body).ok()?.trim_end_matches('\n').to_owned().into()))
         .with_handshake(Handshake::query_mac("bt_challenge", move |mac, challenge| answer(mac, challenge, &account)))
         .secret(secrets)
+        .with_behavior(*knowledge::of("braintree"))
         .build("braintree")
 }
 

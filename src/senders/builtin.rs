@@ -55,12 +55,6 @@ const fn seconds(seconds: u64) -> Duration {
 /// The tolerance for senders whose documents name none.
 const OURS: Duration = seconds(300);
 
-/// The largest body that GitHub documents: 25 MB.
-const GITHUB_LIMIT: usize = 25 * 1024 * 1024;
-
-/// The largest body that Linear's own library reads: 5 MiB.
-const LINEAR_LIMIT: usize = 5 * 1024 * 1024;
-
 senders! {
     /// Webhooks of the platform, of management and of banking. The secret is hexadecimal, as the Customer Area shows it. The
     /// header's name is not in the document, it is what others found.
@@ -202,8 +196,7 @@ senders! {
         Scheme::hmac_sha256()
             .signature(header("x-hub-signature-256").prefix("sha256=").hex())
             .event(header("x-github-event"))
-            .id(header("x-github-delivery"))
-            .with_body_limit(GITHUB_LIMIT);
+            .id(header("x-github-delivery"));
 
     /// A secret token in a header: body, event name and ids are not signed. GitLab can sign as Standard Webhooks do as well;
     /// prefer that where it is offered: [`standard_webhooks`](super::standard_webhooks).
@@ -272,8 +265,7 @@ senders! {
             .signature(header("linear-signature").hex())
             .timestamp(json("/webhookTimestamp").unix_millis().within(seconds(60)))
             .event(header("linear-event"))
-            .id(header("linear-delivery"))
-            .with_body_limit(LINEAR_LIMIT);
+            .id(header("linear-delivery"));
 
     /// The secret is the app's client secret. Answers the challenge, which is repeated every two hours.
     secret linkedin = "LinkedIn", "https://learn.microsoft.com/en-us/linkedin/shared/api-guide/webhook-validation",
@@ -517,7 +509,8 @@ senders! {
             .id(json("/id"));
 
     /// A bearer token with the body's SHA-256, HS256, signed with the account's signature secret. A GET has no body and no
-    /// hash of one. The tolerance of 300 seconds is ours.
+    /// hash of one. An unsigned callback, which comes now and then, gets a 503: Vonage then sends it again, signed. The
+    /// tolerance of 300 seconds is ours.
     secret("jwt") vonage = "Vonage", "https://developer.vonage.com/en/getting-started/concepts/webhooks", Official:
         SchemeBuilder::jwt(JwtRules {
             header: AUTHORIZATION,
@@ -528,7 +521,8 @@ senders! {
             must_be_true: &[],
             id_claim: Some("jti"),
         }, None)
-        .with_methods([Method::POST, Method::GET]);
+        .with_methods([Method::POST, Method::GET])
+        .with_unsigned_status(StatusCode::SERVICE_UNAVAILABLE);
 
     /// The first request of a new webhook is an unsigned form with the webhook's number, and is answered 200. Topic and
     /// delivery id are in unsigned headers, and the id is the same for two deliveries of one second.

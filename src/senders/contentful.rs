@@ -15,6 +15,8 @@ use crate::scheme::{HeaderRule, Scheme, SchemeBuilder, header};
 use crate::secrets::Secrets;
 use crate::uri::requested_uri;
 
+use super::knowledge;
+
 /// The header that lists the signed ones.
 const LIST: HeaderName = HeaderName::from_static("x-contentful-signed-headers");
 
@@ -46,6 +48,7 @@ pub fn contentful(secrets: impl Into<Secrets>) -> Result<Scheme, ConfigError> {
         .with_methods([Method::POST, Method::PUT, Method::PATCH, Method::GET, Method::DELETE])
         .event(header("x-contentful-topic"))
         .secret(secrets)
+        .with_behavior(*knowledge::of("contentful"))
         .build("contentful")
 }
 

@@ -7,7 +7,7 @@ use crate::mac::MacKind;
 use crate::scheme::{HeaderRule, Scheme, SchemeBuilder, header, json};
 use crate::secrets::Secrets;
 
-use super::PublicAddress;
+use super::{PublicAddress, knowledge};
 
 /// The escapes that HubSpot undoes.
 const UNDONE: [(&str, u8); 12] = [
@@ -55,6 +55,7 @@ pub fn hubspot_v3(secrets: impl Into<Secrets>, public_url: impl Into<PublicAddre
         .timestamp(header("x-hubspot-request-timestamp").unix_millis())
         .event(json("/0/subscriptionType"))
         .secret(secrets)
+        .with_behavior(*knowledge::of("hubspot_v3"))
         .build("hubspot_v3")
 }
 

@@ -8,6 +8,8 @@ use crate::secrets::Secrets;
 use crate::time::Tolerance;
 use crate::urlencoded::is_form;
 
+use super::knowledge;
+
 /// Mailgun repeats an event for eight hours, and names no limit; this is ours.
 const TOLERANCE: Tolerance = Tolerance::past_and_future(Duration::from_secs(12 * 3600), Duration::from_secs(300));
 
@@ -37,5 +39,6 @@ pub fn mailgun(secrets: impl Into<Secrets>) -> Result<Scheme, ConfigError> {
             .event(form("event"))
             .only_if(", of forms", is_form))
         .secret(secrets)
+        .with_behavior(*knowledge::of("mailgun"))
         .build("mailgun")
 }

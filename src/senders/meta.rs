@@ -4,7 +4,7 @@ use crate::config::ConfigError;
 use crate::scheme::{Handshake, Scheme, header, json};
 use crate::secrets::Secrets;
 
-use super::SenderConfig;
+use super::{SenderConfig, knowledge};
 
 /// [Meta](https://developers.facebook.com/docs/graph-api/webhooks/getting-started): WhatsApp, Messenger, Instagram, Pages.
 ///
@@ -33,6 +33,7 @@ pub fn meta(secrets: impl Into<Secrets>) -> Result<Scheme, ConfigError> {
         .signature(header("x-hub-signature-256").prefix("sha256=").hex())
         .event(json("/object"))
         .secret(secrets)
+        .with_behavior(*knowledge::of("meta"))
         .build("meta")
 }
 

@@ -32,6 +32,7 @@ mod contentful;
 #[cfg(feature = "jwt")]
 mod google;
 mod hubspot;
+pub(crate) mod knowledge;
 mod mailgun;
 mod meta;
 mod okta;
@@ -224,7 +225,7 @@ macro_rules! senders {
         $(#[cfg(feature = $feature)])?
         pub fn $name($($argument: $type),*) -> Result<Scheme, crate::ConfigError> {
             let $of = $scheme;
-            $built.build(stringify!($name))
+            $built.with_behavior(*super::knowledge::of(stringify!($name))).build(stringify!($name))
         }
     };
     (@evidence Official) => { "" };

@@ -9,7 +9,7 @@ use crate::text::Text;
 use crate::urlencoded::feed_sorted;
 use crate::urlencoded::is_form;
 
-use super::PublicAddress;
+use super::{PublicAddress, knowledge};
 
 /// [Twilio](https://www.twilio.com/docs/usage/webhooks/webhooks-security), with the account's auth token. SHA-1.
 ///
@@ -30,7 +30,12 @@ pub fn twilio(secrets: impl Into<Secrets>, public_url: impl Into<PublicAddress>)
         .signed("{url}")
         .with_body_hash(query("bodySHA256").hex());
     let get = signed().with_methods([Method::GET]).empty_body().signed("{url}");
-    public_url.into().set(form.or(other).or(get)).secret(secrets).build("twilio")
+    public_url
+        .into()
+        .set(form.or(other).or(get))
+        .secret(secrets)
+        .with_behavior(*knowledge::of("twilio"))
+        .build("twilio")
 }
 
 /// What is signed of a form. Its bytes are not: `%41` could stand for `A`, and would make another delivery of it.
