@@ -122,6 +122,7 @@ mod jwt;
 pub mod layer;
 mod mac;
 mod maybe_ready;
+mod multipart;
 mod observe;
 mod payload;
 mod pointer;

@@ -12,6 +12,7 @@ use crate::behavior::Behavior;
 use crate::body_fields::BodyFields;
 use crate::config::ConfigError;
 use crate::delivery::Signed;
+use crate::multipart;
 use crate::secrets::{KeyFormat, Secrets};
 use crate::text::Text;
 use crate::urlencoded;
@@ -191,6 +192,11 @@ impl SchemeBuilder {
         self
     }
 
+    pub(crate) fn at(mut self, url: PublicUrl) -> Self {
+        self.public_url = Some(Ok(url));
+        self
+    }
+
     /// Takes the address from `X-Forwarded-Proto` and `X-Forwarded-Host` (or `Host`), unless one is
     /// [set](Self::with_public_url). Use it only for a service that can be reached through such a proxy alone: other clients can
     /// write anything there.
@@ -309,11 +315,13 @@ impl SchemeBuilder {
         in_body = match id.as_ref().map(|id| id.spot.clone()) {
             Some(Spot::Json(pointer)) => in_body.with_id_at(pointer),
             Some(Spot::Form(field)) => in_body.with_id(move |body| form_field(body, &field)),
+            Some(Spot::Part(field)) => in_body.with_id(move |body| part_field(body, field)),
             _ => in_body,
         };
         in_body = match event.as_ref().map(|event| event.spot.clone()) {
             Some(Spot::Json(pointer)) => in_body.with_event_at(pointer),
             Some(Spot::Form(field)) => in_body.with_event(move |body| form_field(body, &field)),
+            Some(Spot::Part(field)) => in_body.with_event(move |body| part_field(body, field)),
             _ => in_body,
         };
         let fields = Fields {
@@ -372,6 +380,11 @@ fn required((name, value): &(String, String)) -> Result<(http::HeaderName, Heade
 fn form_field(body: &[u8], field: &str) -> Option<Text> {
     let value = urlencoded::field(body, field, crate::Reason::MalformedBody).ok()??;
     Some(String::from_utf8(value.into_owned()).ok()?.into())
+}
+
+/// Returns a field of a verified multipart form.
+fn part_field(body: &[u8], field: &str) -> Option<Text> {
+    Some(std::str::from_utf8(multipart::field(body, field).ok()??).ok()?.to_owned().into())
 }
 
 impl fmt::Debug for SchemeBuilder {

@@ -71,6 +71,7 @@ pub use handshake::Handshake;
 #[doc(hidden)]
 pub use sign::SchemeFacts;
 pub use signature::SignatureSpec;
+pub(crate) use source::part;
 pub use source::{Source, basic, bearer, form, header, json, numbered_headers, path_segment, query};
 pub use timestamp::TimestampSpec;
 
@@ -224,6 +225,26 @@ impl Scheme {
     #[must_use]
     pub fn with_handshake(self, handshake: Handshake) -> Self {
         self.with(|own| own.handshakes.push(handshake))
+    }
+
+    /// Sets which of the secrets, by its position in their list, answers the challenges of a sender that wants a MAC
+    /// without signing its question: X, LinkedIn and Braintree. It has to be the one that the sender knows. The default is
+    /// the first, and if there are fewer, the last one answers.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tower_webhook::{Secrets, senders};
+    ///
+    /// # fn main() -> Result<(), tower_webhook::ConfigError> {
+    /// // X still has the old secret. Deliveries by either are accepted.
+    /// let x = senders::twitter(Secrets::new(["the new one", "the old one"]))?.with_challenge_key(1);
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn with_challenge_key(self, index: usize) -> Self {
+        self.with(|own| own.handshakes.iter_mut().for_each(|handshake| handshake.by_key(index)))
     }
 
     /// Sets how the sender behaves around its requests.

@@ -162,7 +162,7 @@ pub enum KeyFormat {
     Hex,
     /// Standard base64, padded.
     Base64,
-    /// `whsec_` followed by base64, as Standard Webhooks writes keys of 24 to 64 bytes.
+    /// `whsec_`, or `v1,whsec_`, followed by base64, as Standard Webhooks writes keys of 24 to 64 bytes.
     StandardWebhooks,
 }
 
@@ -172,7 +172,10 @@ impl KeyFormat {
             Self::Text => Some(text.as_bytes().to_vec()),
             Self::Hex => Encoding::HexAnyCase.decode(text.as_bytes()),
             Self::Base64 => Encoding::Base64.decode(text.as_bytes()),
+            // Supabase shows its secrets with the version in front.
             Self::StandardWebhooks => text
+                .strip_prefix("v1,")
+                .unwrap_or(text)
                 .strip_prefix("whsec_")
                 .and_then(|rest| Encoding::Base64.decode(rest.as_bytes()))
                 .map(Zeroizing::new)
@@ -184,7 +187,8 @@ impl KeyFormat {
                 Self::Text => "a secret is not text",
                 Self::Hex => "a secret is not hexadecimal",
                 Self::Base64 => "a secret is not base64",
-                Self::StandardWebhooks => "a secret is not whsec_ followed by the base64 of 24 to 64 bytes",
+                Self::StandardWebhooks => "a secret is not whsec_ followed by the base64 of 24 to 64 bytes; a text that is the key itself, as Polar's, is \
+                     given with Secret::from_bytes",
             })
         })
     }
@@ -227,6 +231,17 @@ impl Secrets {
     #[must_use]
     pub fn new<T: Into<Secret>>(secrets: impl IntoIterator<Item = T>) -> Self {
         Self(SecretSource::Fixed(secrets.into_iter().map(Into::into).collect()))
+    }
+}
+
+impl Secrets {
+    /// Divides fixed secrets into those that are texts of a kind, and the others. Those of a look-up are all others.
+    pub(crate) fn partition(self, is_of_kind: fn(&str) -> bool) -> (Option<Self>, Option<Self>) {
+        let SecretSource::Fixed(secrets) = self.0 else { return (None, Some(self)) };
+        let of_kind = |secret: &Secret| matches!(&secret.0, KeyMaterial::Text(text) if is_of_kind(text));
+        let (kind, others): (Vec<_>, Vec<_>) = secrets.into_iter().partition(of_kind);
+        let some = |secrets: Vec<Secret>| (!secrets.is_empty()).then(|| Self::new(secrets));
+        (some(kind), some(others))
     }
 }
 
@@ -310,8 +325,18 @@ mod tests {
         assert_eq!(key(&Secret::new("YWI="), KeyFormat::Base64).unwrap(), b"ab");
         assert_eq!(key(&Secret::from_base64("YWI=").unwrap(), KeyFormat::Hex).unwrap(), b"ab");
         let standard = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
-        assert_eq!(key(&Secret::new(standard), KeyFormat::StandardWebhooks).unwrap().len(), 24);
-        for bad in ["MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "whsec_c2hvcnQ=", "whsec_", "whsec_!!"] {
+        let plain = key(&Secret::new(standard), KeyFormat::StandardWebhooks).unwrap();
+        assert_eq!(plain.len(), 24);
+        let versioned = Secret::new(format!("v1,{standard}"));
+        assert_eq!(key(&versioned, KeyFormat::StandardWebhooks).unwrap(), plain);
+        for bad in [
+            "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
+            "whsec_c2hvcnQ=",
+            "whsec_",
+            "whsec_!!",
+            "v1,",
+            "v2,whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
+        ] {
             assert!(key(&Secret::new(bad), KeyFormat::StandardWebhooks).is_err(), "{bad}");
         }
     }

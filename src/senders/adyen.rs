@@ -195,11 +195,13 @@ impl Fields {
     }
 }
 
+/// Everything that is signed, and nothing else: the rest of the body could be changed by anyone.
 fn identity(body: &[u8]) -> Option<Text> {
-    match read(body)?.as_slice() {
-        [item] => Some(format!("{} {}", item.psp_reference.0, item.event_code.0).into()),
-        _ => None,
-    }
+    let mut items: Vec<_> = read(body)?.iter().map(Fields::signed).collect();
+    // In another order they are the same items.
+    items.sort_unstable();
+    items.dedup();
+    Some(items.join("\n").into())
 }
 
 #[cfg(test)]
@@ -214,7 +216,7 @@ mod tests {
             "amount":{"value":1130,"currency":"EUR"},"eventCode":"AUTHORISATION","success":"true"}}]}"#;
         let text = "7914073381342284::TestMerchant:TestPayment-1407325143704:1130:EUR:AUTHORISATION:true";
         assert_eq!(read(body).unwrap()[0].signed(), text);
-        assert_eq!(&*identity(body).unwrap(), "7914073381342284 AUTHORISATION");
+        assert_eq!(&*identity(body).unwrap(), text);
     }
 
     #[test]

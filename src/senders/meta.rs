@@ -11,8 +11,6 @@ use super::{SenderConfig, knowledge};
 /// The secret is the app secret. To answer the subscription, add [`Handshake::subscribe`] by [`Scheme::with_handshake`]. The
 /// older `X-Hub-Signature` (SHA-1) is ignored.
 ///
-/// Not verified: the rule comes from others who cite the sender. Try it before you rely on it.
-///
 /// # Examples
 ///
 /// ```

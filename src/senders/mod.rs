@@ -20,15 +20,18 @@
 
 mod adyen;
 mod any_of;
+mod asana;
 mod braintree;
 mod builtin;
 #[doc(hidden)]
 pub mod cdr_manager;
+mod cloudevents;
 mod config;
 #[cfg(feature = "jwt")]
 #[doc(hidden)]
 pub mod connect;
 mod contentful;
+mod gitlab;
 #[cfg(feature = "jwt")]
 mod google;
 mod hubspot;
@@ -69,10 +72,13 @@ pub use sns::Sns;
 
 pub use crate::certificate::{CertificateConfig, CertificateName};
 pub use adyen::adyen_payments;
+pub use asana::asana;
 pub use braintree::braintree;
 pub use builtin::*;
+pub use cloudevents::cloudevents;
 pub use config::SenderConfig;
-pub use contentful::contentful;
+pub use contentful::{contentful, contentful_at};
+pub use gitlab::gitlab;
 #[cfg(feature = "jwt")]
 pub use google::google_oidc;
 pub use hubspot::hubspot_v3;
@@ -252,8 +258,15 @@ use senders;
 /// # Ok(())
 /// # }
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct PublicAddress(Option<String>);
+
+/// Prints no address, which may hold a password.
+impl fmt::Debug for PublicAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.0.is_some() { "PublicAddress(..)" } else { "PublicAddress(forwarded)" })
+    }
+}
 
 impl PublicAddress {
     /// What the proxy before this service says: see
