@@ -16,7 +16,7 @@ use super::key::Key;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum StoreFailure {
-    /// It is refused with 503 ([`Reason::StoreUnavailable`](crate::Reason::StoreUnavailable)), so that the sender tries again.
+    /// It is refused with 503 ([`Reason::StoreUnavailable`](crate::Reason::StoreUnavailable)), so that a sender that repeats tries again.
     #[default]
     Refuse,
     /// It is handled, and counted: for handlers that prefer duplicates over delay.

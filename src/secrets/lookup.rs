@@ -57,8 +57,8 @@ impl Secrets {
     ///
     /// The closure returns any number of secrets up to [`MAX_SECRETS`](super::MAX_SECRETS): an `Option`, a `Vec`, an array.
     /// If it returns none, the request is rejected exactly like one with a bad signature, including its timing after the
-    /// look-up. If it returns an error, or a secret that isn't a key for this sender, the request is answered 503, so
-    /// that the sender tries again.
+    /// look-up. If it returns an error, or a secret that isn't a key for this sender, the request is answered 503, after
+    /// which most senders try again.
     ///
     /// # Examples
     ///
