@@ -25,6 +25,8 @@ impl Stopwatch {
 pub(crate) enum End<'a> {
     Delivered,
     Answered,
+    /// Asked for credentials, which the sender is expected to send next.
+    Challenged,
     Rejected(&'a Rejection),
 }
 
@@ -34,6 +36,7 @@ pub(crate) fn verdict(provider: &str, watch: Stopwatch, end: End<'_>) {
     match end {
         End::Delivered => tracing::debug!(provider, "webhook delivered"),
         End::Answered => tracing::debug!(provider, "webhook answered by protocol"),
+        End::Challenged => tracing::debug!(provider, "webhook challenged for credentials"),
         End::Rejected(rejection) => rejected(provider, rejection),
     }
     #[cfg(feature = "metrics")]
@@ -41,6 +44,7 @@ pub(crate) fn verdict(provider: &str, watch: Stopwatch, end: End<'_>) {
         let (outcome, reason) = match end {
             End::Delivered => ("delivered", ""),
             End::Answered => ("answered", ""),
+            End::Challenged => ("challenged", ""),
             End::Rejected(rejection) => ("rejected", rejection.reason().as_str()),
         };
         count(provider, outcome, reason);

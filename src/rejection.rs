@@ -76,6 +76,8 @@ pub enum Reason {
     SecretUnavailable,
     /// A certificate or key could not be fetched. 503.
     KeyUnavailable,
+    /// This machine's clock reads a time before the release of this version, so no timestamp can be judged. 503.
+    ClockUnset,
     /// The deduplication store could not be reached. 503.
     StoreUnavailable,
     /// The same delivery is being handled right now. 503.
@@ -116,6 +118,7 @@ impl Reason {
         Self::MalformedPayload,
         Self::SecretUnavailable,
         Self::KeyUnavailable,
+        Self::ClockUnset,
         Self::StoreUnavailable,
         Self::InFlight,
         Self::ConfirmationFailed,
@@ -191,6 +194,7 @@ impl Reason {
             Self::KeyUnavailable => {
                 ("key_unavailable", S::SERVICE_UNAVAILABLE, "a certificate or key could not be fetched")
             }
+            Self::ClockUnset => ("clock_unset", S::SERVICE_UNAVAILABLE, "this machine's clock is wrong"),
             Self::StoreUnavailable => {
                 ("store_unavailable", S::SERVICE_UNAVAILABLE, "the deduplication store could not be reached")
             }

@@ -15,6 +15,7 @@ use http_body_util::Full;
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
+use crate::answer::Answer;
 use crate::body::{Deadline, Lease, Received, Receiver, ResponseBody};
 use crate::grpc::Protocol;
 use crate::observe::Stopwatch;
@@ -147,8 +148,9 @@ where
     fn begun(&mut self, begun: Result<Begin<P::Verification>, Rejection>, body: &impl Body) -> RequestState<S, P> {
         let would = match begun {
             Ok(Begin::Verify(verification)) => return self.receive(Some(verification), self.shared.receiver()),
-            judged if self.shared.observe_only => judged.map(drop),
-            Ok(Begin::Answer(answer)) => return RequestState::reply(self.shared.answer(self.watch, answer)),
+            Ok(Begin::Answer(answer)) if self.shared.observe_only => Ok(answer),
+            Err(rejection) if self.shared.observe_only => Err(rejection),
+            Ok(Begin::Answer(answer)) => return self.answer(answer),
             Err(rejection) => return self.refuse(rejection),
         };
         self.observe(would);
@@ -186,18 +188,23 @@ where
                 let extensions = &mut head(self.call).extensions;
                 self.shared.deliver(self.watch, &mut verified, received.body.clone(), extensions);
             }
-            judged if self.shared.observe_only => self.observe(judged.map(drop)),
-            Ok(Outcome::Answer(answer)) => return RequestState::reply(self.shared.answer(self.watch, answer)),
+            Ok(Outcome::Answer(answer)) if self.shared.observe_only => self.observe(Ok(answer)),
+            Err(rejection) if self.shared.observe_only => self.observe(Err(rejection)),
+            Ok(Outcome::Answer(answer)) => return self.answer(answer),
             Err(rejection) => return self.refuse(rejection),
         }
         self.hand_on(received)
     }
 
     /// Tells the handler, in observe mode, what the layer would have done.
-    fn observe(&mut self, would: Result<(), Rejection>) {
+    fn observe(&mut self, would: Result<Answer, Rejection>) {
         let head = head(self.call);
         let verdict = self.shared.observed(self.watch, head, would);
         head.extensions.insert(verdict);
+    }
+
+    fn answer(&mut self, answer: Answer) -> RequestState<S, P> {
+        RequestState::reply(self.shared.answer(self.watch, head(self.call), answer))
     }
 
     fn refuse(&mut self, rejection: Rejection) -> RequestState<S, P> {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::request::Parts;
-use http::{Extensions, Response};
+use http::{Extensions, Response, StatusCode};
 use http_body::Body;
 
 use crate::answer::Answer;
@@ -73,16 +73,22 @@ impl<P: Provider> WebhookSettings<P> {
         rejection
     }
 
-    pub(super) fn answer(&self, watch: Stopwatch, answer: Answer) -> Response<Bytes> {
-        observe::verdict(self.provider.name(), watch, End::Answered);
+    pub(super) fn answer(&self, watch: Stopwatch, head: &Parts, mut answer: Answer) -> Response<Bytes> {
+        if let Some(rejection) = answer.take_report() {
+            self.report(watch, head, rejection);
+        } else {
+            let is_challenge = answer.status() == StatusCode::UNAUTHORIZED;
+            let end = if is_challenge { End::Challenged } else { End::Answered };
+            observe::verdict(self.provider.name(), watch, end);
+        }
         answer.into_response()
     }
 
     /// Returns the verdict of observe mode on what would have been an answer or a rejection.
-    pub(super) fn observed(&self, watch: Stopwatch, head: &Parts, would: Result<(), Rejection>) -> Verdict {
+    pub(super) fn observed(&self, watch: Stopwatch, head: &Parts, would: Result<Answer, Rejection>) -> Verdict {
         match would {
-            Ok(()) => {
-                observe::verdict(self.provider.name(), watch, End::Answered);
+            Ok(answer) => {
+                self.answer(watch, head, answer);
                 Verdict::Answered
             }
             Err(rejection) => Verdict::Rejected(self.report(watch, head, rejection)),

@@ -80,7 +80,7 @@ impl Timestamp {
         let missing = || Rejection::new(Reason::MissingHeader).with_detail("there is no timestamp");
         let text = self.place.text(head, body, Reason::MalformedTimestamp)?.ok_or_else(missing)?;
         let time = self.format.parse(text.as_bytes()).ok_or(Reason::MalformedTimestamp)?;
-        self.tolerance.check(time, now)?;
+        self.tolerance.check("the timestamp", time, now)?;
         Ok((text, time))
     }
 }

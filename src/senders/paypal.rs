@@ -159,7 +159,8 @@ impl PayPalKeys {
         }
         let rules = CertificateRules::new(&config)?;
         let fetch = fetch.map_or_else(|| fetch::default_client(rules.is_plain_http()), Ok)?;
-        Ok(Self { fetch, rules, cache: Cache::new(CacheLimits::DEFAULT) })
+        let cache = Cache::with_pinned(CacheLimits::DEFAULT, rules.pinned_urls.clone());
+        Ok(Self { fetch, rules, cache: cache })
     }
 
     /// Returns the certificate's URL if it may be there: exact scheme, host and port, a plain path, and nothing after it.
@@ -184,7 +185,7 @@ impl PayPalKeys {
             let own = self.clone();
             async move {
                 let pem = fetch::get(&*own.fetch, uri, Reason::KeyUnavailable).await?;
-                own.rules.judge(&pem, None, now).map_err(|fault| {
+                own.rules.judge(&pem, &[], now).map_err(|fault| {
                     Rejection::new(Reason::KeyUnavailable)
                         .with_detail("the certificate is not acceptable")
                         .with_source(fault)

@@ -83,14 +83,6 @@ pub const BODY_LIMIT: usize = 2 * 1024 * 1024;
 #[derive(Clone)]
 pub struct Sns(Arc<Subscriber>);
 
-impl Sns {
-    /// Returns a builder.
-    #[must_use]
-    pub fn builder() -> SnsBuilder {
-        SnsBuilder::new("aws_sns")
-    }
-}
-
 /// The verification of one request by [`Sns`]. The signature covers members of the JSON in an order of its own, so nothing
 /// is done before the whole body is there.
 pub struct SnsVerification {
@@ -134,7 +126,7 @@ impl Provider for Sns {
     ) -> Result<MaybeReady<Outcome>, Rejection> {
         match verification.access {
             Access::Granted => self.0.verify(head, body, verification.now),
-            Access::Challenge => Ok(self.0.challenge(head, body, verification.now)),
+            Access::Challenge => self.0.challenge(head, body, verification.now),
         }
     }
 }
