@@ -111,7 +111,7 @@ impl Fields {
         now: SystemTime,
     ) -> Result<(), Rejection> {
         if let (None, Some(timestamp)) = (&read.timestamp, &self.timestamp) {
-            read.timestamp = Some(timestamp.read(head, body, now)?);
+            read.timestamp = timestamp.read_verified(head, body, now)?;
         }
         Ok(())
     }
