@@ -261,14 +261,7 @@ impl Proof for CustomProof {
         }
     }
 
-    fn finish(
-        &self,
-        _: &mut SystemTime,
-        keys: &CustomRun,
-        (): &mut (),
-        values: &Values<'_>,
-        _: &[u8],
-    ) -> Judged<usize> {
+    fn finish(&self, _: &SystemTime, keys: &CustomRun, (): &mut (), values: &Values<'_>, _: &[u8]) -> Judged<usize> {
         let items = self.rule.items(values)?;
         match keys {
             CustomRun::Mac(keys) => {

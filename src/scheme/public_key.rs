@@ -153,6 +153,13 @@ impl Proof for PublicKeyProof {
         self.signatures(head, b"")
     }
 
+    fn read_body(&self, offer: &mut Vec<Vec<u8>>, head: &Parts, body: &[u8]) -> Result<(), Rejection> {
+        if self.text.signature.in_body() {
+            *offer = self.signatures(head, body)?;
+        }
+        Ok(())
+    }
+
     fn start(&self, _: &Vec<Vec<u8>>, values: &Values<'_>) -> Judged<KeysFor<PublicKey>> {
         self.text.template.check(values)?;
         Ok(keys_for(&self.keys, values.head, |keys| keys))
@@ -160,15 +167,12 @@ impl Proof for PublicKeyProof {
 
     fn finish(
         &self,
-        offer: &mut Vec<Vec<u8>>,
+        offer: &Vec<Vec<u8>>,
         keys: &KeysFor<PublicKey>,
         (): &mut (),
         values: &Values<'_>,
         _: &[u8],
     ) -> Judged<usize> {
-        if self.text.signature.in_body() {
-            *offer = self.signatures(values.head, values.body)?;
-        }
         let message = self.text.message(values)?;
         let fits = |key: &PublicKey| offer.iter().any(|signature| key.verifies(&message, signature));
         verdict(keys.known, keys.ring.iter().position(fits)).map(MaybeReady::Ready)
