@@ -25,6 +25,7 @@ mod handshakes;
 mod hostile;
 mod hyper;
 #[cfg(feature = "inbox")]
+#[allow(clippy::disallowed_methods, reason = "processes that are killed and restarted live by the system's clock")]
 mod inbox;
 mod ip_allow;
 mod layers;

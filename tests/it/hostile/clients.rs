@@ -304,10 +304,7 @@ async fn http2(target: &Target) -> SendRequest<Frames> {
 /// A signed request over HTTP/2 with these frames for a body.
 fn framed(target: &Target, body: &'static str, frames: Vec<Frame<Bytes>>, then_stalls: bool) -> Request<Frames> {
     let frames = stream::iter(frames.into_iter().map(Ok));
-    let frames = match then_stalls {
-        true => frames.chain(stream::pending()).boxed(),
-        false => frames.boxed(),
-    };
+    let frames = if then_stalls { frames.chain(stream::pending()).boxed() } else { frames.boxed() };
     let request = Request::post(format!("http://{}/", target.server.address));
     request.header("x-cdr-signature", signature(body)).body(StreamBody::new(frames)).unwrap()
 }
