@@ -213,22 +213,19 @@ fn receive<V>(verification: Option<V>, receiver: Receiver) -> Next<V> {
     Next::Stage(Stage::Receive(Box::new((verification, receiver))))
 }
 
-impl<S: Service<Request<Full<Bytes>>>> PendingCall<S> {
-    /// Calls the handler.
-    #[inline]
-    fn hand_on(self, body: Bytes) -> S::Future {
-        let Self { mut inner, head } = self;
-        #[cfg(feature = "axum")]
-        let is_large = body.len() > AXUM_BODY_LIMIT;
-        #[cfg_attr(not(feature = "axum"), allow(unused_mut))]
-        let mut request = Request::from_parts(head, Full::new(body));
-        #[cfg(feature = "axum")]
-        if is_large {
-            // The body is bounded already: axum's own limit would refuse, unseen, what the layer has verified.
-            axum_core::extract::DefaultBodyLimit::disable().apply(&mut request);
-        }
-        inner.call(request)
+/// Returns the request that the handler gets.
+#[inline(always)]
+fn verified_request(head: Parts, body: Bytes) -> Request<Full<Bytes>> {
+    #[cfg(feature = "axum")]
+    let is_large = body.len() > AXUM_BODY_LIMIT;
+    #[cfg_attr(not(feature = "axum"), allow(unused_mut))]
+    let mut request = Request::from_parts(head, Full::new(body));
+    #[cfg(feature = "axum")]
+    if is_large {
+        // The body is bounded already: axum's own limit would refuse, unseen, what the layer has verified.
+        axum_core::extract::DefaultBodyLimit::disable().apply(&mut request);
     }
+    request
 }
 
 impl<S, P, B, R> Future for ResponseFuture<S, P, B>
@@ -286,8 +283,8 @@ where
                             return Poll::Pending;
                         }
                         Next::HandOn(received) => {
-                            let Some(call) = call.take() else { polled_again() };
-                            let handling = call.hand_on(received.body);
+                            let Some(PendingCall { mut inner, head }) = call.take() else { polled_again() };
+                            let handling = inner.call(verified_request(head, received.body));
                             this.state.set(RequestState::Handle { handling, lease: received.lease });
                             this.body.set(None);
                         }
