@@ -4,6 +4,10 @@ use std::time::Duration;
 
 use http::StatusCode;
 
+/// The default body limit: 1 MiB. It is four times what the most generous queue-backed sender (SNS) publishes, and small
+/// enough that a thousand concurrent requests fit into a small machine.
+pub const DEFAULT_BODY_LIMIT: usize = 1024 * 1024;
+
 /// How a sender behaves around its requests, as far as its documents say.
 ///
 /// The layers choose statuses and limits by it. Nothing is assumed about a setting that is `None`.
@@ -154,6 +158,15 @@ impl Behavior {
     #[must_use]
     pub const fn largest_body(&self) -> Option<usize> {
         self.largest_body
+    }
+
+    /// Returns the largest body to be accepted: what the sender documents, but at least [`DEFAULT_BODY_LIMIT`].
+    #[must_use]
+    pub(crate) const fn body_limit(&self) -> usize {
+        match self.largest_body {
+            Some(bytes) if bytes > DEFAULT_BODY_LIMIT => bytes,
+            _ => DEFAULT_BODY_LIMIT,
+        }
     }
 
     /// Returns why two events of this sender never have the same body, or `None` if they may.

@@ -9,7 +9,10 @@ use bytes::Bytes;
 use http::Extensions;
 
 use crate::behavior::Traits;
+#[cfg(feature = "inbox")]
+use crate::behavior::{Behavior, ExpectedAnswer};
 use crate::body_fields::{BodyFields, FoundFields, FoundId};
+use crate::json::pick;
 use crate::rejection::{Reason, Rejection};
 use crate::secrets::KeyPrint;
 use crate::text::Text;
@@ -52,6 +55,12 @@ pub struct Delivery {
     in_body: Option<Arc<BodyFields>>,
     /// The body's fields, once one of them was asked for.
     found: OnceLock<Arc<FoundFields>>,
+    /// What the sender takes for "delivered".
+    #[cfg(feature = "inbox")]
+    expected: Option<ExpectedAnswer>,
+    /// Whether the sender acts on the body of the response.
+    #[cfg(feature = "inbox")]
+    interactive: bool,
 }
 
 impl Delivery {
@@ -79,7 +88,39 @@ impl Delivery {
             body,
             in_body: verified.in_body.take(),
             found: OnceLock::new(),
+            #[cfg(feature = "inbox")]
+            expected: None,
+            #[cfg(feature = "inbox")]
+            interactive: false,
         }
+    }
+
+    /// Keeps how the sender wants to be answered, for an inbox that answers in the handler's place.
+    #[cfg(feature = "inbox")]
+    pub(crate) fn with_behavior(mut self, behavior: &Behavior) -> Self {
+        self.expected = behavior.expected();
+        self.interactive = behavior.is_interactive();
+        self
+    }
+
+    #[cfg(feature = "inbox")]
+    pub(crate) fn expected(&self) -> Option<ExpectedAnswer> {
+        self.expected
+    }
+
+    #[cfg(feature = "inbox")]
+    pub(crate) fn is_interactive(&self) -> bool {
+        self.interactive
+    }
+
+    /// Restores a delivery that was verified and stored. Only the inbox calls it, with what it stored. `identity` is the id of
+    /// [`identity`](Self::identity), which can't be found in the body without the provider.
+    #[cfg(feature = "inbox")]
+    pub(crate) fn restore(provider: &Text, mut verified: Verified, identity: Option<Text>, body: Bytes) -> Self {
+        let identity = identity.map(|text| FoundId { text, is_string: true });
+        let found = FoundFields { identity, ..FoundFields::default() };
+        let restored = Self::new(provider, Traits::default(), &mut verified, body);
+        Self { in_body: Some(Arc::default()), found: OnceLock::from(Arc::new(found)), ..restored }
     }
 
     /// Returns the name of the provider that verified the request, in `snake_case`.
@@ -150,6 +191,14 @@ impl Delivery {
     #[must_use]
     pub fn body(&self) -> &Bytes {
         &self.body
+    }
+
+    /// Returns the string, whole number or truth value at a JSON pointer (RFC 6901) in the body, as text. `None` if the body
+    /// isn't JSON, or has nothing of that kind there.
+    #[must_use]
+    pub fn json(&self, pointer: &str) -> Option<Text> {
+        let [found] = pick(&self.body, [pointer]).ok()?;
+        found.map(|found| found.into_owned().into())
     }
 
     /// Returns what tells this delivery from others, and is the same if it is repeated.

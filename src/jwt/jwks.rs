@@ -18,8 +18,11 @@ use crate::rejection::{BoxError, Reason, Rejection};
 use super::{Algorithm, Backend, PublicKey};
 
 /// How long keys are used before they are fetched again. Google's own responses say five to six hours; an hour bounds how
-/// long a withdrawn key is trusted.
-const MAX_AGE: Duration = Duration::from_secs(3600);
+/// long a withdrawn key is trusted, while its issuer can be reached.
+const REFRESH: Duration = Duration::from_secs(3600);
+
+/// How long keys serve whose issuer can't be reached.
+const MAX_AGE: Duration = Duration::from_secs(24 * 3600);
 
 /// The most keys taken from one set. Issuers have two to five.
 const MAX_KEYS: usize = 64;
@@ -31,7 +34,8 @@ const MAX_KID_LEN: usize = 128;
 ///
 /// Fetches are bounded in size, time and number, follow no redirect, and happen once for however many requests wait for one. A
 /// key that cannot be read is left out and doesn't spoil the others. An unknown key id causes a new fetch at most once in 30
-/// seconds. While keys are unavailable, requests are answered with 503.
+/// seconds. Keys are fetched again after an hour; while their issuer can't be reached, they serve for up to 24 hours, and then
+/// requests are answered with 503.
 ///
 /// # Examples
 ///
@@ -143,7 +147,7 @@ impl Jwks {
             && !kid.is_empty()
             && kid.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.=+".contains(&byte));
         if !plain {
-            return Err(Rejection::new(Reason::MalformedSignature).with_detail("the key id is not plain text"));
+            return Err(Rejection::new(Reason::MalformedSignature).with_detail("the token's kid is not plain text"));
         }
         let (uri, fetch, is_single) = match &self.source {
             JwksSource::Url { url, fetch } => (url.clone(), fetch.clone(), false),
@@ -159,7 +163,7 @@ impl Jwks {
                 None if is_single => return Err(Reason::SignatureMismatch.into()),
                 None => self.cache.refetch(&url, now, load)?.ok_or_else(|| {
                     Rejection::new(Reason::KeyUnavailable)
-                        .with_detail("the key is unknown, and its set was fetched a moment ago")
+                        .with_detail("the token's kid is unknown, and the issuer's keys were fetched a moment ago")
                 })?,
             },
             pending => pending,
@@ -168,7 +172,7 @@ impl Jwks {
         set.and_then(move |set| {
             set.get(&kid, now).ok_or_else(|| {
                 Rejection::new(Reason::SignatureMismatch)
-                    .with_detail("the issuer has no key of this id, or it has expired")
+                    .with_detail("the issuer has no key of the token's kid, or it has expired")
             })
         })
     }
@@ -194,7 +198,7 @@ async fn load(
         KeySet::read(&text, algorithm)
     };
     let unusable = || Rejection::new(Reason::KeyUnavailable).with_detail("the response contains no usable key");
-    Ok(Fresh { value: set.ok_or_else(unusable)?, until: now + MAX_AGE })
+    Ok(Fresh { value: set.ok_or_else(unusable)?, refresh: now + REFRESH, until: now + MAX_AGE })
 }
 
 /// Keys by their ids.

@@ -14,7 +14,7 @@ use crate::delivery::Signed;
 use crate::encoding::Encoding;
 use crate::headers::single;
 use crate::json::Object;
-use crate::jwt::{Algorithm, Backend, Jwks, LONGEST_TOKEN, TimeRules, Token, bearer, malformed};
+use crate::jwt::{Algorithm, Backend, Jwks, LONGEST_TOKEN, TimeRules, Token, bearer, check_claim, malformed};
 use crate::mac::{Mac, MacKind};
 use crate::provider::{MaybeReady, Recognition};
 use crate::rejection::{Reason, Rejection};
@@ -177,13 +177,10 @@ impl Proof for JwtProof {
         let claims = token.claims()?;
         let times = rules.times.check(&claims, now)?;
         for (name, allowed) in &rules.expected {
-            let claim = claims.parse::<String>(name).ok_or_else(|| malformed("a claim is missing"))?;
-            if !allowed.contains(&claim) {
-                return Err(Rejection::new(Reason::NotForUs).with_detail("the token is for, or from, somebody else"));
-            }
+            check_claim(&claims, name, allowed)?;
         }
-        if rules.must_be_true.iter().any(|name| claims.parse::<bool>(name) != Some(true)) {
-            return Err(Rejection::new(Reason::NotForUs).with_detail("a claim that has to be true is not"));
+        if let Some(name) = rules.must_be_true.iter().find(|name| claims.parse::<bool>(name) != Some(true)) {
+            return Err(Rejection::new(Reason::NotForUs).with_detail(format!("the token's {name} is not true")));
         }
         read.fresh_for = rules.times.fresh_for(&times, now);
         read.timestamp = times.issued.map(|issued| (Text::default(), issued));
@@ -208,7 +205,7 @@ impl Proof for JwtProof {
 
     fn finish(
         &self,
-        token: &mut Box<ClaimedToken>,
+        token: &Box<ClaimedToken>,
         keys: &JwtRun,
         (): &mut (),
         values: &Values<'_>,

@@ -1,10 +1,13 @@
 //! The keys of one sender: usually one, a few while secrets are rotated.
 
+use std::sync::Arc;
+
 use smallvec::SmallVec;
 
 use crate::config::ConfigError;
 
-use super::{KeyPrint, MAX_SECRETS, Secret};
+use super::print::KeyPrint;
+use super::secret::{MAX_SECRETS, Secret};
 
 /// One to [`MAX_SECRETS`] keys. Cloning a single key, the common case, doesn't allocate.
 #[derive(Clone)]
@@ -68,6 +71,14 @@ impl<K> Keyring<K> {
     pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut K> {
         self.keys.iter_mut()
     }
+}
+
+/// The keys for one request.
+#[derive(Clone)]
+pub(crate) struct KeysFor<K> {
+    pub(crate) ring: Arc<Keyring<K>>,
+    /// False if the ring holds a decoy, so that an unknown tenant takes as long as a known one.
+    pub(crate) known: bool,
 }
 
 #[cfg(test)]

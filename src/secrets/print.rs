@@ -6,7 +6,7 @@ use hmac::digest::KeyInit;
 use hmac::{Hmac, Mac as _};
 use sha2::Sha256;
 
-use super::{KeyMaterial, Secret};
+use super::secret::{KeyMaterial, Secret};
 
 /// What every key signs to be told from others. No sender signs it.
 const LABEL: &[u8] = b"tower-webhook: which key this is";

@@ -15,6 +15,8 @@ use crate::scheme::{HeaderRule, Scheme, SchemeBuilder, header};
 use crate::secrets::Secrets;
 use crate::uri::requested_uri;
 
+use super::{PublicAddress, SenderConfig, knowledge};
+
 /// The header that lists the signed ones.
 const LIST: HeaderName = HeaderName::from_static("x-contentful-signed-headers");
 
@@ -29,18 +31,41 @@ const MAX_HEADERS: usize = 64;
 /// Signs the method, the path and the headers that `x-contentful-signed-headers` lists, which must name itself, the time, and
 /// the topic if there is one. Times are milliseconds.
 ///
+/// The path is taken as this service sees it: see [`contentful_at`] for a service behind a proxy that cuts it short.
+///
 /// # Errors
 ///
 /// Returns an error if a secret is missing or empty.
 pub fn contentful(secrets: impl Into<Secrets>) -> Result<Scheme, ConfigError> {
+    behind(String::new(), secrets.into())
+}
+
+/// As [`contentful`], for a service whose paths begin behind that of `public_url`.
+///
+/// # Errors
+///
+/// Returns an error if a secret is missing or empty, or the URL is not valid.
+pub fn contentful_at(secrets: impl Into<Secrets>, public_url: impl Into<PublicAddress>) -> Result<Scheme, ConfigError> {
+    behind(public_url.into().resolve()?.path().to_owned(), secrets.into())
+}
+
+pub(super) fn from_config(config: &mut SenderConfig) -> Result<Scheme, ConfigError> {
+    match config.public_url.take() {
+        Some(url) => contentful_at(config.take_secrets()?, url),
+        None => contentful(config.take_secrets()?),
+    }
+}
+
+fn behind(prefix: String, secrets: Secrets) -> Result<Scheme, ConfigError> {
     let rule = HeaderRule {
         signature: header("x-contentful-signature").hex().0?,
         lengths: MacKind::Sha256.digest_len()..=MacKind::Sha256.digest_len(),
         covers: Signed::default().with_body(true).with_timestamp(true).with_event(true).with_url(true),
+        ends_with_body: true,
         about: ("HMAC-SHA256", "{method}\\n{path}\\n{signed headers}\\n{body}".to_owned()),
-        text: Box::new(|values| {
+        text: Box::new(move |values| {
             let head = values.head;
-            let text = format!("{}\n{}\n", head.method, path(head));
+            let text = format!("{}\n{}\n", head.method, path(&prefix, head));
             Ok(vec![
                 text.into_bytes().into(),
                 headers(head, values.timestamp.is_some())?.into(),
@@ -54,13 +79,14 @@ pub fn contentful(secrets: impl Into<Secrets>) -> Result<Scheme, ConfigError> {
         .with_methods([Method::POST, Method::PUT, Method::PATCH, Method::GET, Method::DELETE])
         .event(header("x-contentful-topic"))
         .secret(secrets)
+        .with_behavior(*knowledge::of("contentful"))
         .build("contentful")
 }
 
 /// The path, and the query escaped as one text; then the whole escaped as JavaScript's `encodeURI` does.
-fn path(head: &Parts) -> String {
+fn path(prefix: &str, head: &Parts) -> String {
     let uri = requested_uri(head);
-    let mut text = uri.path().to_owned();
+    let mut text = [prefix, uri.path()].concat();
     if let Some(query) = uri.query() {
         text.push('?');
         escape(query, b"-_.!~*'()", &mut text);

@@ -477,9 +477,9 @@ async fn over_all_senders_what_differs_is_handled_and_what_is_repeated_is_handle
             };
             let mut ids: Vec<_> = delivery.id().map(str::to_owned).into_iter().chain(named).collect();
             ids.dedup();
-            // An id is enough to tell deliveries apart, so the rest may be as it was.
-            let varies_url = delivery.signed().url && chance.below(2) == 0;
-            let Some(other) = another(original, &ids, varies_url, chance.next() >> 32) else {
+            let varies_url = delivery.signed().url && (first.body().is_empty() || chance.below(2) == 0);
+            // The signed one has the ids that signing gives, and is signed anew.
+            let Some(other) = another(&first, &ids, varies_url, chance.next() >> 32) else {
                 left_out.insert(case.name);
                 continue;
             };
@@ -495,5 +495,5 @@ async fn over_all_senders_what_differs_is_handled_and_what_is_repeated_is_handle
         }
     }
     println!("{pairs} pairs; left out, as their requests cannot be varied as text: {left_out:?}");
-    assert!(left_out.len() < 8, "{left_out:?}");
+    assert!(left_out.len() < 5, "{left_out:?}");
 }
