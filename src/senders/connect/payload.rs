@@ -30,13 +30,16 @@ impl ConnectPayload {
             return body.is_empty().then(|| String::from_utf8_lossy(self.claims.text()).into_owned().into());
         }
         let mut digest = Sha256::new();
-        for (name, value) in self.claims.iter().filter(|(name, _)| !OF_THE_TOKEN.contains(name)) {
+        // Of the body, only what the token leaves to it: what repeats a claim may be written in many ways.
+        let claims = self.claims.iter().filter(|(name, _)| !OF_THE_TOKEN.contains(name));
+        let members = self.body.iter().filter(|(name, _)| !self.claims.contains(name));
+        for (name, value) in claims.chain(members) {
             for part in [name.as_bytes(), value] {
                 digest.update((part.len() as u64).to_be_bytes());
                 digest.update(part);
             }
         }
-        Some(hex::encode(digest.chain_update(body).finalize()).into())
+        Some(hex::encode(digest.finalize()).into())
     }
 }
 
