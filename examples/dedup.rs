@@ -134,8 +134,9 @@ fn replica(sender: &Scheme, layer: &DedupLayer, calls: &Calls) -> Router {
 
 fn outcome(response: &Response<Body>) -> Answered {
     let status = response.status();
-    match response.headers().contains_key("webhook-duplicate") {
-        true => (status.is_success(), format!("{} (duplicate)", status.as_str())),
-        false => (status.is_success(), status.as_str().to_owned()),
+    if response.headers().contains_key("webhook-duplicate") {
+        (status.is_success(), format!("{} (duplicate)", status.as_str()))
+    } else {
+        (status.is_success(), status.as_str().to_owned())
     }
 }

@@ -250,10 +250,7 @@ fn compare() {
     for (case, count) in cases().iter().zip(counts().chunks(2)) {
         let ratio = count[1] / count[0];
         println!("{}: {} and {} instructions, {ratio:.4} times", case.name, count[0], count[1]);
-        let passes = match case.is_linear {
-            true => ratio < FOUR_TIMES,
-            false => (ratio - 1.0).abs() < SAME,
-        };
+        let passes = if case.is_linear { ratio < FOUR_TIMES } else { (ratio - 1.0).abs() < SAME };
         if !passes {
             failed.push(case.name);
         }

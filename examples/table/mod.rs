@@ -41,10 +41,7 @@ impl<const N: usize> Table<N> {
     }
 
     fn paint(&self, code: &str, text: &str) -> String {
-        match self.colour {
-            true => format!("{code}{text}{RESET}"),
-            false => text.to_owned(),
-        }
+        if self.colour { format!("{code}{text}{RESET}") } else { text.to_owned() }
     }
 }
 

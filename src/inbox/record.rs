@@ -29,6 +29,7 @@
 //! | 14 | `tracestate` | UTF-8 |
 //! | 15 | unique key | 32 bytes |
 //! | 16 | order key | UTF-8 |
+//! | 17 | what identifies the delivery, if that is an id | UTF-8 |
 //!
 //! Numbers are little-endian. A time is seconds since 1970 (8 bytes) and nanoseconds (4 bytes). Fields that are absent are
 //! left out. A field that an older version can do without gets a new tag, and unknown tags are skipped; anything else gets a
@@ -106,6 +107,8 @@ pub(crate) struct Record {
     pub(crate) tracestate: Option<Text>,
     pub(crate) unique_key: UniqueKey,
     pub(crate) order_key: Option<Text>,
+    /// The id of [`Delivery::identity`](crate::Delivery::identity).
+    pub(crate) identity: Option<Text>,
 }
 
 impl Record {
@@ -134,6 +137,7 @@ impl Record {
             tracestate: None,
             unique_key,
             order_key: None,
+            identity: None,
         }
     }
 
@@ -178,6 +182,7 @@ impl Record {
             (tag::TRACEPARENT, self.traceparent.as_ref()),
             (tag::TRACESTATE, self.tracestate.as_ref()),
             (tag::ORDER_KEY, self.order_key.as_ref()),
+            (tag::IDENTITY, self.identity.as_ref()),
         ];
         for (tag, text) in texts {
             if let Some(text) = text {
@@ -242,6 +247,7 @@ impl Record {
                 tag::TRACEPARENT => record.traceparent = Some(text(value)?),
                 tag::TRACESTATE => record.tracestate = Some(text(value)?),
                 tag::ORDER_KEY => record.order_key = Some(text(value)?),
+                tag::IDENTITY => record.identity = Some(text(value)?),
                 tag::PROVEN => record.proven = u16::from_le_bytes(exactly(value)?),
                 tag::KEY_INDEX => record.key_index = u16::from_le_bytes(exactly(value)?),
                 tag::METHOD => record.method = Method::from_bytes(value).map_err(|_| BAD_FIELD)?,
@@ -425,6 +431,7 @@ mod tag {
     pub(super) const TRACESTATE: u8 = 14;
     pub(super) const UNIQUE_KEY: u8 = 15;
     pub(super) const ORDER_KEY: u8 = 16;
+    pub(super) const IDENTITY: u8 = 17;
 }
 
 fn field(out: &mut Vec<u8>, tag: u8, value: &[u8]) {

@@ -15,7 +15,7 @@ use crate::config::ConfigError;
 use crate::encoding::Encoding;
 use crate::provider::MaybeReady;
 use crate::rejection::Rejection;
-use crate::secrets::{DECOY, KeyFormat, Keys, KeysFor, Secret};
+use crate::secrets::{DECOY, KeyFormat, KeyPrint, Keys, KeysFor, Secret};
 #[cfg(feature = "testing")]
 use crate::sign::SignError;
 
@@ -172,6 +172,10 @@ impl Proof for PublicKeyProof {
         let message = self.text.message(values)?;
         let fits = |key: &PublicKey| offer.iter().any(|signature| key.verifies(&message, signature));
         verdict(keys.known, keys.ring.iter().position(fits)).map(MaybeReady::Ready)
+    }
+
+    fn key_print(&self, keys: &KeysFor<PublicKey>, index: usize) -> Option<KeyPrint> {
+        keys.ring.print(index)
     }
 
     #[cfg(feature = "testing")]

@@ -18,8 +18,8 @@ use crate::rejection::{Reason, Rejection};
 use crate::text::Text;
 use crate::time::{Clock, SystemClock};
 
-use super::Head;
-use super::lookup::KeysFor;
+use super::head::Head;
+use super::keyring::KeysFor;
 
 /// The most look-ups at a time for tenants that the cache doesn't know. A client can invent any number of tenants; this is
 /// what the source of the secrets has to bear of them at once.
@@ -28,7 +28,7 @@ const MAX_LOOKUPS: usize = 64;
 /// How long a source that failed is left alone if there are secrets of before.
 const RETRY_AFTER_FAILURE: Duration = Duration::from_secs(1);
 
-/// How long looked-up secrets are kept: see [`Secrets::cached`](super::Secrets::cached).
+/// How long looked-up secrets are kept: see [`Secrets::cached`](crate::Secrets::cached).
 ///
 /// # Examples
 ///

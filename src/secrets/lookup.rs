@@ -1,7 +1,7 @@
-//! Secrets that depend on the request.
+//! The secrets of a sender: fixed, or looked up by request.
 
+use std::fmt;
 use std::future::Future;
-use std::ops::Deref;
 use std::pin::Pin;
 use std::sync::Arc;
 
@@ -13,52 +13,131 @@ use crate::rejection::{BoxError, Reason, Rejection};
 use crate::text::Text;
 
 use super::cache::{CachePolicy, KeyCache};
-use super::{Keyring, Secret, SecretSource, Secrets};
-
-/// The head of a request as a secret look-up sees it: method, URI, headers and extensions, by [`Deref`].
-///
-/// None of it is verified. Use it to choose which secret to try, and for nothing else.
-#[derive(Clone, Debug)]
-pub struct Head {
-    parts: Arc<Parts>,
-    hint: Option<Text>,
-}
-
-impl Head {
-    pub(crate) fn new(parts: &Parts, hint: Option<Text>) -> Self {
-        Self::from_parts(parts.clone(), hint)
-    }
-
-    pub(super) fn from_parts(parts: Parts, hint: Option<Text>) -> Self {
-        Self { parts: Arc::new(parts), hint }
-    }
-
-    /// Returns what the message itself says about its signer, if the sender has such a thing: for CloudBlue Connect the
-    /// `webhook_id` of the token. It is *unverified*.
-    #[must_use]
-    pub fn unverified_hint(&self) -> Option<&str> {
-        self.hint.as_deref()
-    }
-}
-
-impl Deref for Head {
-    type Target = Parts;
-
-    fn deref(&self) -> &Parts {
-        &self.parts
-    }
-}
+use super::head::Head;
+use super::keyring::{Keyring, KeysFor};
+use super::secret::Secret;
 
 type FoundSecrets = Pin<Box<dyn Future<Output = Result<Vec<Secret>, BoxError>> + Send>>;
-pub(super) type Lookup = Arc<dyn Fn(Head) -> FoundSecrets + Send + Sync>;
+type Lookup = Arc<dyn Fn(Head) -> FoundSecrets + Send + Sync>;
+
+/// The secrets that a sender may sign with: one, several during rotation, or looked up by request.
+///
+/// Providers take anything that converts into it: `"text"`, a [`Secret`], an array or a `Vec` of them, or `Secrets`.
+///
+/// # Examples
+///
+/// ```
+/// use tower_webhook::{Head, Secret, Secrets};
+///
+/// // While secrets rotate, any of them verifies. The delivery says which one did.
+/// let rotating = Secrets::new(["the new one", "the old one"]);
+///
+/// // One secret per tenant, found by the request's head. `None` is an unknown tenant, which is refused like a bad signature.
+/// // An error is answered 503.
+/// let tenants = Secrets::lookup(|head: Head| async move {
+///     let secret = match head.uri.path() {
+///         "/webhooks/acme" => Some(Secret::new("the secret of acme")),
+///         _ => None,
+///     };
+///     Ok::<_, std::io::Error>(secret)
+/// });
+/// ```
+#[derive(Clone)]
+pub struct Secrets(SecretSource);
+
+#[derive(Clone)]
+enum SecretSource {
+    Fixed(Vec<Secret>),
+    Lookup { find: Lookup, policy: Option<CachePolicy> },
+}
+
+impl Secrets {
+    /// Creates a set of secrets that are all valid at the same time, the likeliest first. Building a provider fails if there is
+    /// none, or more than [`MAX_SECRETS`](crate::MAX_SECRETS).
+    #[must_use]
+    pub fn new<T: Into<Secret>>(secrets: impl IntoIterator<Item = T>) -> Self {
+        Self(SecretSource::Fixed(secrets.into_iter().map(Into::into).collect()))
+    }
+}
+
+impl Secrets {
+    /// Divides fixed secrets into those that are texts of a kind, and the others. Those of a look-up are all others.
+    pub(crate) fn partition(self, is_of_kind: fn(&str) -> bool) -> (Option<Self>, Option<Self>) {
+        let SecretSource::Fixed(secrets) = self.0 else { return (None, Some(self)) };
+        let (kind, others): (Vec<_>, Vec<_>) =
+            secrets.into_iter().partition(|secret| secret.text().is_some_and(is_of_kind));
+        let some = |secrets: Vec<Secret>| (!secrets.is_empty()).then(|| Self::new(secrets));
+        (some(kind), some(others))
+    }
+}
+
+impl fmt::Debug for Secrets {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            SecretSource::Fixed(secrets) => write!(f, "Secrets({})", secrets.len()),
+            SecretSource::Lookup { .. } => f.write_str("Secrets(lookup)"),
+        }
+    }
+}
+
+impl From<Secret> for Secrets {
+    fn from(secret: Secret) -> Self {
+        Self::new([secret])
+    }
+}
+
+impl From<&Secret> for Secrets {
+    fn from(secret: &Secret) -> Self {
+        Self::new([secret.clone()])
+    }
+}
+
+impl From<&str> for Secrets {
+    fn from(secret: &str) -> Self {
+        Self::new([secret])
+    }
+}
+
+impl From<String> for Secrets {
+    fn from(secret: String) -> Self {
+        Self::new([secret])
+    }
+}
+
+impl From<&String> for Secrets {
+    fn from(secret: &String) -> Self {
+        Self::new([secret])
+    }
+}
+
+/// Creates a set of secrets that are all valid at the same time.
+impl<T: Into<Secret>, const N: usize> From<[T; N]> for Secrets {
+    fn from(secrets: [T; N]) -> Self {
+        Self::new(secrets)
+    }
+}
+
+/// Creates a set of secrets that are all valid at the same time.
+impl<T: Into<Secret>> From<Vec<T>> for Secrets {
+    fn from(secrets: Vec<T>) -> Self {
+        Self::new(secrets)
+    }
+}
+
+/// Creates a set of secrets that are all valid at the same time.
+impl<T: Clone + Into<Secret>> From<&[T]> for Secrets {
+    fn from(secrets: &[T]) -> Self {
+        Self::new(secrets.iter().cloned())
+    }
+}
 
 impl Secrets {
     /// Looks the secrets up by the head of each request: one database for many tenants.
     ///
-    /// The closure returns any number of secrets up to [`MAX_SECRETS`](super::MAX_SECRETS): an `Option`, a `Vec`, an array.
+    /// The closure returns any number of secrets up to [`MAX_SECRETS`](crate::MAX_SECRETS): an `Option`, a `Vec`, an array.
     /// If it returns none, the request is rejected exactly like one with a bad signature, including its timing after the
-    /// look-up. If it returns an error, or a secret that isn't a key for this sender, the request is answered 503, so
-    /// that the sender tries again.
+    /// look-up. If it returns an error, or a secret that isn't a key for this sender, the request is answered 503, after
+    /// which most senders try again.
     ///
     /// # Examples
     ///
@@ -128,7 +207,7 @@ impl Secrets {
         make: impl Fn(&Secret) -> Result<K, ConfigError> + Send + Sync + 'static,
     ) -> Result<Keys<K>, ConfigError> {
         match self.0 {
-            SecretSource::Fixed(secrets) => match Keyring::new(secrets.iter().map(make))? {
+            SecretSource::Fixed(secrets) => match Keyring::from_secrets(&secrets, make)? {
                 Some(keyring) => Ok(Keys::Fixed(Arc::new(keyring))),
                 None => Err(ConfigError::missing("there is no secret")),
             },
@@ -148,14 +227,6 @@ pub(crate) enum Keys<K> {
 }
 
 type MakeKey<K> = dyn Fn(&Secret) -> Result<K, ConfigError> + Send + Sync;
-
-/// The keys for one request.
-#[derive(Clone)]
-pub(crate) struct KeysFor<K> {
-    pub(crate) ring: Arc<Keyring<K>>,
-    /// False if the ring holds a decoy, so that an unknown tenant takes as long as a known one.
-    pub(crate) known: bool,
-}
 
 /// The key tried for an unknown tenant. No signature made with it is ever accepted. It is as long as most keys are: one
 /// that is longer than a hash function's block, 64 bytes, is hashed first, and would take longer than a tenant's.
@@ -201,6 +272,16 @@ async fn make_keys<K>(found: FoundSecrets, make: Arc<MakeKey<K>>) -> Result<Keys
     if !known {
         secrets.push(Secret::from_bytes(DECOY));
     }
-    let keyring = Keyring::new(secrets.iter().map(&*make)).map_err(unusable)?;
+    let keyring = Keyring::from_secrets(&secrets, &*make).map_err(unusable)?;
     keyring.map(|ring| KeysFor { ring: Arc::new(ring), known }).ok_or_else(|| Reason::SecretUnavailable.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn debug_prints_no_part_of_a_secret() {
+        assert_eq!(format!("{:?}", Secrets::new(["hunter2", "hunter3"])), "Secrets(2)");
+    }
 }

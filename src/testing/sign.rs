@@ -84,6 +84,7 @@ pub fn sign_with_token(
 
 /// Describes a scheme in words, for the tables of the documentation.
 #[doc(hidden)]
+#[must_use]
 pub fn facts(scheme: &Scheme) -> SchemeFacts {
     scheme.facts()
 }

@@ -178,6 +178,7 @@ async fn the_documents_sample_is_a_typed_value() {
             assert_eq!(delivery.event(), Some("fulfillment_requests"));
             assert!(delivery.signed().event && !delivery.signed().body);
             let Identity::Id(identity) = delivery.identity() else { panic!("no identity") };
+            assert_eq!(identity.len(), 64);
             identities.insert(identity.to_string());
             assert_eq!(body, if is_post { BODY } else { "" });
             assert!(!format!("{delivery:?}").contains("PRD-"));

@@ -426,9 +426,8 @@ async fn a_commit_that_fails_does_not_turn_a_success_into_a_failure() {
 #[tokio::test]
 async fn a_claim_that_was_granted_too_late_is_given_back() {
     let first = Arc::new(AtomicUsize::new(0));
-    let store = Scripted::new(move |call| match call == "claim" && first.fetch_add(1, Ordering::SeqCst) == 0 {
-        true => Fault::Mute,
-        false => Fault::None,
+    let store = Scripted::new(move |call| {
+        if call == "claim" && first.fetch_add(1, Ordering::SeqCst) == 0 { Fault::Mute } else { Fault::None }
     });
     let handler = Handler::default();
     let server = handler.serve(DedupLayer::new(store.clone()).with_store_timeout(Duration::from_millis(50))).await;
@@ -472,9 +471,8 @@ async fn the_claim_of_a_long_handler_is_renewed_and_one_failure_does_not_lose_it
             let start = tokio::time::Instant::now();
             move || UNIX_EPOCH + start.elapsed()
         }),
-        ..Scripted::new(move |call| match call == "claim" && renewals.fetch_add(1, Ordering::SeqCst) == 2 {
-            true => Fault::Error,
-            false => Fault::None,
+        ..Scripted::new(move |call| {
+            if call == "claim" && renewals.fetch_add(1, Ordering::SeqCst) == 2 { Fault::Error } else { Fault::None }
         })
     };
     let go = Arc::new(Semaphore::new(0));

@@ -55,10 +55,7 @@ async fn a_bare_hyper_service_gains_an_endpoint_over_both_versions_of_http() {
     let endpoint = EndpointLayer::new("/webhooks/cdr", WebhookLayer::new(cdr()), service_fn(on_report)).unwrap();
     let server = serve_service(ServiceBuilder::new().layer(endpoint).service_fn(echo)).await;
     for http2 in [false, true] {
-        let send = async |request| match http2 {
-            false => server.send(request).await,
-            true => server.send_http2(request).await,
-        };
+        let send = async |request| if http2 { server.send_http2(request).await } else { server.send(request).await };
         assert_eq!(send(signed("/webhooks/cdr")).await.text(), "tx1.zip");
         assert_eq!(send(signed("/webhooks/cdr?tenant=7")).await.text(), "tx1.zip");
         let refused = send(unsigned("/webhooks/cdr")).await;

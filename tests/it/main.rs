@@ -17,14 +17,17 @@ mod endpoint;
     feature = "jwt",
     feature = "memory-store",
     feature = "paypal",
+    feature = "postgres",
     feature = "redis",
-    feature = "sns"
+    feature = "sns",
+    feature = "sqlite"
 ))]
 mod gateway;
 mod handshakes;
 mod hostile;
 mod hyper;
 #[cfg(feature = "inbox")]
+#[allow(clippy::disallowed_methods, reason = "processes that are killed and restarted live by the system's clock")]
 mod inbox;
 mod ip_allow;
 mod layers;

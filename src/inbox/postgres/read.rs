@@ -38,6 +38,7 @@ impl Conditions {
         };
         let mut conditions = Self { indexed, sql: "TRUE".to_owned(), values: Vec::new() };
         let text = |text: &Option<Text>| text.as_ref().map(|text| text.as_str().to_owned());
+        conditions.add("id =", filter.id.map(|id| id.0), Type::INT8);
         conditions.add("scope =", text(&filter.scope), Type::TEXT);
         conditions.add("state =", filter.state.map(State::as_str), Type::TEXT);
         conditions.add("provider =", text(&filter.provider), Type::TEXT);

@@ -28,6 +28,7 @@ impl Conditions {
     pub(super) fn new(filter: &Filter) -> Self {
         let text = |text: &Option<Text>| text.as_ref().map(|text| Value::Text(text.as_str().to_owned()));
         let conditions = [
+            ("id = ?", filter.id.map(|id| Value::Integer(id.0))),
             ("scope = ?", text(&filter.scope)),
             ("state = ?", filter.state.map(|state| Value::Text(state.as_str().to_owned()))),
             ("provider = ?", text(&filter.provider)),

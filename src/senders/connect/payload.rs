@@ -22,18 +22,28 @@ impl ConnectPayload {
         json(self.claims.get(name).or_else(|| self.body.get(name)).unwrap_or(b"null"))
     }
 
-    /// Returns what stays the same if this trigger is repeated, and in no other one: a hash of the claims, and of what only the
-    /// body says. Connect has no event id, and webhook and time don't name an event, as there may be two in a second.
+    /// Returns what stays the same if this trigger is repeated. Connect has no event id, and counts time in whole seconds, in
+    /// which a webhook may be triggered twice. So it is everything that was said: the claims, except what every token has anew, and
+    /// what only the body says. Without a time of the trigger, it is the very token if there is no body, and otherwise nothing.
     ///
     /// What repeats a claim is left out, so that a body that is only laid out anew is a repetition.
-    pub(super) fn identity(&self, _: &[u8]) -> Option<Text> {
+    pub(super) fn identity(&self, body: &[u8]) -> Option<Text> {
+        if self.member::<String>("triggered_at").is_err() {
+            return body.is_empty().then(|| String::from_utf8_lossy(self.claims.text()).into_owned().into());
+        }
         let mut unsigned: Vec<_> = self.body.iter().filter(|(name, _)| !self.claims.contains(name)).collect();
         unsigned.sort_unstable();
-        let parts = unsigned.iter().flat_map(|(name, value)| [name.as_bytes(), value]);
-        let hash = std::iter::once(self.claims.text()).chain(parts).fold(Sha256::new(), |hash, part| {
-            // The length keeps bytes from moving between two parts.
-            hash.chain_update(part.len().to_be_bytes()).chain_update(part)
-        });
-        Some(hex::encode(hash.finalize()).into())
+        let claims = self.claims.iter().filter(|(name, _)| !OF_THE_TOKEN.contains(name));
+        let mut digest = Sha256::new_with_prefix((unsigned.len() as u64).to_be_bytes());
+        for (name, value) in claims.chain(unsigned) {
+            for part in [name.as_bytes(), value] {
+                digest.update((part.len() as u64).to_be_bytes());
+                digest.update(part);
+            }
+        }
+        Some(hex::encode(digest.finalize()).into())
     }
 }
+
+/// Claims about the token rather than the trigger.
+const OF_THE_TOKEN: [&str; 4] = ["exp", "iat", "nbf", "jti"];

@@ -35,9 +35,10 @@ fn every_fuzz_target_takes_its_seeds_and_what_becomes_of_them() {
         seeds.iter().for_each(|seed| target(seed));
         let mut chance = Chance::new(seed);
         for _ in 0..INPUTS {
-            let mut input = match seeds.is_empty() || chance.below(8) == 0 {
-                true => (0..chance.below(100)).map(|_| chance.byte()).collect(),
-                false => chance.pick(&seeds).clone(),
+            let mut input = if seeds.is_empty() || chance.below(8) == 0 {
+                (0..chance.below(100)).map(|_| chance.byte()).collect()
+            } else {
+                chance.pick(&seeds).clone()
             };
             for _ in 0..chance.below(5) {
                 alter(&mut input, &seeds, &mut chance);
