@@ -13,7 +13,7 @@ use crate::config::ConfigError;
 use crate::delivery::{Signed, SignedText};
 use crate::encoding::Encoding;
 use crate::mac::{Digest, Mac};
-#[cfg(feature = "sns")]
+#[cfg(feature = "paypal")]
 use crate::provider::BoxFuture;
 use crate::provider::{MaybeReady, Recognition};
 use crate::rejection::{Reason, Rejection};
@@ -182,7 +182,7 @@ impl Rule for HeaderRule {
 }
 
 /// A key that the request says where to fetch.
-#[cfg(feature = "sns")]
+#[cfg(feature = "paypal")]
 pub(crate) trait FetchKey: Send + Sync + 'static {
     /// Checks where the key is said to be, before anything else is done.
     fn check(&self, head: &Parts) -> Result<(), Rejection>;
@@ -192,14 +192,14 @@ pub(crate) trait FetchKey: Send + Sync + 'static {
 }
 
 /// Returns whether a message and a signature belong together.
-#[cfg(feature = "sns")]
+#[cfg(feature = "paypal")]
 pub(crate) type Verifier = dyn Fn(&[u8], &[u8]) -> bool + Send + Sync;
 
 /// Where the keys of a [`Rule`] come from.
 #[derive(Clone)]
 enum CustomKeys {
     Mac(Keys<Mac>),
-    #[cfg(feature = "sns")]
+    #[cfg(feature = "paypal")]
     Fetched(Arc<dyn FetchKey>),
 }
 
@@ -213,7 +213,7 @@ pub(super) struct CustomProof {
 /// The keys for one request.
 pub(super) enum CustomRun {
     Mac(KeysFor<Mac>),
-    #[cfg(feature = "sns")]
+    #[cfg(feature = "paypal")]
     Fetched(Arc<dyn FetchKey>, SystemTime),
 }
 
@@ -229,7 +229,7 @@ impl SchemeBuilder {
     }
 
     /// A sender that signs with a key that is fetched, by a rule of its own.
-    #[cfg(feature = "sns")]
+    #[cfg(feature = "paypal")]
     pub(crate) fn fetched_rule(rule: impl Rule, key: impl FetchKey) -> Self {
         let proof = CustomProof { rule: Arc::new(rule), keys: CustomKeys::Fetched(Arc::new(key)) };
         Self::new(move |builder| builder.form(proof.clone()))
@@ -266,11 +266,11 @@ impl Proof for CustomProof {
         self.rule.check_head(head).map(|()| now)
     }
 
-    #[cfg_attr(not(feature = "sns"), allow(unused_variables))]
+    #[cfg_attr(not(feature = "paypal"), allow(unused_variables))]
     fn start(&self, now: &SystemTime, values: &Values<'_>) -> Judged<CustomRun> {
         match &self.keys {
             CustomKeys::Mac(keys) => Ok(keys_for(keys, values.head, CustomRun::Mac)),
-            #[cfg(feature = "sns")]
+            #[cfg(feature = "paypal")]
             CustomKeys::Fetched(key) => {
                 key.check(values.head)?;
                 Ok(CustomRun::Fetched(key.clone(), *now).into())
@@ -278,14 +278,7 @@ impl Proof for CustomProof {
         }
     }
 
-    fn finish(
-        &self,
-        _: &mut SystemTime,
-        keys: &CustomRun,
-        (): &mut (),
-        values: &Values<'_>,
-        _: &[u8],
-    ) -> Judged<usize> {
+    fn finish(&self, _: &SystemTime, keys: &CustomRun, (): &mut (), values: &Values<'_>, _: &[u8]) -> Judged<usize> {
         let items = self.rule.items(values)?;
         match keys {
             CustomRun::Mac(keys) => {
@@ -293,7 +286,7 @@ impl Proof for CustomProof {
                 let first = signed.next().flatten();
                 verdict(keys.known, first.filter(|_| signed.all(|key| key.is_some()))).map(MaybeReady::Ready)
             }
-            #[cfg(feature = "sns")]
+            #[cfg(feature = "paypal")]
             CustomRun::Fetched(key, now) => {
                 let key = key.fetch(values.head, *now);
                 let concat = |texts: Vec<SignedPieces<'_>>| texts.iter().map(|text| text.concat()).collect::<Vec<_>>();
@@ -324,7 +317,7 @@ impl Proof for CustomProof {
     fn mac_keys(&self) -> Option<&Keys<Mac>> {
         match &self.keys {
             CustomKeys::Mac(keys) => Some(keys),
-            #[cfg(feature = "sns")]
+            #[cfg(feature = "paypal")]
             CustomKeys::Fetched(_) => None,
         }
     }
@@ -332,7 +325,7 @@ impl Proof for CustomProof {
     fn mac<'a>(&self, keys: &'a CustomRun, index: usize) -> Option<&'a Mac> {
         match keys {
             CustomRun::Mac(keys) => keys.ring.iter().nth(index),
-            #[cfg(feature = "sns")]
+            #[cfg(feature = "paypal")]
             CustomRun::Fetched(..) => None,
         }
     }
@@ -348,7 +341,7 @@ impl Proof for CustomProof {
             (CustomKeys::Mac(keys), Signer::Secret) => {
                 Some(self.rule.sign(request, &|message| Ok(fixed_key(keys)?.of(message).as_bytes().to_vec())))
             }
-            #[cfg(feature = "sns")]
+            #[cfg(feature = "paypal")]
             (CustomKeys::Fetched(_), Signer::PrivateKey(key)) => Some(self.rule.sign(request, key)),
             _ => None,
         }

@@ -244,9 +244,10 @@ impl<P: Proof> Attempt<P> {
         rest: &[u8],
     ) -> Result<MaybeReady<Outcome>, Rejection> {
         let form = &*self.form;
+        form.proof.read_body(&mut self.offer, head, body)?;
         form.fields.read_text(&mut self.read, head, body, self.now)?;
         let values = self.read.values(head, body);
-        match form.proof.finish(&mut self.offer, &self.keys, &mut self.progress, &values, rest)? {
+        match form.proof.finish(&self.offer, &self.keys, &mut self.progress, &values, rest)? {
             MaybeReady::Ready(key_index) => {
                 self.check_body(head, body)?;
                 let mac = self.form.proof.mac(&self.keys, key_index);

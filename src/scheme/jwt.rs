@@ -205,7 +205,7 @@ impl Proof for JwtProof {
 
     fn finish(
         &self,
-        token: &mut Box<ClaimedToken>,
+        token: &Box<ClaimedToken>,
         keys: &JwtRun,
         (): &mut (),
         values: &Values<'_>,

@@ -86,6 +86,14 @@ impl Proof for MacProof {
     }
 
     #[inline]
+    fn read_body(&self, offer: &mut Candidates, head: &Parts, body: &[u8]) -> Result<(), Rejection> {
+        if self.text.signature.in_body() {
+            self.text.signature.read(head, body, self.kind.digest_len(), offer)?;
+        }
+        Ok(())
+    }
+
+    #[inline]
     fn start(&self, _: &Candidates, values: &Values<'_>) -> Judged<KeysFor<Mac>> {
         self.text.template.check(values)?;
         Ok(keys_for(&self.keys, values.head, |keys| keys))
@@ -110,15 +118,12 @@ impl Proof for MacProof {
     #[inline]
     fn finish(
         &self,
-        offer: &mut Candidates,
+        offer: &Candidates,
         keys: &KeysFor<Mac>,
         started: &mut Option<Macs>,
         values: &Values<'_>,
         rest: &[u8],
     ) -> Judged<usize> {
-        if self.text.signature.in_body() {
-            self.text.signature.read(values.head, values.body, self.kind.digest_len(), offer)?;
-        }
         let matched = self.matching((keys, started), offer, values, rest)?;
         verdict(keys.known, matched).map(MaybeReady::Ready)
     }

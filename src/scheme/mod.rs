@@ -52,7 +52,7 @@ pub(crate) use {
     template::Values,
 };
 
-#[cfg(feature = "sns")]
+#[cfg(feature = "paypal")]
 pub(crate) use custom::{FetchKey, Verifier};
 #[cfg(all(feature = "testing", feature = "jwt", feature = "asymmetric"))]
 pub(crate) use jwt::TEST_KID;

@@ -90,6 +90,13 @@ pub(super) trait Proof: Clone + Send + Sync + 'static {
     /// Reads the offered proof from the head, and refuses it if it is not well formed.
     fn read(&self, head: &Parts, now: SystemTime, fields: &mut Unverified) -> Result<Self::Offer, Rejection>;
 
+    /// Reads the offered proof from the body, if it is there. It comes before all else that is in the body, so that a request
+    /// without a signature is refused for that.
+    fn read_body(&self, offer: &mut Self::Offer, head: &Parts, body: &[u8]) -> Result<(), Rejection> {
+        let _ = (offer, head, body);
+        Ok(())
+    }
+
     /// Checks what the head must have besides, and finds the keys.
     fn start(&self, offer: &Self::Offer, values: &Values<'_>) -> Judged<Self::Keys>;
 
@@ -101,7 +108,7 @@ pub(super) trait Proof: Clone + Send + Sync + 'static {
     /// Decides, and returns the position of the key. `rest` is the part of the body that `receive` was not given.
     fn finish(
         &self,
-        offer: &mut Self::Offer,
+        offer: &Self::Offer,
         keys: &Self::Keys,
         progress: &mut Self::Progress,
         values: &Values<'_>,

@@ -45,7 +45,7 @@ use super::gitlab::gitlab;
 use super::google;
 use super::hubspot::{self, hubspot_v3};
 use super::mailgun::mailgun;
-#[cfg(feature = "sns")]
+#[cfg(feature = "paypal")]
 use super::paypal;
 use super::standard_webhooks::svix;
 use super::twilio::{self, twilio};
@@ -342,7 +342,7 @@ senders! {
             .event(json("/event/event_type"))
             .id(json("/event/id"));
 
-    own("sns") paypal = "PayPal",
+    own("paypal") paypal = "PayPal",
         "https://developer.paypal.com/api/rest/webhooks/rest/", Official:
         paypal::from_config;
 
