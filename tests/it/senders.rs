@@ -408,7 +408,7 @@ const TIMELESS: &[&str] = &[
     "azure_event_grid",
 ];
 
-const NOW: u64 = 1_700_000_000;
+const NOW: u64 = 1_800_000_000;
 const SECOND: Duration = Duration::from_secs(1);
 
 fn configure(config: &mut SenderConfig, case: &Case) {
