@@ -12,8 +12,8 @@ use crate::dedup::Key;
 use crate::delivery::{Delivery, Identity, Signed, Verified};
 use crate::text::Text;
 
-use super::builder::InboxSettings;
 use super::record::{Record, RecordError, UniqueKey};
+use super::settings::InboxSettings;
 use super::store::DeliveryId;
 
 /// Which attempt at a stored delivery this is. The worker puts it into the request's extensions.
