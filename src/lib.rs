@@ -126,6 +126,7 @@ mod jwt;
 pub mod layer;
 mod mac;
 mod maybe_ready;
+mod multipart;
 mod observe;
 mod payload;
 mod pointer;

@@ -142,6 +142,24 @@ pub(crate) fn admitted(provider: &str) {
     count_dedup(provider, "admitted");
 }
 
+/// Reports that deliveries are lost while the store is down: their sender never repeats them, and they are refused.
+#[cfg(feature = "dedup")]
+pub(crate) fn refusals_lose(provider: &str) {
+    #[cfg(feature = "tracing")]
+    tracing::warn!(
+        provider,
+        "webhook sender never repeats: while the store fails, StoreFailure::Refuse loses deliveries"
+    );
+}
+
+/// Runs a future in the span of the caller, in whatever task.
+#[cfg(all(feature = "dedup", feature = "tokio"))]
+pub(crate) fn in_current_span<F: Future>(future: F) -> impl Future<Output = F::Output> {
+    #[cfg(feature = "tracing")]
+    let future = tracing::Instrument::in_current_span(future);
+    future
+}
+
 /// Reports a handler that succeeded after its claim had passed to another one: the delivery may have been handled twice.
 #[cfg(feature = "dedup")]
 pub(crate) fn claim_lost(provider: &str) {

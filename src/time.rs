@@ -140,6 +140,11 @@ impl Tolerance {
         self.future
     }
 
+    /// Returns how long one timestamp is allowed: from the moment when it is just not too far ahead until it is too old.
+    pub(crate) const fn width(self) -> Duration {
+        self.past.saturating_add(self.future)
+    }
+
     /// Returns the larger of the two sides.
     #[must_use]
     pub fn longest(self) -> Duration {

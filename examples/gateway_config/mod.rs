@@ -56,6 +56,10 @@ pub struct Endpoint {
     /// Its roots are a path.
     certificate: Option<CertificateConfig>,
     #[serde(default)]
+    accept_offered_secret: bool,
+    #[serde(default)]
+    allow_origins: Vec<String>,
+    #[serde(default)]
     topics: Vec<String>,
     #[serde(default)]
     any_topic: bool,
@@ -130,6 +134,8 @@ impl Endpoint {
             ("audience", self.audience.is_some()),
             ("email", self.email.is_some()),
             ("certificate", self.certificate.is_some()),
+            ("accept_offered_secret", self.accept_offered_secret),
+            ("allow_origins", !self.allow_origins.is_empty()),
             ("topics", !self.topics.is_empty()),
             ("any_topic", self.any_topic),
             ("confirm", self.confirm.is_some()),
@@ -203,6 +209,8 @@ impl Endpoint {
             "audience",
             "email",
             "certificate",
+            "accept_offered_secret",
+            "allow_origins",
             "tolerance_seconds",
         ])?;
         let mut config = SenderConfig::default();
@@ -219,6 +227,8 @@ impl Endpoint {
         config.audience = self.audience.clone();
         config.email = self.email.clone();
         config.certificate = self.certificate.as_ref().map(certificates).transpose()?;
+        config.accept_offered_secret = self.accept_offered_secret;
+        config.allow_origins = self.allow_origins.clone();
         config.tolerance_seconds = self.tolerance_seconds;
         Ok(tower_webhook::senders::by_name(&self.provider, config)?)
     }

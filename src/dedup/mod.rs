@@ -60,6 +60,7 @@
 //! # }
 //! ```
 
+mod answer;
 mod claim_guard;
 mod erased;
 mod future;
@@ -69,17 +70,24 @@ pub(crate) mod layer;
 pub(crate) mod memory;
 #[cfg(feature = "redis")]
 pub(crate) mod redis;
+#[cfg(feature = "tokio")]
+mod run_to_end;
 mod service;
 mod shared;
 mod store;
 
+pub use answer::DoneAnswer;
 pub use future::DedupFuture;
 pub use key::{ClaimToken, Key};
-pub use layer::{DEFAULT_LEASE, DEFAULT_RETENTION, DEFAULT_STORE_TIMEOUT, MAX_RETENTION};
+pub use layer::{
+    DEFAULT_ANSWER_LIMIT, DEFAULT_LEASE, DEFAULT_RETENTION, DEFAULT_STORE_TIMEOUT, MAX_ANSWER_LIMIT, MAX_RETENTION,
+};
 #[cfg(feature = "memory-store")]
 pub use memory::DEFAULT_CAPACITY;
 #[cfg(feature = "redis")]
 pub use redis::{DEFAULT_PREFIX, RedisBuilder};
+#[cfg(feature = "tokio")]
+pub use run_to_end::{RunToEnd, RunToEndFuture, RunToEndLayer};
 pub use service::DedupService;
 pub use shared::StoreFailure;
 pub use store::{Claim, Store, StoreError};

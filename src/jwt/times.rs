@@ -25,7 +25,6 @@ pub(crate) struct Times {
     /// `iat`
     pub(crate) issued: Option<SystemTime>,
     /// `exp`
-    #[allow(dead_code, reason = "for senders that say how long a token holds")]
     pub(crate) expires: Option<SystemTime>,
 }
 
@@ -53,6 +52,12 @@ impl TimeRules {
             tolerance.check("the token's iat", issued.ok_or_else(|| malformed("the token has no iat"))?, now)?;
         }
         Ok(Times { issued, expires })
+    }
+
+    /// Returns for how long a token of these times is taken at most.
+    pub(crate) fn fresh_for(&self, times: &Times, now: SystemTime) -> Option<Duration> {
+        let end = |end: SystemTime| Some(end.duration_since(now).unwrap_or_default().saturating_add(self.leeway));
+        self.issued.map(Tolerance::width).or_else(|| times.expires.and_then(end))
     }
 }
 

@@ -38,7 +38,7 @@ pin_project! {
     {
         #[pin]
         state: RequestState<S, P>,
-        // Dropped once it is complete.
+        // Dropped once it is judged.
         #[pin]
         body: Option<B>,
         shared: Arc<WebhookSettings<P>>,
@@ -54,14 +54,8 @@ pin_project! {
         S: Service<Request<Full<Bytes>>>,
         P: Provider,
     {
-        /// Nothing has been done yet.
-        Begin { call: Option<PendingCall<S>> },
-        /// The verification waits for a secret.
-        LookUp { call: Option<PendingCall<S>>, pending: BoxFuture<Result<Begin<P::Verification>, Rejection>>, deadline: Deadline },
-        /// The body arrives. In observe mode there may be a verdict already, and then no verification.
-        Receive { call: Option<PendingCall<S>>, waiting: Box<(Option<P::Verification>, Receiver)> },
-        /// The body is complete, and the verdict waits for a key or a certificate.
-        Decide { call: Option<PendingCall<S>>, pending: BoxFuture<Result<Outcome, Rejection>>, received: Received },
+        /// The request is being verified.
+        Verify { call: Option<PendingCall<S>>, stage: Stage<P::Verification> },
         /// The handler works.
         Handle { #[pin] handling: S::Future, lease: Lease },
         /// The answer is known without a handler.
@@ -75,6 +69,29 @@ struct PendingCall<S> {
     head: Parts,
 }
 
+/// How far the verification is.
+enum Stage<V> {
+    /// Nothing has been done yet.
+    Begin,
+    /// It waits for a secret.
+    LookUp { pending: BoxFuture<Result<Begin<V>, Rejection>>, deadline: Deadline },
+    /// The body arrives. In observe mode there may be a verdict already, and then no verification.
+    Receive(Box<(Option<V>, Receiver)>),
+    /// The body is complete, and the verdict waits for a key or a certificate.
+    Decide { pending: BoxFuture<Result<Outcome, Rejection>>, received: Received },
+}
+
+/// What follows from a step.
+enum Next<V> {
+    /// The next stage, which may be ready.
+    Stage(Stage<V>),
+    /// The next stage, which has been polled and waits.
+    Wait(Stage<V>),
+    /// The handler gets the request.
+    HandOn(Received),
+    Reply(Response<Bytes>),
+}
+
 impl<S, P, B> ResponseFuture<S, P, B>
 where
     S: Service<Request<Full<Bytes>>>,
@@ -84,33 +101,27 @@ where
         let watch = Stopwatch::start();
         let protocol = Protocol::of(request.method(), request.version(), request.headers());
         let (head, body) = request.into_parts();
-        let state = RequestState::Begin { call: Some(PendingCall { inner, head }) };
+        let state = RequestState::Verify { call: Some(PendingCall { inner, head }), stage: Stage::Begin };
         Self { state, body: Some(body), shared, watch, protocol }
     }
 }
 
-/// One step of a request: what is shared by the states that have no handler yet.
-struct Driver<'a, S, P> {
+/// One step of a verification.
+struct Driver<'a, P> {
     shared: &'a WebhookSettings<P>,
     watch: Stopwatch,
-    call: &'a mut Option<PendingCall<S>>,
-    /// Whether the body was polled and has to be waited for.
-    waits: bool,
+    head: &'a mut Parts,
 }
 
-impl<S, P> Driver<'_, S, P>
-where
-    S: Service<Request<Full<Bytes>>>,
-    P: Provider,
-{
+impl<P: Provider> Driver<'_, P> {
     /// Judges the head, and the body too if it is there at once.
-    fn begin<B>(&mut self, body: Pin<&mut B>, cx: &mut Context<'_>) -> RequestState<S, P>
+    fn begin<B>(&mut self, body: Pin<&mut B>, cx: &mut Context<'_>) -> Next<P::Verification>
     where
         B: Body<Data = Bytes>,
         B::Error: Into<BoxError>,
     {
         let shared = self.shared;
-        let head = head(self.call);
+        let head = &*self.head;
         let mut begun = shared.provider.begin(head, &*shared.clock);
         // Nearly every request goes this way, so nothing large is moved on it.
         if let Ok(MaybeReady::Ready(Begin::Verify(verification))) = &mut begun {
@@ -122,13 +133,13 @@ where
             match receiver.poll(body, cx, feed) {
                 Poll::Ready(Err(rejection)) => return self.refuse(rejection),
                 Poll::Ready(Ok(())) => return self.finish(verification, receiver.finish()),
-                Poll::Pending => self.waits = true,
+                Poll::Pending => {}
             }
             let verification = match begun {
                 Ok(MaybeReady::Ready(Begin::Verify(verification))) => Some(verification),
                 _ => None,
             };
-            return self.receive(verification, receiver);
+            return Next::Wait(Stage::Receive(Box::new((verification, receiver))));
         }
         match begun {
             Ok(MaybeReady::Pending(pending)) => {
@@ -137,7 +148,7 @@ where
                     return self.refuse(rejection);
                 }
                 let deadline = Deadline::new(Some(shared.lookup_timeout));
-                RequestState::LookUp { call: self.call.take(), pending, deadline }
+                Next::Stage(Stage::LookUp { pending, deadline })
             }
             Ok(MaybeReady::Ready(begun)) => self.begun(Ok(begun), &*body),
             Err(rejection) => self.begun(Err(rejection), &*body),
@@ -145,103 +156,83 @@ where
     }
 
     /// Acts on what the head and a look-up led to.
-    fn begun(&mut self, begun: Result<Begin<P::Verification>, Rejection>, body: &impl Body) -> RequestState<S, P> {
+    fn begun(&mut self, begun: Result<Begin<P::Verification>, Rejection>, body: &impl Body) -> Next<P::Verification> {
         let would = match begun {
-            Ok(Begin::Verify(verification)) => return self.receive(Some(verification), self.shared.receiver()),
+            Ok(Begin::Verify(verification)) => return receive(Some(verification), self.shared.receiver()),
             Ok(Begin::Answer(answer)) if self.shared.observe_only => Ok(answer),
             Err(rejection) if self.shared.observe_only => Err(rejection),
             Ok(Begin::Answer(answer)) => return self.answer(answer),
             Err(rejection) => return self.refuse(rejection),
         };
         self.observe(would);
-        match self.shared.check_announced(head(self.call), body) {
-            Ok(()) => self.receive(None, self.shared.receiver()),
+        match self.shared.check_announced(self.head, body) {
+            Ok(()) => receive(None, self.shared.receiver()),
             Err(rejection) => self.refuse(rejection),
         }
     }
 
-    fn receive(&mut self, verification: Option<P::Verification>, receiver: Receiver) -> RequestState<S, P> {
-        RequestState::Receive { call: self.call.take(), waiting: Box::new((verification, receiver)) }
-    }
-
     /// Has a whole body judged.
     #[inline]
-    fn finish(&mut self, verification: &mut P::Verification, received: Received) -> RequestState<S, P> {
-        let head = head(self.call);
+    fn finish(&mut self, verification: &mut P::Verification, received: Received) -> Next<P::Verification> {
         let rest = &received.body[received.fed..];
-        let mut verdict = self.shared.provider.finish(verification, head, &received.body, rest);
+        let mut verdict = self.shared.provider.finish(verification, self.head, &received.body, rest);
         if let Ok(MaybeReady::Ready(Outcome::Deliver(verified))) = &mut verdict {
-            self.shared.deliver(self.watch, verified, received.body.clone(), &mut head.extensions);
-            return self.hand_on(received);
+            self.shared.deliver(self.watch, verified, received.body.clone(), &mut self.head.extensions);
+            return Next::HandOn(received);
         }
         match verdict {
-            Ok(MaybeReady::Pending(pending)) => RequestState::Decide { call: self.call.take(), pending, received },
+            Ok(MaybeReady::Pending(pending)) => Next::Stage(Stage::Decide { pending, received }),
             Ok(MaybeReady::Ready(outcome)) => self.decide(Ok(outcome), received),
             Err(rejection) => self.decide(Err(rejection), received),
         }
     }
 
     /// Acts on a verdict.
-    fn decide(&mut self, verdict: Result<Outcome, Rejection>, received: Received) -> RequestState<S, P> {
+    fn decide(&mut self, verdict: Result<Outcome, Rejection>, received: Received) -> Next<P::Verification> {
         match verdict {
             Ok(Outcome::Deliver(mut verified)) => {
-                let extensions = &mut head(self.call).extensions;
-                self.shared.deliver(self.watch, &mut verified, received.body.clone(), extensions);
+                self.shared.deliver(self.watch, &mut verified, received.body.clone(), &mut self.head.extensions);
             }
             Ok(Outcome::Answer(answer)) if self.shared.observe_only => self.observe(Ok(answer)),
             Err(rejection) if self.shared.observe_only => self.observe(Err(rejection)),
             Ok(Outcome::Answer(answer)) => return self.answer(answer),
             Err(rejection) => return self.refuse(rejection),
         }
-        self.hand_on(received)
+        Next::HandOn(received)
     }
 
     /// Tells the handler, in observe mode, what the layer would have done.
     fn observe(&mut self, would: Result<Answer, Rejection>) {
-        let head = head(self.call);
-        let verdict = self.shared.observed(self.watch, head, would);
-        head.extensions.insert(verdict);
+        let verdict = self.shared.observed(self.watch, self.head, would);
+        self.head.extensions.insert(verdict);
     }
 
-    fn answer(&mut self, answer: Answer) -> RequestState<S, P> {
-        RequestState::reply(self.shared.answer(self.watch, head(self.call), answer))
+    fn answer(&mut self, answer: Answer) -> Next<P::Verification> {
+        Next::Reply(self.shared.answer(self.watch, self.head, answer))
     }
 
-    fn refuse(&mut self, rejection: Rejection) -> RequestState<S, P> {
-        RequestState::reply(self.shared.refuse(self.watch, head(self.call), rejection))
-    }
-
-    /// Calls the handler.
-    fn hand_on(&mut self, received: Received) -> RequestState<S, P> {
-        let Some(PendingCall { mut inner, head }) = self.call.take() else { polled_again() };
-        #[cfg(feature = "axum")]
-        let is_large = received.body.len() > AXUM_BODY_LIMIT;
-        #[cfg_attr(not(feature = "axum"), allow(unused_mut))]
-        let mut request = Request::from_parts(head, Full::new(received.body));
-        #[cfg(feature = "axum")]
-        if is_large {
-            // The body is bounded already: axum's own limit would refuse, unseen, what the layer has verified.
-            axum_core::extract::DefaultBodyLimit::disable().apply(&mut request);
-        }
-        RequestState::Handle { handling: inner.call(request), lease: received.lease }
+    fn refuse(&mut self, rejection: Rejection) -> Next<P::Verification> {
+        Next::Reply(self.shared.refuse(self.watch, self.head, rejection))
     }
 }
 
-impl<S, P> RequestState<S, P>
-where
-    S: Service<Request<Full<Bytes>>>,
-    P: Provider,
-{
-    fn reply(response: Response<Bytes>) -> Self {
-        Self::Reply { response: Some(response) }
-    }
+fn receive<V>(verification: Option<V>, receiver: Receiver) -> Next<V> {
+    Next::Stage(Stage::Receive(Box::new((verification, receiver))))
 }
 
-fn head<S>(call: &mut Option<PendingCall<S>>) -> &mut Parts {
-    match call {
-        Some(call) => &mut call.head,
-        None => polled_again(),
+/// Returns the request that the handler gets.
+#[inline(always)]
+fn verified_request(head: Parts, body: Bytes) -> Request<Full<Bytes>> {
+    #[cfg(feature = "axum")]
+    let is_large = body.len() > AXUM_BODY_LIMIT;
+    #[cfg_attr(not(feature = "axum"), allow(unused_mut))]
+    let mut request = Request::from_parts(head, Full::new(body));
+    #[cfg(feature = "axum")]
+    if is_large {
+        // The body is bounded already: axum's own limit would refuse, unseen, what the layer has verified.
+        axum_core::extract::DefaultBodyLimit::disable().apply(&mut request);
     }
+    request
 }
 
 impl<S, P, B, R> Future for ResponseFuture<S, P, B>
@@ -257,47 +248,58 @@ where
         let mut this = self.project();
         let (shared, watch) = (&**this.shared, *this.watch);
         loop {
-            let state = match this.state.as_mut().project() {
-                RequestStateProj::Begin { call } => {
+            match this.state.as_mut().project() {
+                RequestStateProj::Verify { call, stage } => {
+                    let Some(PendingCall { head, .. }) = call else { polled_again() };
                     let Some(body) = this.body.as_mut().as_pin_mut() else { polled_again() };
-                    let mut driver = Driver { shared, watch, call, waits: false };
-                    let state = driver.begin(body, cx);
-                    if driver.waits {
-                        this.state.set(state);
-                        return Poll::Pending;
-                    }
-                    state
-                }
-                RequestStateProj::LookUp { call, pending, deadline } => {
-                    let found = match pending.as_mut().poll(cx) {
-                        Poll::Ready(found) => found,
-                        Poll::Pending => {
-                            ready!(deadline.poll(cx));
-                            Err(Rejection::new(Reason::SecretUnavailable).with_detail("the look-up took too long"))
+                    let mut driver = Driver { shared, watch, head };
+                    let next = match stage {
+                        Stage::Begin => driver.begin(body, cx),
+                        Stage::LookUp { pending, deadline } => {
+                            let found = match pending.as_mut().poll(cx) {
+                                Poll::Ready(found) => found,
+                                Poll::Pending => {
+                                    ready!(deadline.poll(cx));
+                                    Err(Rejection::new(Reason::SecretUnavailable)
+                                        .with_detail("the look-up took too long"))
+                                }
+                            };
+                            driver.begun(found, &*body)
+                        }
+                        Stage::Receive(waiting) => {
+                            let (verification, receiver) = &mut **waiting;
+                            let received = ready!(receiver.poll(body, cx, |chunk| {
+                                if let Some(verification) = verification {
+                                    shared.provider.receive(verification, driver.head, chunk);
+                                }
+                            }));
+                            match (received, verification) {
+                                (Err(rejection), _) => driver.refuse(rejection),
+                                (Ok(()), Some(verification)) => driver.finish(verification, receiver.finish()),
+                                (Ok(()), None) => Next::HandOn(receiver.finish()),
+                            }
+                        }
+                        Stage::Decide { pending, received } => {
+                            driver.decide(ready!(pending.as_mut().poll(cx)), mem::take(received))
                         }
                     };
-                    let Some(body) = this.body.as_mut().as_pin_mut() else { polled_again() };
-                    Driver { shared, watch, call, waits: false }.begun(found, &*body)
-                }
-                RequestStateProj::Receive { call, waiting } => {
-                    let Some(body) = this.body.as_mut().as_pin_mut() else { polled_again() };
-                    let (verification, receiver) = &mut **waiting;
-                    let head = head(call);
-                    let received = ready!(receiver.poll(body, cx, |chunk| {
-                        if let Some(verification) = verification {
-                            shared.provider.receive(verification, head, chunk);
+                    match next {
+                        Next::Stage(next) => *stage = next,
+                        Next::Wait(next) => {
+                            *stage = next;
+                            return Poll::Pending;
                         }
-                    }));
-                    let mut driver = Driver { shared, watch, call, waits: false };
-                    match (received, verification) {
-                        (Err(rejection), _) => driver.refuse(rejection),
-                        (Ok(()), Some(verification)) => driver.finish(verification, receiver.finish()),
-                        (Ok(()), None) => driver.hand_on(receiver.finish()),
+                        Next::HandOn(received) => {
+                            let Some(PendingCall { mut inner, head }) = call.take() else { polled_again() };
+                            let handling = inner.call(verified_request(head, received.body));
+                            this.state.set(RequestState::Handle { handling, lease: received.lease });
+                            this.body.set(None);
+                        }
+                        Next::Reply(response) => {
+                            this.state.set(RequestState::Reply { response: Some(response) });
+                            this.body.set(None);
+                        }
                     }
-                }
-                RequestStateProj::Decide { call, pending, received } => {
-                    let verdict = ready!(pending.as_mut().poll(cx));
-                    Driver { shared, watch, call, waits: false }.decide(verdict, mem::take(received))
                 }
                 RequestStateProj::Handle { handling, .. } => {
                     let response = ready!(handling.poll(cx))?;
@@ -308,11 +310,7 @@ where
                     let Some(response) = response.take() else { polled_again() };
                     return Poll::Ready(Ok(this.protocol.translate(response).map(ResponseBody::fixed)));
                 }
-            };
-            if !matches!(state, RequestState::LookUp { .. } | RequestState::Receive { .. }) {
-                this.body.set(None);
             }
-            this.state.set(state);
         }
     }
 }

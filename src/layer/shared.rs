@@ -12,7 +12,7 @@ use crate::answer::Answer;
 use crate::body::{Lease, MemoryBudget, Receiver, check_announced};
 use crate::delivery::{Delivery, Verified};
 use crate::observe::{self, End, Stopwatch};
-use crate::provider::Provider;
+use crate::provider::{Provider, Repeats};
 use crate::rejection::Rejection;
 use crate::time::Clock;
 use crate::verdict::Verdict;
@@ -51,7 +51,7 @@ impl<P: Provider> WebhookSettings<P> {
         } else if extensions.is_empty() {
             *extensions = self.room.clone();
         }
-        let delivery = Delivery::new(name, verified, body);
+        let delivery = Delivery::new(name, self.provider.behavior().traits(), verified, body);
         #[cfg(feature = "inbox")]
         let delivery = delivery.with_behavior(self.provider.behavior());
         extensions.insert(delivery);
@@ -64,6 +64,11 @@ impl<P: Provider> WebhookSettings<P> {
 
     fn report(&self, watch: Stopwatch, head: &Parts, rejection: Rejection) -> Rejection {
         let rejection = self.provider.refuse(head, rejection).with_provider(self.provider.name());
+        // A sender that repeats after any failure is told the plain truth; to others, a 4xx could be final.
+        let rejection = match self.provider.behavior().repeats() {
+            Some(Repeats::OnAnyFailure | Repeats::Never) => rejection,
+            _ => rejection.repeatable(),
+        };
         observe::verdict(rejection.provider().unwrap_or_default(), watch, End::Rejected(&rejection));
         if let Some(hook) = &self.on_reject {
             hook(&rejection);

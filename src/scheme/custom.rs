@@ -10,14 +10,14 @@ use http::request::Parts;
 use subtle::{Choice, ConstantTimeEq as _};
 
 use crate::config::ConfigError;
-use crate::delivery::Signed;
+use crate::delivery::{Signed, SignedText};
 use crate::encoding::Encoding;
 use crate::mac::{Digest, Mac};
-#[cfg(feature = "sns")]
+#[cfg(feature = "paypal")]
 use crate::provider::BoxFuture;
 use crate::provider::{MaybeReady, Recognition};
 use crate::rejection::{Reason, Rejection};
-use crate::secrets::{Keys, KeysFor};
+use crate::secrets::{KeyPrint, Keys, KeysFor};
 #[cfg(feature = "testing")]
 use crate::sign::SignError;
 
@@ -31,6 +31,7 @@ use super::proof::{Judged, Proof};
 use super::sign::{SignWith, Signer, Unsigned};
 use super::signature::Signature;
 use super::template::Values;
+use super::timestamp::Timestamp;
 
 /// What one sender signs, if no template describes it. Its implementation is in the sender's own file.
 pub(crate) trait Rule: Send + Sync + 'static {
@@ -51,6 +52,12 @@ pub(crate) trait Rule: Send + Sync + 'static {
 
     /// Returns at least one item; every one of them must be signed.
     fn items<'a>(&self, values: &Values<'a>) -> Result<Vec<Item<'a>>, Rejection>;
+
+    /// Returns what is signed besides the body and the time, if that is more than literals.
+    fn signed_text(&self, values: &Values<'_>) -> Result<Option<SignedText>, Rejection> {
+        let _ = values;
+        Ok(None)
+    }
 
     /// Describes the algorithm, the signature's place and the signed text, for tables.
     #[cfg(feature = "testing")]
@@ -115,7 +122,8 @@ pub(crate) struct HeaderRule {
     /// How long a signature may be, in bytes.
     pub(crate) lengths: RangeInclusive<usize>,
     pub(crate) covers: Signed,
-    /// The algorithm and the text, for tables.
+    /// The algorithm and the text, for tables. Where the address is signed, the body is the last of the text but for the time,
+    /// which is left out if it is not given.
     #[cfg_attr(not(feature = "testing"), allow(dead_code))]
     pub(crate) about: (&'static str, String),
     pub(crate) text: Box<BuildText>,
@@ -151,6 +159,15 @@ impl Rule for HeaderRule {
         Ok(vec![Item { texts: vec![(self.text)(values)?], signatures: self.signatures(values.head)? }])
     }
 
+    /// Where the address is signed. The body comes last then, but for the time.
+    fn signed_text(&self, values: &Values<'_>) -> Result<Option<SignedText>, Rejection> {
+        if !self.covers.url {
+            return Ok(None);
+        }
+        let before = (self.text)(&Values { head: values.head, body: b"", timestamp: None, id: values.id })?.concat();
+        Ok(Some(SignedText { before, has_body: true, after: Vec::new() }))
+    }
+
     #[cfg(feature = "testing")]
     fn describe(&self) -> String {
         self.signature.describe(self.about.0, &self.about.1)
@@ -165,7 +182,7 @@ impl Rule for HeaderRule {
 }
 
 /// A key that the request says where to fetch.
-#[cfg(feature = "sns")]
+#[cfg(feature = "paypal")]
 pub(crate) trait FetchKey: Send + Sync + 'static {
     /// Checks where the key is said to be, before anything else is done.
     fn check(&self, head: &Parts) -> Result<(), Rejection>;
@@ -175,14 +192,14 @@ pub(crate) trait FetchKey: Send + Sync + 'static {
 }
 
 /// Returns whether a message and a signature belong together.
-#[cfg(feature = "sns")]
+#[cfg(feature = "paypal")]
 pub(crate) type Verifier = dyn Fn(&[u8], &[u8]) -> bool + Send + Sync;
 
 /// Where the keys of a [`Rule`] come from.
 #[derive(Clone)]
 enum CustomKeys {
     Mac(Keys<Mac>),
-    #[cfg(feature = "sns")]
+    #[cfg(feature = "paypal")]
     Fetched(Arc<dyn FetchKey>),
 }
 
@@ -196,7 +213,7 @@ pub(super) struct CustomProof {
 /// The keys for one request.
 pub(super) enum CustomRun {
     Mac(KeysFor<Mac>),
-    #[cfg(feature = "sns")]
+    #[cfg(feature = "paypal")]
     Fetched(Arc<dyn FetchKey>, SystemTime),
 }
 
@@ -212,7 +229,7 @@ impl SchemeBuilder {
     }
 
     /// A sender that signs with a key that is fetched, by a rule of its own.
-    #[cfg(feature = "sns")]
+    #[cfg(feature = "paypal")]
     pub(crate) fn fetched_rule(rule: impl Rule, key: impl FetchKey) -> Self {
         let proof = CustomProof { rule: Arc::new(rule), keys: CustomKeys::Fetched(Arc::new(key)) };
         Self::new(move |builder| builder.form(proof.clone()))
@@ -249,11 +266,11 @@ impl Proof for CustomProof {
         self.rule.check_head(head).map(|()| now)
     }
 
-    #[cfg_attr(not(feature = "sns"), allow(unused_variables))]
+    #[cfg_attr(not(feature = "paypal"), allow(unused_variables))]
     fn start(&self, now: &SystemTime, values: &Values<'_>) -> Judged<CustomRun> {
         match &self.keys {
             CustomKeys::Mac(keys) => Ok(keys_for(keys, values.head, CustomRun::Mac)),
-            #[cfg(feature = "sns")]
+            #[cfg(feature = "paypal")]
             CustomKeys::Fetched(key) => {
                 key.check(values.head)?;
                 Ok(CustomRun::Fetched(key.clone(), *now).into())
@@ -261,14 +278,7 @@ impl Proof for CustomProof {
         }
     }
 
-    fn finish(
-        &self,
-        _: &mut SystemTime,
-        keys: &CustomRun,
-        (): &mut (),
-        values: &Values<'_>,
-        _: &[u8],
-    ) -> Judged<usize> {
+    fn finish(&self, _: &SystemTime, keys: &CustomRun, (): &mut (), values: &Values<'_>, _: &[u8]) -> Judged<usize> {
         let items = self.rule.items(values)?;
         match keys {
             CustomRun::Mac(keys) => {
@@ -276,7 +286,7 @@ impl Proof for CustomProof {
                 let first = signed.next().flatten();
                 verdict(keys.known, first.filter(|_| signed.all(|key| key.is_some()))).map(MaybeReady::Ready)
             }
-            #[cfg(feature = "sns")]
+            #[cfg(feature = "paypal")]
             CustomRun::Fetched(key, now) => {
                 let key = key.fetch(values.head, *now);
                 let concat = |texts: Vec<SignedPieces<'_>>| texts.iter().map(|text| text.concat()).collect::<Vec<_>>();
@@ -292,10 +302,22 @@ impl Proof for CustomProof {
         }
     }
 
+    fn signed_text(&self, values: &Values<'_>, _: Option<&Timestamp>) -> Result<Option<SignedText>, Rejection> {
+        self.rule.signed_text(values)
+    }
+
+    fn key_print(&self, keys: &CustomRun, index: usize) -> Option<KeyPrint> {
+        match keys {
+            CustomRun::Mac(keys) => keys.ring.print(index),
+            #[cfg(feature = "sns")]
+            CustomRun::Fetched(..) => None,
+        }
+    }
+
     fn mac_keys(&self) -> Option<&Keys<Mac>> {
         match &self.keys {
             CustomKeys::Mac(keys) => Some(keys),
-            #[cfg(feature = "sns")]
+            #[cfg(feature = "paypal")]
             CustomKeys::Fetched(_) => None,
         }
     }
@@ -303,7 +325,7 @@ impl Proof for CustomProof {
     fn mac<'a>(&self, keys: &'a CustomRun, index: usize) -> Option<&'a Mac> {
         match keys {
             CustomRun::Mac(keys) => keys.ring.iter().nth(index),
-            #[cfg(feature = "sns")]
+            #[cfg(feature = "paypal")]
             CustomRun::Fetched(..) => None,
         }
     }
@@ -319,7 +341,7 @@ impl Proof for CustomProof {
             (CustomKeys::Mac(keys), Signer::Secret) => {
                 Some(self.rule.sign(request, &|message| Ok(fixed_key(keys)?.of(message).as_bytes().to_vec())))
             }
-            #[cfg(feature = "sns")]
+            #[cfg(feature = "paypal")]
             (CustomKeys::Fetched(_), Signer::PrivateKey(key)) => Some(self.rule.sign(request, key)),
             _ => None,
         }

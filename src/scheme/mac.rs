@@ -9,7 +9,7 @@ use crate::mac::{Mac, MacKind, Macs, matching_key};
 use crate::pointer;
 use crate::provider::MaybeReady;
 use crate::rejection::{Reason, Rejection};
-use crate::secrets::{Keyring, Keys, KeysFor};
+use crate::secrets::{KeyPrint, Keyring, Keys, KeysFor};
 #[cfg(feature = "testing")]
 use crate::sign::SignError;
 
@@ -86,6 +86,14 @@ impl Proof for MacProof {
     }
 
     #[inline]
+    fn read_body(&self, offer: &mut Candidates, head: &Parts, body: &[u8]) -> Result<(), Rejection> {
+        if self.text.signature.in_body() {
+            self.text.signature.read(head, body, self.kind.digest_len(), offer)?;
+        }
+        Ok(())
+    }
+
+    #[inline]
     fn start(&self, _: &Candidates, values: &Values<'_>) -> Judged<KeysFor<Mac>> {
         self.text.template.check(values)?;
         Ok(keys_for(&self.keys, values.head, |keys| keys))
@@ -110,15 +118,12 @@ impl Proof for MacProof {
     #[inline]
     fn finish(
         &self,
-        offer: &mut Candidates,
+        offer: &Candidates,
         keys: &KeysFor<Mac>,
         started: &mut Option<Macs>,
         values: &Values<'_>,
         rest: &[u8],
     ) -> Judged<usize> {
-        if self.text.signature.in_body() {
-            self.text.signature.read(values.head, values.body, self.kind.digest_len(), offer)?;
-        }
         let matched = self.matching((keys, started), offer, values, rest)?;
         verdict(keys.known, matched).map(MaybeReady::Ready)
     }
@@ -129,6 +134,10 @@ impl Proof for MacProof {
             return Err(Rejection::new(Reason::MalformedBody).with_detail("it is not one JSON value and nothing else"));
         }
         self.text.check_body(head, body)
+    }
+
+    fn key_print(&self, keys: &KeysFor<Mac>, index: usize) -> Option<KeyPrint> {
+        keys.ring.print(index)
     }
 
     fn mac_keys(&self) -> Option<&Keys<Mac>> {

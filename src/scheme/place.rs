@@ -7,6 +7,7 @@ use http::header::{AUTHORIZATION, HeaderName, HeaderValue};
 use http::request::Parts;
 
 use crate::headers::{self, LONGEST_HEADER, check_length, single};
+use crate::multipart;
 use crate::pointer;
 use crate::provider::Recognition;
 use crate::rejection::{Reason, Rejection};
@@ -31,6 +32,8 @@ pub(super) enum Spot {
     PathEnd,
     Json(Cow<'static, str>),
     Form(Cow<'static, str>),
+    /// A field of a multipart form.
+    Part(&'static str),
 }
 
 /// A place in a request.
@@ -83,7 +86,7 @@ impl<'a> Value<'a> {
 impl Place {
     /// Whether the value is in the body, so that it is only known at the end.
     pub(super) fn in_body(&self) -> bool {
-        matches!(self.spot, Spot::Json(_) | Spot::Form(_))
+        matches!(self.spot, Spot::Json(_) | Spot::Form(_) | Spot::Part(_))
     }
 
     /// Returns whether the head has the value.
@@ -93,7 +96,7 @@ impl Place {
             Spot::Numbered(stem) => head.headers.keys().any(|name| name.as_str().starts_with(stem.as_str())),
             Spot::Bearer | Spot::Basic => head.headers.contains_key(AUTHORIZATION),
             Spot::Query(parameter) => matches!(query_field(head, parameter), Ok(Some(_)) | Err(_)),
-            Spot::PathEnd | Spot::Json(_) | Spot::Form(_) => return Recognition::Perhaps,
+            Spot::PathEnd | Spot::Json(_) | Spot::Form(_) | Spot::Part(_) => return Recognition::Perhaps,
         }
         .into()
     }
@@ -138,6 +141,7 @@ impl Place {
                 .map_err(|fault| Rejection::new(Reason::MalformedBody).with_source(fault))?
                 .map(|text| Value::Decoded(Cow::Owned(text.into_bytes()))),
             Spot::Form(field) => urlencoded::field(body, field, Reason::MalformedBody)?.map(Value::Decoded),
+            Spot::Part(field) => multipart::field(body, field)?.map(|value| Value::Decoded(Cow::Borrowed(value))),
         })
     }
 

@@ -8,11 +8,11 @@ use bytes::Bytes;
 use http::Method;
 use http::request::Parts;
 
-use crate::delivery::Signed;
+use crate::delivery::{self, Signed};
 use crate::mac::Mac;
 use crate::provider::{MaybeReady, Outcome, Recognition};
 use crate::rejection::Rejection;
-use crate::secrets::Keys;
+use crate::secrets::{KeyPrint, Keys};
 #[cfg(feature = "testing")]
 use crate::sign::SignError;
 use crate::time::Tolerance;
@@ -31,6 +31,7 @@ use super::public_key::PublicKeyProof;
 use super::sign::{Signer, Unsigned};
 use super::signed_text::SignedText;
 use super::template::Values;
+use super::timestamp::Timestamp;
 use super::token::TokenProof;
 
 /// A value that is known now, or once a key was found; or a rejection.
@@ -89,6 +90,13 @@ pub(super) trait Proof: Clone + Send + Sync + 'static {
     /// Reads the offered proof from the head, and refuses it if it is not well formed.
     fn read(&self, head: &Parts, now: SystemTime, fields: &mut Unverified) -> Result<Self::Offer, Rejection>;
 
+    /// Reads the offered proof from the body, if it is there. It comes before all else that is in the body, so that a request
+    /// without a signature is refused for that.
+    fn read_body(&self, offer: &mut Self::Offer, head: &Parts, body: &[u8]) -> Result<(), Rejection> {
+        let _ = (offer, head, body);
+        Ok(())
+    }
+
     /// Checks what the head must have besides, and finds the keys.
     fn start(&self, offer: &Self::Offer, values: &Values<'_>) -> Judged<Self::Keys>;
 
@@ -100,7 +108,7 @@ pub(super) trait Proof: Clone + Send + Sync + 'static {
     /// Decides, and returns the position of the key. `rest` is the part of the body that `receive` was not given.
     fn finish(
         &self,
-        offer: &mut Self::Offer,
+        offer: &Self::Offer,
         keys: &Self::Keys,
         progress: &mut Self::Progress,
         values: &Values<'_>,
@@ -110,6 +118,21 @@ pub(super) trait Proof: Clone + Send + Sync + 'static {
     /// Checks what the proof says about the body without covering its bytes.
     fn check_body(&self, head: &Parts, body: &[u8]) -> Result<(), Rejection> {
         self.text().map_or(Ok(()), |text| text.check_body(head, body))
+    }
+
+    /// Returns what is signed besides the body and the time, if that is more than literals.
+    fn signed_text(
+        &self,
+        values: &Values<'_>,
+        time: Option<&Timestamp>,
+    ) -> Result<Option<delivery::SignedText>, Rejection> {
+        self.text().map_or(Ok(None), |text| text.template.without_time(values, time))
+    }
+
+    /// Returns what tells the key at this position from others.
+    fn key_print(&self, keys: &Self::Keys, index: usize) -> Option<KeyPrint> {
+        let _ = (keys, index);
+        None
     }
 
     /// Returns the keys of handshakes that are answered with a MAC.

@@ -15,7 +15,7 @@ use crate::config::ConfigError;
 use crate::encoding::Encoding;
 use crate::provider::MaybeReady;
 use crate::rejection::Rejection;
-use crate::secrets::{DECOY, KeyFormat, Keys, KeysFor, Secret};
+use crate::secrets::{DECOY, KeyFormat, KeyPrint, Keyring, Keys, KeysFor, Secret};
 #[cfg(feature = "testing")]
 use crate::sign::SignError;
 
@@ -117,6 +117,19 @@ fn decode(text: &str) -> Option<Vec<u8>> {
     Encoding::HexAnyCase.decode(text).or_else(|| Encoding::Base64.decode(text))
 }
 
+/// The most verifications of one request: two signatures, as a sender lists that rotates, by as many keys as there can be. Each
+/// costs some 70 microseconds, and anyone can list signatures. What lies beyond is answered like any other mismatch, so that
+/// the answer tells nothing of how many keys a tenant has.
+const MAX_VERIFICATIONS: usize = 16;
+
+/// Returns the position of a key that made one of the signatures.
+fn matching_key(ring: &Keyring<PublicKey>, message: &[u8], signatures: &[Vec<u8>]) -> Option<usize> {
+    let pairs =
+        signatures.iter().flat_map(|signature| ring.iter().enumerate().map(move |(at, key)| (at, key, signature)));
+    let mut pairs = pairs.take(MAX_VERIFICATIONS);
+    pairs.find(|(_, key, signature)| key.verifies(message, signature)).map(|(at, ..)| at)
+}
+
 /// Proof by a signature over the signed text.
 #[derive(Clone)]
 pub(super) struct PublicKeyProof {
@@ -153,6 +166,13 @@ impl Proof for PublicKeyProof {
         self.signatures(head, b"")
     }
 
+    fn read_body(&self, offer: &mut Vec<Vec<u8>>, head: &Parts, body: &[u8]) -> Result<(), Rejection> {
+        if self.text.signature.in_body() {
+            *offer = self.signatures(head, body)?;
+        }
+        Ok(())
+    }
+
     fn start(&self, _: &Vec<Vec<u8>>, values: &Values<'_>) -> Judged<KeysFor<PublicKey>> {
         self.text.template.check(values)?;
         Ok(keys_for(&self.keys, values.head, |keys| keys))
@@ -160,18 +180,18 @@ impl Proof for PublicKeyProof {
 
     fn finish(
         &self,
-        offer: &mut Vec<Vec<u8>>,
+        offer: &Vec<Vec<u8>>,
         keys: &KeysFor<PublicKey>,
         (): &mut (),
         values: &Values<'_>,
         _: &[u8],
     ) -> Judged<usize> {
-        if self.text.signature.in_body() {
-            *offer = self.signatures(values.head, values.body)?;
-        }
         let message = self.text.message(values)?;
-        let fits = |key: &PublicKey| offer.iter().any(|signature| key.verifies(&message, signature));
-        verdict(keys.known, keys.ring.iter().position(fits)).map(MaybeReady::Ready)
+        verdict(keys.known, matching_key(&keys.ring, &message, offer)).map(MaybeReady::Ready)
+    }
+
+    fn key_print(&self, keys: &KeysFor<PublicKey>, index: usize) -> Option<KeyPrint> {
+        keys.ring.print(index)
     }
 
     #[cfg(feature = "testing")]
@@ -225,6 +245,21 @@ mod tests {
         for algorithm in [Algorithm::Ed25519, Algorithm::EcdsaP256, Algorithm::RsaPkcs1Sha256] {
             assert!(PublicKey::new(algorithm, &Secret::from_bytes(DECOY)).is_ok(), "{algorithm:?}");
         }
+    }
+
+    #[test]
+    fn many_signatures_by_many_keys_cost_a_bounded_number_of_verifications() {
+        use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
+
+        let pairs: Vec<_> = (0..8).map(|_| Ed25519KeyPair::generate().unwrap()).collect();
+        let key =
+            |pair: &Ed25519KeyPair| PublicKey::new(Algorithm::Ed25519, &Secret::from_bytes(pair.public_key().as_ref()));
+        let ring = |len: usize| Keyring::new(pairs[..len].iter().map(key)).unwrap().unwrap();
+        let genuine = |key: usize| pairs[key].sign(b"text").as_ref().to_vec();
+        let junk = vec![0; 64];
+        assert_eq!(matching_key(&ring(8), b"text", &[junk.clone(), genuine(7)]), Some(7));
+        assert_eq!(matching_key(&ring(1), b"text", &[vec![junk.clone(); 15], vec![genuine(0)]].concat()), Some(0));
+        assert_eq!(matching_key(&ring(8), b"text", &[junk.clone(), junk, genuine(0)]), None);
     }
 
     #[test]

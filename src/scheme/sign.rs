@@ -76,7 +76,14 @@ impl Scheme {
     /// The scheme in words.
     pub(crate) fn facts(&self) -> SchemeFacts {
         let inner = &self.0;
-        let forms: Vec<_> = inner.forms.iter().map(|form| of_form!(form, form => form.describe())).collect();
+        let mut forms: Vec<String> = Vec::new();
+        for form in &inner.forms {
+            let form = of_form!(form, form => form.describe());
+            // Forms that differ by a key or an address alone are one to a reader.
+            if !forms.contains(&form) {
+                forms.push(form);
+            }
+        }
         of_form!(&inner.forms[0], form => {
             let fields = &form.fields;
             let is_signed = |signed: bool| if signed { "" } else { ", unsigned" };
@@ -218,6 +225,13 @@ impl Place {
                 *body = json.to_string().into();
                 Ok(())
             }
+            Spot::Part(field) => {
+                let delimiter = body.split(|byte| *byte == b'\r').next().filter(|line| line.starts_with(b"--"));
+                let delimiter = delimiter.ok_or_else(unfit)?;
+                let head = format!("\r\nContent-Disposition: form-data; name=\"{field}\"\r\n\r\n{value}\r\n");
+                *body = [delimiter, head.as_bytes(), &body[..]].concat().into();
+                Ok(())
+            }
             Spot::Form(field) => {
                 let text = std::str::from_utf8(body).map_err(|_| unfit())?;
                 let mut fields: Vec<_> = text.split('&').map(str::to_owned).collect();
@@ -240,6 +254,7 @@ impl fmt::Display for Place {
             Spot::Query(parameter) => write!(f, "query `{parameter}`")?,
             Spot::PathEnd => f.write_str("the end of the path")?,
             Spot::Json(pointer) => write!(f, "body `{pointer}`")?,
+            Spot::Part(field) => write!(f, "multipart field `{field}`")?,
             Spot::Form(field) => write!(f, "form field `{field}`")?,
         }
         match self.prefix.trim() {

@@ -10,7 +10,7 @@ use crate::config::ConfigError;
 use crate::delivery::Signed;
 use crate::provider::{MaybeReady, Recognition};
 use crate::rejection::{Reason, Rejection};
-use crate::secrets::{Keys, KeysFor};
+use crate::secrets::{KeyPrint, Keys, KeysFor};
 #[cfg(feature = "testing")]
 use crate::sign::SignError;
 
@@ -88,26 +88,34 @@ impl Proof for TokenProof {
         self.token(head, b"").map(Some)
     }
 
+    fn read_body(&self, offer: &mut Option<Token>, head: &Parts, body: &[u8]) -> Result<(), Rejection> {
+        if offer.is_none() {
+            *offer = Some(self.token(head, body)?);
+        }
+        Ok(())
+    }
+
     fn start(&self, _: &Option<Token>, values: &Values<'_>) -> Judged<KeysFor<Token>> {
         Ok(keys_for(&self.keys, values.head, |keys| keys))
     }
 
     fn finish(
         &self,
-        offer: &mut Option<Token>,
+        offer: &Option<Token>,
         keys: &KeysFor<Token>,
         (): &mut (),
-        values: &Values<'_>,
+        _: &Values<'_>,
         _: &[u8],
     ) -> Judged<usize> {
-        let received = match offer {
-            Some(token) => *token,
-            None => self.token(values.head, values.body)?,
-        };
+        let received = offer.ok_or(Reason::MissingSignature)?;
         // All are compared, so that the time does not tell which one fitted.
         let fits = keys.ring.iter().enumerate().filter(|(_, token)| token.is(&received)).map(|(index, _)| index);
         let matched = fits.fold(None, |first, index| first.or(Some(index)));
         verdict(keys.known, matched).map(MaybeReady::Ready)
+    }
+
+    fn key_print(&self, keys: &KeysFor<Token>, index: usize) -> Option<KeyPrint> {
+        keys.ring.print(index)
     }
 
     #[cfg(feature = "testing")]

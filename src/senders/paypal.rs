@@ -18,7 +18,7 @@ use crate::provider::{BoxFuture, MaybeReady};
 use crate::rejection::{Reason, Rejection};
 use crate::scheme::{FetchKey, HeaderRule, Scheme, SchemeBuilder, Verifier, header, json};
 
-use super::SenderConfig;
+use super::{SenderConfig, knowledge};
 
 /// The longest address of a certificate, as PayPal bounds it.
 const MAX_URL: usize = 500;
@@ -70,6 +70,7 @@ pub fn paypal(webhook_id: impl Into<String>, certificates: PayPalCertificates) -
         .id(header("paypal-transmission-id"))
         .event(json("/event_type"))
         .with_identity_at("/id")
+        .with_behavior(*knowledge::of("paypal"))
         .build("paypal")
 }
 

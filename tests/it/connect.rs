@@ -179,6 +179,7 @@ async fn the_documents_sample_is_a_typed_value() {
             assert!(delivery.signed().event && !delivery.signed().body);
             let Identity::Id(identity) = delivery.identity() else { panic!("no identity") };
             assert!(identities.insert(identity.to_string()), "two requests that differ in claims or body");
+            assert!(matches!(delivery.identity(), Identity::Id(id) if id.len() == 64));
             assert_eq!(body, if is_post { BODY } else { "" });
             assert!(!format!("{delivery:?}").contains("PRD-"));
         }

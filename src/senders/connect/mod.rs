@@ -22,10 +22,11 @@ use crate::body_fields::BodyFields;
 use crate::config::ConfigError;
 use crate::jwt::{self, Backend};
 use crate::mac::{Mac, MacKind};
-use crate::provider::{Begin, MaybeReady, Outcome, Provider, Recognition};
+use crate::provider::{Begin, Behavior, MaybeReady, Outcome, Provider, Recognition};
 use crate::rejection::Rejection;
 use crate::scheme::wrong_method;
 use crate::secrets::{KeyFormat, Keys, Secrets};
+use crate::senders::knowledge;
 use crate::text::Text;
 use crate::time::Clock;
 
@@ -215,6 +216,10 @@ impl Provider for Connect {
 
     fn name(&self) -> &Text {
         &self.name
+    }
+
+    fn behavior(&self) -> &Behavior {
+        knowledge::of("cloudblue_connect")
     }
 
     fn recognizes(&self, head: &Parts) -> Recognition {

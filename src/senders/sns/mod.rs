@@ -21,9 +21,10 @@ use bytes::Bytes;
 use http::Method;
 use http::request::Parts;
 
-use crate::provider::{Begin, MaybeReady, Outcome, Provider, Recognition};
+use crate::provider::{Begin, Behavior, MaybeReady, Outcome, Provider, Recognition};
 use crate::rejection::Rejection;
 use crate::scheme::wrong_method;
+use crate::senders::knowledge;
 use crate::text::Text;
 use crate::time::Clock;
 
@@ -98,6 +99,10 @@ impl Provider for Sns {
 
     fn body_limit(&self) -> usize {
         BODY_LIMIT
+    }
+
+    fn behavior(&self) -> &Behavior {
+        knowledge::of(self.0.name())
     }
 
     fn recognizes(&self, head: &Parts) -> Recognition {

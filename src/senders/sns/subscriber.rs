@@ -294,6 +294,7 @@ impl Subscriber {
             .with_id(Some(message.id().to_owned().into()))
             .with_event(Some(message.kind().as_str().into()))
             .with_timestamp(timestamp)
+            .with_fresh_for(self.tolerance.map(Tolerance::width))
             .with_body_fields(self.body_fields.clone())
             .with_parsed(message)
     }

@@ -97,7 +97,7 @@ async fn without_credentials_only_a_genuine_confirmation_of_an_allowed_topic_is_
     let confirmation = fake().subscription_confirmation().at(now());
     let bodies = [
         confirmation.clone().topic("arn:aws:sns:us-west-2:210987654321:Theirs").json(),
-        confirmation.clone().at(now() - std::time::Duration::from_secs(86_400)).json(),
+        confirmation.clone().at(now() - Duration::from_secs(86_400)).json(),
         fake().notification(PCE_EVENT).at(now()).json(),
         fake().unsubscribe_confirmation().at(now()).json(),
         "{}".into(),
