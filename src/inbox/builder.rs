@@ -58,7 +58,7 @@ impl Inbox<()> {
                 clock: Arc::new(SystemClock),
                 headers: vec![header::CONTENT_TYPE, header::CONTENT_ENCODING, header::USER_AGENT],
                 order: None,
-                bypass: Arc::new(Delivery::is_interactive),
+                bypass: Arc::new(|delivery| delivery.traits().is_interactive),
                 retry: Backoff::default(),
                 order_on_dead: OrderOnDead::default(),
                 crashes: DEFAULT_CRASHES,
