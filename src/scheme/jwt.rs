@@ -118,7 +118,8 @@ impl JwtProof {
             Some(hash) if hash.as_bytes().ct_eq(digest.as_bytes()).into() => Ok(()),
             // A request without a body needs no hash of it.
             None if body.is_empty() && !token.claims.contains(name) => Ok(()),
-            _ => Err(Reason::BodyMismatch.into()),
+            _ => Err(Rejection::new(Reason::BodyMismatch)
+                .with_detail(format!("its SHA-256 is not the one in the claim `{name}`"))),
         }
     }
 }
@@ -177,13 +178,18 @@ impl Proof for JwtProof {
         let claims = token.claims()?;
         let times = rules.times.check(&claims, now)?;
         for (name, allowed) in &rules.expected {
-            let claim = claims.parse::<String>(name).ok_or_else(|| malformed("a claim is missing"))?;
+            let claim = claims.parse::<String>(name).ok_or_else(|| {
+                Rejection::new(Reason::MalformedSignature)
+                    .with_detail(format!("the claim `{name}` is missing or no text"))
+            })?;
             if !allowed.contains(&claim) {
-                return Err(Rejection::new(Reason::NotForUs).with_detail("the token is for, or from, somebody else"));
+                return Err(
+                    Rejection::new(Reason::NotForUs).with_detail(format!("the claim `{name}` names somebody else"))
+                );
             }
         }
-        if rules.must_be_true.iter().any(|name| claims.parse::<bool>(name) != Some(true)) {
-            return Err(Rejection::new(Reason::NotForUs).with_detail("a claim that has to be true is not"));
+        if let Some(name) = rules.must_be_true.iter().find(|name| claims.parse::<bool>(name) != Some(true)) {
+            return Err(Rejection::new(Reason::NotForUs).with_detail(format!("the claim `{name}` is not true")));
         }
         read.timestamp = times.issued.map(|issued| (Text::default(), issued));
         read.id = rules.id_claim.and_then(|name| claims.parse::<String>(name)).map(Text::from);

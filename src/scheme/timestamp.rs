@@ -51,10 +51,32 @@ pub(super) struct Timestamp {
 impl Timestamp {
     /// Returns the timestamp as it was written, and the time it stands for.
     pub(super) fn read(&self, head: &Parts, body: &[u8], now: SystemTime) -> Result<(Text, SystemTime), Rejection> {
-        let missing = || Rejection::new(Reason::MissingHeader).with_detail("there is no timestamp");
-        let text = self.place.text(head, body, Reason::MalformedTimestamp)?.ok_or_else(missing)?;
-        let time = self.format.parse(text.as_bytes()).ok_or(Reason::MalformedTimestamp)?;
-        self.tolerance.check(time, now)?;
-        Ok((text, time))
+        let place = &self.place;
+        let missing = || Rejection::new(Reason::MissingHeader).with_detail(format!("there is no timestamp in {place}"));
+        let text = place.text(head, body, Reason::MalformedTimestamp)?.ok_or_else(missing)?;
+        let unreadable = || {
+            Rejection::new(Reason::MalformedTimestamp)
+                .with_detail(format!("{place} is not a time in {:?}", self.format))
+        };
+        let time = self.format.parse(text.as_bytes()).ok_or_else(unreadable)?;
+        match self.tolerance.check(time, now) {
+            Ok(()) => Ok((text, time)),
+            Err(reason) => Err(self.untimely(reason, time, now)),
+        }
+    }
+
+    #[cold]
+    fn untimely(&self, reason: Reason, time: SystemTime, now: SystemTime) -> Rejection {
+        let (distance, allowed) = match now.duration_since(time) {
+            Ok(age) => (age, self.tolerance.past()),
+            Err(ahead) => (ahead.duration(), self.tolerance.future()),
+        };
+        let word = if reason == Reason::Stale { "old" } else { "ahead" };
+        Rejection::new(reason).with_detail(format!(
+            "the timestamp in {} is {} s {word}, {} s are allowed",
+            self.place,
+            distance.as_secs(),
+            allowed.as_secs()
+        ))
     }
 }
