@@ -58,9 +58,6 @@ pub struct Delivery {
     /// What the sender takes for "delivered".
     #[cfg(feature = "inbox")]
     expected: Option<ExpectedAnswer>,
-    /// Whether the sender acts on the body of the response.
-    #[cfg(feature = "inbox")]
-    interactive: bool,
 }
 
 impl Delivery {
@@ -90,8 +87,6 @@ impl Delivery {
             found: OnceLock::new(),
             #[cfg(feature = "inbox")]
             expected: None,
-            #[cfg(feature = "inbox")]
-            interactive: false,
         }
     }
 
@@ -99,7 +94,6 @@ impl Delivery {
     #[cfg(feature = "inbox")]
     pub(crate) fn with_behavior(mut self, behavior: &Behavior) -> Self {
         self.expected = behavior.expected();
-        self.interactive = behavior.is_interactive();
         self
     }
 
@@ -108,18 +102,18 @@ impl Delivery {
         self.expected
     }
 
-    #[cfg(feature = "inbox")]
-    pub(crate) fn is_interactive(&self) -> bool {
-        self.interactive
-    }
-
     /// Restores a delivery that was verified and stored. Only the inbox calls it, with what it stored. `identity` is the id of
     /// [`identity`](Self::identity), which can't be found in the body without the provider.
     #[cfg(feature = "inbox")]
-    pub(crate) fn restore(provider: &Text, mut verified: Verified, identity: Option<Text>, body: Bytes) -> Self {
-        let identity = identity.map(|text| FoundId { text, is_string: true });
+    pub(crate) fn restore(
+        provider: &Text,
+        traits: Traits,
+        mut verified: Verified,
+        identity: Option<FoundId>,
+        body: Bytes,
+    ) -> Self {
         let found = FoundFields { identity, ..FoundFields::default() };
-        let restored = Self::new(provider, Traits::default(), &mut verified, body);
+        let restored = Self::new(provider, traits, &mut verified, body);
         Self { in_body: Some(Arc::default()), found: OnceLock::from(Arc::new(found)), ..restored }
     }
 

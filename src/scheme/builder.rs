@@ -13,6 +13,7 @@ use crate::body_fields::BodyFields;
 use crate::config::ConfigError;
 use crate::delivery::Signed;
 use crate::multipart;
+use crate::rejection::Reason;
 use crate::secrets::{KeyFormat, Secrets};
 use crate::text::Text;
 use crate::urlencoded;
@@ -378,7 +379,7 @@ fn required((name, value): &(String, String)) -> Result<(http::HeaderName, Heade
 
 /// Returns a field of a verified form.
 fn form_field(body: &[u8], field: &str) -> Option<Text> {
-    let value = urlencoded::field(body, field, crate::Reason::MalformedBody).ok()??;
+    let value = urlencoded::field(body, field, Reason::MalformedBody).ok()??;
     Some(String::from_utf8(value.into_owned()).ok()?.into())
 }
 

@@ -175,7 +175,7 @@ async fn no_answer_to_a_challenge_is_a_signature() {
                     let Some(digest) = digest else { continue };
                     answered.insert(sender.name);
                     for forged in forgeries(&genuine, case.signed_fields.is_empty(), text, &digest) {
-                        let verdict = crate::senders::send(&bench.scheme, clock, forged).await;
+                        let verdict = bench.send(&forged).await;
                         assert!(verdict.is_err(), "{}: {text} signs a delivery", sender.name);
                     }
                 }

@@ -75,13 +75,18 @@ impl Case {
         Self { key: Some(key), ..self }
     }
 
-    /// An id that is signed.
+    /// An id that is signed, or as well proven as the rest where nothing is.
     fn id(self, id: &'static str) -> Self {
         Self { id: Some(id), identity: Is::Id(id), ..self }
     }
 
     /// An id that is not signed, so that the body tells.
     fn unsigned_id(self, id: &'static str) -> Self {
+        Self { id: Some(id), ..self }
+    }
+
+    /// An id that is signed together with an address, so that all that is signed tells.
+    fn id_at_an_address(self, id: &'static str) -> Self {
         Self { id: Some(id), ..self }
     }
 
@@ -174,7 +179,7 @@ pub fn cases() -> Vec<Case> {
         .identity("n1"),
         Case::new("cloudevents", with(with(typed(), "ce-type", "com.acme"), "ce-id", "ce1"))
             .event("com.acme")
-            .unsigned_id("ce1"),
+            .id("ce1"),
         Case::new("azure_event_grid", json(r#"[{"eventType":"Blob.Created"}]"#)).event("Blob.Created"),
         Case::new("azure_event_grid", json(r#"[{"topic":"/t","id":"1","eventType":"Blob.Created"}]"#))
             .event("Blob.Created")
@@ -218,10 +223,10 @@ pub fn cases() -> Vec<Case> {
         }),
         Case::new("square", json(r#"{"type":"payment.created","event_id":"sq1"}"#))
             .event("payment.created")
-            .unsigned_id("sq1"),
+            .id_at_an_address("sq1"),
         Case::new("trello", json(r#"{"action":{"type":"updateCard","id":"tr1"}}"#))
             .event("updateCard")
-            .unsigned_id("tr1"),
+            .id_at_an_address("tr1"),
         Case::new("mandrill", sent_form("mandrill_events=%5B%5D&a=1")),
         Case { signed_fields: &["timestamp", "token", "signature"], ..Case::new("mailgun", json(MAILGUN)) }
             .event("opened")
@@ -306,12 +311,12 @@ pub fn cases() -> Vec<Case> {
         .id("msg_1"),
         Case::new("gitlab", with(with(typed(), "x-gitlab-event", "Push Hook"), "idempotency-key", "g1"))
             .event("Push Hook")
-            .unsigned_id("g1"),
+            .id("g1"),
         Case::new("okta", json(r#"{"eventType":"com.okta.event_hook","eventId":"o1"}"#))
             .event("com.okta.event_hook")
             .unsigned_id("o1")
             .identity("o1"),
-        Case::new("telegram", json(r#"{"update_id":17}"#)).unsigned_id("17").identity("17"),
+        Case::new("telegram", json(r#"{"update_id":17}"#)).unsigned_id("17").identity("number 17"),
     ]
 }
 
@@ -408,7 +413,7 @@ const TIMELESS: &[&str] = &[
     "azure_event_grid",
 ];
 
-const NOW: u64 = 1_700_000_000;
+const NOW: u64 = 1_800_000_000;
 const SECOND: Duration = Duration::from_secs(1);
 
 fn configure(config: &mut SenderConfig, case: &Case) {
@@ -477,7 +482,7 @@ impl Bench {
         Request::from_parts(head, body)
     }
 
-    async fn send(&self, request: &Request<Bytes>) -> Result<Delivery, Reason> {
+    pub async fn send(&self, request: &Request<Bytes>) -> Result<Delivery, Reason> {
         send(&self.scheme, tower_webhook::Clock::now(&self.clock), request.clone()).await
     }
 }
@@ -510,7 +515,9 @@ async fn must_refuse(bench: &Bench, request: &Request<Bytes>, what: &str) -> Rea
         Err(reason) => {
             // An unknown key id might be that of a new key, and its set is not fetched for each.
             let unknown_key = reason == Reason::KeyUnavailable && what.contains("changed");
-            assert!(!reason.is_transient() || unknown_key, "{what}: {reason:?}");
+            // The clock of these tests is older than this version, which a changed time may not be.
+            let newer_time = reason == Reason::ClockUnset && what.contains("changed");
+            assert!(!reason.is_transient() || unknown_key || newer_time, "{what}: {reason:?}");
             reason
         }
     }
@@ -538,7 +545,8 @@ async fn round_trip(sender: &Sender, case: &Case) {
     assert_eq!(delivery.body(), signed.body(), "{name}");
     assert_eq!((delivery.event(), delivery.id()), (case.event, case.id), "{name}");
     let identity = match delivery.identity() {
-        Identity::Id(id) | Identity::Number(id) => Some(id.to_string()),
+        Identity::Id(id) => Some(id.to_string()),
+        Identity::Number(id) => Some(format!("number {id}")),
         _ => None,
     };
     let expected = match case.identity {
