@@ -154,7 +154,13 @@ impl BodyFields {
         Field::At(self.pointers.len() - 1)
     }
 
+    /// Returns whether the body holds an id or what else identifies the delivery.
+    pub(crate) fn has_id(&self) -> bool {
+        self.id.is_some() || self.identity.is_some()
+    }
+
     /// Returns whether the body holds what identifies the delivery.
+    #[cfg(feature = "testing")]
     pub(crate) fn has_identity(&self) -> bool {
         self.identity.is_some()
     }

@@ -58,9 +58,6 @@ pub struct Delivery {
     /// What the sender takes for "delivered".
     #[cfg(feature = "inbox")]
     expected: Option<ExpectedAnswer>,
-    /// Whether the sender acts on the body of the response.
-    #[cfg(feature = "inbox")]
-    interactive: bool,
 }
 
 impl Delivery {
@@ -90,8 +87,6 @@ impl Delivery {
             found: OnceLock::new(),
             #[cfg(feature = "inbox")]
             expected: None,
-            #[cfg(feature = "inbox")]
-            interactive: false,
         }
     }
 
@@ -99,7 +94,6 @@ impl Delivery {
     #[cfg(feature = "inbox")]
     pub(crate) fn with_behavior(mut self, behavior: &Behavior) -> Self {
         self.expected = behavior.expected();
-        self.interactive = behavior.is_interactive();
         self
     }
 
@@ -108,18 +102,18 @@ impl Delivery {
         self.expected
     }
 
-    #[cfg(feature = "inbox")]
-    pub(crate) fn is_interactive(&self) -> bool {
-        self.interactive
-    }
-
     /// Restores a delivery that was verified and stored. Only the inbox calls it, with what it stored. `identity` is the id of
     /// [`identity`](Self::identity), which can't be found in the body without the provider.
     #[cfg(feature = "inbox")]
-    pub(crate) fn restore(provider: &Text, mut verified: Verified, identity: Option<Text>, body: Bytes) -> Self {
-        let identity = identity.map(|text| FoundId { text, is_string: true });
+    pub(crate) fn restore(
+        provider: &Text,
+        traits: Traits,
+        mut verified: Verified,
+        identity: Option<FoundId>,
+        body: Bytes,
+    ) -> Self {
         let found = FoundFields { identity, ..FoundFields::default() };
-        let restored = Self::new(provider, Traits::default(), &mut verified, body);
+        let restored = Self::new(provider, traits, &mut verified, body);
         Self { in_body: Some(Arc::default()), found: OnceLock::from(Arc::new(found)), ..restored }
     }
 
@@ -207,12 +201,16 @@ impl Delivery {
     /// [behavior](crate::provider::Behavior::unique_bodies) says why its bodies are unique.
     #[must_use]
     pub fn identity(&self) -> Identity {
-        // Where the address is signed as well, two addresses are two deliveries.
-        let within = |id: Identity| if self.text.is_some() { Identity::Content } else { id };
-        if let Some(chosen) = self.found().and_then(|found| found.identity.as_ref()) {
-            return within(Identity::of(chosen));
+        if self.text.is_some() {
+            // Two addresses are two deliveries. As the border between address and body is not signed, what is read from either
+            // may be moved: the whole names the delivery, if anything in it does.
+            let is_named = self.id.is_some() || self.in_body.as_ref().is_some_and(|fields| fields.has_id());
+            return if is_named || self.traits.has_unique_bodies { Identity::Content } else { Identity::None };
         }
-        let covers_nothing = !(self.signed.body || self.signed.url || self.text.is_some());
+        if let Some(chosen) = self.found().and_then(|found| found.identity.as_ref()) {
+            return Identity::of(chosen);
+        }
+        let covers_nothing = !(self.signed.body || self.signed.url);
         match self.named() {
             Some(id) if self.signed.id || covers_nothing => id,
             Some(_) => Identity::Content,

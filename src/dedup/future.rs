@@ -23,8 +23,7 @@ use crate::verdict::Verdict;
 
 use super::answer::DoneAnswer;
 use super::claim_guard::{ClaimGuard, Finalize, LeaseRenewal};
-use super::layer::MAX_ANSWER_LIMIT;
-use super::shared::{DedupSettings, StoreFailure};
+use super::shared::{DedupSettings, MAX_ANSWER_LIMIT, StoreFailure};
 use super::store::{Claim, StoreError};
 
 pin_project! {

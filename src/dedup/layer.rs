@@ -20,7 +20,7 @@ use super::service::DedupService;
 use super::shared::{DedupSettings, StoreFailure};
 use super::store::Store;
 
-pub use super::shared::MAX_RETENTION;
+pub use super::shared::{MAX_ANSWER_LIMIT, MAX_RETENTION};
 
 /// The default lease: the time after which the claim of a process that died is free again. It is short enough for the sender's
 /// next tries (SNS makes its last one a minute after the first), and long enough to be renewed twice over a slow store.
@@ -33,9 +33,6 @@ pub const DEFAULT_RETENTION: Duration = Duration::from_secs(24 * 60 * 60);
 /// The default limit of an answer's body that is kept for repetitions: 4 KiB. What senders act on, such as Adyen's `[accepted]`,
 /// is far shorter.
 pub const DEFAULT_ANSWER_LIMIT: usize = 4 * 1024;
-
-/// The largest limit of an answer's body that is kept; a larger one is cut to it. Each delivery takes that much of the store.
-pub const MAX_ANSWER_LIMIT: usize = 64 * 1024;
 
 /// The shortest lease and retention: the unit in which stores count.
 const MIN_RETENTION: Duration = Duration::from_millis(1);

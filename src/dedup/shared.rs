@@ -15,6 +15,9 @@ use crate::text::Text;
 use super::erased::ErasedStore;
 use super::key::Key;
 
+/// The largest limit of an answer's body that is kept; a larger one is cut to it. Each delivery takes that much of the store.
+pub const MAX_ANSWER_LIMIT: usize = 64 * 1024;
+
 /// The longest lease and retention; a longer one is cut to it. No sender repeats a delivery after a year, and stores need times
 /// of bounded length.
 pub const MAX_RETENTION: Duration = Duration::from_secs(366 * 24 * 60 * 60);

@@ -23,15 +23,25 @@ use crate::observe;
 use crate::rejection::{BoxError, Rejection};
 use crate::text::Text;
 
-use super::builder::{InboxSettings, OrderOnDead};
 use super::record::{Record, RecordError};
+use super::settings::{InboxSettings, OrderOnDead};
 use super::store::{Attempt, Failure, FailureKind, Outcome};
-use super::worker::Stop;
 
 /// The longest detail of a failure, in characters.
 const MAX_DETAIL: usize = 500;
 /// The first and the longest wait before an outcome that the store didn't take is told again.
 const TELL_AGAIN: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
+
+/// Why an attempt has to stop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stop {
+    /// An operator cancelled the delivery.
+    Cancelled,
+    /// Another attempt may have the delivery.
+    Lost,
+    /// The process ends.
+    Shutdown,
+}
 
 /// Runs one attempt from its record to its outcome in the store.
 pub(super) async fn run_attempt<S, R>(

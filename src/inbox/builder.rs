@@ -1,4 +1,4 @@
-//! The settings of an inbox, shared by its services and its worker.
+//! The builder of an inbox.
 
 use std::fmt;
 use std::sync::Arc;
@@ -11,9 +11,9 @@ use crate::text::Text;
 use crate::time::{Clock, SystemClock};
 
 use super::backoff::Backoff;
-use super::erased::ErasedStore;
 use super::record::Seal;
 use super::service::Inbox;
+use super::settings::{InboxSettings, OrderOnDead};
 use super::store::{InboxStore, Retention};
 use super::worker::InboxWorker;
 
@@ -39,45 +39,12 @@ const DAY: u64 = 24 * 60 * 60;
 /// Shorter leases could end before they are extended.
 const MIN_LEASE: Duration = Duration::from_millis(100);
 
-/// What a dead delivery does to those behind it with the same order key.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum OrderOnDead {
-    /// It steps aside, and the next one is handled.
-    #[default]
-    Skip,
-    /// It blocks them until it is replayed, cancelled or erased.
-    Block,
-}
-
 /// The settings of an [`Inbox`], made by [`Inbox::new`].
 #[derive(Clone)]
 #[must_use = "an inbox is made by `wrap`"]
 pub struct InboxBuilder {
     settings: InboxSettings,
 }
-
-#[derive(Clone)]
-pub(super) struct InboxSettings {
-    pub(super) store: Arc<dyn ErasedStore>,
-    pub(super) scope: Text,
-    pub(super) seal: Seal,
-    pub(super) clock: Arc<dyn Clock>,
-    pub(super) headers: Vec<HeaderName>,
-    pub(super) order: Option<Arc<ChooseOrder>>,
-    pub(super) bypass: Arc<ChooseBypass>,
-    pub(super) retry: Backoff,
-    pub(super) order_on_dead: OrderOnDead,
-    pub(super) crashes: u32,
-    pub(super) concurrency: usize,
-    pub(super) lease: Duration,
-    pub(super) handler_timeout: Duration,
-    pub(super) shutdown_timeout: Duration,
-    pub(super) retention: Retention,
-}
-
-type ChooseOrder = dyn Fn(&Delivery) -> Option<Text> + Send + Sync;
-type ChooseBypass = dyn Fn(&Delivery) -> bool + Send + Sync;
 
 impl Inbox<()> {
     /// Starts an inbox that keeps its deliveries in this store.
@@ -91,7 +58,7 @@ impl Inbox<()> {
                 clock: Arc::new(SystemClock),
                 headers: vec![header::CONTENT_TYPE, header::CONTENT_ENCODING, header::USER_AGENT],
                 order: None,
-                bypass: Arc::new(Delivery::is_interactive),
+                bypass: Arc::new(|delivery| delivery.traits().is_interactive),
                 retry: Backoff::default(),
                 order_on_dead: OrderOnDead::default(),
                 crashes: DEFAULT_CRASHES,
@@ -201,16 +168,6 @@ impl InboxBuilder {
     pub fn wrap<S: Clone>(self, service: S) -> (Inbox<S>, InboxWorker<S>) {
         let settings = Arc::new(self.settings);
         (Inbox::with_settings(service.clone(), settings.clone()), InboxWorker::new(service, settings))
-    }
-}
-
-impl InboxSettings {
-    pub(super) fn debug(&self, f: &mut fmt::DebugStruct<'_, '_>) -> fmt::Result {
-        f.field("scope", &self.scope)
-            .field("retry", &self.retry)
-            .field("concurrency", &self.concurrency)
-            .field("lease", &self.lease)
-            .finish_non_exhaustive()
     }
 }
 

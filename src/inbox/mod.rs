@@ -66,6 +66,7 @@ pub(crate) mod record;
 #[cfg(feature = "axum")]
 mod router;
 mod service;
+mod settings;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
 mod store;
@@ -75,11 +76,12 @@ mod worker;
 pub use backoff::{Backoff, DEFAULT_ATTEMPTS, DEFAULT_FIRST_DELAY, DEFAULT_LONGEST_DELAY};
 pub use builder::{
     DEFAULT_CONCURRENCY, DEFAULT_CRASHES, DEFAULT_HANDLER_TIMEOUT, DEFAULT_LEASE, DEFAULT_RETENTION, DEFAULT_SCOPE,
-    DEFAULT_SHUTDOWN_TIMEOUT, InboxBuilder, OrderOnDead,
+    DEFAULT_SHUTDOWN_TIMEOUT, InboxBuilder,
 };
 pub use operate::StoredDelivery;
 pub use record::{Entry, MAX_ORDER_KEY, RECORD_VERSION, Seal, UniqueKey};
 pub use service::{Inbox, InboxFuture};
+pub use settings::OrderOnDead;
 pub use store::{
     Attempt, CrashPolicy, DeliveryId, Detail, Erased, Failure, FailureKind, Filter, InboxError, InboxErrorKind,
     InboxStore, Lease, Listing, Outcome, Page, Pruned, Put, Reaped, Replay, Retention, State, Stats, Summary, Take,

@@ -93,7 +93,8 @@ pub(crate) struct Record {
     pub(crate) scope: Text,
     pub(crate) id: Option<Text>,
     pub(crate) event: Option<Text>,
-    /// What the signature covers, a bit each: 0 the body, 1 the timestamp, 2 the id, 3 the event, 4 the URL.
+    /// What the signature covers, a bit each: 0 the body, 1 the timestamp, 2 the id, 3 the event, 4 the URL. Then what is known
+    /// of the sender: 5 it never repeats, 6 its bodies are unique, 7 it acts on answers. 8: the identity is a number.
     pub(crate) proven: u16,
     pub(crate) key_index: u16,
     pub(crate) timestamp: Option<SystemTime>,

@@ -22,7 +22,7 @@ use crate::observe;
 use crate::rejection::{Reason, Rejection};
 use crate::verdict::Verdict;
 
-use super::builder::InboxSettings;
+use super::settings::InboxSettings;
 use super::store::{InboxError, Put};
 use super::stored::key_with_body;
 

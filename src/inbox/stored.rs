@@ -8,12 +8,14 @@ use http::request::Parts;
 use http::{Request, Uri};
 use http_body_util::Full;
 
+use crate::behavior::Traits;
+use crate::body_fields::FoundId;
 use crate::dedup::Key;
 use crate::delivery::{Delivery, Identity, Signed, Verified};
 use crate::text::Text;
 
-use super::builder::InboxSettings;
 use super::record::{Record, RecordError, UniqueKey};
+use super::settings::InboxSettings;
 use super::store::DeliveryId;
 
 /// Which attempt at a stored delivery this is. The worker puts it into the request's extensions.
@@ -52,11 +54,13 @@ impl InboxSettings {
         );
         record.id = delivery.id().map(text);
         record.event = delivery.event().map(text);
-        record.identity = match delivery.identity() {
-            Identity::Id(id) => Some(id),
-            _ => None,
+        let (identity, is_number) = match delivery.identity() {
+            Identity::Id(id) => (Some(id), false),
+            Identity::Number(id) => (Some(id), true),
+            Identity::Content | Identity::None => (None, false),
         };
-        record.proven = proven(delivery.signed());
+        record.identity = identity;
+        record.proven = proven(delivery.signed(), delivery.traits(), is_number);
         record.key_index = delivery.key_index().try_into().unwrap_or(u16::MAX);
         record.timestamp = delivery.timestamp();
         record.method = head.method.clone();
@@ -97,13 +101,14 @@ pub(super) fn key_with_body(key: UniqueKey, body_digest: i64) -> UniqueKey {
 impl Record {
     /// Returns the request as it was handed on when it arrived, for one attempt.
     pub(super) fn into_request(self, id: DeliveryId, number: u32) -> Result<Request<Full<Bytes>>, RecordError> {
-        let mut verified = Verified::new(signed(self.proven))
+        let (signed, traits, is_number) = read_proven(self.proven);
+        let verified = Verified::new(signed)
             .with_id(self.id)
             .with_event(self.event)
             .with_timestamp(self.timestamp)
             .with_key_index(self.key_index.into());
-        verified.provider = None;
-        let delivery = Delivery::restore(&self.provider, verified, self.identity, self.body.clone());
+        let identity = self.identity.map(|text| FoundId { text, is_string: !is_number });
+        let delivery = Delivery::restore(&self.provider, traits, verified, identity, self.body.clone());
         #[cfg(feature = "axum")]
         let is_large = self.body.len() > AXUM_BODY_LIMIT;
         let mut request = Request::new(Full::new(self.body));
@@ -130,16 +135,17 @@ impl Record {
 #[cfg(feature = "axum")]
 const AXUM_BODY_LIMIT: usize = 2 * 1024 * 1024;
 
-fn proven(signed: Signed) -> u16 {
-    [signed.body, signed.timestamp, signed.id, signed.event, signed.url]
-        .into_iter()
-        .enumerate()
-        .fold(0, |bits, (place, covered)| bits | u16::from(covered) << place)
+fn proven(signed: Signed, traits: Traits, is_number: bool) -> u16 {
+    let covered = [signed.body, signed.timestamp, signed.id, signed.event, signed.url];
+    let sender = [traits.never_repeats, traits.has_unique_bodies, traits.is_interactive, is_number];
+    covered.into_iter().chain(sender).rev().fold(0, |bits, bit| bits << 1 | u16::from(bit))
 }
 
-fn signed(proven: u16) -> Signed {
+fn read_proven(proven: u16) -> (Signed, Traits, bool) {
     let bit = |place: u16| proven & 1 << place != 0;
-    Signed::default().with_body(bit(0)).with_timestamp(bit(1)).with_id(bit(2)).with_event(bit(3)).with_url(bit(4))
+    let signed =
+        Signed::default().with_body(bit(0)).with_timestamp(bit(1)).with_id(bit(2)).with_event(bit(3)).with_url(bit(4));
+    (signed, Traits { never_repeats: bit(5), has_unique_bodies: bit(6), is_interactive: bit(7) }, bit(8))
 }
 
 /// Returns the URL without those parameters that are secrets, by their names.
@@ -178,8 +184,9 @@ mod tests {
 
     #[test]
     fn what_was_proven_is_restored() {
-        for bits in 0..32 {
-            assert_eq!(proven(signed(bits)), bits);
+        for bits in 0..512 {
+            let (signed, traits, is_number) = read_proven(bits);
+            assert_eq!(proven(signed, traits, is_number), bits);
         }
     }
 }

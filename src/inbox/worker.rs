@@ -18,9 +18,9 @@ use tower_service::Service;
 use crate::observe;
 use crate::rejection::BoxError;
 
-use super::attempt::run_attempt;
-use super::builder::{InboxSettings, OrderOnDead};
+use super::attempt::{Stop, run_attempt};
 use super::record::RECORD_VERSION;
+use super::settings::{InboxSettings, OrderOnDead};
 use super::store::{CrashPolicy, InboxError, Lease, State, Take, Taken, Token};
 
 /// After a failure of the store, the worker asks it again after this time.
@@ -184,17 +184,6 @@ async fn extend(settings: &InboxSettings, running: &Running) {
 /// Reports a call of the store that failed.
 fn told<T>(call: &'static str, result: Result<T, InboxError>) -> Option<T> {
     result.inspect_err(|error| observe::inbox_store_failure(call, error)).ok()
-}
-
-/// Why an attempt has to stop.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Stop {
-    /// An operator cancelled the delivery.
-    Cancelled,
-    /// Another attempt may have the delivery.
-    Lost,
-    /// The process ends.
-    Shutdown,
 }
 
 /// The attempts that run in this process, each with the end of its lease.

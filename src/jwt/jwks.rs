@@ -290,6 +290,8 @@ impl fmt::Debug for JwksBuilder {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
+
     use super::*;
 
     const RSA: &str = r#"{"kid":"a","kty":"RSA","alg":"RS256","use":"sig","e":"AQAB","n":"ofgWCuLjybRlzo0tZWJjNiuSfb4p4fAkd_wWJcyQoTbji9k0l8W26mPddxHmfHQp-Vaw-4qPCJrcS2mJPMEzP1Pt0Bm4d4QlL-yRT-SFd2lZS-pCgNMsD1W_YpRPEwOWvG6b32690r2jZ47soMZo9wGzjb_7OMg0LOL-bSf63kpaSHSXndS5z5rexMdbBYUsLA9e-KXBdQOS-UTo7WTBEMa2R2CapHg665xsmtdVMTBQY4uDZlxvb3qCo5ZwKh9kG4LT6_I5IhlJH7aGhyxXFvUK-DWNmoudF8NAco9_h9iaGNj8q2ethFkMLs91kzk2PAcDTW9gb54h4FRWyuXpoQ"}"#;
@@ -316,6 +318,39 @@ mod tests {
             assert_eq!(set.get("c", now).is_some(), usable, "{expired}");
         }
         assert!(KeySet::one(jwk("null").as_bytes(), "other", Algorithm::ES256).is_none());
+    }
+
+    #[tokio::test]
+    async fn keys_are_renewed_after_an_hour_and_serve_for_a_day_while_their_issuer_is_down() {
+        let (up, fetches) = (Arc::new(AtomicBool::new(true)), Arc::new(AtomicU32::new(0)));
+        let (is_up, counted) = (up.clone(), fetches.clone());
+        let fetch = move |_: Uri| {
+            counted.fetch_add(1, Relaxed);
+            let set = http::Response::new(Bytes::from(format!(r#"{{"keys":[{RSA}]}}"#)));
+            let answer = is_up.load(Relaxed).then_some(set);
+            async move { answer.ok_or("down") }
+        };
+        let keys = Jwks::builder("https://issuer.test/keys").fetch(fetch).build().unwrap();
+        let find = async |seconds: u64| {
+            let found = keys.find("a", Algorithm::RS256, SystemTime::UNIX_EPOCH + Duration::from_secs(seconds));
+            let found = match found {
+                Ok(found) => found.wait().await.map(drop),
+                Err(rejection) => Err(rejection),
+            };
+            // A renewal is a task.
+            tokio::task::yield_now().await;
+            found.map_err(|rejection| rejection.reason())
+        };
+        assert_eq!((find(0).await, find(3599).await, fetches.load(Relaxed)), (Ok(()), Ok(()), 1));
+        assert_eq!((find(3600).await, fetches.load(Relaxed)), (Ok(()), 2));
+        up.store(false, Relaxed);
+        for hour in 2..=24 {
+            assert_eq!(find(3600 * hour).await, Ok(()), "{hour}");
+        }
+        assert_eq!(find(25 * 3600 - 1).await, Ok(()));
+        assert_eq!(find(25 * 3600).await, Err(Reason::KeyUnavailable), "24 hours after they were fetched");
+        up.store(true, Relaxed);
+        assert_eq!(find(25 * 3600 + 10).await, Ok(()));
     }
 
     #[test]

@@ -122,8 +122,10 @@ pub(crate) struct HeaderRule {
     /// How long a signature may be, in bytes.
     pub(crate) lengths: RangeInclusive<usize>,
     pub(crate) covers: Signed,
-    /// The algorithm and the text, for tables. Where the address is signed, the body is the last of the text but for the time,
-    /// which is left out if it is not given.
+    /// Whether more than the body is signed, which is the last of the text but for the time. The time is left out if it is not
+    /// given.
+    pub(crate) ends_with_body: bool,
+    /// The algorithm and the text, for tables.
     #[cfg_attr(not(feature = "testing"), allow(dead_code))]
     pub(crate) about: (&'static str, String),
     pub(crate) text: Box<BuildText>,
@@ -159,9 +161,8 @@ impl Rule for HeaderRule {
         Ok(vec![Item { texts: vec![(self.text)(values)?], signatures: self.signatures(values.head)? }])
     }
 
-    /// Where the address is signed. The body comes last then, but for the time.
     fn signed_text(&self, values: &Values<'_>) -> Result<Option<SignedText>, Rejection> {
-        if !self.covers.url {
+        if !self.ends_with_body {
             return Ok(None);
         }
         let before = (self.text)(&Values { head: values.head, body: b"", timestamp: None, id: values.id })?.concat();

@@ -90,10 +90,13 @@ impl Scheme {
             let event = fields.event.as_ref().map(|event| format!("{event}{}", is_signed(form.signed.event)));
             let chosen = fields.in_body.as_ref().is_some_and(|rules| rules.has_identity());
             let deduplicated_by = match &fields.id {
+                _ if form.signed.url && fields.in_body.as_ref().is_some_and(|rules| rules.has_id()) => "all that is signed".to_owned(),
                 _ if chosen => "an id in the body".to_owned(),
-                Some(id) if form.signed.id => id.to_string(),
+                Some(id) if form.signed.id || !(form.signed.body || form.signed.url) => id.to_string(),
+                Some(id) => format!("{id} and what is signed"),
                 None if form.signed.id => "a signed claim".to_owned(),
-                _ => "the body".to_owned(),
+                None if inner.behavior.unique_bodies().is_some() => "what is signed".to_owned(),
+                None => "nothing".to_owned(),
             };
             let mut form = Form::clone(form);
             SchemeFacts {

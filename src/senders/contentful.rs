@@ -61,6 +61,7 @@ fn behind(prefix: String, secrets: Secrets) -> Result<Scheme, ConfigError> {
         signature: header("x-contentful-signature").hex().0?,
         lengths: MacKind::Sha256.digest_len()..=MacKind::Sha256.digest_len(),
         covers: Signed::default().with_body(true).with_timestamp(true).with_event(true).with_url(true),
+        ends_with_body: true,
         about: ("HMAC-SHA256", "{method}\\n{path}\\n{signed headers}\\n{body}".to_owned()),
         text: Box::new(move |values| {
             let head = values.head;

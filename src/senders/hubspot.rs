@@ -45,6 +45,7 @@ pub fn hubspot_v3(secrets: impl Into<Secrets>, public_url: impl Into<PublicAddre
         signature: header("x-hubspot-signature-v3").base64().0?,
         lengths: MacKind::Sha256.digest_len()..=MacKind::Sha256.digest_len(),
         covers: Signed::default().with_body(true).with_timestamp(true).with_event(true),
+        ends_with_body: true,
         about: ("HMAC-SHA256", "{method}{url}{body}{timestamp}".to_owned()),
         text: Box::new(move |values| {
             let mut text = values.head.method.as_str().as_bytes().to_vec();

@@ -54,6 +54,7 @@ pub fn paypal(webhook_id: impl Into<String>, certificates: PayPalCertificates) -
         lengths: 1..=MAX_SIGNATURE,
         // A checksum of 32 bits is as much as PayPal offers.
         covers: Signed::default().with_body(true).with_timestamp(true).with_id(true).with_event(true),
+        ends_with_body: false,
         about: (
             "RSA PKCS#1 SHA-256 by the certificate at `paypal-cert-url`,",
             format!("{{id}}|{{timestamp}}|{webhook_id}|{{crc32 of body}}"),

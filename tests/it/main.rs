@@ -26,6 +26,7 @@ mod gateway;
 mod handshakes;
 mod hostile;
 mod hyper;
+mod identity;
 #[cfg(feature = "inbox")]
 #[allow(clippy::disallowed_methods, reason = "processes that are killed and restarted live by the system's clock")]
 mod inbox;

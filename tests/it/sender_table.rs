@@ -21,9 +21,9 @@ Made from the table in the code. Do not edit it: run
 `WRITE_DOCS=1 cargo test --all-features --test it sender_table` instead.
 
 `senders::NAME(..)` makes each; `senders::by_name(\"NAME\", config)` does so from a configuration. What a sender needs, its
-function says. \"Unsigned\" means that anyone on the way could have changed it. Where a delivery is told from others \"by the
-body\", two deliveries with the same bytes are one, if the sender's bodies are unique. Tolerances that a sender's document
-does not name are ours.
+function says. \"Unsigned\" means that anyone on the way could have changed it. Where nothing tells a delivery from others,
+each is handled, since its sender may send the same bytes for two events. Tolerances that a sender's document does not name
+are ours.
 
 How a sender behaves is what its document says, or pages that cite it; \"?\" is unknown. A status of ours is chosen by it: a
 body that the network held up is 503 to senders that take a 4xx for their last word. A sender that never repeats loses

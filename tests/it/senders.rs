@@ -404,7 +404,7 @@ const TIMELESS: &[&str] = &[
     "azure_event_grid",
 ];
 
-const NOW: u64 = 1_700_000_000;
+const NOW: u64 = 1_800_000_000;
 const SECOND: Duration = Duration::from_secs(1);
 
 fn configure(config: &mut SenderConfig, case: &Case) {
@@ -542,6 +542,8 @@ async fn round_trip(sender: &Sender, case: &Case) {
     };
     let expected = match case.identity {
         Is::Id(id) => Some(id.to_owned()),
+        // Where nothing of the message is signed, an id is as good as the rest.
+        Is::Body if !(delivery.signed().body || delivery.signed().url) => case.id.map(str::to_owned),
         Is::Body => None,
     };
     assert_eq!(identity, expected, "{name}");

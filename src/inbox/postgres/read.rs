@@ -9,7 +9,7 @@ use tokio_postgres::{Error, Row};
 use crate::text::Text;
 
 use super::super::store::{DeliveryId, Detail, Failure, FailureKind, Filter, Listing, Page, State, Stats, Summary};
-use super::operations::{Db, number, state};
+use super::db::{Db, number, state};
 
 type Result<T> = std::result::Result<T, Error>;
 

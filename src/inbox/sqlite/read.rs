@@ -6,7 +6,7 @@ use rusqlite::{Connection, OptionalExtension as _, Row, params_from_iter};
 use crate::text::Text;
 
 use super::super::store::{DeliveryId, Detail, Failure, FailureKind, Filter, Listing, Page, State, Stats, Summary};
-use super::operations::{millis, state, time};
+use super::columns::{millis, state, time};
 
 type Result<T> = rusqlite::Result<T>;
 

@@ -23,20 +23,25 @@ impl ConnectPayload {
     }
 
     /// Returns what stays the same if this trigger is repeated. Connect has no event id, and counts time in whole seconds, in
-    /// which a webhook may be triggered twice. So it is everything that was sent, except what every token has anew; without a
-    /// time of the trigger, the very token if there is no body, and otherwise nothing.
+    /// which a webhook may be triggered twice. So it is everything that was said: the claims, except what every token has anew, and
+    /// what only the body says. Without a time of the trigger, it is the very token if there is no body, and otherwise nothing.
+    ///
+    /// What repeats a claim is left out, so that a body that is only laid out anew is a repetition.
     pub(super) fn identity(&self, body: &[u8]) -> Option<Text> {
         if self.member::<String>("triggered_at").is_err() {
             return body.is_empty().then(|| String::from_utf8_lossy(self.claims.text()).into_owned().into());
         }
-        let mut digest = Sha256::new();
-        for (name, value) in self.claims.iter().filter(|(name, _)| !OF_THE_TOKEN.contains(name)) {
+        let mut unsigned: Vec<_> = self.body.iter().filter(|(name, _)| !self.claims.contains(name)).collect();
+        unsigned.sort_unstable();
+        let claims = self.claims.iter().filter(|(name, _)| !OF_THE_TOKEN.contains(name));
+        let mut digest = Sha256::new_with_prefix((unsigned.len() as u64).to_be_bytes());
+        for (name, value) in claims.chain(unsigned) {
             for part in [name.as_bytes(), value] {
                 digest.update((part.len() as u64).to_be_bytes());
                 digest.update(part);
             }
         }
-        Some(hex::encode(digest.chain_update(body).finalize()).into())
+        Some(hex::encode(digest.finalize()).into())
     }
 }
 
