@@ -58,7 +58,7 @@ static KNOWN: &[(&str, Behavior)] = &[
         .with_unique_bodies("`id` names the event")),
     ("braintree", REPEATED.with_patience(seconds(30)).with_expected(AnySuccess)),
     ("calendly", REPEATED.with_repeats_for(days(1)).with_expected(AnySuccess)),
-    ("cdr_manager", UNKNOWN.with_unique_bodies("`callbackURL` names the report")),
+    ("cdr_manager", UNKNOWN),
     ("circleci", REPEATED.with_patience(seconds(10)).with_expected(AnySuccess)
         .with_unique_bodies("`id` names the event")),
     ("clerk", SVIX),
