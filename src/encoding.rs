@@ -44,8 +44,7 @@ impl Encoding {
         }
     }
 
-    /// Returns the encoding's name, for tables.
-    #[cfg(feature = "testing")]
+    /// Returns the encoding's name, for details and tables.
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Hex => "hex",

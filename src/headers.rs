@@ -20,16 +20,18 @@ pub(crate) fn single<'a>(
     let mut values = head.headers.get_all(name).iter();
     let Some(value) = values.next() else { return Ok(None) };
     if values.next().is_some() {
-        return Err(Reason::DuplicateHeader.into());
+        return Err(Rejection::new(Reason::DuplicateHeader).with_detail(format!("`{name}`")));
     }
-    check_length(value, longest)?;
+    check_length(name, value, longest)?;
     Ok(Some(value))
 }
 
 #[inline]
-pub(crate) fn check_length(value: &HeaderValue, longest: usize) -> Result<(), Rejection> {
+pub(crate) fn check_length(name: &HeaderName, value: &HeaderValue, longest: usize) -> Result<(), Rejection> {
     if value.len() > longest {
-        return Err(Rejection::new(Reason::MalformedHeader).with_detail("it is too long"));
+        return Err(
+            Rejection::new(Reason::MalformedHeader).with_detail(format!("`{name}` has more than {longest} bytes"))
+        );
     }
     Ok(())
 }

@@ -83,7 +83,8 @@ impl PublicUrl {
             Self::Forwarded => {
                 let scheme = forwarded(head, PROTO)?.ok_or_else(missing)?;
                 if scheme != UriScheme::HTTP.as_str() && scheme != UriScheme::HTTPS.as_str() {
-                    return Err(Rejection::new(Reason::MalformedHeader).with_detail("X-Forwarded-Proto is no scheme"));
+                    return Err(Rejection::new(Reason::MalformedHeader)
+                        .with_detail("`x-forwarded-proto` is neither http nor https"));
                 }
                 let host = match forwarded(head, FORWARDED_HOST)? {
                     Some(host) => host,
@@ -110,12 +111,13 @@ fn forwarded(head: &Parts, name: HeaderName) -> Result<Option<&str>, Rejection> 
     let Some(value) = single(head, &name, LONGEST_HEADER)? else { return Ok(None) };
     match value.to_str() {
         Ok(text) if !text.is_empty() && !text.contains([',', ' ', '/']) => Ok(Some(text)),
-        _ => Err(Rejection::new(Reason::MalformedHeader).with_detail("a forwarded header is not one plain value")),
+        _ => Err(Rejection::new(Reason::MalformedHeader).with_detail(format!("`{name}` is not one plain value"))),
     }
 }
 
 fn missing() -> Rejection {
-    Rejection::new(Reason::MissingHeader).with_detail("the proxy does not say which address was requested")
+    Rejection::new(Reason::MissingHeader)
+        .with_detail("the proxy sends no `x-forwarded-proto`, or neither `x-forwarded-host` nor `host` names us")
 }
 
 #[cfg(test)]

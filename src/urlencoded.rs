@@ -43,7 +43,7 @@ pub(crate) fn field<'a>(text: &'a [u8], name: &str, malformed: Reason) -> Result
             return Err(Rejection::new(malformed).with_detail("the form has more than 1000 fields"));
         }
         if *candidate == *name.as_bytes() && found.replace(value).is_some() {
-            return Err(Rejection::new(malformed).with_detail("a field that has one value came more than once"));
+            return Err(Rejection::new(malformed).with_detail(format!("the field `{name}` came more than once")));
         }
     }
     Ok(found)

@@ -67,8 +67,14 @@ impl Fields {
     #[inline]
     fn read(&self, read: &mut Unverified, head: &Parts, now: SystemTime) -> Result<(), Rejection> {
         for (name, value) in &self.required {
-            if single(head, name, LONGEST_HEADER)?.ok_or(Reason::MissingHeader)? != value {
-                return Err(Rejection::new(Reason::UnacceptableAlgorithm).with_detail("a header names another method"));
+            match single(head, name, LONGEST_HEADER)? {
+                Some(found) if found == value => {}
+                None => return Err(Rejection::new(Reason::MissingHeader).with_detail(format!("`{name}`"))),
+                Some(_) => {
+                    return Err(
+                        Rejection::new(Reason::UnacceptableAlgorithm).with_detail(format!("`{name}` is not {value:?}"))
+                    );
+                }
             }
         }
         if let Some(timestamp) = &self.timestamp {
@@ -80,7 +86,7 @@ impl Fields {
         if let Some(id) = self.id.as_ref().filter(|id| !id.in_body()) {
             read.id = id.text(head, b"", Reason::MalformedHeader)?;
             if read.id.is_none() && self.id_in_text {
-                return Err(Rejection::new(Reason::MissingHeader).with_detail("there is no id"));
+                return Err(without_id(Reason::MissingHeader, id));
             }
         }
         if let Some(event) = self.event.as_ref().filter(|event| !event.in_body()) {
@@ -96,8 +102,8 @@ impl Fields {
             self.read_timestamp(read, head, body, now)?;
         }
         if let Some(id) = self.id.as_ref().filter(|id| self.id_in_text && id.in_body()) {
-            let missing = || Rejection::new(Reason::MalformedBody).with_detail("there is no id");
-            read.id = Some(id.text(head, body, Reason::MalformedBody)?.ok_or_else(missing)?);
+            let text = id.text(head, body, Reason::MalformedBody)?;
+            read.id = Some(text.ok_or_else(|| without_id(Reason::MalformedBody, id))?);
         }
         Ok(())
     }
@@ -115,6 +121,11 @@ impl Fields {
         }
         Ok(())
     }
+}
+
+#[cold]
+fn without_id(reason: Reason, place: &Place) -> Rejection {
+    Rejection::new(reason).with_detail(format!("there is no id in {place}"))
 }
 
 impl Unverified {

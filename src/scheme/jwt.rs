@@ -118,7 +118,8 @@ impl JwtProof {
             Some(hash) if hash.as_bytes().ct_eq(digest.as_bytes()).into() => Ok(()),
             // A request without a body needs no hash of it.
             None if body.is_empty() && !token.claims.contains(name) => Ok(()),
-            _ => Err(Reason::BodyMismatch.into()),
+            _ => Err(Rejection::new(Reason::BodyMismatch)
+                .with_detail(format!("its SHA-256 is not the one in the claim `{name}`"))),
         }
     }
 }

@@ -125,7 +125,8 @@ impl Proof for MacProof {
         rest: &[u8],
     ) -> Judged<usize> {
         let matched = self.matching((keys, started), offer, values, rest)?;
-        verdict(keys.known, matched).map(MaybeReady::Ready)
+        let key_index = verdict(keys.known, matched).map_err(|rejection| self.text.explain(rejection, values.head))?;
+        Ok(MaybeReady::Ready(key_index))
     }
 
     fn check_body(&self, head: &Parts, body: &[u8]) -> Result<(), Rejection> {

@@ -1,6 +1,7 @@
 //! Where in a request a sender puts something, and what is there.
 
 use std::borrow::Cow;
+use std::fmt;
 use std::ops::Range;
 
 use http::header::{AUTHORIZATION, HeaderName, HeaderValue};
@@ -122,13 +123,15 @@ impl Place {
             Spot::Numbered(_) => None,
             Spot::Bearer => match single(head, &AUTHORIZATION, LONGEST_HEADER)? {
                 Some(value) => {
-                    let token = headers::bearer(value).ok_or(malformed)?;
+                    let token = headers::bearer(value).ok_or_else(|| self.unreadable(malformed))?;
                     Some(Value::Header(value, value.len() - token.len()..value.len()))
                 }
                 None => None,
             },
             Spot::Basic => match single(head, &AUTHORIZATION, LONGEST_HEADER)? {
-                Some(value) => Some(Value::Decoded(Cow::Owned(headers::basic(value).ok_or(malformed)?))),
+                Some(value) => {
+                    Some(Value::Decoded(Cow::Owned(headers::basic(value).ok_or_else(|| self.unreadable(malformed))?)))
+                }
                 None => None,
             },
             Spot::Query(parameter) => query_field(head, parameter)?.map(Value::Decoded),
@@ -156,7 +159,7 @@ impl Place {
         let Some(value) = self.raw(head, body, malformed)? else { return Ok(None) };
         let Some(separator) = self.list else {
             if !value.as_bytes().starts_with(self.prefix.as_bytes()) {
-                return Err(without_prefix(malformed));
+                return Err(self.without_prefix(malformed));
             }
             let part = self.prefix.len()..value.as_bytes().len();
             return Ok(Some(value.part(part)));
@@ -165,9 +168,7 @@ impl Place {
         let (first, second) = (meant.next(), meant.next());
         drop(meant);
         match (first, second) {
-            (_, Some(_)) => {
-                Err(Rejection::new(malformed).with_detail("a field that has one value came more than once"))
-            }
+            (_, Some(_)) => Err(Rejection::new(malformed).with_detail(format!("{self} has more than one value"))),
             (Some(part), None) => Ok(Some(value.part(part))),
             (None, None) => Ok(None),
         }
@@ -176,7 +177,7 @@ impl Place {
     /// The value as a text.
     pub(super) fn text(&self, head: &Parts, body: &[u8], malformed: Reason) -> Result<Option<Text>, Rejection> {
         let text = self.value(head, body, malformed)?.map(Value::into_text);
-        text.map(|text| text.ok_or_else(|| malformed.into())).transpose()
+        text.map(|text| text.ok_or_else(|| self.unreadable(malformed))).transpose()
     }
 
     /// Every value that may be a signature. Returns how many there are.
@@ -193,12 +194,13 @@ impl Place {
             for number in 1..=MAX_NUMBERED {
                 let Some(mut values) = numbered(head, stem.as_str(), number) else { continue };
                 if let Some(value) = values.next() {
-                    check_length(value, LONGEST_HEADER)?;
-                    take(value.as_bytes().strip_prefix(self.prefix.as_bytes()).ok_or(malformed)?)?;
+                    check_length(stem, value, LONGEST_HEADER)?;
+                    let value = value.as_bytes().strip_prefix(self.prefix.as_bytes());
+                    take(value.ok_or_else(|| self.without_prefix(malformed))?)?;
                     count += 1;
                 }
                 if values.next().is_some() {
-                    return Err(Reason::DuplicateHeader.into());
+                    return Err(Rejection::new(Reason::DuplicateHeader).with_detail(format!("`{stem}{number}`")));
                 }
             }
             return Ok(count);
@@ -207,7 +209,7 @@ impl Place {
             // Where nearly every signature is: as below, in fewer steps.
             let Some(value) = single(head, name, LONGEST_HEADER)? else { return Ok(0) };
             let value = value.as_bytes().strip_prefix(self.prefix.as_bytes());
-            return take(value.ok_or_else(|| without_prefix(malformed))?).map(|()| 1);
+            return take(value.ok_or_else(|| self.without_prefix(malformed))?).map(|()| 1);
         }
         let Some(separator) = self.list else {
             return match self.value(head, body, malformed)? {
@@ -221,11 +223,23 @@ impl Place {
         for part in self.meant(bytes, separator) {
             count += 1;
             if count > MAX_IN_LIST {
-                return Err(Reason::TooManySignatures.into());
+                return Err(Rejection::new(Reason::TooManySignatures)
+                    .with_detail(format!("{self} lists more than {MAX_IN_LIST}")));
             }
             take(&bytes[part])?;
         }
         Ok(count)
+    }
+
+    /// Refuses a value that is not of the kind that belongs there.
+    #[cold]
+    pub(super) fn unreadable(&self, malformed: Reason) -> Rejection {
+        Rejection::new(malformed).with_detail(format!("{self} is not in the sender's form"))
+    }
+
+    #[cold]
+    fn without_prefix(&self, malformed: Reason) -> Rejection {
+        Rejection::new(malformed).with_detail(format!("what {} has does not start with `{}`", self.spot, self.prefix))
     }
 
     /// The list's entries with the prefix, without it.
@@ -241,6 +255,31 @@ impl Place {
     }
 }
 
+impl fmt::Display for Spot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Header(name) => write!(f, "`{name}`"),
+            Self::Numbered(stem) => write!(f, "`{stem}1` and on"),
+            Self::Bearer => f.write_str("`authorization` (Bearer)"),
+            Self::Basic => f.write_str("`authorization` (Basic)"),
+            Self::Query(parameter) => write!(f, "query `{parameter}`"),
+            Self::PathEnd => f.write_str("the end of the path"),
+            Self::Json(pointer) => write!(f, "body `{pointer}`"),
+            Self::Form(field) => write!(f, "form field `{field}`"),
+            Self::Part(field) => write!(f, "multipart field `{field}`"),
+        }
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.prefix.trim() {
+            "" => self.spot.fmt(f),
+            prefix => write!(f, "{} `{prefix}`", self.spot),
+        }
+    }
+}
+
 fn numbered<'a>(head: &'a Parts, stem: &str, number: usize) -> Option<impl Iterator<Item = &'a HeaderValue>> {
     let mut name = [0_u8; 64];
     let mut rest = &mut name[..];
@@ -253,10 +292,6 @@ fn numbered<'a>(head: &'a Parts, stem: &str, number: usize) -> Option<impl Itera
 fn query_field<'a>(head: &'a Parts, parameter: &str) -> Result<Option<Cow<'a, [u8]>>, Rejection> {
     let query = requested_uri(head).query().unwrap_or_default();
     urlencoded::field(query.as_bytes(), parameter, Reason::MalformedSignature)
-}
-
-fn without_prefix(malformed: Reason) -> Rejection {
-    Rejection::new(malformed).with_detail("the prefix is missing")
 }
 
 #[cfg(test)]

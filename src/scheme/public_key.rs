@@ -187,7 +187,9 @@ impl Proof for PublicKeyProof {
         _: &[u8],
     ) -> Judged<usize> {
         let message = self.text.message(values)?;
-        verdict(keys.known, matching_key(&keys.ring, &message, offer)).map(MaybeReady::Ready)
+        let matched = matching_key(&keys.ring, &message, offer);
+        let key_index = verdict(keys.known, matched).map_err(|rejection| self.text.explain(rejection, values.head))?;
+        Ok(MaybeReady::Ready(key_index))
     }
 
     fn key_print(&self, keys: &KeysFor<PublicKey>, index: usize) -> Option<KeyPrint> {

@@ -1,6 +1,5 @@
 //! Signing as the sender would, and schemes in words: for tests and tables alone.
 
-use std::fmt;
 use std::time::SystemTime;
 
 use bytes::Bytes;
@@ -243,26 +242,6 @@ impl Place {
                 *body = fields.join("&").into();
                 Ok(())
             }
-        }
-    }
-}
-
-impl fmt::Display for Place {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.spot {
-            Spot::Header(name) => write!(f, "`{name}`")?,
-            Spot::Numbered(stem) => write!(f, "`{stem}1` and on")?,
-            Spot::Bearer => f.write_str("`authorization` (Bearer)")?,
-            Spot::Basic => f.write_str("`authorization` (Basic)")?,
-            Spot::Query(parameter) => write!(f, "query `{parameter}`")?,
-            Spot::PathEnd => f.write_str("the end of the path")?,
-            Spot::Json(pointer) => write!(f, "body `{pointer}`")?,
-            Spot::Part(field) => write!(f, "multipart field `{field}`")?,
-            Spot::Form(field) => write!(f, "form field `{field}`")?,
-        }
-        match self.prefix.trim() {
-            "" => Ok(()),
-            prefix => write!(f, " `{prefix}`"),
         }
     }
 }

@@ -78,7 +78,7 @@ impl Signature {
         self.each(head, body, |text| {
             let mut digest = Digest::zero(digest_len);
             if !self.encoding.decode_exact(text, digest.as_mut_bytes()) {
-                return Err(Reason::MalformedSignature.into());
+                return Err(self.undecodable(digest_len));
             }
             found.push(digest);
             Ok(())
@@ -89,10 +89,9 @@ impl Signature {
     pub(crate) fn read_up_to(&self, head: &Parts, body: &[u8], longest: usize) -> Result<Vec<Vec<u8>>, Rejection> {
         let mut found = Vec::new();
         self.each(head, body, |text| {
-            if text.len() > self.encoding.text_len(longest) {
-                return Err(Reason::MalformedSignature.into());
-            }
-            found.push(self.encoding.decode(text).ok_or(Reason::MalformedSignature)?);
+            let is_short = text.len() <= self.encoding.text_len(longest);
+            let decoded = if is_short { self.encoding.decode(text) } else { None };
+            found.push(decoded.ok_or_else(|| self.undecodable(format_args!("up to {longest}")))?);
             Ok(())
         })?;
         Ok(found)
@@ -110,16 +109,28 @@ impl Signature {
             count += place.each(head, body, &mut take)?;
         }
         if count == 0 {
-            return Err(Reason::MissingSignature.into());
+            return Err(Rejection::new(Reason::MissingSignature).with_detail(format!("none in {}", self.names())));
         }
         Ok(())
+    }
+
+    #[cold]
+    fn undecodable(&self, bytes: impl std::fmt::Display) -> Rejection {
+        let (places, encoding) = (self.names(), self.encoding.name());
+        Rejection::new(Reason::MalformedSignature)
+            .with_detail(format!("{places} does not hold {bytes} bytes in {encoding}"))
+    }
+
+    /// Returns where the signature may be, for details and tables.
+    pub(super) fn names(&self) -> String {
+        let places: Vec<_> = self.places.iter().map(ToString::to_string).collect();
+        places.join(" or ")
     }
 
     /// Describes a signature by this algorithm over a text, for tables.
     #[cfg(feature = "testing")]
     pub(crate) fn describe(&self, algorithm: &str, text: impl std::fmt::Display) -> String {
-        let places: Vec<_> = self.places.iter().map(ToString::to_string).collect();
-        format!("{algorithm} in {} ({}) over `{text}`", places.join(" or "), self.encoding.name())
+        format!("{algorithm} in {} ({}) over `{text}`", self.names(), self.encoding.name())
     }
 
     /// Puts a signature into its usual place.

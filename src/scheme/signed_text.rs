@@ -79,6 +79,17 @@ impl SignedText {
         Ok(message)
     }
 
+    /// Names the address that was signed over, if a mismatch may be due to it. Values of the query are left out.
+    #[cold]
+    pub(super) fn explain(&self, rejection: Rejection, head: &Parts) -> Rejection {
+        match self.template.url(head) {
+            Some(url) if rejection.reason() == Reason::SignatureMismatch => {
+                rejection.with_detail(format!("the address signed over is {url}"))
+            }
+            _ => rejection,
+        }
+    }
+
     /// Compares the body with its signed hash.
     pub(super) fn check_body(&self, head: &Parts, body: &[u8]) -> Result<(), Rejection> {
         let Some(hash) = &self.body_hash else { return Ok(()) };
@@ -86,15 +97,18 @@ impl SignedText {
         let mut claimed = Candidates::new();
         hash.read(head, body, digest.len(), &mut claimed)?;
         if claimed.iter().any(|claimed| !bool::from(claimed.as_bytes().ct_eq(&digest))) {
-            return Err(Reason::BodyMismatch.into());
+            return Err(Rejection::new(Reason::BodyMismatch)
+                .with_detail(format!("its SHA-256 is not the one in {}", hash.names())));
         }
         Ok(())
     }
 
     #[cfg(feature = "testing")]
     pub(super) fn describe(&self, algorithm: &str) -> String {
-        let hash = self.body_hash.iter().flat_map(|hash| &hash.places);
-        let hash: String = hash.map(|place| format!(", the body's SHA-256 in {place}")).collect();
+        let hash = self
+            .body_hash
+            .as_ref()
+            .map_or_else(String::new, |hash| format!(", the body's SHA-256 in {}", hash.names()));
         self.signature.describe(algorithm, &self.template) + &hash
     }
 

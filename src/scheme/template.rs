@@ -132,6 +132,19 @@ impl Template {
         self.pieces().any(|piece| matches!(piece, Piece::Url(_))) || (self.has(&Piece::Path) && self.has(&Piece::Query))
     }
 
+    /// Returns the address that is signed, without the values of its query: they may be secrets.
+    pub(super) fn url(&self, head: &Parts) -> Option<String> {
+        let Piece::Url(url) = self.pieces().find(|piece| matches!(piece, Piece::Url(_)))? else { return None };
+        let mut text = Vec::new();
+        url.feed(head, |bytes| text.extend_from_slice(bytes)).ok()?;
+        let text = String::from_utf8(text).ok()?;
+        let Some((address, query)) = text.split_once('?') else { return Some(text) };
+        let names = query
+            .split('&')
+            .map(|field| field.split_once('=').map_or_else(|| "..".to_owned(), |(name, _)| format!("{name}=..")));
+        Some(format!("{address}?{}", names.collect::<Vec<_>>().join("&")))
+    }
+
     /// Returns whether the text before the body is known before the body is.
     pub(super) fn streams(&self) -> bool {
         self.has_body && !self.before.contains(&Piece::Params)
@@ -200,13 +213,18 @@ impl Piece {
             Self::Path => sink(requested_uri(values.head).path().as_bytes()),
             Self::Query => sink(requested_uri(values.head).query().unwrap_or_default().as_bytes()),
             Self::Header(name) => {
-                sink(single(values.head, name, LONGEST_HEADER)?.ok_or(Reason::MissingHeader)?.as_bytes())
+                sink(single(values.head, name, LONGEST_HEADER)?.ok_or_else(|| missing(name))?.as_bytes())
             }
             Self::Params => urlencoded::feed_sorted(values.body, sink)?,
             Self::Body => {}
         }
         Ok(())
     }
+}
+
+#[cold]
+fn missing(name: &HeaderName) -> Rejection {
+    Rejection::new(Reason::MissingHeader).with_detail(format!("`{name}`, which is signed"))
 }
 
 /// The template as it is written.

@@ -77,10 +77,18 @@ impl Timestamp {
 
     /// Returns the timestamp as it was written, and the time it stands for.
     pub(super) fn read(&self, head: &Parts, body: &[u8], now: SystemTime) -> Result<(Text, SystemTime), Rejection> {
-        let missing = || Rejection::new(Reason::MissingHeader).with_detail("there is no timestamp");
-        let text = self.place.text(head, body, Reason::MalformedTimestamp)?.ok_or_else(missing)?;
-        let time = self.format.parse(text.as_bytes()).ok_or(Reason::MalformedTimestamp)?;
-        self.tolerance.check("the timestamp", time, now)?;
+        let place = &self.place;
+        let missing = || Rejection::new(Reason::MissingHeader).with_detail(format!("there is no timestamp in {place}"));
+        let text = place.text(head, body, Reason::MalformedTimestamp)?.ok_or_else(missing)?;
+        let unreadable = || {
+            Rejection::new(Reason::MalformedTimestamp)
+                .with_detail(format!("{place} is not a time in {:?}", self.format))
+        };
+        let time = self.format.parse(text.as_bytes()).ok_or_else(unreadable)?;
+        // The detail costs refusals alone.
+        if !self.tolerance.allows(time, now) {
+            self.tolerance.check(&format!("the timestamp in {place}"), time, now)?;
+        }
         Ok((text, time))
     }
 }

@@ -58,7 +58,8 @@ impl TokenProof {
     }
 
     fn token(&self, head: &Parts, body: &[u8]) -> Result<Token, Rejection> {
-        let value = self.place.value(head, body, Reason::MalformedSignature)?.ok_or(Reason::MissingSignature)?;
+        let missing = || Rejection::new(Reason::MissingSignature).with_detail(format!("none in {}", self.place));
+        let value = self.place.value(head, body, Reason::MalformedSignature)?.ok_or_else(missing)?;
         Ok(Token::of(value.as_bytes()))
     }
 }

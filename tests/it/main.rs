@@ -10,6 +10,7 @@ mod dedup;
 #[cfg(all(feature = "memory-store", feature = "redis"))]
 mod dedup_redis;
 mod design;
+mod details;
 mod docs;
 mod endpoint;
 #[cfg(all(

@@ -1,0 +1,71 @@
+//! The detail of a rejection names the header, member or setting at fault, and never a value.
+
+use std::convert::Infallible;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body_util::Full;
+use tower::{Layer as _, ServiceExt as _, service_fn};
+use tower_webhook::scheme::{SchemeBuilder, header};
+use tower_webhook::{Rejection, Scheme, WebhookLayer, testing};
+
+async fn reason(scheme: &Scheme, request: Request<Full<Bytes>>) -> String {
+    let handler =
+        service_fn(async |_: Request<Full<Bytes>>| Ok::<_, Infallible>(Response::new(Full::<Bytes>::default())));
+    let service = WebhookLayer::new(scheme.clone()).with_clock(testing::ManualClock::new(now())).layer(handler);
+    let response = service.oneshot(request).await.unwrap();
+    response.extensions().get::<Rejection>().map_or_else(|| "delivered".to_owned(), ToString::to_string)
+}
+
+fn now() -> SystemTime {
+    UNIX_EPOCH + Duration::from_secs(1_800_000_000)
+}
+
+fn acme() -> SchemeBuilder {
+    Scheme::hmac_sha256()
+        .signature(header("x-acme-signature").prefix("v1=").hex())
+        .timestamp(header("x-acme-timestamp").unix_seconds())
+        .signed("{timestamp}.{url}.{body}")
+        .with_public_url("https://hooks.example.com")
+        .secret("s3cret")
+}
+
+#[tokio::test]
+async fn a_detail_names_what_is_wrong_and_no_value() -> Result<(), Box<dyn std::error::Error>> {
+    let scheme = acme().with_required_header("x-acme-method", "sha256").build("acme")?;
+    let signed = |age: u64| {
+        let request = Request::post("/in?token=hunter2&a").body(Bytes::from("{}"))?;
+        testing::sign_at(&scheme, request, now() - Duration::from_secs(age)).map_err(Box::<dyn std::error::Error>::from)
+    };
+    let changed = |name: &'static str, value: Option<&str>| {
+        let mut request = signed(0)?;
+        match value {
+            Some(value) => request.headers_mut().insert(name, value.parse()?),
+            None => request.headers_mut().remove(name),
+        };
+        Ok::<_, Box<dyn std::error::Error>>(request)
+    };
+    assert_eq!(reason(&scheme, signed(0)?).await, "delivered");
+    let old = reason(&scheme, signed(412)?).await;
+    assert!(old.ends_with(": the timestamp in `x-acme-timestamp` is 412 s old, 300 s are allowed"), "{old}");
+    let junk = "v1=".to_owned() + &"0".repeat(64);
+    for (name, value, detail) in [
+        ("x-acme-signature", None, "none in `x-acme-signature` `v1=`"),
+        ("x-acme-signature", Some("v0=abc"), "what `x-acme-signature` has does not start with `v1=`"),
+        ("x-acme-signature", Some("v1=abc"), "`x-acme-signature` `v1=` does not hold 32 bytes in hex"),
+        (
+            "x-acme-signature",
+            Some(junk.as_str()),
+            "the address signed over is https://hooks.example.com/in?token=..&..",
+        ),
+        ("x-acme-timestamp", None, "there is no timestamp in `x-acme-timestamp`"),
+        ("x-acme-timestamp", Some("soon"), "`x-acme-timestamp` is not a time in UnixSeconds"),
+        ("x-acme-method", None, "`x-acme-method`"),
+        ("x-acme-method", Some("md5"), "`x-acme-method` is not \"sha256\""),
+    ] {
+        let text = reason(&scheme, changed(name, value)?).await;
+        assert!(text.ends_with(&format!(": {detail}")), "{text}");
+    }
+    Ok(())
+}
