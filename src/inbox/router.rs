@@ -42,11 +42,13 @@ impl<S> Inbox<S> {
     ///
     /// ```
     /// # #[cfg(feature = "sqlite")] {
-    /// use axum::{Router, routing::post};
+    /// use axum::Router;
+    /// use axum::routing::{MethodRouter, post};
     /// use tower_webhook::inbox::{Inbox, sqlite::SqliteStore};
     ///
     /// # fn app(store: SqliteStore) -> Router {
-    /// let (inbox, worker) = Inbox::new(store).wrap(post(|| async {}).with_state(()));
+    /// let handler: MethodRouter = post(|| async {});
+    /// let (inbox, worker) = Inbox::new(store).wrap(handler);
     /// Router::new().nest("/admin/webhooks", inbox.router())
     /// # }
     /// # }
