@@ -42,11 +42,13 @@ impl<S> Inbox<S> {
     ///
     /// ```
     /// # #[cfg(feature = "sqlite")] {
-    /// use axum::{Router, routing::post};
+    /// use axum::Router;
+    /// use axum::routing::{MethodRouter, post};
     /// use tower_webhook::inbox::{Inbox, sqlite::SqliteStore};
     ///
     /// # fn app(store: SqliteStore) -> Router {
-    /// let (inbox, worker) = Inbox::new(store).wrap(post(|| async {}).with_state(()));
+    /// let handler: MethodRouter = post(|| async {});
+    /// let (inbox, worker) = Inbox::new(store).wrap(handler);
     /// Router::new().nest("/admin/webhooks", inbox.router())
     /// # }
     /// # }
@@ -82,16 +84,15 @@ struct Parameters {
 }
 
 impl Parameters {
-    fn filter(&self) -> Result<Filter, Response> {
+    /// Returns `None` if there is no such state.
+    fn filter(&self) -> Option<Filter> {
         let text = |text: &Option<String>| text.clone().map(Text::from);
         let state = match &self.state {
-            Some(name) => {
-                Some(State::from_name(name).ok_or_else(|| refused(StatusCode::BAD_REQUEST, "no such state"))?)
-            }
+            Some(name) => Some(State::from_name(name)?),
             None => None,
         };
         let (provider, event, event_id) = (text(&self.provider), text(&self.event), text(&self.event_id));
-        Ok(Filter { state, provider, event, event_id, ..Filter::default() })
+        Some(Filter { state, provider, event, event_id, ..Filter::default() })
     }
 }
 
@@ -112,7 +113,7 @@ async fn stats(AxumState(Operator(inbox)): AxumState<Operator>) -> Answer {
 
 async fn list(AxumState(Operator(inbox)): AxumState<Operator>, Query(query): Query<Parameters>) -> Answer {
     let page = Page { before: query.cursor.map(DeliveryId), limit: query.limit.unwrap_or(PAGE).clamp(1, MAX_PAGE) };
-    let listing = inbox.list(query.filter()?, page).await.map_err(failed)?;
+    let listing = inbox.list(query.filter().ok_or_else(unknown_state)?, page).await.map_err(failed)?;
     let deliveries: Vec<Value> = listing.deliveries.iter().map(|summary| Value::Object(describe(summary))).collect();
     Ok(axum::Json(json!({ "deliveries": deliveries, "cursor": listing.next.map(|next| next.0) })).into_response())
 }
@@ -148,7 +149,7 @@ async fn replay(
 }
 
 async fn replay_dead(AxumState(Operator(inbox)): AxumState<Operator>, Query(query): Query<Parameters>) -> Answer {
-    let filter = query.filter()?;
+    let filter = query.filter().ok_or_else(unknown_state)?;
     if filter.state != Some(State::Dead) {
         return Err(refused(StatusCode::BAD_REQUEST, "only the dead are replayed together: ?state=dead"));
     }
@@ -201,6 +202,10 @@ fn describe(summary: &Summary) -> Map<String, Value> {
 
 fn refused(status: StatusCode, error: &str) -> Response {
     (status, axum::Json(json!({ "error": error }))).into_response()
+}
+
+fn unknown_state() -> Response {
+    refused(StatusCode::BAD_REQUEST, "there is no such state")
 }
 
 fn unknown() -> Response {
