@@ -6,10 +6,16 @@
 //!       {"path": "/github", "provider": "github", "secrets": ["..."]},
 //!       {"path": "/sns", "provider": "aws_sns", "topics": ["arn:..."], "deduplicate": "memory"}]}
 //!
+//! With `"inbox": "sqlite:webhooks.db"` (or `postgres://..`) each delivery is stored before its sender gets the 2xx; with
+//! `"forward": "http://127.0.0.1:3000/hooks"` it is sent there, with an inbox until the target answers 2xx. Further keys:
+//! `retry`, `lease_seconds`, `concurrency`, `order`, `order_on_dead`, `forward_secret`, `forward_timeout_seconds`,
+//! `forward_signature`, for all endpoints or in one; and `admin` with the operator's `path` and `bearer`.
+//!
 //! It says on stderr when it listens, and prints each delivery as one line of JSON on stdout. SIGTERM and Ctrl-C let the
 //! requests in flight finish.
 
 mod gateway_config;
+mod gateway_inbox;
 mod gateway_output;
 mod gateway_serve;
 
@@ -19,14 +25,16 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::State;
+use axum::extract::{Extension, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, any};
-use serde_json::json;
+use serde_json::{Value, json};
+use tower_webhook::inbox::InboxAttempt;
 use tower_webhook::provider::Provider;
 use tower_webhook::{DedupLayer, Delivery, MemoryStore, Reason, Rejection, WebhookLayer};
 
 use gateway_config::{Config, Endpoint, Result};
+use gateway_inbox::Inboxes;
 use gateway_output::Lines;
 
 /// How many deliveries one endpoint remembers in memory.
@@ -52,21 +60,26 @@ async fn run(path: &Path) -> Result<()> {
     let output = Output { deliveries: Lines::to(std::io::stdout()), refusals: Lines::to(std::io::stderr()) };
     let mut app = Router::new();
     let mut paths = HashSet::new();
+    let mut inboxes = Inboxes::default();
     for endpoint in &config.endpoints {
         let place = |error| format!("endpoint {}: {error}", endpoint.path);
         if !endpoint.path.starts_with('/') || endpoint.path.contains(['{', '}']) || !paths.insert(&endpoint.path) {
             return Err(place("its path does not start with /, has braces, or is there twice".into()).into());
         }
-        app = app.route(&endpoint.path, route(endpoint, &output).await.map_err(place)?);
+        app = app.route(&endpoint.path, route(endpoint, &config, &mut inboxes, &output).await.map_err(place)?);
     }
+    let app = app.merge(inboxes.admin(&config)?);
     let listener = tokio::net::TcpListener::bind(&config.listen).await?;
     eprintln!("listening on http://{}", listener.local_addr()?);
     let refusals = output.refusals.clone();
+    let workers = inboxes.start();
     if !gateway_serve::serve(listener, app.with_state(output)).await {
         let told = refusals.write("gateway: some requests did not finish in time".to_owned());
         // The end does not wait for somebody to read it.
         let _ = tokio::time::timeout(Duration::from_secs(1), told).await;
     }
+    // They heard the same signal.
+    workers.join_all().await;
     Ok(())
 }
 
@@ -77,23 +90,33 @@ struct Output {
     refusals: Lines,
 }
 
-async fn route(endpoint: &Endpoint, output: &Output) -> Result<MethodRouter<Output>> {
+async fn route(
+    endpoint: &Endpoint,
+    config: &Config,
+    inboxes: &mut Inboxes,
+    output: &Output,
+) -> Result<MethodRouter<Output>> {
+    let handler = inboxes.wrap(config, endpoint, output, any(on_delivery)).await?;
     match endpoint.provider.as_str() {
-        "cdr_manager" => layered(endpoint, endpoint.cdr_manager()?, output).await,
-        "cloudblue_connect" => layered(endpoint, endpoint.connect()?, output).await,
-        "aws_sns" => layered(endpoint, endpoint.sns()?, output).await,
-        _ => layered(endpoint, endpoint.sender()?, output).await,
+        "cdr_manager" => layered(endpoint, endpoint.cdr_manager()?, handler, output).await,
+        "cloudblue_connect" => layered(endpoint, endpoint.connect()?, handler, output).await,
+        "aws_sns" => layered(endpoint, endpoint.sns()?, handler, output).await,
+        _ => layered(endpoint, endpoint.sender()?, handler, output).await,
     }
 }
 
-async fn layered(endpoint: &Endpoint, provider: impl Provider, output: &Output) -> Result<MethodRouter<Output>> {
+async fn layered(
+    endpoint: &Endpoint,
+    provider: impl Provider,
+    handler: MethodRouter<Output>,
+    output: &Output,
+) -> Result<MethodRouter<Output>> {
     let refusals = output.refusals.clone();
     let report = move |rejection: &Rejection| refusals.report(told(rejection));
     let mut layer = WebhookLayer::new(provider).on_reject(report);
     if let Some(bytes) = endpoint.body_limit_bytes {
         layer = layer.with_body_limit(bytes);
     }
-    let handler = any(on_delivery);
     let handler = match endpoint.deduplicate.as_deref() {
         None => handler,
         Some("memory") => handler.layer(DedupLayer::new(MemoryStore::new(REMEMBERED))),
@@ -102,13 +125,12 @@ async fn layered(endpoint: &Endpoint, provider: impl Provider, output: &Output) 
     Ok(handler.layer(layer))
 }
 
-async fn on_delivery(State(output): State<Output>, delivery: Delivery) -> Response {
-    let summary = json!({
-        "provider": delivery.provider(),
-        "id": delivery.id(),
-        "event": delivery.event(),
-        "bytes": delivery.body().len(),
-    });
+async fn on_delivery(
+    State(output): State<Output>,
+    delivery: Delivery,
+    attempt: Option<Extension<InboxAttempt>>,
+) -> Response {
+    let summary = summary(&delivery, attempt.map(|Extension(attempt)| attempt));
     // A delivery that nobody was told of did not happen: its sender comes again.
     if !output.deliveries.write(summary.to_string()).await {
         return Rejection::new(Reason::HandlerFailed).with_detail("stdout is not being read").into_response();
@@ -119,6 +141,20 @@ async fn on_delivery(State(output): State<Output>, delivery: Delivery) -> Respon
         "xero" => ().into_response(),
         _ => axum::Json(summary).into_response(),
     }
+}
+
+/// What is printed of a delivery.
+fn summary(delivery: &Delivery, attempt: Option<InboxAttempt>) -> Value {
+    let mut summary = json!({
+        "provider": delivery.provider(),
+        "id": delivery.id(),
+        "event": delivery.event(),
+        "bytes": delivery.body().len(),
+    });
+    if let Some(attempt) = attempt {
+        summary["attempt"] = attempt.number.into();
+    }
+    summary
 }
 
 /// What the operator is told of a refusal; the sender sees no more than a status.

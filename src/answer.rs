@@ -4,6 +4,8 @@ use bytes::Bytes;
 use http::header::{self, HeaderName, HeaderValue};
 use http::{Response, StatusCode};
 
+use crate::rejection::Rejection;
+
 /// An answer that a sender's protocol demands: the echo of a challenge, the receipt of a confirmation.
 ///
 /// It is given without calling the handler, so a provider should only create one if the sender's documents say so.
@@ -17,7 +19,10 @@ use http::{Response, StatusCode};
 /// assert_eq!(answer.status(), 200);
 /// ```
 #[derive(Clone, Debug)]
-pub struct Answer(Response<Bytes>);
+pub struct Answer {
+    response: Response<Bytes>,
+    report: Option<Box<Rejection>>,
+}
 
 impl Answer {
     /// Creates an answer without a body.
@@ -25,7 +30,7 @@ impl Answer {
     pub fn empty(status: StatusCode) -> Self {
         let mut response = Response::new(Bytes::new());
         *response.status_mut() = status;
-        Self(response)
+        Self { response, report: None }
     }
 
     /// Creates a 200 with a plain text that no browser takes for anything else.
@@ -43,18 +48,31 @@ impl Answer {
     /// Sets a header.
     #[must_use]
     pub fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
-        self.0.headers_mut().insert(name, value);
+        self.response.headers_mut().insert(name, value);
+        self
+    }
+
+    /// Has the layer report this rejection (hook, log, metrics), although the answer doesn't show it: for protocols in which a
+    /// failure is answered like a success, or must not be told from it.
+    #[must_use]
+    pub fn with_report(mut self, rejection: Rejection) -> Self {
+        self.report = Some(Box::new(rejection));
         self
     }
 
     /// Returns the status.
     #[must_use]
     pub fn status(&self) -> StatusCode {
-        self.0.status()
+        self.response.status()
+    }
+
+    /// Takes the rejection that is to be reported.
+    pub(crate) fn take_report(&mut self) -> Option<Rejection> {
+        self.report.take().map(|report| *report)
     }
 
     pub(crate) fn into_response(self) -> Response<Bytes> {
-        self.0
+        self.response
     }
 
     fn with_type(content_type: &'static str, body: Bytes) -> Self {
@@ -62,6 +80,6 @@ impl Answer {
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
         headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-        Self(response)
+        Self { response, report: None }
     }
 }

@@ -4,6 +4,10 @@ use std::time::Duration;
 
 use http::StatusCode;
 
+/// The default body limit: 1 MiB. It is four times what the most generous queue-backed sender (SNS) publishes, and small
+/// enough that a thousand concurrent requests fit into a small machine.
+pub const DEFAULT_BODY_LIMIT: usize = 1024 * 1024;
+
 /// How a sender behaves around its requests, as far as its documents say.
 ///
 /// The layers choose statuses and limits by it. Nothing is assumed about a setting that is `None`.
@@ -27,6 +31,18 @@ pub struct Behavior {
     largest_body: Option<usize>,
     unique_bodies: Option<&'static str>,
     interactive: bool,
+}
+
+/// What a delivery knows of its sender's behavior.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(not(feature = "dedup"), allow(dead_code))]
+pub(crate) struct Traits {
+    /// Nothing is repeated.
+    pub(crate) never_repeats: bool,
+    /// Two events never have the same body.
+    pub(crate) has_unique_bodies: bool,
+    /// The response's body is acted on.
+    pub(crate) is_interactive: bool,
 }
 
 /// When a sender repeats a delivery.
@@ -144,6 +160,15 @@ impl Behavior {
         self.largest_body
     }
 
+    /// Returns the largest body to be accepted: what the sender documents, but at least [`DEFAULT_BODY_LIMIT`].
+    #[must_use]
+    pub(crate) const fn body_limit(&self) -> usize {
+        match self.largest_body {
+            Some(bytes) if bytes > DEFAULT_BODY_LIMIT => bytes,
+            _ => DEFAULT_BODY_LIMIT,
+        }
+    }
+
     /// Returns why two events of this sender never have the same body, or `None` if they may.
     #[must_use]
     pub const fn unique_bodies(&self) -> Option<&'static str> {
@@ -154,6 +179,14 @@ impl Behavior {
     #[must_use]
     pub const fn is_interactive(&self) -> bool {
         self.interactive
+    }
+
+    pub(crate) const fn traits(&self) -> Traits {
+        Traits {
+            never_repeats: matches!(self.repeats, Some(Repeats::Never)),
+            has_unique_bodies: self.unique_bodies.is_some(),
+            is_interactive: self.interactive,
+        }
     }
 }
 

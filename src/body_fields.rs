@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
-use crate::json;
+use crate::json::{self, Scalar};
 use crate::text::Text;
 
 /// Where a verified body holds the delivery's id, its event and what identifies it.
@@ -52,9 +52,15 @@ type Find = dyn Fn(&[u8], Option<&(dyn Any + Send + Sync)>) -> Option<Text> + Se
 /// What was found in one body.
 #[derive(Default)]
 pub(crate) struct FoundFields {
-    pub(crate) id: Option<Text>,
+    pub(crate) id: Option<FoundId>,
     pub(crate) event: Option<Text>,
-    pub(crate) identity: Option<Text>,
+    pub(crate) identity: Option<FoundId>,
+}
+
+/// An id, and how JSON writes it: 1 and "1" are two ids.
+pub(crate) struct FoundId {
+    pub(crate) text: Text,
+    pub(crate) is_string: bool,
 }
 
 impl BodyFields {
@@ -148,7 +154,13 @@ impl BodyFields {
         Field::At(self.pointers.len() - 1)
     }
 
+    /// Returns whether the body holds an id or what else identifies the delivery.
+    pub(crate) fn has_id(&self) -> bool {
+        self.id.is_some() || self.identity.is_some()
+    }
+
     /// Returns whether the body holds what identifies the delivery.
+    #[cfg(feature = "testing")]
     pub(crate) fn has_identity(&self) -> bool {
         self.identity.is_some()
     }
@@ -161,16 +173,30 @@ impl BodyFields {
 
     /// Reads all fields of a body.
     pub(crate) fn read(&self, body: &[u8], parsed: Option<&(dyn Any + Send + Sync)>) -> FoundFields {
-        let mut values: SmallVec<[Option<Cow<'_, str>>; 3]> = self.pointers.iter().map(|_| None).collect();
+        let mut values: SmallVec<[Option<Scalar<'_>>; 3]> = self.pointers.iter().map(|_| None).collect();
         if !values.is_empty() && json::pick_each(body, self.pointers.iter().map(Text::as_str), &mut values).is_err() {
             values.fill(None);
         }
-        let find = |field: &Option<Field>| match field.as_ref()? {
-            Field::At(pointer) => values[*pointer].as_deref().map(|value| value.to_owned().into()),
-            Field::From(pointers, join) => join(&values[pointers.clone()]),
-            Field::By(find) => find(body, parsed),
+        let find = |field: &Option<Field>| {
+            let (text, is_string) = match field.as_ref()? {
+                Field::At(pointer) => {
+                    let value = values[*pointer].as_ref()?;
+                    (Some(Text::from(value.text.clone().into_owned())), value.is_string)
+                }
+                Field::From(pointers, join) => {
+                    let texts = values[pointers.clone()].iter().map(|value| Some(value.as_ref()?.text.clone()));
+                    (join(&texts.collect::<SmallVec<[_; 4]>>()), true)
+                }
+                Field::By(find) => (find(body, parsed), true),
+            };
+            // What is empty names nothing.
+            text.filter(|text| !text.is_empty()).map(|text| FoundId { text, is_string })
         };
-        FoundFields { id: find(&self.id), event: find(&self.event), identity: find(&self.identity) }
+        FoundFields {
+            id: find(&self.id),
+            event: find(&self.event).map(|event| event.text),
+            identity: find(&self.identity),
+        }
     }
 }
 
@@ -192,7 +218,8 @@ mod tests {
 
     fn texts(fields: &BodyFields, body: &[u8]) -> [Option<String>; 3] {
         let found = fields.read(body, None);
-        [found.id, found.event, found.identity].map(|text| text.map(String::from))
+        let text = |found: FoundId| String::from(found.text);
+        [found.id.map(text), found.event.map(String::from), found.identity.map(text)]
     }
 
     #[test]

@@ -3,13 +3,18 @@
 use std::any::Any;
 use std::fmt;
 use std::sync::{Arc, OnceLock};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use http::Extensions;
 
-use crate::body_fields::{BodyFields, FoundFields};
+use crate::behavior::Traits;
+#[cfg(feature = "inbox")]
+use crate::behavior::{Behavior, ExpectedAnswer};
+use crate::body_fields::{BodyFields, FoundFields, FoundId};
+use crate::json::pick;
 use crate::rejection::{Reason, Rejection};
+use crate::secrets::KeyPrint;
 use crate::text::Text;
 
 /// One verified webhook request.
@@ -36,35 +41,80 @@ use crate::text::Text;
 #[derive(Clone)]
 pub struct Delivery {
     provider: Text,
+    traits: Traits,
     id: Option<Text>,
     event: Option<Text>,
     timestamp: Option<SystemTime>,
+    fresh_for: Option<Duration>,
     key_index: u16,
+    key_print: Option<KeyPrint>,
     signed: Signed,
+    text: Option<Box<SignedText>>,
     parsed: Option<Arc<dyn Any + Send + Sync>>,
     body: Bytes,
     in_body: Option<Arc<BodyFields>>,
     /// The body's fields, once one of them was asked for.
     found: OnceLock<Arc<FoundFields>>,
+    /// What the sender takes for "delivered".
+    #[cfg(feature = "inbox")]
+    expected: Option<ExpectedAnswer>,
 }
 
 impl Delivery {
     /// Creates a delivery from the verdict [`Deliver`](crate::provider::Outcome::Deliver). Only the layer's future calls it.
     /// The contents of `verified` are taken.
     #[inline]
-    pub(crate) fn new(provider: &Text, verified: &mut Verified, body: Bytes) -> Self {
+    pub(crate) fn new(provider: &Text, traits: Traits, verified: &mut Verified, body: Bytes) -> Self {
+        let (provider, traits) = match verified.provider.take() {
+            Some(stood_for) => *stood_for,
+            None => (provider.clone(), traits),
+        };
         Self {
-            provider: verified.provider.take().map_or_else(|| provider.clone(), |provider| *provider),
-            id: verified.id.take(),
+            provider,
+            traits,
+            // An id that is empty names nothing.
+            id: verified.id.take().filter(|id| !id.is_empty()),
             event: verified.event.take(),
             timestamp: verified.timestamp,
+            fresh_for: verified.fresh_for,
             key_index: verified.key_index,
+            key_print: verified.key_print,
             signed: verified.signed,
+            text: verified.text.take(),
             parsed: verified.parsed.take(),
             body,
             in_body: verified.in_body.take(),
             found: OnceLock::new(),
+            #[cfg(feature = "inbox")]
+            expected: None,
         }
+    }
+
+    /// Keeps how the sender wants to be answered, for an inbox that answers in the handler's place.
+    #[cfg(feature = "inbox")]
+    pub(crate) fn with_behavior(mut self, behavior: &Behavior) -> Self {
+        self.expected = behavior.expected();
+        self
+    }
+
+    #[cfg(feature = "inbox")]
+    pub(crate) fn expected(&self) -> Option<ExpectedAnswer> {
+        self.expected
+    }
+
+    /// Restores a delivery that was verified and stored. Only the inbox calls it, with what it stored. `identity` is the id of
+    /// [`identity`](Self::identity), which can't be found in the body without the provider.
+    #[cfg(feature = "inbox")]
+    pub(crate) fn restore(
+        provider: &Text,
+        traits: Traits,
+        mut verified: Verified,
+        identity: Option<FoundId>,
+        body: Bytes,
+    ) -> Self {
+        let found = FoundFields { identity, ..FoundFields::default() };
+        let restored = Self::new(provider, traits, &mut verified, body);
+        Self { in_body: Some(Arc::default()), found: OnceLock::from(Arc::new(found)), ..restored }
     }
 
     /// Returns the name of the provider that verified the request, in `snake_case`.
@@ -81,7 +131,7 @@ impl Delivery {
     /// signed.
     #[must_use]
     pub fn id(&self) -> Option<&str> {
-        self.id_text().map(Text::as_str)
+        self.id.as_ref().or_else(|| Some(&self.found()?.id.as_ref()?.text)).map(Text::as_str)
     }
 
     /// Returns the sender's name for the kind of event, such as `push` or `invoice.paid`, if there is one in a header or at a
@@ -91,8 +141,12 @@ impl Delivery {
         self.event.as_ref().or_else(|| self.found()?.event.as_ref()).map(Text::as_str)
     }
 
-    fn id_text(&self) -> Option<&Text> {
-        self.id.as_ref().or_else(|| self.found()?.id.as_ref())
+    /// Returns the id as what it is, whoever signed it.
+    fn named(&self) -> Option<Identity> {
+        match &self.id {
+            Some(id) => Some(Identity::Id(id.clone())),
+            None => self.found()?.id.as_ref().map(Identity::of),
+        }
     }
 
     /// Returns the fields of the body, which is read the first time. `None` if no field is there.
@@ -105,6 +159,13 @@ impl Delivery {
     #[must_use]
     pub fn timestamp(&self) -> Option<SystemTime> {
         self.timestamp
+    }
+
+    /// Returns how long the sender's rules take an exact copy of the request, counted from now at most, if they judge a time
+    /// at all. What tells copies from new deliveries must remember them for as long.
+    #[must_use]
+    pub fn fresh_for(&self) -> Option<Duration> {
+        self.fresh_for
     }
 
     /// Returns the position, from 0, of the secret or key that verified the request in the list that was configured or looked
@@ -126,14 +187,59 @@ impl Delivery {
         &self.body
     }
 
+    /// Returns the string, whole number or truth value at a JSON pointer (RFC 6901) in the body, as text. `None` if the body
+    /// isn't JSON, or has nothing of that kind there.
+    #[must_use]
+    pub fn json(&self, pointer: &str) -> Option<Text> {
+        let [found] = pick(&self.body, [pointer]).ok()?;
+        found.map(|found| found.into_owned().into())
+    }
+
     /// Returns what tells this delivery from others, and is the same if it is repeated.
+    ///
+    /// Equal bytes alone are no sign of a repetition, unless the sender's
+    /// [behavior](crate::provider::Behavior::unique_bodies) says why its bodies are unique.
     #[must_use]
     pub fn identity(&self) -> Identity {
-        let id = match self.found().and_then(|found| found.identity.as_ref()) {
-            None if self.signed.id => self.id_text(),
-            chosen => chosen,
-        };
-        id.map_or(Identity::Body, |id| Identity::Id(id.clone()))
+        if self.text.is_some() {
+            // Two addresses are two deliveries. As the border between address and body is not signed, what is read from either
+            // may be moved: the whole names the delivery, if anything in it does.
+            let is_named = self.id.is_some() || self.in_body.as_ref().is_some_and(|fields| fields.has_id());
+            return if is_named || self.traits.has_unique_bodies { Identity::Content } else { Identity::None };
+        }
+        if let Some(chosen) = self.found().and_then(|found| found.identity.as_ref()) {
+            return Identity::of(chosen);
+        }
+        let covers_nothing = !(self.signed.body || self.signed.url);
+        match self.named() {
+            Some(id) if self.signed.id || covers_nothing => id,
+            Some(_) => Identity::Content,
+            None if self.traits.has_unique_bodies => Identity::Content,
+            None => Identity::None,
+        }
+    }
+
+    /// Returns the id if it counts together with the content, as nobody signed it.
+    #[cfg(feature = "dedup")]
+    pub(crate) fn unsigned_id(&self) -> Option<&str> {
+        self.id().filter(|_| !self.signed.id)
+    }
+
+    /// Returns what is signed around the body, if that is more than the body.
+    #[cfg(feature = "dedup")]
+    pub(crate) fn signed_text(&self) -> Option<&SignedText> {
+        self.text.as_deref()
+    }
+
+    /// Returns the print of the key that verified the request, if it is one of several that there may be.
+    #[cfg(feature = "dedup")]
+    pub(crate) fn key_print(&self) -> Option<KeyPrint> {
+        self.key_print
+    }
+
+    #[cfg(feature = "dedup")]
+    pub(crate) fn traits(&self) -> Traits {
+        self.traits
     }
 
     /// Returns what the provider parsed during the verification.
@@ -167,24 +273,48 @@ impl fmt::Debug for Delivery {
     }
 }
 
-/// What tells one delivery from another.
+/// What tells one delivery from another. It may be confidential: `Debug` leaves it out.
 #[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Identity {
-    /// An id that stays the same over the sender's retries. The sender signed it, or it is in the message and the sender
-    /// proves itself by a token that signs nothing. It may be confidential: `Debug` leaves it out.
+    /// An id that stays the same over the sender's repetitions. The sender signed it, or it came with a message of which the
+    /// sender signs nothing, so that it is as well proven as the rest.
     Id(Text),
-    /// The body itself, as the sender signs no id.
-    Body,
+    /// Such an id that JSON writes as a number or a truth value: `1` and `"1"` are two ids.
+    Number(Text),
+    /// All that is signed except the time: usually the body. An id that came along unsigned counts too, where there is one.
+    Content,
+    /// Nothing tells the delivery from others: the sender names no id, and its bodies may be the same for two events.
+    None,
+}
+
+impl Identity {
+    fn of(found: &FoundId) -> Self {
+        if found.is_string { Self::Id(found.text.clone()) } else { Self::Number(found.text.clone()) }
+    }
 }
 
 impl fmt::Debug for Identity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Id(_) => "Id(..)",
-            Self::Body => "Body",
+            Self::Number(_) => "Number(..)",
+            Self::Content => "Content",
+            Self::None => "None",
         })
     }
+}
+
+/// What is signed before the body and after it, without the time, where that is more than literals.
+///
+/// The text counts as a whole: where one part ends and the next one begins is not signed.
+#[derive(Clone, Default)]
+#[cfg_attr(not(feature = "dedup"), allow(dead_code))]
+pub(crate) struct SignedText {
+    pub(crate) before: Vec<u8>,
+    /// Whether the body comes next. If not, its fields are part of the text already, or nothing of it is signed.
+    pub(crate) has_body: bool,
+    pub(crate) after: Vec<u8>,
 }
 
 /// What a signature covers. Anyone on the way may have changed the rest.
@@ -261,11 +391,15 @@ impl Signed {
 #[derive(Clone, Default)]
 pub struct Verified {
     /// Boxed, because it is only set where senders share a route.
-    pub(crate) provider: Option<Box<Text>>,
+    pub(crate) provider: Option<Box<(Text, Traits)>>,
     pub(crate) id: Option<Text>,
     pub(crate) event: Option<Text>,
     pub(crate) in_body: Option<Arc<BodyFields>>,
     pub(crate) timestamp: Option<SystemTime>,
+    pub(crate) fresh_for: Option<Duration>,
+    pub(crate) key_print: Option<KeyPrint>,
+    /// Boxed, because most senders sign no more than the body.
+    pub(crate) text: Option<Box<SignedText>>,
     /// Narrow, so that it shares a word with what is signed.
     pub(crate) key_index: u16,
     pub(crate) signed: Signed,
@@ -282,14 +416,14 @@ impl Verified {
 
     /// Returns the name of the provider that verified: the given one, unless it stood for another.
     pub(crate) fn provider<'a>(&'a self, provider: &'a Text) -> &'a Text {
-        self.provider.as_deref().unwrap_or(provider)
+        self.provider.as_deref().map_or(provider, |(name, _)| name)
     }
 
     /// Names the provider that verified, if another one stands for it. The first name stays: it is the nearest to the
     /// sender.
     #[inline]
-    pub(crate) fn with_provider(mut self, provider: &Text) -> Self {
-        self.provider.get_or_insert_with(|| Box::new(provider.clone()));
+    pub(crate) fn with_provider(mut self, provider: &Text, traits: Traits) -> Self {
+        self.provider.get_or_insert_with(|| Box::new((provider.clone(), traits)));
         self
     }
 
@@ -322,6 +456,28 @@ impl Verified {
     #[inline]
     pub fn with_timestamp(mut self, timestamp: Option<SystemTime>) -> Self {
         self.timestamp = timestamp;
+        self
+    }
+
+    /// Sets [`Delivery::fresh_for`].
+    #[must_use]
+    #[inline]
+    pub fn with_fresh_for(mut self, duration: Option<Duration>) -> Self {
+        self.fresh_for = duration;
+        self
+    }
+
+    /// Sets what tells the key that verified from others.
+    #[allow(dead_code, reason = "used by the providers behind features")]
+    pub(crate) fn with_key_print(mut self, print: Option<KeyPrint>) -> Self {
+        self.key_print = print;
+        self
+    }
+
+    /// Sets what is signed besides the body.
+    #[allow(dead_code, reason = "used by the providers behind features")]
+    pub(crate) fn with_signed_text(mut self, text: SignedText) -> Self {
+        self.text = Some(Box::new(text));
         self
     }
 
@@ -370,7 +526,7 @@ mod tests {
         });
         let body = Bytes::from_static(br#"{"id":17,"type":"paid"}"#);
         let mut verified = Verified::new(Signed::default()).with_body_fields(fields.shared());
-        let delivery = Delivery::new(&"acme".into(), &mut verified, body);
+        let delivery = Delivery::new(&"acme".into(), Traits::default(), &mut verified, body);
         assert_eq!(reads.load(Ordering::Relaxed), 0, "nobody has asked yet");
         assert_eq!(delivery.event(), Some("paid"));
         for delivery in [delivery.clone(), delivery] {

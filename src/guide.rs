@@ -38,6 +38,12 @@ pub mod proxy {}
 #[doc = include_str!("../docs/deduplication.md")]
 pub mod deduplication {}
 
+#[doc = include_str!("../docs/inbox.md")]
+pub mod inbox {}
+
+#[doc = include_str!("../docs/slow-handlers.md")]
+pub mod slow_handlers {}
+
 #[doc = include_str!("../docs/testing.md")]
 pub mod testing {}
 

@@ -61,6 +61,8 @@
 //! - A [`Rejection`] says, by its [`Reason`], what was refused and why.
 //! - `DedupLayer` (feature `dedup`) lets each delivery through to the handler once, with `MemoryStore` (feature
 //!   `memory-store`) or across replicas with `RedisStore` (feature `redis`).
+//! - The module `inbox` (features `sqlite`, `postgres`) stores each delivery before its sender gets the 2xx, and hands it to the
+//!   handler until that succeeds.
 //!
 //! The module `guide` has step-by-step guides, from a first endpoint to many replicas behind a proxy.
 //!
@@ -72,6 +74,7 @@
 //! - Senders: `asymmetric` (public keys), `jwt` (tokens), `sns`, `paypal`; and `client`, the default HTTPS client for
 //!   certificates and keys. `fetch` and `certificates` are enabled by those that need them.
 //! - Deduplication: `dedup` (the layer), `memory-store`, `redis`.
+//! - A durable inbox: `inbox`, and its stores `sqlite` and `postgres`.
 //! - Integrations: `tonic`, `tracing`, `metrics`.
 //! - For tests: `testing`, which needs no C compiler; `testing-certificates`; `testing-sns`, an SNS in the process.
 //!
@@ -108,6 +111,7 @@ mod grpc;
     feature = "redis",
     feature = "client",
     feature = "memory-store",
+    feature = "sqlite",
     feature = "testing-sns",
     feature = "tonic"
 ))]
@@ -122,6 +126,7 @@ mod jwt;
 pub mod layer;
 mod mac;
 mod maybe_ready;
+mod multipart;
 mod observe;
 mod payload;
 mod pointer;

@@ -25,6 +25,8 @@ impl Stopwatch {
 pub(crate) enum End<'a> {
     Delivered,
     Answered,
+    /// Asked for credentials, which the sender is expected to send next.
+    Challenged,
     Rejected(&'a Rejection),
 }
 
@@ -34,6 +36,7 @@ pub(crate) fn verdict(provider: &str, watch: Stopwatch, end: End<'_>) {
     match end {
         End::Delivered => tracing::debug!(provider, "webhook delivered"),
         End::Answered => tracing::debug!(provider, "webhook answered by protocol"),
+        End::Challenged => tracing::debug!(provider, "webhook challenged for credentials"),
         End::Rejected(rejection) => rejected(provider, rejection),
     }
     #[cfg(feature = "metrics")]
@@ -41,6 +44,7 @@ pub(crate) fn verdict(provider: &str, watch: Stopwatch, end: End<'_>) {
         let (outcome, reason) = match end {
             End::Delivered => ("delivered", ""),
             End::Answered => ("answered", ""),
+            End::Challenged => ("challenged", ""),
             End::Rejected(rejection) => ("rejected", rejection.reason().as_str()),
         };
         count(provider, outcome, reason);
@@ -138,6 +142,24 @@ pub(crate) fn admitted(provider: &str) {
     count_dedup(provider, "admitted");
 }
 
+/// Reports that deliveries are lost while the store is down: their sender never repeats them, and they are refused.
+#[cfg(feature = "dedup")]
+pub(crate) fn refusals_lose(provider: &str) {
+    #[cfg(feature = "tracing")]
+    tracing::warn!(
+        provider,
+        "webhook sender never repeats: while the store fails, StoreFailure::Refuse loses deliveries"
+    );
+}
+
+/// Runs a future in the span of the caller, in whatever task.
+#[cfg(all(feature = "dedup", feature = "tokio"))]
+pub(crate) fn in_current_span<F: Future>(future: F) -> impl Future<Output = F::Output> {
+    #[cfg(feature = "tracing")]
+    let future = tracing::Instrument::in_current_span(future);
+    future
+}
+
 /// Reports a handler that succeeded after its claim had passed to another one: the delivery may have been handled twice.
 #[cfg(feature = "dedup")]
 pub(crate) fn claim_lost(provider: &str) {
@@ -170,4 +192,82 @@ pub(crate) fn store_evicts(policy: &str) {
 #[cfg(all(feature = "dedup", feature = "metrics"))]
 fn count_dedup(provider: &str, outcome: &'static str) {
     metrics::counter!("webhook_dedup_total", "provider" => provider.to_owned(), "outcome" => outcome).increment(1);
+}
+
+/// Reports what became of a delivery at an inbox.
+#[cfg(feature = "inbox")]
+pub(crate) fn inbox(provider: &str, outcome: &'static str) {
+    #[cfg(feature = "tracing")]
+    match outcome {
+        "conflict" => tracing::warn!(provider, "webhook has the id of another one and was stored beside it"),
+        "lost" => tracing::error!(provider, "webhook was handled longer than its lease lasted"),
+        _ => tracing::debug!(provider, outcome, "webhook at the inbox"),
+    }
+    #[cfg(feature = "metrics")]
+    count_inbox(provider, outcome);
+}
+
+/// Reports an attempt at a stored delivery that came to an end.
+#[cfg(feature = "inbox")]
+pub(crate) fn inbox_attempt(provider: &str, id: i64, attempt: u32, failure: Option<(bool, &str, &str)>) {
+    #[cfg(feature = "tracing")]
+    match failure {
+        None => tracing::debug!(provider, id, attempt, "webhook handled"),
+        Some((false, kind, detail)) => tracing::warn!(provider, id, attempt, kind, "webhook is tried again: {detail}"),
+        Some((true, kind, detail)) => tracing::error!(provider, id, attempt, kind, "webhook is dead: {detail}"),
+    }
+    #[cfg(feature = "metrics")]
+    count_inbox(
+        provider,
+        match failure {
+            None => "done",
+            Some((false, ..)) => "retry",
+            Some((true, ..)) => "dead",
+        },
+    );
+}
+
+/// Reports deliveries whose process died.
+#[cfg(feature = "inbox")]
+pub(crate) fn inbox_reaped(retried: u32, dead: u32) {
+    if retried + dead == 0 {
+        return;
+    }
+    #[cfg(feature = "tracing")]
+    tracing::warn!(retried, dead, "webhooks were being handled by a process that died");
+    #[cfg(feature = "metrics")]
+    for (outcome, count) in [("crash_retry", retried), ("crash_dead", dead)] {
+        metrics::counter!("webhook_inbox_total", "provider" => "", "outcome" => outcome).increment(count.into());
+    }
+}
+
+/// Reports a call of an inbox's store that failed.
+#[cfg(feature = "inbox")]
+pub(crate) fn inbox_store_failure(call: &'static str, error: &(dyn std::error::Error + 'static)) {
+    #[cfg(feature = "tracing")]
+    {
+        let source = error.source().map(tracing::field::display);
+        tracing::error!(call, source, "inbox store failed: {error}");
+    }
+    #[cfg(feature = "metrics")]
+    metrics::counter!("webhook_inbox_store_failures_total", "call" => call).increment(1);
+}
+
+/// Reports how many deliveries an inbox has in each state, and for how long the oldest has been due.
+#[cfg(feature = "inbox")]
+pub(crate) fn inbox_stats(scope: &str, states: &[(&'static str, u64)], oldest_due: std::time::Duration) {
+    #[cfg(feature = "metrics")]
+    {
+        for (state, count) in states {
+            #[allow(clippy::cast_precision_loss, reason = "a gauge is a float")]
+            metrics::gauge!("webhook_inbox_deliveries", "scope" => scope.to_owned(), "state" => *state)
+                .set(*count as f64);
+        }
+        metrics::gauge!("webhook_inbox_oldest_due_seconds", "scope" => scope.to_owned()).set(oldest_due.as_secs_f64());
+    }
+}
+
+#[cfg(all(feature = "inbox", feature = "metrics"))]
+fn count_inbox(provider: &str, outcome: &'static str) {
+    metrics::counter!("webhook_inbox_total", "provider" => provider.to_owned(), "outcome" => outcome).increment(1);
 }

@@ -12,12 +12,8 @@ use crate::rejection::Rejection;
 use crate::text::Text;
 use crate::time::Clock;
 
-pub use crate::behavior::{Behavior, ExpectedAnswer, Repeats};
+pub use crate::behavior::{Behavior, DEFAULT_BODY_LIMIT, ExpectedAnswer, Repeats};
 pub use crate::maybe_ready::{BoxFuture, MaybeReady};
-
-/// The default body limit: 1 MiB. It is four times what the most generous queue-backed sender (SNS) publishes, and small
-/// enough that a thousand concurrent requests fit into a small machine.
-pub const DEFAULT_BODY_LIMIT: usize = 1024 * 1024;
 
 /// A sender of webhooks: its rules, and the keys it signs with.
 ///
@@ -81,9 +77,9 @@ pub trait Provider: Send + Sync + 'static {
     fn name(&self) -> &Text;
 
     /// Returns the largest body that the sender is expected to send, in bytes. A limit that is set on the layer takes
-    /// precedence.
+    /// precedence. The default is what [`behavior`](Self::behavior) says, but at least [`DEFAULT_BODY_LIMIT`].
     fn body_limit(&self) -> usize {
-        DEFAULT_BODY_LIMIT
+        self.behavior().body_limit()
     }
 
     /// Returns how the sender behaves around its requests.

@@ -1,5 +1,7 @@
 //! The address that the sender was given, for senders that sign it.
 
+use std::fmt;
+
 use http::Uri;
 use http::header::{HOST, HeaderName};
 use http::request::Parts;
@@ -11,12 +13,22 @@ use crate::rejection::{Reason, Rejection};
 use crate::uri::requested_uri;
 
 /// How the address that the sender requested is known. What a service behind a proxy sees of it may differ.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub(crate) enum PublicUrl {
     /// Scheme, authority and perhaps a path prefix, as written, without a slash at the end.
     Base(Box<str>),
     /// What the proxy in front of us says in `X-Forwarded-Proto` and `X-Forwarded-Host`.
     Forwarded,
+}
+
+/// Prints no address, which may hold a password.
+impl fmt::Debug for PublicUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Base(_) => "Base(..)",
+            Self::Forwarded => "Forwarded",
+        })
+    }
 }
 
 impl PublicUrl {
@@ -25,13 +37,43 @@ impl PublicUrl {
             || ConfigError::invalid("the public URL is not http(s)://host, perhaps with a path, and nothing behind it");
         let uri: Uri = text.parse().map_err(|_| faulty())?;
         let plain = matches!(uri.scheme_str(), Some("http" | "https"))
-            && uri.authority().is_some_and(|authority| !authority.as_str().contains('@'))
+            && uri.authority().is_some_and(|authority| !authority.host().is_empty())
             && uri.query().is_none()
             && !text.contains('#');
         if !plain {
             return Err(faulty());
         }
         Ok(Self::Base(text.trim_end_matches('/').into()))
+    }
+
+    /// Returns the path that requested paths are appended to, without a slash at the end.
+    pub(crate) fn path(&self) -> &str {
+        match self {
+            Self::Base(base) => {
+                let host = base.find("://").map_or(0, |at| at + 3);
+                base[host..].find('/').map_or("", |at| &base[host + at..])
+            }
+            Self::Forwarded => "",
+        }
+    }
+
+    /// Returns the other spellings of a configured address: with and without the port, with and without a user.
+    pub(crate) fn other_spellings(&self) -> Vec<Self> {
+        let Self::Base(base) = self else { return Vec::new() };
+        let Some((scheme, rest)) = base.split_once("://") else { return Vec::new() };
+        let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+        let (user, host) = authority.rsplit_once('@').map_or(("", authority), |(user, host)| (user, host));
+        let is_port = |port: &str| !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit());
+        let other = match host.rsplit_once(':').filter(|(_, port)| is_port(port)) {
+            Some((host, _)) => host.to_owned(),
+            None => format!("{host}:{}", if scheme == UriScheme::HTTP.as_str() { 80 } else { 443 }),
+        };
+        let mut spellings = vec![format!("{scheme}://{other}{path}")];
+        if !user.is_empty() {
+            spellings.push(format!("{scheme}://{host}{path}"));
+            spellings.push(format!("{scheme}://{user}@{other}{path}"));
+        }
+        spellings.into_iter().map(|text| Self::Base(text.into())).collect()
     }
 
     /// Feeds the whole address, with path and query byte for byte as they were received.
@@ -101,10 +143,28 @@ mod tests {
             assert_eq!(url(&PublicUrl::base(base).unwrap(), request()).as_deref(), Ok(expected));
         }
         for bad in
-            ["", "example.com", "ftp://example.com", "https://", "https://a?b", "https://a#b", "https://u@a", "/x"]
+            ["", "example.com", "ftp://example.com", "https://", "https://a?b", "https://a#b", "https://u@", "/x"]
         {
             assert!(PublicUrl::base(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn an_address_has_a_path_and_other_spellings() {
+        let spellings = |base: &str| {
+            let others = PublicUrl::base(base).unwrap().other_spellings();
+            others
+                .into_iter()
+                .map(|url| if let PublicUrl::Base(text) = url { text.into() } else { String::new() })
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(spellings("https://h.example/in"), ["https://h.example:443/in"]);
+        assert_eq!(spellings("http://h.example"), ["http://h.example:80"]);
+        assert_eq!(spellings("https://[::1]"), ["https://[::1]:443"]);
+        assert_eq!(spellings("https://h:8443/"), ["https://h"]);
+        assert_eq!(spellings("https://u:p@h/in"), ["https://h:443/in", "https://h/in", "https://u:p@h:443/in"]);
+        let path = |base: &str| PublicUrl::base(base).unwrap().path().to_owned();
+        assert_eq!([path("https://h"), path("https://h/"), path("https://h/a/b/")], ["", "", "/a/b"]);
     }
 
     #[test]

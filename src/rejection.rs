@@ -64,9 +64,9 @@ pub enum Reason {
     PeerNotAllowed,
     /// The body is longer than the limit. 413.
     BodyTooLarge,
-    /// The body did not arrive in time. 408.
+    /// The body did not arrive in time. 503, or 408 if the [sender](crate::provider::Behavior::repeats) repeats after that too.
     BodyTimeout,
-    /// The body ended early or was framed wrongly. 400.
+    /// The body ended early or was framed wrongly. 503, or 400 if the [sender](crate::provider::Behavior::repeats) repeats after that too.
     BodyBroken,
     /// A part of the body that the verification needs isn't in the sender's form. 400.
     MalformedBody,
@@ -76,7 +76,9 @@ pub enum Reason {
     SecretUnavailable,
     /// A certificate or key could not be fetched. 503.
     KeyUnavailable,
-    /// The deduplication store could not be reached. 503.
+    /// This machine's clock reads a time before the release of this version, so no timestamp can be judged. 503.
+    ClockUnset,
+    /// The store of the deduplication or the inbox could not be reached, or is full. 503.
     StoreUnavailable,
     /// The same delivery is being handled right now. 503.
     InFlight,
@@ -116,6 +118,7 @@ impl Reason {
         Self::MalformedPayload,
         Self::SecretUnavailable,
         Self::KeyUnavailable,
+        Self::ClockUnset,
         Self::StoreUnavailable,
         Self::InFlight,
         Self::ConfirmationFailed,
@@ -191,9 +194,8 @@ impl Reason {
             Self::KeyUnavailable => {
                 ("key_unavailable", S::SERVICE_UNAVAILABLE, "a certificate or key could not be fetched")
             }
-            Self::StoreUnavailable => {
-                ("store_unavailable", S::SERVICE_UNAVAILABLE, "the deduplication store could not be reached")
-            }
+            Self::ClockUnset => ("clock_unset", S::SERVICE_UNAVAILABLE, "this machine's clock is wrong"),
+            Self::StoreUnavailable => ("store_unavailable", S::SERVICE_UNAVAILABLE, "the store could not be reached"),
             Self::InFlight => ("in_flight", S::SERVICE_UNAVAILABLE, "the same delivery is being handled already"),
             Self::ConfirmationFailed => {
                 ("confirmation_failed", S::SERVICE_UNAVAILABLE, "the subscription could not be confirmed")
@@ -334,7 +336,7 @@ impl Rejection {
         *response.status_mut() = status;
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
-        if self.reason.is_transient() {
+        if status.is_server_error() || self.reason.is_transient() {
             let wait = self.extra.as_deref().and_then(|extra| extra.retry_after).unwrap_or(DEFAULT_RETRY_AFTER);
             let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
@@ -346,6 +348,23 @@ impl Rejection {
         }
         response.extensions_mut().insert(self);
         response
+    }
+
+    /// Sets 503 for what the sender should send again: a body that the network cut short or held up is nobody's last word. A
+    /// status that was chosen before stays.
+    pub(crate) fn repeatable(mut self) -> Self {
+        let is_chosen = self.extra.as_deref().is_some_and(|extra| extra.status.is_some());
+        if !is_chosen && matches!(self.reason, Reason::BodyTimeout | Reason::BodyBroken) {
+            self.extra().status = Some(StatusCode::SERVICE_UNAVAILABLE);
+        }
+        self
+    }
+
+    /// Sets a status for a sender whose document asks for it, whether it fits the reason or not.
+    #[cfg_attr(not(feature = "jwt"), allow(dead_code))]
+    pub(crate) fn with_documented_status(mut self, status: StatusCode) -> Self {
+        self.extra().status = Some(status);
+        self
     }
 
     pub(crate) fn with_provider(mut self, provider: &Text) -> Self {

@@ -7,7 +7,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use crate::rejection::Reason;
+use crate::rejection::{Reason, Rejection};
+
+/// The release of this version, 2026-11-22, since 1970. No clock that is right reads an earlier time.
+const RELEASED: Duration = Duration::from_secs(1_795_305_600);
 
 /// A source of the current time. Everything in this crate that depends on the time takes a clock, so that tests neither wait nor
 /// expire.
@@ -111,15 +114,18 @@ impl Tolerance {
         }
     }
 
-    /// Refuses a timestamp that is too old or too far in the future.
-    pub(crate) fn check(self, stamp: SystemTime, now: SystemTime) -> Result<(), Reason> {
+    /// Refuses a time that is too old or too far in the future. The detail names it as `what`, and says by how much and what
+    /// was allowed.
+    pub(crate) fn check(self, what: &str, stamp: SystemTime, now: SystemTime) -> Result<(), Rejection> {
         if self.allows(stamp, now) {
-            Ok(())
-        } else if stamp < now {
-            Err(Reason::Stale)
-        } else {
-            Err(Reason::Premature)
+            return Ok(());
         }
+        check_clock(stamp, now)?;
+        let (reason, distance, allowed, side) = match now.duration_since(stamp) {
+            Ok(age) => (Reason::Stale, age, self.past, "past"),
+            Err(ahead) => (Reason::Premature, ahead.duration(), self.future, "future"),
+        };
+        Err(out_of_bounds(reason, what, distance, allowed, side))
     }
 
     /// Returns the distance allowed in the past.
@@ -134,10 +140,54 @@ impl Tolerance {
         self.future
     }
 
+    /// Returns how long one timestamp is allowed: from the moment when it is just not too far ahead until it is too old.
+    pub(crate) const fn width(self) -> Duration {
+        self.past.saturating_add(self.future)
+    }
+
     /// Returns the larger of the two sides.
     #[must_use]
     pub fn longest(self) -> Duration {
         self.past.max(self.future)
+    }
+}
+
+/// Refuses to judge a sender's time by a clock that is certainly wrong: one that reads a time before the release of this version,
+/// while the sender's time is after it. A machine that has lost its clock would otherwise refuse genuine requests for good, and
+/// accept tokens that have expired.
+pub(crate) fn check_clock(stamp: SystemTime, now: SystemTime) -> Result<(), Rejection> {
+    let is_released =
+        |time: SystemTime| time.duration_since(UNIX_EPOCH).is_ok_and(|since_epoch| since_epoch >= RELEASED);
+    if is_released(stamp) && !is_released(now) {
+        return Err(
+            Rejection::new(Reason::ClockUnset).with_detail("it reads a time before the release of this version")
+        );
+    }
+    Ok(())
+}
+
+/// Returns the refusal of something that ended at `end`, and was kept for `leeway` longer.
+#[cfg_attr(not(feature = "jwt"), allow(dead_code))]
+pub(crate) fn ended(what: &str, end: SystemTime, now: SystemTime, leeway: Duration) -> Rejection {
+    out_of_bounds(Reason::Stale, what, now.duration_since(end).unwrap_or_default(), leeway, "past")
+}
+
+fn out_of_bounds(reason: Reason, what: &str, distance: Duration, allowed: Duration, side: &str) -> Rejection {
+    let (distance, allowed) = (Rounded(distance), Rounded(allowed));
+    Rejection::new(reason).with_detail(format!("{what} is {distance} in the {side}, and {allowed} are allowed"))
+}
+
+/// A duration for people: whole seconds, or one with fewer digits if it is long.
+struct Rounded(Duration);
+
+impl fmt::Display for Rounded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.as_secs() {
+            seconds @ 0..600 => write!(f, "{seconds} s"),
+            seconds @ 600..36_000 => write!(f, "{} min", seconds / 60),
+            seconds @ 36_000..864_000 => write!(f, "{} h", seconds / 3600),
+            seconds => write!(f, "{} d", seconds / 86_400),
+        }
     }
 }
 
@@ -228,6 +278,35 @@ mod tests {
         for (stamp, allowed) in [(990, true), (989, false), (1000, true), (1005, true), (1006, false)] {
             assert_eq!(tolerance.allows(at(stamp), at(1000)), allowed, "{stamp}");
         }
+    }
+
+    #[test]
+    fn a_time_that_is_refused_says_by_how_much_and_what_was_allowed() {
+        let tolerance = Tolerance::past_and_future(Duration::from_secs(8 * 3600), Duration::from_secs(300));
+        let now = UNIX_EPOCH + RELEASED + Duration::from_secs(1_000_000);
+        for (stamp, text) in [
+            (now - Duration::from_secs(9 * 3600), "Timestamp is 540 min in the past, and 480 min are allowed"),
+            (now + Duration::from_secs(301), "Timestamp is 301 s in the future, and 300 s are allowed"),
+            (UNIX_EPOCH, "Timestamp is 20790 d in the past, and 480 min are allowed"),
+        ] {
+            let rejection = tolerance.check("Timestamp", stamp, now).unwrap_err();
+            assert!(rejection.to_string().ends_with(text), "{rejection}");
+        }
+    }
+
+    #[test]
+    fn a_clock_before_the_release_is_our_failure_and_not_the_senders() {
+        let tolerance = Tolerance::within(Duration::from_secs(300));
+        let released = UNIX_EPOCH + RELEASED;
+        let genuine = released + Duration::from_secs(60);
+        for clock in [UNIX_EPOCH, at(1_000_000_000), released - Duration::from_secs(3600)] {
+            let rejection = tolerance.check("it", genuine, clock).unwrap_err();
+            assert_eq!((rejection.reason(), rejection.status().as_u16()), (Reason::ClockUnset, 503));
+            assert!(check_clock(genuine, clock).is_err());
+        }
+        assert!(tolerance.check("it", genuine, released).is_ok());
+        let old = tolerance.check("it", at(2_000_000), at(1_000_000)).unwrap_err();
+        assert_eq!(old.reason(), Reason::Premature, "a time that was never of this version");
     }
 
     #[test]

@@ -12,7 +12,7 @@ use crate::behavior::Behavior;
 use crate::config::ConfigError;
 use crate::delivery::Verified;
 use crate::maybe_ready::MaybeReady;
-use crate::provider::{Begin, DEFAULT_BODY_LIMIT, Outcome, Provider, Recognition};
+use crate::provider::{Begin, Outcome, Provider, Recognition};
 use crate::rejection::Rejection;
 use crate::text::Text;
 use crate::time::Clock;
@@ -67,7 +67,7 @@ pub trait Verify: Send + Sync + 'static {
 /// prefer a [`Scheme`](crate::Scheme).
 pub struct Verifier<V> {
     name: Text,
-    body_limit: usize,
+    body_limit: Option<usize>,
     behavior: Behavior,
     rules: Arc<V>,
 }
@@ -81,13 +81,14 @@ impl<V: Verify> Verifier<V> {
     pub fn new(name: impl Into<Text>, rules: V) -> Result<Self, ConfigError> {
         let name = name.into();
         check_name(&name)?;
-        Ok(Self { name, body_limit: DEFAULT_BODY_LIMIT, behavior: Behavior::UNKNOWN, rules: Arc::new(rules) })
+        Ok(Self { name, body_limit: None, behavior: Behavior::UNKNOWN, rules: Arc::new(rules) })
     }
 
-    /// Sets the largest body that is accepted, in bytes. The default is [`DEFAULT_BODY_LIMIT`].
+    /// Sets the largest body that is accepted, in bytes. The default is the largest that
+    /// [`with_behavior`](Self::with_behavior) names, but at least [`DEFAULT_BODY_LIMIT`](crate::provider::DEFAULT_BODY_LIMIT).
     #[must_use]
     pub fn with_body_limit(mut self, bytes: usize) -> Self {
-        self.body_limit = bytes;
+        self.body_limit = Some(bytes);
         self
     }
 
@@ -116,7 +117,7 @@ impl<V: Verify> Provider for Verifier<V> {
     }
 
     fn body_limit(&self) -> usize {
-        self.body_limit
+        self.body_limit.unwrap_or(self.behavior.body_limit())
     }
 
     fn behavior(&self) -> &Behavior {

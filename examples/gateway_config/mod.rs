@@ -9,6 +9,8 @@ use tower_webhook::senders::{CertificateConfig, SenderConfig};
 use tower_webhook::sns::Confirm;
 use tower_webhook::{Connect, Secret, Secrets, Sns, Tolerance};
 
+use crate::gateway_inbox::{Admin, OnDead, Retry};
+
 pub type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
 
 #[derive(Deserialize)]
@@ -16,6 +18,17 @@ pub type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
 pub struct Config {
     pub listen: String,
     pub public_url: Option<String>,
+    pub inbox: Option<String>,
+    pub forward: Option<String>,
+    pub forward_secret: Option<String>,
+    pub forward_timeout_seconds: Option<f64>,
+    pub forward_signature: Option<bool>,
+    pub retry: Option<Retry>,
+    pub lease_seconds: Option<f64>,
+    pub concurrency: Option<usize>,
+    pub order: Option<String>,
+    pub order_on_dead: Option<OnDead>,
+    pub admin: Option<Admin>,
     pub endpoints: Vec<Endpoint>,
 }
 
@@ -43,6 +56,10 @@ pub struct Endpoint {
     /// Its roots are a path.
     certificate: Option<CertificateConfig>,
     #[serde(default)]
+    accept_offered_secret: bool,
+    #[serde(default)]
+    allow_origins: Vec<String>,
+    #[serde(default)]
     topics: Vec<String>,
     #[serde(default)]
     any_topic: bool,
@@ -53,6 +70,16 @@ pub struct Endpoint {
     tolerance_seconds: Option<u64>,
     pub body_limit_bytes: Option<usize>,
     pub deduplicate: Option<String>,
+    pub inbox: Option<String>,
+    pub forward: Option<String>,
+    pub forward_secret: Option<String>,
+    pub forward_timeout_seconds: Option<f64>,
+    pub forward_signature: Option<bool>,
+    pub retry: Option<Retry>,
+    pub lease_seconds: Option<f64>,
+    pub concurrency: Option<usize>,
+    pub order: Option<String>,
+    pub order_on_dead: Option<OnDead>,
 }
 
 #[derive(Deserialize, Clone, Copy)]
@@ -107,6 +134,8 @@ impl Endpoint {
             ("audience", self.audience.is_some()),
             ("email", self.email.is_some()),
             ("certificate", self.certificate.is_some()),
+            ("accept_offered_secret", self.accept_offered_secret),
+            ("allow_origins", !self.allow_origins.is_empty()),
             ("topics", !self.topics.is_empty()),
             ("any_topic", self.any_topic),
             ("confirm", self.confirm.is_some()),
@@ -180,6 +209,8 @@ impl Endpoint {
             "audience",
             "email",
             "certificate",
+            "accept_offered_secret",
+            "allow_origins",
             "tolerance_seconds",
         ])?;
         let mut config = SenderConfig::default();
@@ -196,6 +227,8 @@ impl Endpoint {
         config.audience = self.audience.clone();
         config.email = self.email.clone();
         config.certificate = self.certificate.as_ref().map(certificates).transpose()?;
+        config.accept_offered_secret = self.accept_offered_secret;
+        config.allow_origins = self.allow_origins.clone();
         config.tolerance_seconds = self.tolerance_seconds;
         Ok(tower_webhook::senders::by_name(&self.provider, config)?)
     }

@@ -91,8 +91,9 @@ async fn silence(heard: &AtomicBool, crowded: &Notify) {
     }
 }
 
+/// Waits for SIGTERM or Ctrl-C.
 #[cfg(unix)]
-async fn terminated() {
+pub async fn terminated() {
     use tokio::signal::unix::{SignalKind, signal};
 
     let Ok(mut terminate) = signal(SignalKind::terminate()) else { return interrupted().await };
@@ -103,7 +104,7 @@ async fn terminated() {
 }
 
 #[cfg(not(unix))]
-async fn terminated() {
+pub async fn terminated() {
     interrupted().await;
 }
 

@@ -1,9 +1,10 @@
 //! The body of a response: the handler's, or a fixed one.
 
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
+use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::Full;
 use pin_project_lite::pin_project;
@@ -23,7 +24,7 @@ pin_project! {
     #[project = InnerOrFixedProj]
     enum InnerOrFixed<R> {
         Inner { #[pin] body: R },
-        Fixed { #[pin] body: Full<Bytes> },
+        Fixed { #[pin] body: Full<Bytes>, trailers: Option<HeaderMap> },
     }
 }
 
@@ -33,7 +34,12 @@ impl<R> ResponseBody<R> {
     }
 
     pub(crate) fn fixed(body: Bytes) -> Self {
-        Self { kind: InnerOrFixed::Fixed { body: Full::new(body) } }
+        Self::collected(body, None)
+    }
+
+    /// What a body had before it was collected.
+    pub(crate) fn collected(body: Bytes, trailers: Option<HeaderMap>) -> Self {
+        Self { kind: InnerOrFixed::Fixed { body: Full::new(body), trailers } }
     }
 }
 
@@ -50,21 +56,25 @@ impl<R: Body<Data = Bytes>> Body for ResponseBody<R> {
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, R::Error>>> {
         match self.project().kind.project() {
             InnerOrFixedProj::Inner { body } => body.poll_frame(cx),
-            InnerOrFixedProj::Fixed { body } => body.poll_frame(cx).map_err(|never| match never {}),
+            InnerOrFixedProj::Fixed { body, trailers } => match ready!(body.poll_frame(cx)) {
+                Some(Ok(frame)) => Poll::Ready(Some(Ok(frame))),
+                Some(Err(never)) => match never {},
+                None => Poll::Ready(trailers.take().map(|trailers| Ok(Frame::trailers(trailers)))),
+            },
         }
     }
 
     fn is_end_stream(&self) -> bool {
         match &self.kind {
             InnerOrFixed::Inner { body } => body.is_end_stream(),
-            InnerOrFixed::Fixed { body } => body.is_end_stream(),
+            InnerOrFixed::Fixed { body, trailers } => body.is_end_stream() && trailers.is_none(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match &self.kind {
             InnerOrFixed::Inner { body } => body.size_hint(),
-            InnerOrFixed::Fixed { body } => body.size_hint(),
+            InnerOrFixed::Fixed { body, .. } => body.size_hint(),
         }
     }
 }

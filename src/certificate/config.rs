@@ -34,6 +34,8 @@ pub struct CertificateConfig {
     pub origin: Option<String>,
     /// The path in front of a certificate's file name at [`origin`](Self::origin), for `aws_sns`.
     pub path_prefix: Option<String>,
+    /// URLs of certificates that are fetched whatever the rate limit for unknown ones, which an attacker can use up.
+    pub pinned_urls: Vec<String>,
     /// The name that a certificate must have. In a file, `null` stands for [`CertificateName::Any`].
     pub name: CertificateName,
     /// Whether a certificate must be valid now. It must by default.
@@ -74,6 +76,24 @@ impl CertificateConfig {
     #[must_use]
     pub fn with_path_prefix(mut self, prefix: impl Into<String>) -> Self {
         self.path_prefix = Some(prefix.into());
+        self
+    }
+
+    /// Fetches the certificate at this URL whatever the rate limit for unknown ones, which an attacker who invents URLs can use
+    /// up. Call it again to add another. The certificate is judged like any other; a sender that changes the URL, as SNS does
+    /// about once a year, is served as before.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tower_webhook::senders::CertificateConfig;
+    ///
+    /// let url = "https://sns.us-west-2.amazonaws.com/SimpleNotificationService-0123456789abcdef0123456789abcdef.pem";
+    /// let certificates = CertificateConfig::default().with_pinned_url(url);
+    /// ```
+    #[must_use]
+    pub fn with_pinned_url(mut self, url: impl Into<String>) -> Self {
+        self.pinned_urls.push(url.into());
         self
     }
 

@@ -21,8 +21,10 @@ use crate::fetch::Fresh;
 
 use super::{CertificateConfig, CertificateName};
 
-/// How long a certificate is used before it is fetched again, if it doesn't expire earlier.
-const MAX_AGE: Duration = Duration::from_secs(24 * 60 * 60);
+/// How long a certificate is used before it is fetched again. It serves until it expires, even if its host is down.
+const REFRESH: Duration = Duration::from_secs(24 * 60 * 60);
+/// How long a certificate serves whose validity isn't checked.
+const UNCHECKED: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 /// The most certificates taken from one response: SNS sends one, and a chain to a root has two or three more.
 const MAX_CERTIFICATES: usize = 4;
 /// The shortest RSA key that senders use today.
@@ -34,6 +36,7 @@ const KEY_BITS: std::ops::RangeInclusive<usize> = 1024..=8192;
 #[derive(Clone)]
 pub(crate) struct CertificateRules {
     pub(crate) origin: Option<Origin>,
+    pub(crate) pinned_urls: Vec<String>,
     name: CertificateName,
     check_validity: bool,
     /// If set, a chain to one of these is required.
@@ -65,10 +68,15 @@ impl CertificateRules {
         if !KEY_BITS.contains(&min_key_bits) {
             return Err(ConfigError::key("the shortest RSA key of a certificate must have 1024 to 8192 bits"));
         }
+        let is_url = |url: &String| url.parse::<Uri>().is_ok_and(|url| url.host().is_some() && url.scheme().is_some());
+        if let Some(bad) = config.pinned_urls.iter().find(|url| !is_url(url)) {
+            return Err(ConfigError::invalid(format!("{bad:?} in the certificates' `pinned_urls` is not a URL")));
+        }
         let fault = || ConfigError::invalid("the certificates' origin is not one such as http://127.0.0.1:4566");
         let origin = config.origin.as_deref().map(|origin| Origin::parse(origin).ok_or_else(fault));
         Ok(Self {
             origin: origin.transpose()?,
+            pinned_urls: config.pinned_urls.clone(),
             name: config.name.clone(),
             check_validity: config.check_validity.unwrap_or(true),
             anchors: config.roots.as_deref().map(anchors).transpose()?,
@@ -82,11 +90,12 @@ impl CertificateRules {
         self.origin.as_ref().is_some_and(|origin| origin.scheme == Scheme::HTTP)
     }
 
-    /// Judges what was fetched. `documented` is the name that the sender documents. The error says which rule it breaks.
+    /// Judges what was fetched. `documented` are the names of which the sender documents that the certificate has one; any name is
+    /// right if there are none. The error says which rule it breaks.
     pub(crate) fn judge(
         &self,
         pem: &[u8],
-        documented: Option<&str>,
+        documented: &[String],
         now: SystemTime,
     ) -> Result<Fresh<CertificateKey>, &'static str> {
         if !pem.starts_with(b"-----BEGIN CERTIFICATE-----") {
@@ -99,23 +108,23 @@ impl CertificateRules {
             return Err("it is not an X.509 certificate");
         };
 
-        let (mut until, mut chain_time) = (now + MAX_AGE, now);
+        let (mut until, mut chain_time) = (now + UNCHECKED, now);
         if self.check_validity {
             let (not_before, not_after) = validity(&certificate).ok_or("its validity cannot be read")?;
             if now < not_before || not_after <= now {
                 return Err("it is not valid at this time");
             }
-            until = until.min(not_after);
+            until = not_after;
         } else if let Some((not_before, _)) = validity(&certificate) {
             // A chain is judged at some time: without a check of the validity, when the certificate was new.
             chain_time = not_before;
         }
-        let name = match &self.name {
+        let names = match &self.name {
             CertificateName::Documented => documented,
-            CertificateName::Any => None,
-            CertificateName::Exactly(name) => Some(name.as_str()),
+            CertificateName::Any => &[],
+            CertificateName::Exactly(name) => std::slice::from_ref(name),
         };
-        if name.is_some_and(|name| !has_name(&certificate, name)) {
+        if !names.is_empty() && !names.iter().any(|name| has_name(&certificate, name)) {
             return Err("it has another name");
         }
         if !self.allow_self_signed && certificate.subject().as_raw() == certificate.issuer().as_raw() {
@@ -128,7 +137,9 @@ impl CertificateRules {
         }
         self.judge_chain(leaf, intermediates, chain_time)?;
         let key = CertificateKey::new(info.raw).ok_or("its RSA key cannot be used")?;
-        Ok(Fresh { value: key, until })
+        // Well before the end, so that a host that is down then has time to come back.
+        let remaining = until.duration_since(now).unwrap_or_default();
+        Ok(Fresh { value: key, refresh: now + REFRESH.min(remaining / 2), until })
     }
 
     fn judge_chain(

@@ -4,22 +4,25 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-
-use http::StatusCode;
+use std::time::Duration;
 
 use crate::body::Deadline;
+use crate::delivery::Delivery;
 use crate::observe::{self, StoreCall};
 use crate::text::Text;
 
+use super::answer::DoneAnswer;
 use super::erased::StoreFuture;
 use super::key::{ClaimToken, Key};
-use super::shared::DedupSettings;
+use super::shared::{DedupSettings, StoreFailure};
 use super::store::{Claim, StoreError};
 
 /// A claim that was asked for. Dropping the guard releases it.
 pub(super) struct ClaimGuard {
     settings: Arc<DedupSettings>,
     provider: Text,
+    retention: Duration,
+    failure: StoreFailure,
     key: Key,
     token: ClaimToken,
     /// The claim or its renewal while it is under way. Whatever comes next waits for it, as a store may overtake one call by
@@ -30,9 +33,11 @@ pub(super) struct ClaimGuard {
 
 impl ClaimGuard {
     /// Asks for a claim.
-    pub(super) fn claim(settings: &Arc<DedupSettings>, provider: Text, key: Key) -> Self {
-        let (settings, token) = (settings.clone(), ClaimToken::new());
-        let mut guard = Self { settings, provider, key, token, claiming: None, owned: true };
+    pub(super) fn claim(settings: &Arc<DedupSettings>, delivery: &Delivery, key: Key) -> Self {
+        let (provider, token) = (delivery.provider_text().clone(), ClaimToken::new());
+        let (retention, failure) = (settings.retention(delivery), settings.store_failure(delivery));
+        let settings = settings.clone();
+        let mut guard = Self { settings, provider, retention, failure, key, token, claiming: None, owned: true };
         guard.ask();
         guard
     }
@@ -50,6 +55,11 @@ impl ClaimGuard {
 
     pub(super) fn settings(&self) -> &DedupSettings {
         &self.settings
+    }
+
+    /// Returns what happens to the delivery if the store fails.
+    pub(super) fn failure(&self) -> StoreFailure {
+        self.failure
     }
 
     pub(super) fn provider(&self) -> &Text {
@@ -70,14 +80,14 @@ impl ClaimGuard {
     }
 
     /// Commits the claim after a handler that succeeded.
-    pub(super) fn commit(mut self, status: StatusCode) -> Finalize {
+    pub(super) fn commit(mut self, answer: DoneAnswer) -> Finalize {
         self.owned = false;
         let (settings, claiming) = (self.settings.clone(), self.claiming.take());
-        let (provider, key, token) = (self.provider.clone(), self.key, self.token);
+        let (provider, key, token, retention) = (self.provider.clone(), self.key, self.token, self.retention);
         Finalize::new(async move {
             wait_for(claiming).await;
             let store = settings.store.clone();
-            match store.commit(key, token, status, settings.retention, settings.store_timeout).await {
+            match store.commit(key, token, answer, retention, settings.store_timeout).await {
                 Ok(true) => {}
                 Ok(false) => observe::claim_lost(&provider),
                 Err(error) => observe::store_failure(&provider, StoreCall::Commit, &error),

@@ -6,10 +6,9 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use http::StatusCode;
-
 use crate::body::Deadline;
 
+use super::answer::DoneAnswer;
 use super::key::{ClaimToken, Key};
 use super::store::{Claim, Store, StoreError};
 
@@ -23,7 +22,7 @@ pub(super) trait ErasedStore: Send + Sync {
         self: Arc<Self>,
         key: Key,
         token: ClaimToken,
-        status: StatusCode,
+        answer: DoneAnswer,
         retention: Duration,
         limit: Duration,
     ) -> StoreFuture<bool>;
@@ -40,11 +39,11 @@ impl<S: Store> ErasedStore for S {
         self: Arc<Self>,
         key: Key,
         token: ClaimToken,
-        status: StatusCode,
+        answer: DoneAnswer,
         retention: Duration,
         limit: Duration,
     ) -> StoreFuture<bool> {
-        Box::pin(async move { within(limit, S::commit(&self, key, token, status, retention)).await })
+        Box::pin(async move { within(limit, S::commit(&self, key, token, answer, retention)).await })
     }
 
     fn release(self: Arc<Self>, key: Key, token: ClaimToken, limit: Duration) -> StoreFuture<()> {

@@ -2,13 +2,15 @@
 
 use std::fmt;
 use std::future::Future;
+use std::mem;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use bytes::Bytes;
-use http::header::{HeaderName, HeaderValue};
-use http::{Request, Response, StatusCode};
+use bytes::{Bytes, BytesMut};
+use http::response::Parts;
+use http::{HeaderMap, Request, Response, StatusCode};
+use http_body::Body;
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
@@ -19,30 +21,28 @@ use crate::observe::{self, StoreCall};
 use crate::rejection::{Reason, Rejection};
 use crate::verdict::Verdict;
 
+use super::answer::DoneAnswer;
 use super::claim_guard::{ClaimGuard, Finalize, LeaseRenewal};
-use super::shared::{DedupSettings, StoreFailure};
+use super::shared::{DedupSettings, MAX_ANSWER_LIMIT, StoreFailure};
 use super::store::{Claim, StoreError};
-
-/// Marks an answer that was given without calling the handler.
-const WEBHOOK_DUPLICATE: HeaderName = HeaderName::from_static("webhook-duplicate");
 
 pin_project! {
     /// The future of [`DedupService`](super::DedupService).
     ///
     /// Dropping it releases the claim, unless the handler has succeeded already.
-    pub struct DedupFuture<S, B>
+    pub struct DedupFuture<S, B, R>
     where
         S: Service<Request<B>>,
     {
         #[pin]
-        state: DedupState<S, B>,
+        state: DedupState<S, B, R>,
     }
 }
 
 pin_project! {
     #[project = DedupStateProj]
     #[project_replace = DedupStateOwned]
-    enum DedupState<S, B>
+    enum DedupState<S, B, R>
     where
         S: Service<Request<B>>,
     {
@@ -50,14 +50,40 @@ pin_project! {
         Claim { guard: ClaimGuard, call: PendingCall<S, B> },
         /// The handler works, and the claim is renewed. The handler is dropped before the claim is released.
         Handle { #[pin] handling: S::Future, renewal: LeaseRenewal },
+        /// The handler has answered, and the answer is collected, to be kept. The claim is renewed.
+        Collect { head: Option<Parts>, #[pin] body: R, collected: Collected, renewal: LeaseRenewal },
         /// The handler works without a claim.
         Pass { #[pin] handling: S::Future },
         /// The handler is done, and the claim is committed or released.
-        Finalize { finalize: Option<Finalize>, result: Result<S::Response, S::Error> },
+        Finalize { finalize: Option<Finalize>, result: Result<Response<ResponseBody<R>>, S::Error> },
         /// The answer is known without a handler.
         Reply { response: Response<Bytes> },
         /// Between two states, and at the end.
         Done,
+    }
+}
+
+/// What has arrived of a body.
+#[derive(Default)]
+struct Collected {
+    data: BytesMut,
+    trailers: Option<HeaderMap>,
+}
+
+impl Collected {
+    /// Polls for the rest of a body. Returns whether it arrived as it had announced itself, within this limit.
+    fn poll<R: Body<Data = Bytes>>(&mut self, mut body: Pin<&mut R>, limit: usize, cx: &mut Context<'_>) -> Poll<bool> {
+        loop {
+            let frame = match ready!(body.as_mut().poll_frame(cx)) {
+                Some(Ok(frame)) => frame,
+                ended => return Poll::Ready(ended.is_none()),
+            };
+            match frame.into_data() {
+                Ok(data) if self.data.len() + data.len() > limit => return Poll::Ready(false),
+                Ok(data) => self.data.extend_from_slice(&data),
+                Err(frame) => self.trailers = frame.into_trailers().ok(),
+            }
+        }
     }
 }
 
@@ -76,7 +102,7 @@ where
     }
 }
 
-impl<S, B> DedupFuture<S, B>
+impl<S, B, R> DedupFuture<S, B, R>
 where
     S: Service<Request<B>>,
 {
@@ -85,7 +111,7 @@ where
     }
 }
 
-impl<S, B> DedupState<S, B>
+impl<S, B, R> DedupState<S, B, R>
 where
     S: Service<Request<B>>,
 {
@@ -95,14 +121,14 @@ where
         let claim = match extensions.get::<Delivery>() {
             // In observe mode nothing is refused, and nothing is kept from the handler.
             _ if extensions.get::<Verdict>().is_some() => Ok(None),
-            Some(delivery) => Ok((settings.key)(delivery, &head).map(|key| (delivery.provider_text().clone(), key))),
+            Some(delivery) => Ok(settings.key(delivery, &head).map(|key| ClaimGuard::claim(settings, delivery, key))),
             None => {
                 Err(Rejection::new(Reason::NoDelivery).with_detail("the deduplication isn't behind a webhook layer"))
             }
         };
         let call = PendingCall { inner: call.inner, request: Request::from_parts(head, body) };
         match claim {
-            Ok(Some((provider, key))) => Self::Claim { guard: ClaimGuard::claim(settings, provider, key), call },
+            Ok(Some(guard)) => Self::Claim { guard, call },
             Ok(None) => Self::Pass { handling: call.handle() },
             Err(rejection) => {
                 // No webhook layer is around that would report it.
@@ -125,14 +151,14 @@ where
                 guard.forget();
                 Self::Reply { response: rejection.into_http_response() }
             }
-            Ok(Claim::Done(status)) => {
+            Ok(Claim::Done(answer)) => {
                 observe::duplicate(guard.provider());
                 guard.forget();
-                Self::Reply { response: duplicate(status) }
+                Self::Reply { response: answer.into_response() }
             }
             Err(error) => {
                 observe::store_failure(guard.provider(), StoreCall::Claim, &error);
-                let (failure, provider) = (guard.settings().store_failure, guard.provider().clone());
+                let (failure, provider) = (guard.failure(), guard.provider().clone());
                 // The store may have granted the claim without being able to say so.
                 drop(guard);
                 match failure {
@@ -151,17 +177,50 @@ where
     }
 }
 
-fn duplicate(status: StatusCode) -> Response<Bytes> {
-    let mut response = Response::new(Bytes::new());
-    // Only a success is ever committed. A store that says otherwise isn't believed.
-    *response.status_mut() = if status.is_success() { status } else { StatusCode::OK };
-    response.headers_mut().insert(WEBHOOK_DUPLICATE, HeaderValue::from_static("true"));
-    response
+impl<S, B, R> DedupState<S, B, R>
+where
+    S: Service<Request<B>>,
+    R: Body<Data = Bytes>,
+{
+    /// Acts on what the handler returned.
+    fn handled(result: Result<Response<R>, S::Error>, guard: Option<ClaimGuard>) -> Self {
+        match (result, guard) {
+            (Ok(response), Some(guard)) if grpc::succeeded(&response) => {
+                let limit = guard.settings().answer_limit as u64;
+                let (head, body) = response.into_parts();
+                let is_short = body.size_hint().upper().is_some_and(|upper| upper <= limit);
+                if is_short && !body.is_end_stream() && DoneAnswer::tells_all(&head.headers) {
+                    let (head, collected) = (Some(head), Collected::default());
+                    return Self::Collect { head, body, collected, renewal: LeaseRenewal::new(guard) };
+                }
+                let finalize = Some(guard.commit(DoneAnswer::new(head.status)));
+                Self::Finalize { finalize, result: Ok(Response::from_parts(head, ResponseBody::inner(body))) }
+            }
+            (result, guard) => {
+                let finalize = guard.map(ClaimGuard::release);
+                Self::Finalize { finalize, result: result.map(|response| response.map(ResponseBody::inner)) }
+            }
+        }
+    }
+
+    /// Acts on the answer's body. One that failed has reached nobody, so nothing is done.
+    fn collected(is_whole: bool, head: Option<Parts>, collected: Collected, guard: Option<ClaimGuard>) -> Self {
+        let (Some(head), true) = (head, is_whole) else {
+            let mut failed = Response::new(ResponseBody::fixed(Bytes::new()));
+            *failed.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
+            return Self::Finalize { finalize: guard.map(ClaimGuard::release), result: Ok(failed) };
+        };
+        let body = collected.data.freeze();
+        let answer = DoneAnswer::of(head.status, &head.headers, body.clone());
+        let response = Response::from_parts(head, ResponseBody::collected(body, collected.trailers));
+        Self::Finalize { finalize: guard.map(|guard| guard.commit(answer)), result: Ok(response) }
+    }
 }
 
-impl<S, B, R> Future for DedupFuture<S, B>
+impl<S, B, R> Future for DedupFuture<S, B, R>
 where
     S: Service<Request<B>, Response = Response<R>>,
+    R: Body<Data = Bytes>,
 {
     type Output = Result<Response<ResponseBody<R>>, S::Error>;
 
@@ -182,11 +241,16 @@ where
                         renewal.poll(cx);
                         return Poll::Pending;
                     };
-                    let finalize = renewal.take().map(|guard| match &result {
-                        Ok(response) if grpc::succeeded(response) => guard.commit(response.status()),
-                        _ => guard.release(),
-                    });
-                    state.set(DedupState::Finalize { finalize, result });
+                    let next = DedupState::handled(result, renewal.take());
+                    state.set(next);
+                }
+                DedupStateProj::Collect { head, body, collected, renewal } => {
+                    let Poll::Ready(is_whole) = collected.poll(body, MAX_ANSWER_LIMIT, cx) else {
+                        renewal.poll(cx);
+                        return Poll::Pending;
+                    };
+                    let next = DedupState::collected(is_whole, head.take(), mem::take(collected), renewal.take());
+                    state.set(next);
                 }
                 DedupStateProj::Finalize { finalize, .. } => {
                     if let Some(finalize) = finalize {
@@ -196,7 +260,7 @@ where
                     else {
                         continue;
                     };
-                    return Poll::Ready(result.map(|response| response.map(ResponseBody::inner)));
+                    return Poll::Ready(result);
                 }
                 DedupStateProj::Pass { handling } => {
                     return handling.poll(cx).map(|result| result.map(|response| response.map(ResponseBody::inner)));
@@ -212,7 +276,7 @@ where
     }
 }
 
-impl<S, B> fmt::Debug for DedupFuture<S, B>
+impl<S, B, R> fmt::Debug for DedupFuture<S, B, R>
 where
     S: Service<Request<B>>,
 {

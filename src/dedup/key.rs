@@ -8,9 +8,10 @@ use std::time::UNIX_EPOCH;
 use sha2::{Digest as _, Sha256};
 
 use crate::delivery::{Delivery, Identity};
+use crate::secrets::KeyPrint;
 
 /// Separates these digests from all others; another number means that keys of before are not found again.
-const DOMAIN: &[u8] = b"tower-webhook deduplication 1";
+const DOMAIN: &[u8] = b"tower-webhook deduplication 2";
 
 /// The name of a delivery in a [`Store`](super::Store): a SHA-256, so that ids of any length and confidence become short and
 /// say nothing.
@@ -31,21 +32,26 @@ impl Key {
         Self::digest(scope.as_ref(), b'k', id.as_ref())
     }
 
-    /// The key of a delivery by [`Delivery::identity`]: its provider, and the id that the sender signed, or else the body.
-    ///
-    /// An empty body names nothing. It then depends on the time that the sender signed; where that is missing too, there is
-    /// no key, and the layer hands the delivery on without deduplicating it.
+    /// The key of a delivery by [`Delivery::identity`], within its sender and the secret that verified it. `None` if nothing
+    /// tells the delivery from others: the layer hands it on without deduplicating it.
     #[must_use]
     pub fn of(delivery: &Delivery) -> Option<Self> {
-        let provider = delivery.provider().as_bytes();
+        let scope = Scope::of(delivery);
         match delivery.identity() {
-            Identity::Id(id) => Some(Self::digest(provider, b'i', id.as_bytes())),
-            Identity::Body if !delivery.body().is_empty() => Some(Self::digest(provider, b'b', delivery.body())),
-            Identity::Body => {
-                let stamp = delivery.timestamp().filter(|_| delivery.signed().timestamp)?;
-                let since_epoch = stamp.duration_since(UNIX_EPOCH).ok()?;
-                Some(Self::digest(provider, b't', &since_epoch.as_nanos().to_be_bytes()))
-            }
+            Identity::Id(id) => Some(scope.digest(b'i', &[id.as_bytes()])),
+            Identity::Number(id) => Some(scope.digest(b'n', &[id.as_bytes()])),
+            Identity::Content => scope.content(delivery, delivery.unsigned_id()),
+            Identity::None => None,
+        }
+    }
+
+    /// The key of a delivery by what nobody but the sender could have made: the id that it signs, or else all that it signs.
+    /// Two events with the same content and no signed id have one key.
+    #[must_use]
+    pub fn of_signed(delivery: &Delivery) -> Option<Self> {
+        match delivery.identity() {
+            Identity::Id(_) | Identity::Number(_) => Self::of(delivery),
+            Identity::Content | Identity::None => Scope::of(delivery).content(delivery, None),
         }
     }
 
@@ -61,15 +67,52 @@ impl Key {
         &self.0
     }
 
-    /// The scope's length goes before it, so that no byte can move between scope and id.
     fn digest(scope: &[u8], kind: u8, id: &[u8]) -> Self {
-        let digest = Sha256::new()
+        Scope(scope, None).digest(kind, &[id])
+    }
+}
+
+/// A provider's name or what else an id belongs to, and the print of the key that verified it.
+struct Scope<'a>(&'a [u8], Option<KeyPrint>);
+
+impl<'a> Scope<'a> {
+    fn of(delivery: &'a Delivery) -> Self {
+        Self(delivery.provider().as_bytes(), delivery.key_print())
+    }
+
+    /// All that is signed except the time, and perhaps an id that isn't. What is empty names nothing: it then depends on the
+    /// time that the sender signed.
+    fn content(self, delivery: &Delivery, id: Option<&str>) -> Option<Key> {
+        let id_len = id.map_or([0xff; 8], |id| (id.len() as u64).to_be_bytes());
+        let id = [&id_len[..], id.unwrap_or_default().as_bytes()];
+        let body = &delivery.body()[..];
+        match delivery.signed_text() {
+            Some(text) => {
+                let body = if text.has_body { body } else { b"" };
+                Some(self.digest(b's', &[id[0], id[1], &text.before, body, &text.after]))
+            }
+            None if !body.is_empty() || !id[1].is_empty() => Some(self.digest(b'b', &[id[0], id[1], body])),
+            None => {
+                let stamp = delivery.timestamp().filter(|_| delivery.signed().timestamp)?;
+                let since_epoch = stamp.duration_since(UNIX_EPOCH).ok()?;
+                Some(self.digest(b't', &[&since_epoch.as_nanos().to_be_bytes()]))
+            }
+        }
+    }
+
+    /// The scope's length goes before it, so that no byte can move between scope and id. Within the id, the parts are one text.
+    fn digest(self, kind: u8, id: &[&[u8]]) -> Key {
+        let Self(scope, print) = self;
+        let mut digest = Sha256::new()
             .chain_update(DOMAIN)
             .chain_update((scope.len() as u64).to_be_bytes())
             .chain_update(scope)
-            .chain_update([kind])
-            .chain_update(id);
-        Self(digest.finalize().into())
+            .chain_update([kind, print.is_some().into()]);
+        if let Some(print) = print {
+            digest.update(print.as_bytes());
+        }
+        id.iter().for_each(|part| digest.update(part));
+        Key(digest.finalize().into())
     }
 }
 
@@ -124,10 +167,18 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
-    use crate::delivery::{Signed, Verified};
+    use crate::behavior::Traits;
+    use crate::body_fields::BodyFields;
+    use crate::delivery::{Signed, SignedText, Verified};
+
+    const UNIQUE: Traits = Traits { never_repeats: false, has_unique_bodies: true, is_interactive: false };
 
     fn delivery(provider: &'static str, mut verified: Verified, body: &'static str) -> Delivery {
-        Delivery::new(&provider.into(), &mut verified, Bytes::from_static(body.as_bytes()))
+        of_traits(provider, Traits::default(), &mut verified, body)
+    }
+
+    fn of_traits(provider: &'static str, traits: Traits, verified: &mut Verified, body: &'static str) -> Delivery {
+        Delivery::new(&provider.into(), traits, verified, Bytes::from_static(body.as_bytes()))
     }
 
     fn signed(id: bool, timestamp: bool) -> Verified {
@@ -135,23 +186,68 @@ mod tests {
     }
 
     #[test]
-    fn the_signed_id_names_a_delivery_and_an_unsigned_one_does_not() {
+    fn a_signed_id_names_a_delivery_alone_and_an_unsigned_one_together_with_the_body() {
         let of = |id: &'static str, is_signed, body| {
             Key::of(&delivery("acme", signed(is_signed, false).with_id(Some(id.into())), body)).unwrap()
         };
         assert_eq!(of("1", true, "a"), of("1", true, "b"));
         assert_ne!(of("1", true, "a"), of("2", true, "a"));
-        assert_eq!(of("1", false, "a"), of("2", false, "a"));
+        assert_eq!(of("1", false, "a"), of("1", false, "a"));
+        assert_ne!(of("1", false, "a"), of("2", false, "a"));
         assert_ne!(of("1", false, "a"), of("1", false, "b"));
         assert_ne!(of("1", true, "1"), of("2", false, "1"), "an id is not a body");
+        assert_ne!(of("1", false, "2"), of("12", false, ""), "no byte moves between id and body");
+    }
+
+    #[test]
+    fn equal_bodies_are_one_delivery_only_where_the_sender_s_are_unique_or_where_it_is_asked_for() {
+        let plain = || delivery("acme", signed(false, false), "x");
+        assert_eq!(Key::of(&plain()), None);
+        assert!(Key::of_signed(&plain()).is_some());
+        assert_eq!(Key::of_signed(&plain()), Key::of(&of_traits("acme", UNIQUE, &mut signed(false, false), "x")));
+        let with_id = |id: &'static str| delivery("acme", signed(false, false).with_id(Some(id.into())), "x");
+        assert_eq!(Key::of_signed(&with_id("1")), Key::of_signed(&with_id("2")), "anyone may change an unsigned id");
+        assert_eq!(Key::of(&with_id("")), None, "an empty id is none");
+    }
+
+    #[test]
+    fn where_the_proof_covers_nothing_an_id_is_as_good_as_the_body() {
+        let of = |id: &'static str, body| {
+            Key::of(&delivery("acme", Verified::new(Signed::default()).with_id(Some(id.into())), body))
+        };
+        assert_eq!(of("1", "a"), of("1", "b"));
+        assert_ne!(of("1", "a"), of("2", "a"));
+        assert_eq!(of("", "a"), None);
+    }
+
+    #[test]
+    fn numbers_and_texts_are_two_ids_and_an_empty_text_is_none() {
+        let of = |body: &'static str| {
+            let fields = BodyFields::new().with_id_at("/id").shared();
+            let delivery = delivery("acme", signed(true, false).with_body_fields(fields), body);
+            (delivery.id().map(str::to_owned), Key::of(&delivery))
+        };
+        let (number, text) = (of(r#"{"id":1}"#), of(r#"{"id":"1"}"#));
+        assert_eq!(number.0, text.0);
+        assert!(number.1.is_some() && number.1 != text.1);
+        assert_eq!(of(r#"{"id":""}"#), (None, None));
+        assert_eq!(of(r#"{"id":null}"#), (None, None));
+    }
+
+    #[test]
+    fn bytes_that_move_within_the_signed_text_leave_the_key_as_it_is() {
+        let of = |before: &str, body| {
+            let text = SignedText { before: before.into(), has_body: true, after: b"!".to_vec() };
+            Key::of_signed(&delivery("acme", signed(false, false).with_signed_text(text), body)).unwrap()
+        };
+        assert_eq!(of("https://h/?a=1", "b"), of("https://h/?a=", "1b"));
+        assert_ne!(of("https://h/?a=1", "b"), of("https://h/?a=2", "b"));
     }
 
     #[test]
     fn providers_and_scopes_are_apart_wherever_the_border_lies() {
-        assert_ne!(
-            Key::of(&delivery("a", signed(false, false), "x")),
-            Key::of(&delivery("b", signed(false, false), "x"))
-        );
+        let of = |provider| Key::of_signed(&delivery(provider, signed(false, false), "x"));
+        assert_ne!(of("a"), of("b"));
         assert_ne!(Key::new("ab", "c"), Key::new("a", "bc"));
         assert_ne!(Key::new("a", "b").within("c"), Key::new("a", "b").within("d"));
     }
@@ -160,7 +256,7 @@ mod tests {
     fn an_empty_body_is_told_apart_by_the_signed_time_or_not_at_all() {
         let at = |seconds, is_signed| {
             let time = UNIX_EPOCH + Duration::from_secs(seconds);
-            Key::of(&delivery("acme", signed(false, is_signed).with_timestamp(Some(time)), ""))
+            Key::of_signed(&delivery("acme", signed(false, is_signed).with_timestamp(Some(time)), ""))
         };
         assert_eq!(at(1, true), at(1, true));
         assert_ne!(at(1, true), at(2, true));

@@ -7,25 +7,32 @@ use std::time::Duration;
 use http::StatusCode;
 use http::request::Parts;
 use tower_layer::Layer;
+#[cfg(feature = "tokio")]
+use tower_layer::Stack;
 
 use crate::delivery::Delivery;
+use crate::text::Text;
 
 use super::key::Key;
+#[cfg(feature = "tokio")]
+use super::run_to_end::RunToEndLayer;
 use super::service::DedupService;
 use super::shared::{DedupSettings, StoreFailure};
 use super::store::Store;
+
+pub use super::shared::{MAX_ANSWER_LIMIT, MAX_RETENTION};
 
 /// The default lease: the time after which the claim of a process that died is free again. It is short enough for the sender's
 /// next tries (SNS makes its last one a minute after the first), and long enough to be renewed twice over a slow store.
 pub const DEFAULT_LEASE: Duration = Duration::from_secs(60);
 
-/// The default retention: the time for which a handled delivery is remembered. It is longer than senders repeat a delivery
-/// within a schedule (SNS an hour at most), and than any signed timestamp stays fresh.
+/// The default retention: the time for which a handled delivery is remembered. It is longer than most senders repeat a delivery
+/// within a schedule (SNS an hour at most). A delivery that stays fresh for longer is remembered for longer.
 pub const DEFAULT_RETENTION: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// The longest lease and retention; a longer one is cut to it. No sender repeats a delivery after a year, and stores need times
-/// of bounded length.
-pub const MAX_RETENTION: Duration = Duration::from_secs(366 * 24 * 60 * 60);
+/// The default limit of an answer's body that is kept for repetitions: 4 KiB. What senders act on, such as Adyen's `[accepted]`,
+/// is far shorter.
+pub const DEFAULT_ANSWER_LIMIT: usize = 4 * 1024;
 
 /// The shortest lease and retention: the unit in which stores count.
 const MIN_RETENTION: Duration = Duration::from_millis(1);
@@ -63,19 +70,78 @@ impl DedupLayer {
     pub fn new(store: impl Store) -> Self {
         Self {
             settings: Arc::new(DedupSettings {
+                name: Text::default(),
                 store: Arc::new(store),
                 lease: DEFAULT_LEASE,
                 retention: DEFAULT_RETENTION,
                 store_timeout: DEFAULT_STORE_TIMEOUT,
-                store_failure: StoreFailure::default(),
+                store_failure: None,
                 in_flight_status: None,
-                key: Arc::new(|delivery, _| Key::of(delivery)),
+                answer_limit: DEFAULT_ANSWER_LIMIT,
+                replay_protection: false,
+                key: None,
+                warned: Arc::default(),
             }),
         }
     }
 
-    /// Sets how long a delivery counts as handled. The default is [`DEFAULT_RETENTION`]. It should be longer than the sender's
-    /// last retry and than the tolerance for its timestamps.
+    /// Sets a name that keeps this layer's deliveries apart from those of other layers with the same store. The default is no
+    /// name.
+    ///
+    /// Deliveries are apart anyway if their senders have different names or sign with different secrets. Two routes that
+    /// the same sender calls with the same secret, each to do something of its own, need names.
+    #[must_use]
+    pub fn with_name(self, name: impl Into<Text>) -> Self {
+        self.with(|settings| settings.name = name.into())
+    }
+
+    /// Takes equal content for a repetition, whoever sends it: by the id that the sender signs, or else by all that it signs,
+    /// and by nothing that anyone could have changed.
+    ///
+    /// Without it, a copy of a captured request is handled again if its sender signs no id and its unsigned id, if there is
+    /// one, was changed. The price is that **genuine events may be lost**: many senders send the same bytes for two events
+    /// (Dropbox's "something has changed", a scheduler's empty message), and the second one is answered without being
+    /// handled. Choose it where handling a forged copy is worse than that.
+    #[must_use]
+    pub fn with_replay_protection(self) -> Self {
+        self.with(|settings| settings.replay_protection = true)
+    }
+
+    /// Sets the longest body of an answer that is kept and given again to repetitions, in bytes. The default is
+    /// [`DEFAULT_ANSWER_LIMIT`], the largest [`MAX_ANSWER_LIMIT`]. With 0, repetitions are answered by the status alone.
+    ///
+    /// The body is kept where the response says how long it is, which is not so for streams, and is neither compressed nor
+    /// gRPC. It is collected before the response is passed on. With it goes the `Content-Type`, and no other header.
+    #[must_use]
+    pub fn with_answer_limit(self, bytes: usize) -> Self {
+        self.with(|settings| settings.answer_limit = bytes.min(MAX_ANSWER_LIMIT))
+    }
+
+    /// Lets handlers run to their end although the sender has hung up, so that its next try finds a delivery that is done.
+    ///
+    /// Servers drop the handler when the connection is gone. A sender that waits for less time than the handler needs then
+    /// starts it again and again, and it never ends. With this layer it runs in a task of its own. Nothing stops it, so
+    /// bound its time yourself. Call this last. On anything but tokio it changes nothing.
+    ///
+    /// An inbox that stores first and handles later is the better cure.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # #[cfg(feature = "memory-store")] {
+    /// use tower_webhook::{DedupLayer, MemoryStore};
+    ///
+    /// let layer = DedupLayer::new(MemoryStore::default()).run_to_end();
+    /// # }
+    /// ```
+    #[cfg(feature = "tokio")]
+    #[must_use]
+    pub fn run_to_end(self) -> Stack<Self, RunToEndLayer> {
+        Stack::new(self, RunToEndLayer::new())
+    }
+
+    /// Sets how long a delivery counts as handled. The default is [`DEFAULT_RETENTION`]. It should be longer than the sender goes
+    /// on repeating. While a copy of a delivery [stays fresh](Delivery::fresh_for), it counts in any case.
     #[must_use]
     pub fn with_retention(self, retention: Duration) -> Self {
         self.with(|settings| settings.retention = retention.clamp(MIN_RETENTION, MAX_RETENTION))
@@ -100,15 +166,17 @@ impl DedupLayer {
         self.with(|settings| settings.store_timeout = timeout)
     }
 
-    /// Sets what happens if the store neither grants nor denies a claim. The default is [`StoreFailure::Refuse`].
+    /// Sets what happens if the store neither grants nor denies a claim. The default is
+    /// [`StoreFailure::Admit`] for senders that never repeat a delivery, as far as their row says, and otherwise
+    /// [`StoreFailure::Refuse`].
     #[must_use]
     pub fn with_store_failure(self, failure: StoreFailure) -> Self {
-        self.with(|settings| settings.store_failure = failure)
+        self.with(|settings| settings.store_failure = Some(failure))
     }
 
     /// Sets the status that answers a delivery while the same one is being handled. The default is 503.
     ///
-    /// A 409 is for senders that try again after a 4xx. SNS and others take it as final, and a delivery whose first try fails
+    /// A 409 is for senders that repeat after a 4xx. SNS and others take it as final, and a delivery whose first try fails
     /// is then lost. A status that [`Rejection::with_status`](crate::Rejection::with_status) doesn't accept for
     /// [`Reason::InFlight`](crate::Reason::InFlight) is ignored.
     ///
@@ -127,14 +195,15 @@ impl DedupLayer {
         self.with(|settings| settings.in_flight_status = Some(status))
     }
 
-    /// Sets how the [`Key`] is chosen. The default is [`Key::of`]. A delivery for which it returns `None` is passed on without
-    /// being deduplicated, for handlers whose answer has a body that the sender needs every time.
+    /// Sets how the [`Key`] is chosen. The default is [`Key::of`], and `None` for senders that
+    /// [act on the answer](crate::provider::Behavior::is_interactive). A delivery for which it returns `None` is passed on
+    /// without being deduplicated.
     ///
     /// The key may depend on the request's head, which isn't signed: enough to separate tenants whose secrets were looked up by
     /// it, but never to tell one delivery from another.
     #[must_use]
     pub fn with_key(self, choose: impl Fn(&Delivery, &Parts) -> Option<Key> + Send + Sync + 'static) -> Self {
-        self.with(|settings| settings.key = Arc::new(choose))
+        self.with(|settings| settings.key = Some(Arc::new(choose)))
     }
 
     fn with(mut self, set: impl FnOnce(&mut DedupSettings)) -> Self {

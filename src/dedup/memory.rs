@@ -6,23 +6,27 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
-use http::StatusCode;
 use moka::Expiry;
 use moka::policy::EvictionPolicy;
 use moka::sync::Cache;
 
 use crate::time::{Clock, SystemClock};
 
+use super::answer::DoneAnswer;
 use super::key::{ClaimToken, Key};
 use super::store::{Claim, Store, StoreError};
 
 /// The default number of handled deliveries to remember: one a second for a day, in some 45 MB.
 pub const DEFAULT_CAPACITY: u64 = 100_000;
 
+/// The length of an answer's body that makes a delivery count once more, so that answers cannot take much more memory than the
+/// capacity says.
+const ANSWER_UNIT: usize = 512;
+
 /// A [`Store`] in memory, for one process and for tests. Clones share what is remembered. Feature `memory-store`.
 ///
 /// It remembers a bounded number of handled deliveries, the latest ones. Only verified deliveries that a handler accepted are
-/// remembered, so an attacker cannot evict them. Claims are kept apart and never evicted. There is one for each handler at
+/// remembered, so an attacker cannot evict them. One whose answer is long counts once more for every 512 bytes. Claims are kept apart and never evicted. There is one for each handler at
 /// work, so whatever bounds the requests in flight bounds them.
 ///
 /// # Examples
@@ -49,9 +53,9 @@ struct Claimed {
     until: SystemTime,
 }
 
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 struct Done {
-    status: StatusCode,
+    answer: DoneAnswer,
     until: SystemTime,
     retention: Duration,
 }
@@ -62,6 +66,7 @@ impl MemoryStore {
     pub fn new(capacity: u64) -> Self {
         let done = Cache::builder()
             .max_capacity(capacity.max(1))
+            .weigher(|_, done: &Done| 1 + u32::try_from(done.answer.body().len() / ANSWER_UNIT).unwrap_or(u32::MAX - 1))
             // The default policy may refuse a new entry in favor of an old one that was looked up more often.
             .eviction_policy(EvictionPolicy::lru())
             .expire_after(Retention)
@@ -94,7 +99,7 @@ impl Store for MemoryStore {
         match claims.entry(key) {
             Entry::Occupied(held) if held.get().token != token && held.get().until > now => Ok(Claim::InFlight),
             entry => match self.deliveries.done.get(&key).filter(|done| done.until > now) {
-                Some(done) => Ok(Claim::Done(done.status)),
+                Some(done) => Ok(Claim::Done(done.answer)),
                 None => {
                     entry.insert_entry(Claimed { token, until });
                     Ok(Claim::Won)
@@ -107,7 +112,7 @@ impl Store for MemoryStore {
         &self,
         key: Key,
         token: ClaimToken,
-        status: StatusCode,
+        answer: DoneAnswer,
         retention: Duration,
     ) -> Result<bool, StoreError> {
         let mut claims = self.claims();
@@ -118,7 +123,7 @@ impl Store for MemoryStore {
         };
         if !taken {
             claims.remove(&key);
-            self.deliveries.done.insert(key, Done { status, until, retention });
+            self.deliveries.done.insert(key, Done { answer, until, retention });
         }
         Ok(!taken)
     }
@@ -166,6 +171,8 @@ impl Expiry<Key, Done> for Retention {
 
 #[cfg(test)]
 mod tests {
+    use http::StatusCode;
+
     use super::*;
 
     /// The stores' futures never wait.
@@ -184,7 +191,7 @@ mod tests {
         let (key, token) = (Key(bytes), ClaimToken::new());
         let claim = now(store.claim(key, token, Duration::from_secs(60)));
         if claim == Claim::Won {
-            assert!(now(store.commit(key, token, StatusCode::OK, Duration::from_secs(60))));
+            assert!(now(store.commit(key, token, DoneAnswer::new(StatusCode::OK), Duration::from_secs(60))));
         }
         claim
     }
@@ -209,7 +216,7 @@ mod tests {
         assert_eq!(store.deliveries.done.entry_count(), CAPACITY);
         assert_eq!(store.claims().len(), 1);
         assert_eq!(now(store.claim(flying, other, Duration::from_secs(60))), Claim::InFlight);
-        assert_eq!(handle(&store, 999_999), Claim::Done(StatusCode::OK));
+        assert_eq!(handle(&store, 999_999), Claim::Done(DoneAnswer::new(StatusCode::OK)));
         assert_eq!(handle(&store, 0), Claim::Won);
     }
 
@@ -231,6 +238,18 @@ mod tests {
             });
             assert_eq!(won.into_inner(), 1);
         }
+    }
+
+    #[test]
+    fn long_answers_count_for_more_so_that_memory_stays_bounded() {
+        let store = MemoryStore::new(100);
+        for id in 0..1000_u64 {
+            let (key, token) = (Key::new("test", id.to_string()), ClaimToken::new());
+            let answer = DoneAnswer::new(StatusCode::OK).with_body(vec![b'x'; 4096]);
+            assert!(now(store.commit(key, token, answer, Duration::from_secs(60))));
+        }
+        store.deliveries.done.run_pending_tasks();
+        assert_eq!(store.deliveries.done.entry_count(), 11);
     }
 
     #[test]

@@ -5,7 +5,9 @@ use std::mem;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use bytes::Bytes;
 use http::{Request, Response};
+use http_body::Body;
 use tower_layer::Layer as _;
 use tower_service::Service;
 
@@ -40,10 +42,11 @@ impl<S> DedupService<S> {
 impl<S, B, R> Service<Request<B>> for DedupService<S>
 where
     S: Service<Request<B>, Response = Response<R>> + Clone,
+    R: Body<Data = Bytes>,
 {
     type Response = Response<ResponseBody<R>>;
     type Error = S::Error;
-    type Future = DedupFuture<S, B>;
+    type Future = DedupFuture<S, B, R>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         self.inner.poll_ready(cx)

@@ -2,22 +2,35 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use http::StatusCode;
 use http::request::Parts;
 
 use crate::delivery::Delivery;
+use crate::observe;
+use crate::text::Text;
 
 use super::erased::ErasedStore;
 use super::key::Key;
 
+/// The largest limit of an answer's body that is kept; a larger one is cut to it. Each delivery takes that much of the store.
+pub const MAX_ANSWER_LIMIT: usize = 64 * 1024;
+
+/// The longest lease and retention; a longer one is cut to it. No sender repeats a delivery after a year, and stores need times
+/// of bounded length.
+pub const MAX_RETENTION: Duration = Duration::from_secs(366 * 24 * 60 * 60);
+
 /// What happens to a delivery if the store neither grants nor denies a claim.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+///
+/// By default that depends on the sender: [`Admit`](Self::Admit) where its [behavior](crate::provider::Behavior::repeats) says
+/// that it never repeats a delivery, and [`Refuse`](Self::Refuse) otherwise.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum StoreFailure {
-    /// It is refused with 503 ([`Reason::StoreUnavailable`](crate::Reason::StoreUnavailable)), so that the sender tries again.
-    #[default]
+    /// It is refused with 503 ([`Reason::StoreUnavailable`](crate::Reason::StoreUnavailable)). A sender that repeats after a 5xx
+    /// tries again; with any other, the delivery is lost.
     Refuse,
     /// It is handled, and counted: for handlers that prefer duplicates over delay.
     Admit,
@@ -25,23 +38,65 @@ pub enum StoreFailure {
 
 #[derive(Clone)]
 pub(super) struct DedupSettings {
+    pub(super) name: Text,
     pub(super) store: Arc<dyn ErasedStore>,
     pub(super) lease: Duration,
     pub(super) retention: Duration,
     pub(super) store_timeout: Duration,
-    pub(super) store_failure: StoreFailure,
+    /// None to go by the sender.
+    pub(super) store_failure: Option<StoreFailure>,
     pub(super) in_flight_status: Option<StatusCode>,
-    pub(super) key: Arc<ChooseKey>,
+    /// The longest body of an answer that is kept.
+    pub(super) answer_limit: usize,
+    /// Whether equal content is a repetition of whatever sender.
+    pub(super) replay_protection: bool,
+    /// None for the default.
+    pub(super) key: Option<Arc<ChooseKey>>,
+    /// Whether it was said that refused deliveries are lost.
+    pub(super) warned: Arc<AtomicBool>,
 }
 
-type ChooseKey = dyn Fn(&Delivery, &Parts) -> Option<Key> + Send + Sync;
+pub(super) type ChooseKey = dyn Fn(&Delivery, &Parts) -> Option<Key> + Send + Sync;
 
 impl DedupSettings {
+    pub(super) fn key(&self, delivery: &Delivery, head: &Parts) -> Option<Key> {
+        let key = match &self.key {
+            Some(choose) => choose(delivery, head),
+            // Its sender acts on the answer, which has to be made for it.
+            None if delivery.traits().is_interactive => None,
+            None if self.replay_protection => Key::of_signed(delivery),
+            None => Key::of(delivery),
+        };
+        key.map(|key| if self.name.is_empty() { key } else { key.within(&*self.name) })
+    }
+
+    pub(super) fn store_failure(&self, delivery: &Delivery) -> StoreFailure {
+        let never_repeats = delivery.traits().never_repeats;
+        match self.store_failure {
+            None if never_repeats => StoreFailure::Admit,
+            None => StoreFailure::Refuse,
+            Some(StoreFailure::Refuse) if never_repeats => {
+                if !self.warned.swap(true, Ordering::Relaxed) {
+                    observe::refusals_lose(delivery.provider());
+                }
+                StoreFailure::Refuse
+            }
+            Some(chosen) => chosen,
+        }
+    }
+
+    /// How long a delivery is remembered: as long at least as a copy of it would be taken.
+    pub(super) fn retention(&self, delivery: &Delivery) -> Duration {
+        self.retention.max(delivery.fresh_for().unwrap_or_default()).min(MAX_RETENTION)
+    }
+
     pub(super) fn debug(&self, f: &mut fmt::DebugStruct<'_, '_>) -> fmt::Result {
-        f.field("lease", &self.lease)
+        f.field("name", &self.name)
+            .field("lease", &self.lease)
             .field("retention", &self.retention)
             .field("store_timeout", &self.store_timeout)
             .field("store_failure", &self.store_failure)
+            .field("answer_limit", &self.answer_limit)
             .finish_non_exhaustive()
     }
 }

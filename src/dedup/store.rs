@@ -5,13 +5,12 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::StatusCode;
-
+use super::answer::DoneAnswer;
 use super::key::{ClaimToken, Key};
 
 /// The place where a [`DedupLayer`](crate::DedupLayer) keeps which deliveries are being handled and which are done.
 ///
-/// Under each key there is nothing, a claim with its owner's token, or a done delivery with its status. Claims and done
+/// Under each key there is nothing, a claim with its owner's token, or a done delivery with its answer. Claims and done
 /// deliveries expire. Each operation is atomic across all processes that share the store: two at the same time end as if one had
 /// come first. No operation overwrites what belongs to another token.
 ///
@@ -24,27 +23,32 @@ use super::key::{ClaimToken, Key};
 /// use std::sync::Mutex;
 /// use std::time::Duration;
 ///
-/// use http::StatusCode;
-/// use tower_webhook::dedup::{Claim, Key, Store, StoreError, ClaimToken};
+/// use tower_webhook::dedup::{Claim, ClaimToken, DoneAnswer, Key, Store, StoreError};
 ///
 /// /// Only an example: nothing ever expires.
 /// #[derive(Default)]
-/// struct Eternal(Mutex<HashMap<Key, Result<StatusCode, ClaimToken>>>);
+/// struct Eternal(Mutex<HashMap<Key, Result<DoneAnswer, ClaimToken>>>);
 ///
 /// impl Store for Eternal {
 ///     async fn claim(&self, key: Key, token: ClaimToken, _lease: Duration) -> Result<Claim, StoreError> {
-///         Ok(match *self.0.lock().unwrap().entry(key).or_insert(Err(token)) {
-///             Ok(status) => Claim::Done(status),
-///             Err(owner) if owner == token => Claim::Won,
+///         Ok(match self.0.lock().unwrap().entry(key).or_insert(Err(token)) {
+///             Ok(answer) => Claim::Done(answer.clone()),
+///             Err(owner) if *owner == token => Claim::Won,
 ///             Err(_) => Claim::InFlight,
 ///         })
 ///     }
 ///
-///     async fn commit(&self, key: Key, token: ClaimToken, status: StatusCode, _: Duration) -> Result<bool, StoreError> {
+///     async fn commit(
+///         &self,
+///         key: Key,
+///         token: ClaimToken,
+///         answer: DoneAnswer,
+///         _retention: Duration,
+///     ) -> Result<bool, StoreError> {
 ///         let mut entries = self.0.lock().unwrap();
 ///         let free = entries.get(&key).is_none_or(|held| *held == Err(token));
 ///         if free {
-///             entries.insert(key, Ok(status));
+///             entries.insert(key, Ok(answer));
 ///         }
 ///         Ok(free)
 ///     }
@@ -73,7 +77,7 @@ pub trait Store: Send + Sync + 'static {
     ) -> impl Future<Output = Result<Claim, StoreError>> + Send;
 
     /// Turns the owner's claim, or a key that is free because the lease ended, into a done delivery for the time of the
-    /// retention. Returns false, and changes nothing, if the key belongs to another token or is done already.
+    /// retention, with what was answered. Returns false, and changes nothing, if the key belongs to another token or is done already.
     ///
     /// # Errors
     ///
@@ -82,7 +86,7 @@ pub trait Store: Send + Sync + 'static {
         &self,
         key: Key,
         token: ClaimToken,
-        status: StatusCode,
+        answer: DoneAnswer,
         retention: Duration,
     ) -> impl Future<Output = Result<bool, StoreError>> + Send;
 
@@ -117,10 +121,10 @@ impl<S: Store> Store for Arc<S> {
         &self,
         key: Key,
         token: ClaimToken,
-        status: StatusCode,
+        answer: DoneAnswer,
         retention: Duration,
     ) -> impl Future<Output = Result<bool, StoreError>> + Send {
-        S::commit(self, key, token, status, retention)
+        S::commit(self, key, token, answer, retention)
     }
 
     fn release(&self, key: Key, token: ClaimToken) -> impl Future<Output = Result<(), StoreError>> + Send {
@@ -133,14 +137,14 @@ impl<S: Store> Store for Arc<S> {
 }
 
 /// The answer to a claim.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Claim {
     /// The key belongs to the token now.
     Won,
     /// The key belongs to another token.
     InFlight,
-    /// The delivery was handled before, and answered with this status.
-    Done(StatusCode),
+    /// The delivery was handled before, and this was answered.
+    Done(DoneAnswer),
 }
 
 /// An error of a store that can't be reached, doesn't answer in time, or gives an answer that makes no sense.

@@ -18,7 +18,7 @@ use futures_util::future::{Shared, WeakShared};
 use crate::maybe_ready::MaybeReady;
 use crate::rejection::{Reason, Rejection};
 
-use super::rate_limit::RateLimiter;
+use super::admission::Admission;
 
 /// The bounds of a [`Cache`].
 #[derive(Clone, Copy, Debug)]
@@ -28,11 +28,12 @@ pub(crate) struct CacheLimits {
     /// How long a failure stands for a URL, counted from the request that started the fetch. It must be less than the
     /// shortest retry interval of a sender (SNS: 20 seconds), or one failed fetch would cost several attempts.
     pub(crate) failure: Duration,
-    /// How many fetches of URLs that have never succeeded may start at once.
+    /// How many fetches of URLs that have never succeeded may start at once; as many again of those that are asked for
+    /// repeatedly.
     pub(crate) burst: u32,
     /// The time after which one more of them may start.
     pub(crate) interval: Duration,
-    /// The shortest time between two forced fetches of one URL.
+    /// The shortest time between two forced fetches of one URL that came to their end.
     pub(crate) refetch: Duration,
 }
 
@@ -51,19 +52,21 @@ impl CacheLimits {
 
 /// A bounded cache of fetched values by URL.
 ///
-/// Clones share everything. The cache has no task and no timer: a fetch is driven by the requests that wait for it. If some
-/// of them go away the others carry on; if all do, the fetch is dropped and the next request starts another.
+/// Clones share everything. On a tokio runtime, a task drives each fetch to its end. Elsewhere the requests that wait for it do: if
+/// some of them go away the others carry on; if all do, the fetch is dropped and the next request starts another.
 pub(crate) struct Cache<T>(Arc<CacheShared<T>>);
 
 struct CacheShared<T> {
     limits: CacheLimits,
+    /// URLs that the operator vouches for: they bypass the rate limit.
+    pinned: Vec<String>,
     table: Mutex<Table<T>>,
 }
 
 struct Table<T> {
     entries: HashMap<Box<str>, Entry<T>>,
     /// For URLs that have never succeeded.
-    limiter: RateLimiter,
+    admission: Admission,
     /// Counts lookups, to find the least recently used entry.
     uses: u64,
 }
@@ -72,13 +75,14 @@ struct Entry<T> {
     cached: Option<Cached<T>>,
     failure: Option<Failure>,
     flight: Option<WeakShared<Flight<T>>>,
-    /// When the last forced fetch started.
+    /// When the last forced fetch started that came to its end.
     forced_at: Option<SystemTime>,
     last_use: u64,
 }
 
 struct Cached<T> {
     value: Arc<T>,
+    refresh: SystemTime,
     until: SystemTime,
 }
 
@@ -90,6 +94,8 @@ struct Failure {
 /// A value that was fetched.
 pub(crate) struct Fresh<T> {
     pub(crate) value: T,
+    /// The time from which the value is fetched again. It serves meanwhile, and if that fails.
+    pub(crate) refresh: SystemTime,
     /// The time until which the value may be used.
     pub(crate) until: SystemTime,
 }
@@ -98,9 +104,14 @@ type Flight<T> = Pin<Box<dyn Future<Output = Result<Arc<T>, Rejection>> + Send>>
 
 impl<T: Send + Sync + 'static> Cache<T> {
     pub(crate) fn new(limits: CacheLimits) -> Self {
-        let limiter = RateLimiter::new(limits.burst, limits.interval);
-        let table = Table { entries: HashMap::new(), limiter, uses: 0 };
-        Self(Arc::new(CacheShared { limits, table: Mutex::new(table) }))
+        Self::with_pinned(limits, Vec::new())
+    }
+
+    /// Creates a cache whose rate limit these URLs bypass.
+    pub(crate) fn with_pinned(limits: CacheLimits, pinned: Vec<String>) -> Self {
+        let admission = Admission::new(limits.burst, limits.interval);
+        let table = Table { entries: HashMap::new(), admission, uses: 0 };
+        Self(Arc::new(CacheShared { limits, pinned, table: Mutex::new(table) }))
     }
 
     /// Returns the value for a URL: the one at hand, or the one that `load` fetches. The loader is called only if nobody
@@ -116,12 +127,22 @@ impl<T: Send + Sync + 'static> Cache<T> {
     {
         let limits = &self.0.limits;
         let mut table = self.0.lock();
-        let Table { entries, limiter, uses } = &mut *table;
+        let Table { entries, admission, uses } = &mut *table;
         *uses += 1;
         if let Some(entry) = entries.get_mut(url) {
             entry.last_use = *uses;
-            if let Some(value) = entry.value(now) {
-                return Ok(value.into());
+            if let Some(cached) = entry.cached.as_ref().filter(|cached| now < cached.until) {
+                let held = cached.value.clone();
+                let waits = entry.flight().is_some() || entry.failure(now, limits.failure).is_some();
+                if now < cached.refresh || waits {
+                    return Ok(held.into());
+                }
+                let (flight, is_driven) = self.launch(url, now, false, load());
+                entry.flight = flight.downgrade();
+                if is_driven {
+                    return Ok(held.into());
+                }
+                return Ok(MaybeReady::pending(flight.map(|renewed| Ok(renewed.unwrap_or(held)))));
             }
             if let Some(flight) = entry.flight() {
                 return Ok(MaybeReady::pending(flight));
@@ -130,16 +151,17 @@ impl<T: Send + Sync + 'static> Cache<T> {
                 return Err(rejection);
             }
         }
-        // URLs that have succeeded before bypass the rate limit.
-        let worked = entries.get(url).is_some_and(|entry| entry.cached.is_some());
-        if !worked && !limiter.try_acquire(now) {
+        // URLs that have succeeded before, or that the operator vouches for, bypass the rate limit.
+        let is_known = entries.get(url).is_some_and(|entry| entry.cached.is_some())
+            || self.0.pinned.iter().any(|pinned| pinned == url);
+        if !is_known && !admission.admit(url, now) {
             return Err(unavailable("too many unknown URLs are being fetched"));
         }
         let last_use = *uses;
         if !entries.contains_key(url) && !table.make_room(limits.entries, now) {
             return Err(unavailable("too many URLs are being fetched"));
         }
-        let flight = self.launch(url, now, load());
+        let (flight, _) = self.launch(url, now, false, load());
         let entry = table.entries.entry(url.into()).or_insert_with(Entry::new);
         entry.last_use = last_use;
         entry.flight = flight.downgrade();
@@ -172,15 +194,17 @@ impl<T: Send + Sync + 'static> Cache<T> {
         if entry.forced_at.is_some_and(|forced_at| is_within(forced_at, now, limits.refetch)) {
             return Ok(None);
         }
-        let flight = self.launch(url, now, load());
-        entry.forced_at = Some(now);
+        let (flight, _) = self.launch(url, now, true, load());
         entry.flight = flight.downgrade();
         Ok(Some(MaybeReady::pending(flight)))
     }
 
-    /// Starts a fetch that leaves its outcome in the cache before any of its waiters goes on. A loader that panics counts as
-    /// a failure, so that the panic doesn't spread to requests that only wait.
-    fn launch<F>(&self, url: &str, now: SystemTime, load: F) -> Shared<Flight<T>>
+    /// Starts a fetch that leaves its outcome in the cache before any of its waiters goes on, and returns it together with
+    /// whether a task drives it. A loader that panics counts as a failure, so that the panic doesn't spread to requests that
+    /// only wait.
+    ///
+    /// A forced fetch is counted when it ends: a client that makes one start and goes away has spent nothing.
+    fn launch<F>(&self, url: &str, now: SystemTime, is_forced: bool, load: F) -> (Shared<Flight<T>>, bool)
     where
         F: Future<Output = Result<Fresh<T>, Rejection>> + Send + 'static,
     {
@@ -191,10 +215,13 @@ impl<T: Send + Sync + 'static> Cache<T> {
             let mut table = shared.lock();
             let entry = table.entries.entry(url).or_insert_with(Entry::new);
             entry.flight = None;
+            if is_forced {
+                entry.forced_at = Some(now);
+            }
             match loaded {
-                Ok(Fresh { value, until }) => {
+                Ok(Fresh { value, refresh, until }) => {
                     let value = Arc::new(value);
-                    entry.cached = Some(Cached { value: value.clone(), until });
+                    entry.cached = Some(Cached { value: value.clone(), refresh, until });
                     entry.failure = None;
                     Ok(value)
                 }
@@ -204,8 +231,23 @@ impl<T: Send + Sync + 'static> Cache<T> {
                 }
             }
         });
-        flight.shared()
+        let flight = flight.shared();
+        let is_driven = drive(flight.clone());
+        (flight, is_driven)
     }
+}
+
+/// Has a task drive a fetch, so that it ends although every request that waits for it may go away. Returns false if there is no
+/// runtime.
+#[cfg(feature = "tokio")]
+fn drive<T: Send + Sync + 'static>(flight: Shared<Flight<T>>) -> bool {
+    let runtime = tokio::runtime::Handle::try_current();
+    runtime.map(|runtime| runtime.spawn(flight)).is_ok()
+}
+
+#[cfg(not(feature = "tokio"))]
+fn drive<T>(_: Shared<Flight<T>>) -> bool {
+    false
 }
 
 impl<T> CacheShared<T> {
@@ -236,10 +278,6 @@ impl<T> Table<T> {
 impl<T> Entry<T> {
     fn new() -> Self {
         Self { cached: None, failure: None, flight: None, forced_at: None, last_use: 0 }
-    }
-
-    fn value(&self, now: SystemTime) -> Option<Arc<T>> {
-        self.cached.as_ref().filter(|cached| now < cached.until).map(|cached| cached.value.clone())
     }
 
     fn failure(&self, now: SystemTime, stands: Duration) -> Option<Rejection> {
@@ -289,7 +327,11 @@ mod tests {
     }
 
     async fn fresh(value: u32) -> Result<Fresh<u32>, Rejection> {
-        Ok(Fresh { value, until: at(1000) })
+        Ok(Fresh { value, refresh: at(1000), until: at(1000) })
+    }
+
+    async fn lasting(value: u32, until: u64) -> Result<Fresh<u32>, Rejection> {
+        Ok(Fresh { value, refresh: at(until), until: at(until) })
     }
 
     async fn down() -> Result<Fresh<u32>, Rejection> {
@@ -308,6 +350,11 @@ mod tests {
 
     async fn done_again(found: Result<Option<MaybeReady<Arc<u32>>>, Rejection>) -> Result<u32, String> {
         done(found.map(|found| found.expect("a second fetch"))).await
+    }
+
+    /// Polls a future that is ready, without a runtime.
+    fn block_on<F: Future>(future: F) -> F::Output {
+        future.now_or_never().expect("nothing here waits")
     }
 
     fn is_pending(found: &Found) -> bool {
@@ -360,11 +407,123 @@ mod tests {
         assert_eq!(second.await.unwrap(), Ok(7));
     }
 
-    #[tokio::test]
-    async fn a_fetch_that_nobody_waits_for_any_more_does_not_block_the_next() {
+    #[test]
+    fn without_a_runtime_a_fetch_that_nobody_waits_for_any_more_does_not_block_the_next() {
         let cache = Cache::new(CacheLimits::DEFAULT);
         drop(cache.find("a", at(1), pending::<Result<_, _>>));
-        assert_eq!(done(cache.find("a", at(1), || fresh(8))).await, Ok(8));
+        assert_eq!(block_on(done(cache.find("a", at(1), || fresh(8)))), Ok(8));
+        drop(cache.refetch("a", at(1), pending::<Result<_, _>>));
+        assert_eq!(
+            block_on(done_again(cache.refetch("a", at(2), || fresh(9)))),
+            Ok(9),
+            "an aborted one counts for none"
+        );
+        assert!(cache.refetch("a", at(3), unused).unwrap().is_none());
+    }
+
+    #[tokio::test]
+    async fn a_fetch_that_nobody_waits_for_any_more_comes_to_its_end() {
+        let cache = Cache::new(CacheLimits::DEFAULT);
+        drop(cache.find("a", at(1), || fresh(8)));
+        tokio::task::yield_now().await;
+        assert_eq!(done(cache.find("a", at(1), unused)).await, Ok(8));
+        let (go, start) = oneshot::channel::<()>();
+        drop(cache.refetch("a", at(1), || async {
+            start.await.unwrap();
+            fresh(9).await
+        }));
+        go.send(()).unwrap();
+        tokio::task::yield_now().await;
+        assert_eq!(
+            done(cache.find("a", at(1), unused)).await,
+            Ok(9),
+            "a client that goes away loses nobody the new value"
+        );
+    }
+
+    /// From 100 on the value is fetched again, and it serves until 1000.
+    async fn renewable(value: u32) -> Result<Fresh<u32>, Rejection> {
+        Ok(Fresh { value, refresh: at(100), until: at(1000) })
+    }
+
+    #[tokio::test]
+    async fn a_value_is_renewed_ahead_and_serves_to_its_end_while_its_host_is_down() {
+        let cache = Cache::new(CacheLimits::DEFAULT);
+        assert_eq!(done(cache.find("a", at(1), || renewable(1))).await, Ok(1));
+        assert_eq!(done(cache.find("a", at(99), unused)).await, Ok(1));
+        let fetches = Arc::new(AtomicU32::new(0));
+        for time in 100..1000 {
+            let count = fetches.clone();
+            let load = || {
+                count.fetch_add(1, Relaxed);
+                down()
+            };
+            let found = cache.find("a", at(time), load);
+            assert!(!is_pending(&found), "nobody waits for a renewal");
+            assert_eq!(done(found).await, Ok(1), "{time}");
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(fetches.load(Relaxed), 90, "one attempt in ten seconds");
+        assert!(done(cache.find("a", at(1000), down)).await.is_err());
+
+        assert_eq!(done(cache.find("b", at(1), || renewable(1))).await, Ok(1));
+        assert_eq!(done(cache.find("b", at(100), || fresh(2))).await, Ok(1));
+        tokio::task::yield_now().await;
+        assert_eq!(done(cache.find("b", at(100), unused)).await, Ok(2));
+    }
+
+    #[test]
+    fn without_a_runtime_the_request_that_finds_a_value_due_renews_it() {
+        let cache = Cache::new(CacheLimits::DEFAULT);
+        assert_eq!(block_on(done(cache.find("a", at(1), || renewable(1)))), Ok(1));
+        let first = cache.find("a", at(100), down);
+        assert_eq!(block_on(done(cache.find("a", at(100), unused))), Ok(1));
+        assert_eq!(block_on(done(first)), Ok(1), "the value at hand serves");
+        assert_eq!(block_on(done(cache.find("a", at(110), || fresh(2)))), Ok(2));
+    }
+
+    #[tokio::test]
+    async fn a_pinned_url_is_fetched_whatever_else_is() {
+        let limits = CacheLimits { burst: 2, ..CacheLimits::DEFAULT };
+        let cache = Cache::with_pinned(limits, vec!["ours".to_owned()]);
+        for junk in 0..100 {
+            let _ = done(cache.find(&format!("junk{junk}"), at(1), down)).await;
+        }
+        assert!(done(cache.find("other", at(1), || fresh(1))).await.is_err());
+        assert_eq!(done(cache.find("ours", at(1), || fresh(1))).await, Ok(1));
+    }
+
+    /// 500 inventions a second from a cold start, each with a URL of its own, for as long as the retries of the last genuine
+    /// delivery last. SNS repeats after 20 seconds, three times by default. Each genuine delivery here has a URL of its own,
+    /// which is the worst case: those of one topic share theirs.
+    #[tokio::test]
+    async fn under_500_inventions_a_second_a_genuine_url_is_fetched_within_four_tries() {
+        for retry in [20, 35, 60, 110] {
+            let cache = Cache::new(CacheLimits::DEFAULT);
+            let (mut tries, mut fetches) = ([0; 5], 0);
+            for second in 0..3 * retry + 50 {
+                for junk in 0..500 {
+                    let load = || {
+                        fetches += 1;
+                        down()
+                    };
+                    assert!(done(cache.find(&format!("junk {second} {junk}"), at(second), load)).await.is_err());
+                    // A new delivery in the middle of each of the first 50 seconds, and the retries of earlier ones.
+                    for attempt in (0..4).filter(|_| junk == 250) {
+                        let Some(started) = second.checked_sub(attempt * retry).filter(|started| *started < 50) else {
+                            continue;
+                        };
+                        let url = format!("genuine {started}");
+                        let is_done = cache.0.lock().entries.get(&*url).is_some_and(|entry| entry.cached.is_some());
+                        if !is_done && done(cache.find(&url, at(second), || fresh(1))).await.is_ok() {
+                            tries[attempt as usize + 1] += 1;
+                        }
+                    }
+                }
+            }
+            println!("retry after {retry} s: {tries:?} of 50 at try 1, 2, 3, 4; {fetches} inventions were fetched");
+            assert!(tries[1..].iter().sum::<u32>() >= 45, "{retry}: {tries:?}");
+        }
     }
 
     #[tokio::test]
@@ -386,7 +545,7 @@ mod tests {
         assert_eq!(done(cache.find("a", at(999), unused)).await, Ok(1));
         assert_eq!(done(cache.find("a", at(0), unused)).await, Ok(1), "a clock that was set back");
         assert!(done(cache.find("a", at(1000), down)).await.is_err(), "no value outlives its time");
-        assert_eq!(done(cache.find("a", at(1010), || async { Ok(Fresh { value: 2, until: at(2000) }) })).await, Ok(2));
+        assert_eq!(done(cache.find("a", at(1010), || lasting(2, 2000))).await, Ok(2));
     }
 
     #[tokio::test]
@@ -408,7 +567,7 @@ mod tests {
         for good in ["g1", "g2", "g3"] {
             assert_eq!(done(cache.find(good, at(2), unused)).await, Ok(1), "{good} is still there");
         }
-        let renewed = || async { Ok(Fresh { value: 2, until: at(5000) }) };
+        let renewed = || lasting(2, 5000);
         for junk in 0..1000 {
             let _ = done(cache.find(&format!("more{junk}"), at(1000), down)).await;
         }

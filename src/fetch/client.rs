@@ -11,7 +11,7 @@ use reqwest::{Certificate, Client, ClientBuilder};
 use crate::config::ConfigError;
 use crate::rejection::BoxError;
 
-use super::{FETCH_TIMEOUT, Fetch, FetchFuture, MAX_FETCHED};
+use super::get::{FETCH_TIMEOUT, Fetch, FetchFuture, MAX_FETCHED};
 
 /// The time to establish a connection. It is shorter than the whole, so that an unreachable host can be told from a slow one.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);

@@ -29,6 +29,7 @@
 //! | 14 | `tracestate` | UTF-8 |
 //! | 15 | unique key | 32 bytes |
 //! | 16 | order key | UTF-8 |
+//! | 17 | what identifies the delivery, if that is an id | UTF-8 |
 //!
 //! Numbers are little-endian. A time is seconds since 1970 (8 bytes) and nanoseconds (4 bytes). Fields that are absent are
 //! left out. A field that an older version can do without gets a new tag, and unknown tags are skipped; anything else gets a
@@ -92,7 +93,8 @@ pub(crate) struct Record {
     pub(crate) scope: Text,
     pub(crate) id: Option<Text>,
     pub(crate) event: Option<Text>,
-    /// What the signature covers, a bit each: 0 the body, 1 the timestamp, 2 the id, 3 the event, 4 the URL.
+    /// What the signature covers, a bit each: 0 the body, 1 the timestamp, 2 the id, 3 the event, 4 the URL. Then what is known
+    /// of the sender: 5 it never repeats, 6 its bodies are unique, 7 it acts on answers. 8: the identity is a number.
     pub(crate) proven: u16,
     pub(crate) key_index: u16,
     pub(crate) timestamp: Option<SystemTime>,
@@ -106,6 +108,8 @@ pub(crate) struct Record {
     pub(crate) tracestate: Option<Text>,
     pub(crate) unique_key: UniqueKey,
     pub(crate) order_key: Option<Text>,
+    /// The id of [`Delivery::identity`](crate::Delivery::identity).
+    pub(crate) identity: Option<Text>,
 }
 
 impl Record {
@@ -134,6 +138,7 @@ impl Record {
             tracestate: None,
             unique_key,
             order_key: None,
+            identity: None,
         }
     }
 
@@ -178,6 +183,7 @@ impl Record {
             (tag::TRACEPARENT, self.traceparent.as_ref()),
             (tag::TRACESTATE, self.tracestate.as_ref()),
             (tag::ORDER_KEY, self.order_key.as_ref()),
+            (tag::IDENTITY, self.identity.as_ref()),
         ];
         for (tag, text) in texts {
             if let Some(text) = text {
@@ -242,6 +248,7 @@ impl Record {
                 tag::TRACEPARENT => record.traceparent = Some(text(value)?),
                 tag::TRACESTATE => record.tracestate = Some(text(value)?),
                 tag::ORDER_KEY => record.order_key = Some(text(value)?),
+                tag::IDENTITY => record.identity = Some(text(value)?),
                 tag::PROVEN => record.proven = u16::from_le_bytes(exactly(value)?),
                 tag::KEY_INDEX => record.key_index = u16::from_le_bytes(exactly(value)?),
                 tag::METHOD => record.method = Method::from_bytes(value).map_err(|_| BAD_FIELD)?,
@@ -425,6 +432,7 @@ mod tag {
     pub(super) const TRACESTATE: u8 = 14;
     pub(super) const UNIQUE_KEY: u8 = 15;
     pub(super) const ORDER_KEY: u8 = 16;
+    pub(super) const IDENTITY: u8 = 17;
 }
 
 fn field(out: &mut Vec<u8>, tag: u8, value: &[u8]) {

@@ -440,6 +440,8 @@ impl Stats {
 /// Which deliveries are meant: those that meet every condition that is there.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Filter {
+    /// With this number.
+    pub id: Option<DeliveryId>,
     /// In this scope.
     pub scope: Option<Text>,
     /// In this state.

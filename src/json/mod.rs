@@ -9,4 +9,4 @@ mod pick;
 
 #[cfg(feature = "jwt")]
 pub(crate) use object::{Object, equal};
-pub(crate) use pick::{NotJson, is_one_value, pick, pick_each};
+pub(crate) use pick::{NotJson, Scalar, is_one_value, pick, pick_each};

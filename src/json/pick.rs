@@ -19,14 +19,22 @@ pub(crate) fn pick<'a, const N: usize>(
 ) -> Result<[Option<Cow<'a, str>>; N], NotJson> {
     let mut found = [const { None }; N];
     pick_each(text, pointers, &mut found)?;
-    Ok(found)
+    Ok(found.map(|scalar| scalar.map(|Scalar { text, .. }| text)))
+}
+
+/// A scalar of a JSON text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Scalar<'a> {
+    pub(crate) text: Cow<'a, str>,
+    /// Whether it is a string, rather than a number or a truth value.
+    pub(crate) is_string: bool,
 }
 
 /// As [`pick`], for any number of pointers. `found` has a place for each.
 pub(crate) fn pick_each<'a, 'p>(
     text: &'a [u8],
     pointers: impl IntoIterator<Item = &'p str>,
-    found: &mut [Option<Cow<'a, str>>],
+    found: &mut [Option<Scalar<'a>>],
 ) -> Result<(), NotJson> {
     let wanted = pointers.into_iter().enumerate().map(|(place, rest)| Wanted { rest, place, met: false }).collect();
     let mut json = serde_json::Deserializer::from_slice(text);
@@ -64,13 +72,13 @@ type WantedList<'p> = SmallVec<[Wanted<'p>; 3]>;
 /// Reads one value and puts the scalars that are wanted of it into their places.
 struct Pick<'p, 'f, 'a> {
     wanted: WantedList<'p>,
-    found: &'f mut [Option<Cow<'a, str>>],
+    found: &'f mut [Option<Scalar<'a>>],
 }
 
 impl<'a> Pick<'_, '_, 'a> {
-    fn scalar<E>(self, value: Cow<'a, str>) -> Result<(), E> {
+    fn scalar<E>(self, text: Cow<'a, str>, is_string: bool) -> Result<(), E> {
         for wanted in self.wanted.iter().filter(|wanted| wanted.rest.is_empty()) {
-            self.found[wanted.place] = Some(value.clone());
+            self.found[wanted.place] = Some(Scalar { text: text.clone(), is_string });
         }
         Ok(())
     }
@@ -92,15 +100,15 @@ impl<'de> Visitor<'de> for Pick<'_, '_, 'de> {
     }
 
     fn visit_bool<E: Error>(self, value: bool) -> Result<(), E> {
-        self.scalar(if value { "true" } else { "false" }.into())
+        self.scalar(if value { "true" } else { "false" }.into(), false)
     }
 
     fn visit_i64<E: Error>(self, value: i64) -> Result<(), E> {
-        self.scalar(value.to_string().into())
+        self.scalar(value.to_string().into(), false)
     }
 
     fn visit_u64<E: Error>(self, value: u64) -> Result<(), E> {
-        self.scalar(value.to_string().into())
+        self.scalar(value.to_string().into(), false)
     }
 
     /// A number that serde has rounded.
@@ -109,11 +117,11 @@ impl<'de> Visitor<'de> for Pick<'_, '_, 'de> {
     }
 
     fn visit_borrowed_str<E: Error>(self, value: &'de str) -> Result<(), E> {
-        self.scalar(value.into())
+        self.scalar(value.into(), true)
     }
 
     fn visit_str<E: Error>(self, value: &str) -> Result<(), E> {
-        self.scalar(value.to_owned().into())
+        self.scalar(value.to_owned().into(), true)
     }
 
     fn visit_unit<E: Error>(self) -> Result<(), E> {

@@ -18,8 +18,11 @@ use crate::rejection::{BoxError, Reason, Rejection};
 use super::{Algorithm, Backend, PublicKey};
 
 /// How long keys are used before they are fetched again. Google's own responses say five to six hours; an hour bounds how
-/// long a withdrawn key is trusted.
-const MAX_AGE: Duration = Duration::from_secs(3600);
+/// long a withdrawn key is trusted, while its issuer can be reached.
+const REFRESH: Duration = Duration::from_secs(3600);
+
+/// How long keys serve whose issuer can't be reached.
+const MAX_AGE: Duration = Duration::from_secs(24 * 3600);
 
 /// The most keys taken from one set. Issuers have two to five.
 const MAX_KEYS: usize = 64;
@@ -31,7 +34,8 @@ const MAX_KID_LEN: usize = 128;
 ///
 /// Fetches are bounded in size, time and number, follow no redirect, and happen once for however many requests wait for one. A
 /// key that cannot be read is left out and doesn't spoil the others. An unknown key id causes a new fetch at most once in 30
-/// seconds. While keys are unavailable, requests are answered with 503.
+/// seconds. Keys are fetched again after an hour; while their issuer can't be reached, they serve for up to 24 hours, and then
+/// requests are answered with 503.
 ///
 /// # Examples
 ///
@@ -143,7 +147,7 @@ impl Jwks {
             && !kid.is_empty()
             && kid.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.=+".contains(&byte));
         if !plain {
-            return Err(Rejection::new(Reason::MalformedSignature).with_detail("the key id is not plain text"));
+            return Err(Rejection::new(Reason::MalformedSignature).with_detail("the token's kid is not plain text"));
         }
         let (uri, fetch, is_single) = match &self.source {
             JwksSource::Url { url, fetch } => (url.clone(), fetch.clone(), false),
@@ -159,7 +163,7 @@ impl Jwks {
                 None if is_single => return Err(Reason::SignatureMismatch.into()),
                 None => self.cache.refetch(&url, now, load)?.ok_or_else(|| {
                     Rejection::new(Reason::KeyUnavailable)
-                        .with_detail("the key is unknown, and its set was fetched a moment ago")
+                        .with_detail("the token's kid is unknown, and the issuer's keys were fetched a moment ago")
                 })?,
             },
             pending => pending,
@@ -168,7 +172,7 @@ impl Jwks {
         set.and_then(move |set| {
             set.get(&kid, now).ok_or_else(|| {
                 Rejection::new(Reason::SignatureMismatch)
-                    .with_detail("the issuer has no key of this id, or it has expired")
+                    .with_detail("the issuer has no key of the token's kid, or it has expired")
             })
         })
     }
@@ -194,7 +198,7 @@ async fn load(
         KeySet::read(&text, algorithm)
     };
     let unusable = || Rejection::new(Reason::KeyUnavailable).with_detail("the response contains no usable key");
-    Ok(Fresh { value: set.ok_or_else(unusable)?, until: now + MAX_AGE })
+    Ok(Fresh { value: set.ok_or_else(unusable)?, refresh: now + REFRESH, until: now + MAX_AGE })
 }
 
 /// Keys by their ids.
@@ -286,6 +290,8 @@ impl fmt::Debug for JwksBuilder {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
+
     use super::*;
 
     const RSA: &str = r#"{"kid":"a","kty":"RSA","alg":"RS256","use":"sig","e":"AQAB","n":"ofgWCuLjybRlzo0tZWJjNiuSfb4p4fAkd_wWJcyQoTbji9k0l8W26mPddxHmfHQp-Vaw-4qPCJrcS2mJPMEzP1Pt0Bm4d4QlL-yRT-SFd2lZS-pCgNMsD1W_YpRPEwOWvG6b32690r2jZ47soMZo9wGzjb_7OMg0LOL-bSf63kpaSHSXndS5z5rexMdbBYUsLA9e-KXBdQOS-UTo7WTBEMa2R2CapHg665xsmtdVMTBQY4uDZlxvb3qCo5ZwKh9kG4LT6_I5IhlJH7aGhyxXFvUK-DWNmoudF8NAco9_h9iaGNj8q2ethFkMLs91kzk2PAcDTW9gb54h4FRWyuXpoQ"}"#;
@@ -312,6 +318,39 @@ mod tests {
             assert_eq!(set.get("c", now).is_some(), usable, "{expired}");
         }
         assert!(KeySet::one(jwk("null").as_bytes(), "other", Algorithm::ES256).is_none());
+    }
+
+    #[tokio::test]
+    async fn keys_are_renewed_after_an_hour_and_serve_for_a_day_while_their_issuer_is_down() {
+        let (up, fetches) = (Arc::new(AtomicBool::new(true)), Arc::new(AtomicU32::new(0)));
+        let (is_up, counted) = (up.clone(), fetches.clone());
+        let fetch = move |_: Uri| {
+            counted.fetch_add(1, Relaxed);
+            let set = http::Response::new(Bytes::from(format!(r#"{{"keys":[{RSA}]}}"#)));
+            let answer = is_up.load(Relaxed).then_some(set);
+            async move { answer.ok_or("down") }
+        };
+        let keys = Jwks::builder("https://issuer.test/keys").fetch(fetch).build().unwrap();
+        let find = async |seconds: u64| {
+            let found = keys.find("a", Algorithm::RS256, SystemTime::UNIX_EPOCH + Duration::from_secs(seconds));
+            let found = match found {
+                Ok(found) => found.wait().await.map(drop),
+                Err(rejection) => Err(rejection),
+            };
+            // A renewal is a task.
+            tokio::task::yield_now().await;
+            found.map_err(|rejection| rejection.reason())
+        };
+        assert_eq!((find(0).await, find(3599).await, fetches.load(Relaxed)), (Ok(()), Ok(()), 1));
+        assert_eq!((find(3600).await, fetches.load(Relaxed)), (Ok(()), 2));
+        up.store(false, Relaxed);
+        for hour in 2..=24 {
+            assert_eq!(find(3600 * hour).await, Ok(()), "{hour}");
+        }
+        assert_eq!(find(25 * 3600 - 1).await, Ok(()));
+        assert_eq!(find(25 * 3600).await, Err(Reason::KeyUnavailable), "24 hours after they were fetched");
+        up.store(true, Relaxed);
+        assert_eq!(find(25 * 3600 + 10).await, Ok(()));
     }
 
     #[test]

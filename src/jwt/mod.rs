@@ -8,6 +8,8 @@ mod backend;
 mod jwks;
 mod times;
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 use http::HeaderName;
 use http::header::{HeaderValue, WWW_AUTHENTICATE};
@@ -43,7 +45,7 @@ const SCHEME_ROOM: usize = 16;
 /// The token in a header `name: Bearer <token>`: exactly one line, the scheme in any case.
 pub(crate) fn bearer<'a>(head: &'a Parts, name: &HeaderName) -> Result<&'a [u8], Rejection> {
     let value = single(head, name, LONGEST_TOKEN + SCHEME_ROOM)?.ok_or(Reason::MissingSignature)?;
-    headers::bearer(value).ok_or_else(|| malformed("it is no bearer token"))
+    headers::bearer(value).ok_or_else(|| malformed(format!("{name} is not Bearer and a token")))
 }
 
 /// Adds `WWW-Authenticate: Bearer` where the answer is a 401, as HTTP demands (RFC 9110, section 15.5.2). It says nothing
@@ -76,7 +78,7 @@ impl<'a> Token<'a> {
         let (Some(header), Some(payload), Some(signature), None) =
             (parts.next(), parts.next(), parts.next(), parts.next())
         else {
-            return Err(malformed("it has not three parts"));
+            return Err(malformed("the token has not three parts"));
         };
         Ok(Self { message: &text[..header.len() + 1 + payload.len()], header, payload, signature })
     }
@@ -87,18 +89,20 @@ impl<'a> Token<'a> {
             return Ok(Header { kid: None });
         }
         if self.header.len() > LONGEST_HEADER_PART {
-            return Err(malformed("its header is longer than 1 KiB"));
+            return Err(malformed("the token's header is longer than 1 KiB"));
         }
         let header = decode(self.header).as_ref().and_then(Object::read);
-        let header = header.ok_or_else(|| malformed("its header is no JSON object in base64url"))?;
+        let header = header.ok_or_else(|| malformed("the token's header is no JSON object in base64url"))?;
         if header.parse::<String>("alg").and_then(|named| named.parse().ok()) != Some(algorithm) {
-            return Err(unacceptable("it names another algorithm than the key's"));
+            return Err(unacceptable("the token's alg is not the key's algorithm"));
         }
         if header.contains("crit") {
-            return Err(unacceptable("it has a critical extension"));
+            return Err(unacceptable("the token's header has crit, a critical extension"));
         }
         if ["jwk", "jku", "x5c", "x5u"].iter().any(|member| header.contains(member)) {
-            return Err(unacceptable("it brings a key of its own, or the address of one"));
+            return Err(unacceptable(
+                "the token's header has jwk, jku, x5c or x5u, a key of its own or the address of one",
+            ));
         }
         Ok(Header { kid: header.parse("kid") })
     }
@@ -107,7 +111,7 @@ impl<'a> Token<'a> {
     pub(crate) fn verify_hs256(&self, keys: &Keyring<Mac>) -> Result<usize, Rejection> {
         let mut signature = [0; MacKind::Sha256.digest_len()];
         if !Encoding::Base64Url.decode_exact(self.signature, &mut signature) {
-            return Err(malformed("its signature is not 32 bytes in base64url"));
+            return Err(malformed("the token's signature is not 32 bytes in base64url"));
         }
         let codes = keys.iter().map(|key| key.of(self.message));
         matching_key(codes, [Digest::new(&signature)].iter()).ok_or_else(|| Reason::SignatureMismatch.into())
@@ -119,15 +123,32 @@ impl<'a> Token<'a> {
         match key.made(self.signature, self.message) {
             Some(true) => Ok(()),
             Some(false) => Err(Reason::SignatureMismatch.into()),
-            None => Err(malformed("its signature is not base64url")),
+            None => Err(malformed("the token's signature is not base64url")),
         }
     }
 
     /// The claims. They are worth what was verified before.
     pub(crate) fn claims(&self) -> Result<Object, Rejection> {
         let claims = decode(self.payload).as_ref().and_then(Object::read);
-        claims.ok_or_else(|| malformed("its claims are no JSON object in base64url, or one is there twice"))
+        claims.ok_or_else(|| malformed("the token's claims are no JSON object in base64url, or one is there twice"))
     }
+}
+
+/// Checks that a claim has one of these values. `aud` may be an array of which one has it (RFC 7519, section 4.1.3).
+#[allow(dead_code, reason = "for senders whose tokens name us")]
+pub(crate) fn check_claim(claims: &Object, name: &str, allowed: &[String]) -> Result<(), Rejection> {
+    let values = match claims.parse::<String>(name) {
+        Some(value) => vec![value],
+        None if name == "aud" => claims.parse(name).unwrap_or_default(),
+        None => Vec::new(),
+    };
+    if values.is_empty() {
+        return Err(malformed(format!("the token's {name} is missing, or is not a text")));
+    }
+    if values.iter().any(|value| allowed.contains(value)) {
+        return Ok(());
+    }
+    Err(Rejection::new(Reason::NotForUs).with_detail(format!("the token's {name} is not the configured one")))
 }
 
 /// What a token's header says, beyond what [`Token::header`] judged.
@@ -143,7 +164,7 @@ fn decode(part: &[u8]) -> Option<Bytes> {
 }
 
 /// A token that is not in the form of tokens.
-pub(crate) fn malformed(detail: &'static str) -> Rejection {
+pub(crate) fn malformed(detail: impl Into<Cow<'static, str>>) -> Rejection {
     Rejection::new(Reason::MalformedSignature).with_detail(detail)
 }
 
@@ -331,6 +352,36 @@ mod tests {
         assert_eq!(verify_hs256(&token(filling + 1), &[b"key"]), Err(Reason::MalformedHeader));
         let header = format!(r#"{{"alg":"HS256","x":"{}"}}"#, "x".repeat(LONGEST_HEADER_PART));
         assert_eq!(verify_hs256(&signed(&header, "{}"), &[b"key"]), Err(Reason::MalformedSignature));
+    }
+
+    #[test]
+    fn a_claim_that_is_wrong_is_named_and_an_audience_may_be_one_of_several() {
+        let check = |claims: &str, name| {
+            let claims = Object::read(&Bytes::copy_from_slice(claims.as_bytes())).unwrap();
+            check_claim(&claims, name, &["a".to_owned(), "b".to_owned()]).map_err(|rejection| {
+                assert!(
+                    rejection.to_string().contains(name) && !rejection.to_string().contains("secret"),
+                    "{rejection}"
+                );
+                rejection.reason()
+            })
+        };
+        let (wrong, malformed) = (Err(Reason::NotForUs), Err(Reason::MalformedSignature));
+        for (claims, name, verdict) in [
+            (r#"{"aud":"b"}"#, "aud", Ok(())),
+            (r#"{"aud":["x","b"]}"#, "aud", Ok(())),
+            (r#"{"aud":["secret"]}"#, "aud", wrong),
+            (r#"{"aud":"secret"}"#, "aud", wrong),
+            (r#"{"aud":[]}"#, "aud", malformed),
+            (r#"{"aud":["a",1]}"#, "aud", malformed),
+            (r#"{"aud":{"a":"a"}}"#, "aud", malformed),
+            ("{}", "aud", malformed),
+            (r#"{"iss":"a"}"#, "iss", Ok(())),
+            (r#"{"iss":["a"]}"#, "iss", malformed),
+            (r#"{"email":"secret"}"#, "email", wrong),
+        ] {
+            assert_eq!(check(claims, name), verdict, "{claims}");
+        }
     }
 
     #[test]

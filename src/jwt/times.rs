@@ -3,8 +3,8 @@
 use std::time::{Duration, SystemTime};
 
 use crate::json::Object;
-use crate::rejection::{Reason, Rejection};
-use crate::time::{TimeFormat, Tolerance};
+use crate::rejection::Rejection;
+use crate::time::{TimeFormat, Tolerance, check_clock, ended};
 
 use super::malformed;
 
@@ -25,7 +25,6 @@ pub(crate) struct Times {
     /// `iat`
     pub(crate) issued: Option<SystemTime>,
     /// `exp`
-    #[allow(dead_code, reason = "for senders that say how long a token holds")]
     pub(crate) expires: Option<SystemTime>,
 }
 
@@ -36,18 +35,29 @@ impl TimeRules {
         let [expires, starts, issued] = ["exp", "nbf", "iat"].map(|name| numeric_date(claims, name));
         let (expires, starts, issued) = (expires?, starts?, issued?);
         match expires {
-            None if self.requires_exp => return Err(malformed("it has no exp")),
-            Some(end) if end.checked_add(self.leeway).is_some_and(|end| end <= now) => return Err(Reason::Stale.into()),
-            _ => {}
+            None if self.requires_exp => return Err(malformed("the token has no exp")),
+            Some(end) => {
+                check_clock(end, now)?;
+                if end.checked_add(self.leeway).is_some_and(|end| end <= now) {
+                    return Err(ended("the token's exp", end, now, self.leeway));
+                }
+            }
+            None => {}
         }
         let ahead = Tolerance::past_and_future(Duration::MAX, self.leeway);
-        for time in [starts, issued].into_iter().flatten() {
-            ahead.check(time, now)?;
+        for (name, time) in [("the token's nbf", starts), ("the token's iat", issued)] {
+            time.map_or(Ok(()), |time| ahead.check(name, time, now))?;
         }
         if let Some(tolerance) = self.issued {
-            tolerance.check(issued.ok_or_else(|| malformed("it has no iat"))?, now)?;
+            tolerance.check("the token's iat", issued.ok_or_else(|| malformed("the token has no iat"))?, now)?;
         }
         Ok(Times { issued, expires })
+    }
+
+    /// Returns for how long a token of these times is taken at most.
+    pub(crate) fn fresh_for(&self, times: &Times, now: SystemTime) -> Option<Duration> {
+        let end = |end: SystemTime| Some(end.duration_since(now).unwrap_or_default().saturating_add(self.leeway));
+        self.issued.map(Tolerance::width).or_else(|| times.expires.and_then(end))
     }
 }
 
@@ -64,6 +74,8 @@ mod tests {
     use std::time::UNIX_EPOCH;
 
     use bytes::Bytes;
+
+    use crate::rejection::Reason;
 
     use super::*;
 
@@ -82,7 +94,7 @@ mod tests {
             (r#"{"exp":999971}"#, Ok(())),
             (r#"{"exp":999970}"#, Err(Reason::Stale)),
             (r#"{"exp":0}"#, Err(Reason::Stale)),
-            (r#"{"exp":9999999999999}"#, Ok(())),
+            (r#"{"exp":9999999999999}"#, Err(Reason::ClockUnset)),
             ("{}", Err(Reason::MalformedSignature)),
         ] {
             assert_eq!(check(RULES, claims), verdict, "{claims}");
@@ -96,6 +108,29 @@ mod tests {
             for (time, verdict) in [(0, Ok(())), (1_000_030, Ok(())), (1_000_031, Err(Reason::Premature))] {
                 assert_eq!(check(RULES, &format!(r#"{{"exp":1000600,"{name}":{time}}}"#)), verdict, "{name} {time}");
             }
+        }
+    }
+
+    #[test]
+    fn a_refusal_names_the_claim_and_says_by_how_much() {
+        for (claims, text) in [
+            (r#"{"exp":999900}"#, "the token's exp is 100 s in the past, and 30 s are allowed"),
+            (r#"{"exp":1000600,"nbf":1000100}"#, "the token's nbf is 100 s in the future, and 30 s are allowed"),
+            (r#"{"exp":1000600,"iat":1000100}"#, "the token's iat is 100 s in the future, and 30 s are allowed"),
+        ] {
+            let claims = Object::read(&Bytes::from(claims)).unwrap();
+            let rejection = RULES.check(&claims, UNIX_EPOCH + Duration::from_secs(1_000_000)).unwrap_err();
+            assert!(rejection.to_string().ends_with(text), "{rejection}");
+        }
+    }
+
+    /// A machine that starts in 1970 would take every token that has expired since.
+    #[test]
+    fn a_clock_in_1970_judges_no_token() {
+        for claims in [r#"{"exp":1800000000}"#, r#"{"exp":9999999999999}"#] {
+            let claims = Object::read(&Bytes::from(claims)).unwrap();
+            assert_eq!(RULES.check(&claims, UNIX_EPOCH).unwrap_err().reason(), Reason::ClockUnset);
+            assert!(RULES.check(&claims, UNIX_EPOCH + Duration::from_secs(1_799_999_999)).is_ok());
         }
     }
 

@@ -15,6 +15,7 @@ use http_body_util::Full;
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
+use crate::answer::Answer;
 use crate::body::{Deadline, Lease, Received, Receiver, ResponseBody};
 use crate::grpc::Protocol;
 use crate::observe::Stopwatch;
@@ -158,8 +159,9 @@ impl<P: Provider> Driver<'_, P> {
     fn begun(&mut self, begun: Result<Begin<P::Verification>, Rejection>, body: &impl Body) -> Next<P::Verification> {
         let would = match begun {
             Ok(Begin::Verify(verification)) => return receive(Some(verification), self.shared.receiver()),
-            judged if self.shared.observe_only => judged.map(drop),
-            Ok(Begin::Answer(answer)) => return Next::Reply(self.shared.answer(self.watch, answer)),
+            Ok(Begin::Answer(answer)) if self.shared.observe_only => Ok(answer),
+            Err(rejection) if self.shared.observe_only => Err(rejection),
+            Ok(Begin::Answer(answer)) => return self.answer(answer),
             Err(rejection) => return self.refuse(rejection),
         };
         self.observe(would);
@@ -191,17 +193,22 @@ impl<P: Provider> Driver<'_, P> {
             Ok(Outcome::Deliver(mut verified)) => {
                 self.shared.deliver(self.watch, &mut verified, received.body.clone(), &mut self.head.extensions);
             }
-            judged if self.shared.observe_only => self.observe(judged.map(drop)),
-            Ok(Outcome::Answer(answer)) => return Next::Reply(self.shared.answer(self.watch, answer)),
+            Ok(Outcome::Answer(answer)) if self.shared.observe_only => self.observe(Ok(answer)),
+            Err(rejection) if self.shared.observe_only => self.observe(Err(rejection)),
+            Ok(Outcome::Answer(answer)) => return self.answer(answer),
             Err(rejection) => return self.refuse(rejection),
         }
         Next::HandOn(received)
     }
 
     /// Tells the handler, in observe mode, what the layer would have done.
-    fn observe(&mut self, would: Result<(), Rejection>) {
+    fn observe(&mut self, would: Result<Answer, Rejection>) {
         let verdict = self.shared.observed(self.watch, self.head, would);
         self.head.extensions.insert(verdict);
+    }
+
+    fn answer(&mut self, answer: Answer) -> Next<P::Verification> {
+        Next::Reply(self.shared.answer(self.watch, self.head, answer))
     }
 
     fn refuse(&mut self, rejection: Rejection) -> Next<P::Verification> {

@@ -75,7 +75,7 @@ impl<P> WebhookLayer<P> {
     }
 
     /// Sets the time for the whole body to arrive, from when the layer first has to wait for it. A request that takes longer is
-    /// refused with 408. The default is [`DEFAULT_BODY_TIMEOUT`]. It needs the feature `tokio` (on by default) and a tokio
+    /// refused with 503, or with 408 if the sender repeats after any failure or never. The default is [`DEFAULT_BODY_TIMEOUT`]. It needs the feature `tokio` (on by default) and a tokio
     /// runtime.
     #[cfg(feature = "tokio")]
     #[must_use]

@@ -5,14 +5,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::request::Parts;
-use http::{Extensions, Response};
+use http::{Extensions, Response, StatusCode};
 use http_body::Body;
 
 use crate::answer::Answer;
 use crate::body::{Lease, MemoryBudget, Receiver, check_announced};
 use crate::delivery::{Delivery, Verified};
 use crate::observe::{self, End, Stopwatch};
-use crate::provider::Provider;
+use crate::provider::{Provider, Repeats};
 use crate::rejection::Rejection;
 use crate::time::Clock;
 use crate::verdict::Verdict;
@@ -51,7 +51,10 @@ impl<P: Provider> WebhookSettings<P> {
         } else if extensions.is_empty() {
             *extensions = self.room.clone();
         }
-        extensions.insert(Delivery::new(name, verified, body));
+        let delivery = Delivery::new(name, self.provider.behavior().traits(), verified, body);
+        #[cfg(feature = "inbox")]
+        let delivery = delivery.with_behavior(self.provider.behavior());
+        extensions.insert(delivery);
     }
 
     /// Refuses a request: reports the rejection to the operator, and returns the answer for the sender.
@@ -61,6 +64,11 @@ impl<P: Provider> WebhookSettings<P> {
 
     fn report(&self, watch: Stopwatch, head: &Parts, rejection: Rejection) -> Rejection {
         let rejection = self.provider.refuse(head, rejection).with_provider(self.provider.name());
+        // A sender that repeats after any failure is told the plain truth; to others, a 4xx could be final.
+        let rejection = match self.provider.behavior().repeats() {
+            Some(Repeats::OnAnyFailure | Repeats::Never) => rejection,
+            _ => rejection.repeatable(),
+        };
         observe::verdict(rejection.provider().unwrap_or_default(), watch, End::Rejected(&rejection));
         if let Some(hook) = &self.on_reject {
             hook(&rejection);
@@ -68,16 +76,22 @@ impl<P: Provider> WebhookSettings<P> {
         rejection
     }
 
-    pub(super) fn answer(&self, watch: Stopwatch, answer: Answer) -> Response<Bytes> {
-        observe::verdict(self.provider.name(), watch, End::Answered);
+    pub(super) fn answer(&self, watch: Stopwatch, head: &Parts, mut answer: Answer) -> Response<Bytes> {
+        if let Some(rejection) = answer.take_report() {
+            self.report(watch, head, rejection);
+        } else {
+            let is_challenge = answer.status() == StatusCode::UNAUTHORIZED;
+            let end = if is_challenge { End::Challenged } else { End::Answered };
+            observe::verdict(self.provider.name(), watch, end);
+        }
         answer.into_response()
     }
 
     /// Returns the verdict of observe mode on what would have been an answer or a rejection.
-    pub(super) fn observed(&self, watch: Stopwatch, head: &Parts, would: Result<(), Rejection>) -> Verdict {
+    pub(super) fn observed(&self, watch: Stopwatch, head: &Parts, would: Result<Answer, Rejection>) -> Verdict {
         match would {
-            Ok(()) => {
-                observe::verdict(self.provider.name(), watch, End::Answered);
+            Ok(answer) => {
+                self.answer(watch, head, answer);
                 Verdict::Answered
             }
             Err(rejection) => Verdict::Rejected(self.report(watch, head, rejection)),

@@ -12,7 +12,8 @@ use crate::behavior::Behavior;
 use crate::body_fields::BodyFields;
 use crate::config::ConfigError;
 use crate::delivery::Signed;
-use crate::provider::DEFAULT_BODY_LIMIT;
+use crate::multipart;
+use crate::rejection::Reason;
 use crate::secrets::{KeyFormat, Secrets};
 use crate::text::Text;
 use crate::urlencoded;
@@ -34,7 +35,7 @@ pub struct SchemeBuilder {
     /// Makes a form of these settings, by the kind of proof that the builder was made for.
     make: Arc<Make>,
     methods: Vec<Method>,
-    body_limit: usize,
+    body_limit: Option<usize>,
     applies: Option<(&'static str, fn(&Parts) -> bool)>,
     pub(super) empty_body: bool,
     pub(super) signature: Option<SignatureSpec>,
@@ -49,6 +50,7 @@ pub struct SchemeBuilder {
     pub(super) public_url: Option<Result<PublicUrl, ConfigError>>,
     handshakes: Vec<Handshake>,
     refusal: Option<StatusCode>,
+    unsigned: Option<StatusCode>,
     behavior: Behavior,
     pub(super) key_format: KeyFormat,
     secrets: Option<Secrets>,
@@ -63,7 +65,7 @@ impl SchemeBuilder {
         Self {
             make: Arc::new(make),
             methods: vec![Method::POST],
-            body_limit: DEFAULT_BODY_LIMIT,
+            body_limit: None,
             applies: None,
             empty_body: false,
             signature: None,
@@ -78,6 +80,7 @@ impl SchemeBuilder {
             public_url: None,
             handshakes: Vec::new(),
             refusal: None,
+            unsigned: None,
             behavior: Behavior::UNKNOWN,
             key_format: KeyFormat::Text,
             secrets: None,
@@ -176,9 +179,10 @@ impl SchemeBuilder {
         self
     }
 
-    /// Sets the largest body that the sender sends, in bytes. The default is [`DEFAULT_BODY_LIMIT`].
+    /// Sets the largest body that the sender sends, in bytes. The default is the largest that
+    /// [`with_behavior`](Self::with_behavior) names, but at least [`DEFAULT_BODY_LIMIT`](crate::provider::DEFAULT_BODY_LIMIT).
     pub fn with_body_limit(mut self, bytes: usize) -> Self {
-        self.body_limit = bytes;
+        self.body_limit = Some(bytes);
         self
     }
 
@@ -186,6 +190,11 @@ impl SchemeBuilder {
     /// `https://hooks.example.com`. The requested path and query are appended byte for byte.
     pub fn with_public_url(mut self, base: &str) -> Self {
         self.public_url = Some(PublicUrl::base(base));
+        self
+    }
+
+    pub(crate) fn at(mut self, url: PublicUrl) -> Self {
+        self.public_url = Some(Ok(url));
         self
     }
 
@@ -212,6 +221,13 @@ impl SchemeBuilder {
     /// Sets the status of every permanent rejection, for senders that look for one status alone.
     pub fn with_refusal_status(mut self, status: StatusCode) -> Self {
         self.refusal = Some(status);
+        self
+    }
+
+    /// Sets the status of a request without a signature, for senders that then send it again with one.
+    #[cfg_attr(not(feature = "jwt"), allow(dead_code))]
+    pub(crate) fn with_unsigned_status(mut self, status: StatusCode) -> Self {
+        self.unsigned = Some(status);
         self
     }
 
@@ -258,10 +274,11 @@ impl SchemeBuilder {
         let handshakes = self.handshakes.into_iter().map(|handshake| handshake.by_keys_of(&forms[0])).collect();
         Ok(Scheme(Arc::new(Inner {
             name,
-            body_limit: self.body_limit,
+            body_limit: self.body_limit.unwrap_or(self.behavior.body_limit()),
             behavior: self.behavior,
             handshakes,
             refusal: self.refusal,
+            unsigned: self.unsigned,
             is_timed: forms.iter().any(AnyForm::is_timed),
             forms,
         })))
@@ -299,11 +316,13 @@ impl SchemeBuilder {
         in_body = match id.as_ref().map(|id| id.spot.clone()) {
             Some(Spot::Json(pointer)) => in_body.with_id_at(pointer),
             Some(Spot::Form(field)) => in_body.with_id(move |body| form_field(body, &field)),
+            Some(Spot::Part(field)) => in_body.with_id(move |body| part_field(body, field)),
             _ => in_body,
         };
         in_body = match event.as_ref().map(|event| event.spot.clone()) {
             Some(Spot::Json(pointer)) => in_body.with_event_at(pointer),
             Some(Spot::Form(field)) => in_body.with_event(move |body| form_field(body, &field)),
+            Some(Spot::Part(field)) => in_body.with_event(move |body| part_field(body, field)),
             _ => in_body,
         };
         let fields = Fields {
@@ -360,8 +379,13 @@ fn required((name, value): &(String, String)) -> Result<(http::HeaderName, Heade
 
 /// Returns a field of a verified form.
 fn form_field(body: &[u8], field: &str) -> Option<Text> {
-    let value = urlencoded::field(body, field, crate::Reason::MalformedBody).ok()??;
+    let value = urlencoded::field(body, field, Reason::MalformedBody).ok()??;
     Some(String::from_utf8(value.into_owned()).ok()?.into())
+}
+
+/// Returns a field of a verified multipart form.
+fn part_field(body: &[u8], field: &str) -> Option<Text> {
+    Some(std::str::from_utf8(multipart::field(body, field).ok()??).ok()?.to_owned().into())
 }
 
 impl fmt::Debug for SchemeBuilder {

@@ -10,14 +10,14 @@ use http::request::Parts;
 use subtle::{Choice, ConstantTimeEq as _};
 
 use crate::config::ConfigError;
-use crate::delivery::Signed;
+use crate::delivery::{Signed, SignedText};
 use crate::encoding::Encoding;
 use crate::mac::{Digest, Mac};
 #[cfg(feature = "paypal")]
 use crate::provider::BoxFuture;
 use crate::provider::{MaybeReady, Recognition};
 use crate::rejection::{Reason, Rejection};
-use crate::secrets::{Keys, KeysFor};
+use crate::secrets::{KeyPrint, Keys, KeysFor};
 #[cfg(feature = "testing")]
 use crate::sign::SignError;
 
@@ -31,6 +31,7 @@ use super::proof::{Judged, Proof};
 use super::sign::{SignWith, Signer, Unsigned};
 use super::signature::Signature;
 use super::template::Values;
+use super::timestamp::Timestamp;
 
 /// What one sender signs, if no template describes it. Its implementation is in the sender's own file.
 pub(crate) trait Rule: Send + Sync + 'static {
@@ -51,6 +52,12 @@ pub(crate) trait Rule: Send + Sync + 'static {
 
     /// Returns at least one item; every one of them must be signed.
     fn items<'a>(&self, values: &Values<'a>) -> Result<Vec<Item<'a>>, Rejection>;
+
+    /// Returns what is signed besides the body and the time, if that is more than literals.
+    fn signed_text(&self, values: &Values<'_>) -> Result<Option<SignedText>, Rejection> {
+        let _ = values;
+        Ok(None)
+    }
 
     /// Describes the algorithm, the signature's place and the signed text, for tables.
     #[cfg(feature = "testing")]
@@ -115,6 +122,9 @@ pub(crate) struct HeaderRule {
     /// How long a signature may be, in bytes.
     pub(crate) lengths: RangeInclusive<usize>,
     pub(crate) covers: Signed,
+    /// Whether more than the body is signed, which is the last of the text but for the time. The time is left out if it is not
+    /// given.
+    pub(crate) ends_with_body: bool,
     /// The algorithm and the text, for tables.
     #[cfg_attr(not(feature = "testing"), allow(dead_code))]
     pub(crate) about: (&'static str, String),
@@ -149,6 +159,14 @@ impl Rule for HeaderRule {
 
     fn items<'a>(&self, values: &Values<'a>) -> Result<Vec<Item<'a>>, Rejection> {
         Ok(vec![Item { texts: vec![(self.text)(values)?], signatures: self.signatures(values.head)? }])
+    }
+
+    fn signed_text(&self, values: &Values<'_>) -> Result<Option<SignedText>, Rejection> {
+        if !self.ends_with_body {
+            return Ok(None);
+        }
+        let before = (self.text)(&Values { head: values.head, body: b"", timestamp: None, id: values.id })?.concat();
+        Ok(Some(SignedText { before, has_body: true, after: Vec::new() }))
     }
 
     #[cfg(feature = "testing")]
@@ -282,6 +300,18 @@ impl Proof for CustomProof {
                     verdict(true, is_signed.then_some(0))
                 }))
             }
+        }
+    }
+
+    fn signed_text(&self, values: &Values<'_>, _: Option<&Timestamp>) -> Result<Option<SignedText>, Rejection> {
+        self.rule.signed_text(values)
+    }
+
+    fn key_print(&self, keys: &CustomRun, index: usize) -> Option<KeyPrint> {
+        match keys {
+            CustomRun::Mac(keys) => keys.ring.print(index),
+            #[cfg(feature = "sns")]
+            CustomRun::Fetched(..) => None,
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::mem;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use http::Method;
@@ -11,10 +11,11 @@ use http::request::Parts;
 
 use crate::body_fields::BodyFields;
 use crate::config::ConfigError;
-use crate::delivery::{Signed, Verified};
+use crate::delivery::{Signed, SignedText, Verified};
 use crate::headers::{LONGEST_HEADER, single};
 use crate::provider::{MaybeReady, Outcome};
 use crate::rejection::{Reason, Rejection};
+use crate::secrets::KeyPrint;
 use crate::text::Text;
 use crate::time::Tolerance;
 
@@ -56,6 +57,7 @@ pub(super) struct Fields {
 #[derive(Default)]
 pub(super) struct Unverified {
     pub(super) timestamp: Option<(Text, SystemTime)>,
+    pub(super) fresh_for: Option<Duration>,
     pub(super) id: Option<Text>,
     event: Option<Text>,
 }
@@ -75,8 +77,11 @@ impl Fields {
                 }
             }
         }
-        if let Some(timestamp) = self.timestamp.as_ref().filter(|timestamp| !timestamp.place.in_body()) {
-            read.timestamp = Some(timestamp.read(head, b"", now)?);
+        if let Some(timestamp) = &self.timestamp {
+            read.fresh_for = Some(timestamp.tolerance.width());
+            if !timestamp.place.in_body() {
+                read.timestamp = Some(timestamp.read(head, b"", now)?);
+            }
         }
         if let Some(id) = self.id.as_ref().filter(|id| !id.in_body()) {
             read.id = id.text(head, b"", Reason::MalformedHeader)?;
@@ -112,7 +117,7 @@ impl Fields {
         now: SystemTime,
     ) -> Result<(), Rejection> {
         if let (None, Some(timestamp)) = (&read.timestamp, &self.timestamp) {
-            read.timestamp = Some(timestamp.read(head, body, now)?);
+            read.timestamp = timestamp.read_verified(head, body, now)?;
         }
         Ok(())
     }
@@ -193,9 +198,20 @@ impl<P: Proof> Form<P> {
         }
     }
 
+    /// Returns what is signed besides the body and the time, if that is more than literals.
+    fn signed_text(&self, read: &Unverified, head: &Parts, body: &[u8]) -> Result<Option<Box<SignedText>>, Rejection> {
+        let text = self.proof.signed_text(&read.values(head, body), self.fields.timestamp.as_ref())?;
+        Ok(text.map(Box::new))
+    }
+
     /// Returns what the handler is told of a request that was proven. What was read is taken.
     #[inline]
-    fn verified(&self, read: &mut Unverified, key_index: usize) -> Verified {
+    fn verified(
+        &self,
+        read: &mut Unverified,
+        (key_index, key_print): (usize, Option<KeyPrint>),
+        text: Option<Box<SignedText>>,
+    ) -> Verified {
         let signed = self.proof.covers_of(self.signed, read);
         // Written at once: each of the methods that set one part would hand on the whole.
         Verified {
@@ -204,6 +220,9 @@ impl<P: Proof> Form<P> {
             event: read.event.take(),
             in_body: self.fields.in_body.clone(),
             timestamp: read.timestamp.take().map(|(_, time)| time),
+            fresh_for: read.fresh_for,
+            key_print,
+            text,
             key_index: key_index.try_into().unwrap_or(u16::MAX),
             signed,
             parsed: None,
@@ -248,12 +267,18 @@ impl<P: Proof> Attempt<P> {
                         return Ok(Outcome::Answer(answer).into());
                     }
                 }
-                Ok(Outcome::Deliver(self.form.verified(&mut self.read, key_index)).into())
+                let print = self.form.proof.key_print(&self.keys, key_index);
+                let text = self.form.signed_text(&self.read, head, body)?;
+                Ok(Outcome::Deliver(self.form.verified(&mut self.read, (key_index, print), text)).into())
             }
             MaybeReady::Pending(key_index) => {
                 self.check_body(head, body)?;
+                let text = self.form.signed_text(&self.read, head, body)?;
                 let (form, mut read) = (self.form.clone(), mem::take(&mut self.read));
-                Ok(MaybeReady::pending(async move { Ok(Outcome::Deliver(form.verified(&mut read, key_index.await?))) }))
+                Ok(MaybeReady::pending(async move {
+                    // A key that was fetched is its sender's, whichever it is.
+                    Ok(Outcome::Deliver(form.verified(&mut read, (key_index.await?, None), text)))
+                }))
             }
         }
     }

@@ -53,7 +53,13 @@ enum Kind {
     /// A question whose answer follows from the head.
     Head { recognizes: Arc<Recognizes>, answer: Arc<AnswerHead> },
     /// A query parameter that is answered with a MAC. Without keys of MACs there is no such question.
-    QueryMac { parameter: &'static str, answer: Arc<AnswerByKey>, keys: Option<Keys<Mac>> },
+    QueryMac {
+        parameter: &'static str,
+        answer: Arc<AnswerByKey>,
+        keys: Option<Keys<Mac>>,
+        /// The position of the key that answers.
+        index: usize,
+    },
     /// An unsigned body of one exact form.
     UnsignedBody { recognizes: fn(&Parts) -> bool, answer: AnswerUnsigned },
     /// A body that was verified like any other.
@@ -143,11 +149,20 @@ impl Handshake {
     /// requests per minute.
     #[must_use]
     pub fn allow_origin(origin: impl Into<Box<str>>, requests_per_minute: Option<u32>) -> Self {
-        let origin = origin.into();
+        Self::allow_origins([origin], requests_per_minute)
+    }
+
+    /// As [`allow_origin`](Self::allow_origin), for any of these origins.
+    #[must_use]
+    pub fn allow_origins<T: Into<Box<str>>>(
+        origins: impl IntoIterator<Item = T>,
+        requests_per_minute: Option<u32>,
+    ) -> Self {
+        let origins: Vec<Box<str>> = origins.into_iter().map(Into::into).collect();
         Self::head(
-            "Handshake::allow_origin",
+            "Handshake::allow_origins",
             |head| head.method == Method::OPTIONS && head.headers.contains_key("webhook-request-origin"),
-            move |head| allow_origin(head, &origin, requests_per_minute),
+            move |head| allow_origin(head, &origins, requests_per_minute),
         )
     }
 
@@ -175,7 +190,7 @@ impl Handshake {
         parameter: &'static str,
         answer: impl Fn(&Mac, &str) -> Result<Answer, Rejection> + Send + Sync + 'static,
     ) -> Self {
-        let kind = Kind::QueryMac { parameter, answer: Arc::new(answer), keys: None };
+        let kind = Kind::QueryMac { parameter, answer: Arc::new(answer), keys: None, index: 0 };
         Self { name: "Handshake::query_mac", kind }
     }
 
@@ -193,6 +208,13 @@ impl Handshake {
             *keys = form.mac_keys().cloned();
         }
         self
+    }
+
+    /// Sets the position of the key that answers, if one does.
+    pub(super) fn by_key(&mut self, position: usize) {
+        if let Kind::QueryMac { index, .. } = &mut self.kind {
+            *index = position;
+        }
     }
 
     /// Returns whether a head asks this question. Nothing is accepted by that.
@@ -214,14 +236,14 @@ impl Handshake {
         }
         match &self.kind {
             Kind::Head { answer, .. } => Some(answer(head).map(|answer| Step::Answer(answer.into()))),
-            Kind::QueryMac { parameter, answer, keys } => {
+            Kind::QueryMac { parameter, answer, keys, index } => {
                 let challenge = match query_parameter(head, parameter)? {
                     Ok(challenge) => challenge,
                     Err(rejection) => return Some(Err(rejection)),
                 };
-                let answer = answer.clone();
+                let (answer, index) = (answer.clone(), *index);
                 let keys = keys_for(keys.as_ref()?, head, |keys| keys);
-                Some(keys.and_then(move |keys| by_first(&keys, &*answer, &challenge)).map(Step::Answer))
+                Some(keys.and_then(move |keys| by_one(&keys, index, &*answer, &challenge)).map(Step::Answer))
             }
             Kind::UnsignedBody { answer, .. } => Some(Ok(Step::UnsignedBody(*answer))),
             Kind::SignedBody(_) => None,
@@ -243,8 +265,8 @@ impl fmt::Debug for Handshake {
     }
 }
 
-fn by_first(keys: &KeysFor<Mac>, answer: &AnswerByKey, challenge: &str) -> Result<Answer, Rejection> {
-    match keys.ring.iter().next() {
+fn by_one(keys: &KeysFor<Mac>, index: usize, answer: &AnswerByKey, challenge: &str) -> Result<Answer, Rejection> {
+    match keys.ring.iter().take(index.saturating_add(1)).last() {
         Some(mac) if keys.known => answer(mac, challenge),
         _ => Err(Reason::UnknownTenant.into()),
     }
@@ -277,9 +299,9 @@ fn subscribe(head: &Parts, token: &Token) -> Result<Answer, Rejection> {
     }
 }
 
-fn allow_origin(head: &Parts, allowed: &str, rate: Option<u32>) -> Result<Answer, Rejection> {
+fn allow_origin(head: &Parts, allowed: &[Box<str>], rate: Option<u32>) -> Result<Answer, Rejection> {
     let origin = header_value(head, "webhook-request-origin")?;
-    if origin != allowed {
+    if !allowed.iter().any(|allowed| origin.as_bytes() == allowed.as_bytes()) {
         return Err(Rejection::new(Reason::NotForUs).with_detail("the origin is another one"));
     }
     let rate = rate.map_or(HeaderValue::from_static("*"), HeaderValue::from);

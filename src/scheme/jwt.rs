@@ -14,11 +14,11 @@ use crate::delivery::Signed;
 use crate::encoding::Encoding;
 use crate::headers::single;
 use crate::json::Object;
-use crate::jwt::{Algorithm, Backend, Jwks, LONGEST_TOKEN, TimeRules, Token, bearer, malformed};
+use crate::jwt::{Algorithm, Backend, Jwks, LONGEST_TOKEN, TimeRules, Token, bearer, check_claim, malformed};
 use crate::mac::{Mac, MacKind};
 use crate::provider::{MaybeReady, Recognition};
 use crate::rejection::{Reason, Rejection};
-use crate::secrets::{Keys, KeysFor};
+use crate::secrets::{KeyPrint, Keys, KeysFor};
 #[cfg(feature = "testing")]
 use crate::sign::SignError;
 use crate::text::Text;
@@ -71,7 +71,7 @@ pub(crate) struct ClaimedToken {
 /// What is known of the signature before the body is.
 pub(crate) enum JwtRun {
     /// The shared secret at this position signed.
-    Proven(usize),
+    Proven(usize, Option<KeyPrint>),
     /// The key may have to be fetched, which waits until everything else is right.
     ToFind(Jwks),
 }
@@ -129,7 +129,7 @@ fn proven(text: &[u8], keys: &KeysFor<Mac>) -> Result<JwtRun, Rejection> {
     if !keys.known {
         return Err(Reason::UnknownTenant.into());
     }
-    matched.map(JwtRun::Proven)
+    matched.map(|index| JwtRun::Proven(index, keys.ring.print(index)))
 }
 
 impl Proof for JwtProof {
@@ -178,19 +178,12 @@ impl Proof for JwtProof {
         let claims = token.claims()?;
         let times = rules.times.check(&claims, now)?;
         for (name, allowed) in &rules.expected {
-            let claim = claims.parse::<String>(name).ok_or_else(|| {
-                Rejection::new(Reason::MalformedSignature)
-                    .with_detail(format!("the claim `{name}` is missing or no text"))
-            })?;
-            if !allowed.contains(&claim) {
-                return Err(
-                    Rejection::new(Reason::NotForUs).with_detail(format!("the claim `{name}` names somebody else"))
-                );
-            }
+            check_claim(&claims, name, allowed)?;
         }
         if let Some(name) = rules.must_be_true.iter().find(|name| claims.parse::<bool>(name) != Some(true)) {
-            return Err(Rejection::new(Reason::NotForUs).with_detail(format!("the claim `{name}` is not true")));
+            return Err(Rejection::new(Reason::NotForUs).with_detail(format!("the token's {name} is not true")));
         }
+        read.fresh_for = rules.times.fresh_for(&times, now);
         read.timestamp = times.issued.map(|issued| (Text::default(), issued));
         read.id = rules.id_claim.and_then(|name| claims.parse::<String>(name)).map(Text::from);
         Ok(Box::new(ClaimedToken { kid, claims, text, now }))
@@ -221,7 +214,7 @@ impl Proof for JwtProof {
     ) -> Judged<usize> {
         self.check_hash(token, values.body)?;
         match keys {
-            JwtRun::Proven(index) => Ok(MaybeReady::Ready(*index)),
+            JwtRun::Proven(index, _) => Ok(MaybeReady::Ready(*index)),
             JwtRun::ToFind(jwks) => {
                 let kid = token.kid.as_deref().ok_or_else(|| malformed("it names no key"))?;
                 let found = jwks.find(kid, self.rules.algorithm, token.now)?;
@@ -232,6 +225,13 @@ impl Proof for JwtProof {
                     Ok(0)
                 }))
             }
+        }
+    }
+
+    fn key_print(&self, keys: &JwtRun, _: usize) -> Option<KeyPrint> {
+        match keys {
+            JwtRun::Proven(_, print) => *print,
+            JwtRun::ToFind(_) => None,
         }
     }
 

@@ -9,7 +9,7 @@ use crate::mac::{Mac, MacKind, Macs, matching_key};
 use crate::pointer;
 use crate::provider::MaybeReady;
 use crate::rejection::{Reason, Rejection};
-use crate::secrets::{Keyring, Keys, KeysFor};
+use crate::secrets::{KeyPrint, Keyring, Keys, KeysFor};
 #[cfg(feature = "testing")]
 use crate::sign::SignError;
 
@@ -135,6 +135,10 @@ impl Proof for MacProof {
             return Err(Rejection::new(Reason::MalformedBody).with_detail("it is not one JSON value and nothing else"));
         }
         self.text.check_body(head, body)
+    }
+
+    fn key_print(&self, keys: &KeysFor<Mac>, index: usize) -> Option<KeyPrint> {
+        keys.ring.print(index)
     }
 
     fn mac_keys(&self) -> Option<&Keys<Mac>> {

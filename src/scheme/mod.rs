@@ -71,6 +71,7 @@ pub use handshake::Handshake;
 #[doc(hidden)]
 pub use sign::SchemeFacts;
 pub use signature::SignatureSpec;
+pub(crate) use source::part;
 pub use source::{Source, basic, bearer, form, header, json, numbered_headers, path_segment, query};
 pub use timestamp::TimestampSpec;
 
@@ -108,6 +109,8 @@ struct Inner {
     handshakes: Vec<Handshake>,
     /// The status of every permanent rejection, if it is always the same.
     refusal: Option<StatusCode>,
+    /// The status of a request without a signature, if the sender then sends it again with one.
+    unsigned: Option<StatusCode>,
     is_timed: bool,
     /// The forms in which the sender signs, the usual one first. There is at least one.
     forms: Vec<AnyForm>,
@@ -224,6 +227,26 @@ impl Scheme {
         self.with(|own| own.handshakes.push(handshake))
     }
 
+    /// Sets which of the secrets, by its position in their list, answers the challenges of a sender that wants a MAC
+    /// without signing its question: X, LinkedIn and Braintree. It has to be the one that the sender knows. The default is
+    /// the first, and if there are fewer, the last one answers.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tower_webhook::{Secrets, senders};
+    ///
+    /// # fn main() -> Result<(), tower_webhook::ConfigError> {
+    /// // X still has the old secret. Deliveries by either are accepted.
+    /// let x = senders::twitter(Secrets::new(["the new one", "the old one"]))?.with_challenge_key(1);
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn with_challenge_key(self, index: usize) -> Self {
+        self.with(|own| own.handshakes.iter_mut().for_each(|handshake| handshake.by_key(index)))
+    }
+
     /// Sets how the sender behaves around its requests.
     #[must_use]
     pub fn with_behavior(self, behavior: Behavior) -> Self {
@@ -317,8 +340,11 @@ impl Provider for Scheme {
 
     /// Sets the one status that a sender looks for, and asks for a bearer token if that is the proof.
     fn refuse(&self, _: &Parts, rejection: Rejection) -> Rejection {
-        let rejection = match self.0.refusal {
-            Some(status) if !rejection.reason().is_transient() => rejection.with_status(status),
+        let rejection = match (self.0.unsigned, self.0.refusal) {
+            (Some(status), _) if rejection.reason() == Reason::MissingSignature => {
+                rejection.with_documented_status(status)
+            }
+            (_, Some(status)) if !rejection.reason().is_transient() => rejection.with_status(status),
             _ => rejection,
         };
         match self.0.forms.first() {

@@ -8,6 +8,7 @@ use http::header::{AUTHORIZATION, HeaderName, HeaderValue};
 use http::request::Parts;
 
 use crate::headers::{self, LONGEST_HEADER, check_length, single};
+use crate::multipart;
 use crate::pointer;
 use crate::provider::Recognition;
 use crate::rejection::{Reason, Rejection};
@@ -32,6 +33,8 @@ pub(super) enum Spot {
     PathEnd,
     Json(Cow<'static, str>),
     Form(Cow<'static, str>),
+    /// A field of a multipart form.
+    Part(&'static str),
 }
 
 /// A place in a request.
@@ -84,7 +87,7 @@ impl<'a> Value<'a> {
 impl Place {
     /// Whether the value is in the body, so that it is only known at the end.
     pub(super) fn in_body(&self) -> bool {
-        matches!(self.spot, Spot::Json(_) | Spot::Form(_))
+        matches!(self.spot, Spot::Json(_) | Spot::Form(_) | Spot::Part(_))
     }
 
     /// Returns whether the head has the value.
@@ -94,7 +97,7 @@ impl Place {
             Spot::Numbered(stem) => head.headers.keys().any(|name| name.as_str().starts_with(stem.as_str())),
             Spot::Bearer | Spot::Basic => head.headers.contains_key(AUTHORIZATION),
             Spot::Query(parameter) => matches!(query_field(head, parameter), Ok(Some(_)) | Err(_)),
-            Spot::PathEnd | Spot::Json(_) | Spot::Form(_) => return Recognition::Perhaps,
+            Spot::PathEnd | Spot::Json(_) | Spot::Form(_) | Spot::Part(_) => return Recognition::Perhaps,
         }
         .into()
     }
@@ -141,6 +144,7 @@ impl Place {
                 .map_err(|fault| Rejection::new(Reason::MalformedBody).with_source(fault))?
                 .map(|text| Value::Decoded(Cow::Owned(text.into_bytes()))),
             Spot::Form(field) => urlencoded::field(body, field, Reason::MalformedBody)?.map(Value::Decoded),
+            Spot::Part(field) => multipart::field(body, field)?.map(|value| Value::Decoded(Cow::Borrowed(value))),
         })
     }
 
@@ -262,6 +266,7 @@ impl fmt::Display for Spot {
             Self::PathEnd => f.write_str("the end of the path"),
             Self::Json(pointer) => write!(f, "body `{pointer}`"),
             Self::Form(field) => write!(f, "form field `{field}`"),
+            Self::Part(field) => write!(f, "multipart field `{field}`"),
         }
     }
 }

@@ -8,11 +8,11 @@ use bytes::Bytes;
 use http::Method;
 use http::request::Parts;
 
-use crate::delivery::Signed;
+use crate::delivery::{self, Signed};
 use crate::mac::Mac;
 use crate::provider::{MaybeReady, Outcome, Recognition};
 use crate::rejection::Rejection;
-use crate::secrets::Keys;
+use crate::secrets::{KeyPrint, Keys};
 #[cfg(feature = "testing")]
 use crate::sign::SignError;
 use crate::time::Tolerance;
@@ -31,6 +31,7 @@ use super::public_key::PublicKeyProof;
 use super::sign::{Signer, Unsigned};
 use super::signed_text::SignedText;
 use super::template::Values;
+use super::timestamp::Timestamp;
 use super::token::TokenProof;
 
 /// A value that is known now, or once a key was found; or a rejection.
@@ -117,6 +118,21 @@ pub(super) trait Proof: Clone + Send + Sync + 'static {
     /// Checks what the proof says about the body without covering its bytes.
     fn check_body(&self, head: &Parts, body: &[u8]) -> Result<(), Rejection> {
         self.text().map_or(Ok(()), |text| text.check_body(head, body))
+    }
+
+    /// Returns what is signed besides the body and the time, if that is more than literals.
+    fn signed_text(
+        &self,
+        values: &Values<'_>,
+        time: Option<&Timestamp>,
+    ) -> Result<Option<delivery::SignedText>, Rejection> {
+        self.text().map_or(Ok(None), |text| text.template.without_time(values, time))
+    }
+
+    /// Returns what tells the key at this position from others.
+    fn key_print(&self, keys: &Self::Keys, index: usize) -> Option<KeyPrint> {
+        let _ = (keys, index);
+        None
     }
 
     /// Returns the keys of handshakes that are answered with a MAC.

@@ -15,7 +15,7 @@ use crate::config::ConfigError;
 use crate::encoding::Encoding;
 use crate::provider::MaybeReady;
 use crate::rejection::Rejection;
-use crate::secrets::{DECOY, KeyFormat, Keyring, Keys, KeysFor, Secret};
+use crate::secrets::{DECOY, KeyFormat, KeyPrint, Keyring, Keys, KeysFor, Secret};
 #[cfg(feature = "testing")]
 use crate::sign::SignError;
 
@@ -190,6 +190,10 @@ impl Proof for PublicKeyProof {
         let matched = matching_key(&keys.ring, &message, offer);
         let key_index = verdict(keys.known, matched).map_err(|rejection| self.text.explain(rejection, values.head))?;
         Ok(MaybeReady::Ready(key_index))
+    }
+
+    fn key_print(&self, keys: &KeysFor<PublicKey>, index: usize) -> Option<KeyPrint> {
+        keys.ring.print(index)
     }
 
     #[cfg(feature = "testing")]

@@ -75,17 +75,27 @@ impl Scheme {
     /// The scheme in words.
     pub(crate) fn facts(&self) -> SchemeFacts {
         let inner = &self.0;
-        let forms: Vec<_> = inner.forms.iter().map(|form| of_form!(form, form => form.describe())).collect();
+        let mut forms: Vec<String> = Vec::new();
+        for form in &inner.forms {
+            let form = of_form!(form, form => form.describe());
+            // Forms that differ by a key or an address alone are one to a reader.
+            if !forms.contains(&form) {
+                forms.push(form);
+            }
+        }
         of_form!(&inner.forms[0], form => {
             let fields = &form.fields;
             let is_signed = |signed: bool| if signed { "" } else { ", unsigned" };
             let event = fields.event.as_ref().map(|event| format!("{event}{}", is_signed(form.signed.event)));
             let chosen = fields.in_body.as_ref().is_some_and(|rules| rules.has_identity());
             let deduplicated_by = match &fields.id {
+                _ if form.signed.url && fields.in_body.as_ref().is_some_and(|rules| rules.has_id()) => "all that is signed".to_owned(),
                 _ if chosen => "an id in the body".to_owned(),
-                Some(id) if form.signed.id => id.to_string(),
+                Some(id) if form.signed.id || !(form.signed.body || form.signed.url) => id.to_string(),
+                Some(id) => format!("{id} and what is signed"),
                 None if form.signed.id => "a signed claim".to_owned(),
-                _ => "the body".to_owned(),
+                None if inner.behavior.unique_bodies().is_some() => "what is signed".to_owned(),
+                None => "nothing".to_owned(),
             };
             let mut form = Form::clone(form);
             SchemeFacts {
@@ -215,6 +225,13 @@ impl Place {
                 let mut json = serde_json::from_slice(body).map_err(|_| unfit())?;
                 set_member(&mut json, pointer.trim_start_matches('/'), value)?;
                 *body = json.to_string().into();
+                Ok(())
+            }
+            Spot::Part(field) => {
+                let delimiter = body.split(|byte| *byte == b'\r').next().filter(|line| line.starts_with(b"--"));
+                let delimiter = delimiter.ok_or_else(unfit)?;
+                let head = format!("\r\nContent-Disposition: form-data; name=\"{field}\"\r\n\r\n{value}\r\n");
+                *body = [delimiter, head.as_bytes(), &body[..]].concat().into();
                 Ok(())
             }
             Spot::Form(field) => {

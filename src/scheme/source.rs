@@ -62,6 +62,11 @@ pub fn form(field: impl Into<Cow<'static, str>>) -> Source {
     Source::new(Ok(Spot::Form(field.into())))
 }
 
+/// A field of a multipart form.
+pub(crate) fn part(field: &'static str) -> Source {
+    Source::new(Ok(Spot::Part(field)))
+}
+
 /// The credentials of `Authorization: Bearer`.
 #[must_use]
 pub fn bearer() -> Source {

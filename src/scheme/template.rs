@@ -7,12 +7,15 @@ use http::header::HeaderName;
 use http::request::Parts;
 
 use crate::config::ConfigError;
+use crate::delivery::SignedText;
 use crate::headers::{LONGEST_HEADER, single};
 use crate::rejection::{Reason, Rejection};
 use crate::uri::requested_uri;
 use crate::urlencoded;
 
 use crate::public_url::PublicUrl;
+
+use super::timestamp::Timestamp;
 
 /// A piece of the signed text.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -163,6 +166,30 @@ impl Template {
 
     pub(super) fn feed_after(&self, values: &Values<'_>, sink: &mut dyn FnMut(&[u8])) -> Result<(), Rejection> {
         self.after.iter().try_for_each(|piece| piece.feed(values, sink))
+    }
+
+    /// Returns the text without the time and the body, if it has more than literals and the id.
+    pub(super) fn without_time(
+        &self,
+        values: &Values<'_>,
+        time: Option<&Timestamp>,
+    ) -> Result<Option<SignedText>, Rejection> {
+        let is_time = |piece: &Piece| match piece {
+            Piece::Timestamp => true,
+            Piece::Header(name) => time.is_some_and(|time| time.place.header() == Some(name)),
+            _ => false,
+        };
+        let is_more = |piece: &Piece| !matches!(piece, Piece::Literal(_) | Piece::Id | Piece::Body) && !is_time(piece);
+        if !self.pieces().any(is_more) {
+            return Ok(None);
+        }
+        let feed = |pieces: &[Piece]| {
+            let mut text = Vec::new();
+            let mut pieces = pieces.iter().filter(|piece| !is_time(piece));
+            pieces.try_for_each(|piece| piece.feed(values, &mut |bytes| text.extend_from_slice(bytes)))?;
+            Ok::<_, Rejection>(text)
+        };
+        Ok(Some(SignedText { before: feed(&self.before)?, has_body: self.has_body, after: feed(&self.after)? }))
     }
 
     /// Feeds the whole text, once the body is there.

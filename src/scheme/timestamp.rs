@@ -22,7 +22,7 @@ pub struct TimestampSpec(pub(super) Result<Timestamp, ConfigError>);
 impl TimestampSpec {
     pub(super) fn new(source: Source, format: TimeFormat) -> Self {
         let tolerance = Tolerance::within(DEFAULT_TOLERANCE);
-        Self(source.0.map(|place| Timestamp { place, format, tolerance }))
+        Self(source.0.map(|place| Timestamp { place, format, tolerance, optional: false }))
     }
 
     /// Sets how far the timestamp may be from now, in the past and in the future. The default is 300 seconds.
@@ -41,14 +41,40 @@ impl TimestampSpec {
     }
 }
 
+impl TimestampSpec {
+    /// Accepts requests without a timestamp. Only for timestamps in a body that is signed: their absence is signed too.
+    pub(crate) fn optional(mut self) -> Self {
+        if let Ok(timestamp) = &mut self.0 {
+            timestamp.optional = true;
+        }
+        self
+    }
+}
+
 #[derive(Clone, Debug)]
 pub(super) struct Timestamp {
     pub(super) place: Place,
     pub(super) format: TimeFormat,
     pub(super) tolerance: Tolerance,
+    /// Whether a signed body may lack it.
+    pub(super) optional: bool,
 }
 
 impl Timestamp {
+    /// Reads the timestamp of a body that was verified.
+    pub(super) fn read_verified(
+        &self,
+        head: &Parts,
+        body: &[u8],
+        now: SystemTime,
+    ) -> Result<Option<(Text, SystemTime)>, Rejection> {
+        if self.optional && !self.place.is_there(head, body) {
+            // A text that is no JSON is not one without a timestamp.
+            return self.place.text(head, body, Reason::MalformedTimestamp).map(|_| None);
+        }
+        self.read(head, body, now).map(Some)
+    }
+
     /// Returns the timestamp as it was written, and the time it stands for.
     pub(super) fn read(&self, head: &Parts, body: &[u8], now: SystemTime) -> Result<(Text, SystemTime), Rejection> {
         let place = &self.place;
@@ -59,24 +85,10 @@ impl Timestamp {
                 .with_detail(format!("{place} is not a time in {:?}", self.format))
         };
         let time = self.format.parse(text.as_bytes()).ok_or_else(unreadable)?;
-        match self.tolerance.check(time, now) {
-            Ok(()) => Ok((text, time)),
-            Err(reason) => Err(self.untimely(reason, time, now)),
+        // The detail costs refusals alone.
+        if !self.tolerance.allows(time, now) {
+            self.tolerance.check(&format!("the timestamp in {place}"), time, now)?;
         }
-    }
-
-    #[cold]
-    fn untimely(&self, reason: Reason, time: SystemTime, now: SystemTime) -> Rejection {
-        let (distance, allowed) = match now.duration_since(time) {
-            Ok(age) => (age, self.tolerance.past()),
-            Err(ahead) => (ahead.duration(), self.tolerance.future()),
-        };
-        let word = if reason == Reason::Stale { "old" } else { "ahead" };
-        Rejection::new(reason).with_detail(format!(
-            "the timestamp in {} is {} s {word}, {} s are allowed",
-            self.place,
-            distance.as_secs(),
-            allowed.as_secs()
-        ))
+        Ok((text, time))
     }
 }

@@ -10,7 +10,7 @@ use crate::config::ConfigError;
 use crate::delivery::Signed;
 use crate::provider::{MaybeReady, Recognition};
 use crate::rejection::{Reason, Rejection};
-use crate::secrets::{Keys, KeysFor};
+use crate::secrets::{KeyPrint, Keys, KeysFor};
 #[cfg(feature = "testing")]
 use crate::sign::SignError;
 
@@ -113,6 +113,10 @@ impl Proof for TokenProof {
         let fits = keys.ring.iter().enumerate().filter(|(_, token)| token.is(&received)).map(|(index, _)| index);
         let matched = fits.fold(None, |first, index| first.or(Some(index)));
         verdict(keys.known, matched).map(MaybeReady::Ready)
+    }
+
+    fn key_print(&self, keys: &KeysFor<Token>, index: usize) -> Option<KeyPrint> {
+        keys.ring.print(index)
     }
 
     #[cfg(feature = "testing")]

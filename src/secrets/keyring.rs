@@ -6,32 +6,51 @@ use smallvec::SmallVec;
 
 use crate::config::ConfigError;
 
-use super::secret::MAX_SECRETS;
+use super::print::KeyPrint;
+use super::secret::{MAX_SECRETS, Secret};
 
 /// One to [`MAX_SECRETS`] keys. Cloning a single key, the common case, doesn't allocate.
 #[derive(Clone)]
-pub(crate) struct Keyring<K>(SmallVec<[K; 1]>);
+pub(crate) struct Keyring<K> {
+    keys: SmallVec<[K; 1]>,
+    /// Of the secrets that the keys were made from, in their order.
+    prints: SmallVec<[KeyPrint; 1]>,
+}
 
 impl<K> Keyring<K> {
+    /// Makes a key from each secret, or returns `None` if there are none.
+    pub(crate) fn from_secrets(
+        secrets: &[Secret],
+        make: impl Fn(&Secret) -> Result<K, ConfigError>,
+    ) -> Result<Option<Self>, ConfigError> {
+        let ring = Self::new(secrets.iter().map(make))?;
+        Ok(ring.map(|ring| Self { prints: secrets.iter().map(KeyPrint::of).collect(), ..ring }))
+    }
+
     /// Collects the keys, or returns `None` if there are none.
     pub(crate) fn new(keys: impl IntoIterator<Item = Result<K, ConfigError>>) -> Result<Option<Self>, ConfigError> {
         let keys = keys.into_iter().collect::<Result<SmallVec<_>, _>>()?;
         if keys.len() > MAX_SECRETS {
             return Err(ConfigError::key("there are more than 8 secrets"));
         }
-        Ok((!keys.is_empty()).then_some(Self(keys)))
+        Ok((!keys.is_empty()).then_some(Self { keys, prints: SmallVec::new() }))
+    }
+
+    /// Returns what tells the key at this position from others, if it was made from a secret.
+    pub(crate) fn print(&self, index: usize) -> Option<KeyPrint> {
+        self.prints.get(index).copied()
     }
 
     /// Returns the key that new signatures are made with.
     #[cfg(feature = "testing")]
     pub(crate) fn first(&self) -> &K {
         // Never out of bounds: `new` makes no empty keyring.
-        &self.0[0]
+        &self.keys[0]
     }
 
     /// Returns the key if there is only one.
     pub(crate) fn only(&self) -> Option<&K> {
-        match &*self.0 {
+        match &*self.keys {
             [only] => Some(only),
             _ => None,
         }
@@ -39,18 +58,18 @@ impl<K> Keyring<K> {
 
     /// Returns the key if there is only one.
     pub(crate) fn only_mut(&mut self) -> Option<&mut K> {
-        match &mut *self.0 {
+        match &mut *self.keys {
             [only] => Some(only),
             _ => None,
         }
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &K> {
-        self.0.iter()
+        self.keys.iter()
     }
 
     pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut K> {
-        self.0.iter_mut()
+        self.keys.iter_mut()
     }
 }
 

@@ -60,6 +60,17 @@ impl Secrets {
     }
 }
 
+impl Secrets {
+    /// Divides fixed secrets into those that are texts of a kind, and the others. Those of a look-up are all others.
+    pub(crate) fn partition(self, is_of_kind: fn(&str) -> bool) -> (Option<Self>, Option<Self>) {
+        let SecretSource::Fixed(secrets) = self.0 else { return (None, Some(self)) };
+        let (kind, others): (Vec<_>, Vec<_>) =
+            secrets.into_iter().partition(|secret| secret.text().is_some_and(is_of_kind));
+        let some = |secrets: Vec<Secret>| (!secrets.is_empty()).then(|| Self::new(secrets));
+        (some(kind), some(others))
+    }
+}
+
 impl fmt::Debug for Secrets {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
@@ -125,8 +136,8 @@ impl Secrets {
     ///
     /// The closure returns any number of secrets up to [`MAX_SECRETS`](crate::MAX_SECRETS): an `Option`, a `Vec`, an array.
     /// If it returns none, the request is rejected exactly like one with a bad signature, including its timing after the
-    /// look-up. If it returns an error, or a secret that isn't a key for this sender, the request is answered 503, so
-    /// that the sender tries again.
+    /// look-up. If it returns an error, or a secret that isn't a key for this sender, the request is answered 503, after
+    /// which most senders try again.
     ///
     /// # Examples
     ///
@@ -196,7 +207,7 @@ impl Secrets {
         make: impl Fn(&Secret) -> Result<K, ConfigError> + Send + Sync + 'static,
     ) -> Result<Keys<K>, ConfigError> {
         match self.0 {
-            SecretSource::Fixed(secrets) => match Keyring::new(secrets.iter().map(make))? {
+            SecretSource::Fixed(secrets) => match Keyring::from_secrets(&secrets, make)? {
                 Some(keyring) => Ok(Keys::Fixed(Arc::new(keyring))),
                 None => Err(ConfigError::missing("there is no secret")),
             },
@@ -261,7 +272,7 @@ async fn make_keys<K>(found: FoundSecrets, make: Arc<MakeKey<K>>) -> Result<Keys
     if !known {
         secrets.push(Secret::from_bytes(DECOY));
     }
-    let keyring = Keyring::new(secrets.iter().map(&*make)).map_err(unusable)?;
+    let keyring = Keyring::from_secrets(&secrets, &*make).map_err(unusable)?;
     keyring.map(|ring| KeysFor { ring: Arc::new(ring), known }).ok_or_else(|| Reason::SecretUnavailable.into())
 }
 

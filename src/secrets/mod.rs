@@ -4,6 +4,7 @@ mod cache;
 mod head;
 mod keyring;
 mod lookup;
+mod print;
 mod secret;
 
 pub use cache::CachePolicy;
@@ -13,4 +14,5 @@ pub(crate) use keyring::{Keyring, KeysFor};
 pub(crate) use lookup::DECOY;
 pub(crate) use lookup::Keys;
 pub use lookup::Secrets;
+pub(crate) use print::KeyPrint;
 pub use secret::{KeyFormat, MAX_SECRETS, Secret};

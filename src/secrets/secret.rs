@@ -29,10 +29,10 @@ pub const MAX_SECRETS: usize = 8;
 /// assert!(Secret::from_hex("not hex").is_err());
 /// ```
 #[derive(Clone)]
-pub struct Secret(KeyMaterial);
+pub struct Secret(pub(super) KeyMaterial);
 
 #[derive(Clone)]
-enum KeyMaterial {
+pub(super) enum KeyMaterial {
     Text(Zeroizing<String>),
     Bytes(Zeroizing<Vec<u8>>),
 }
@@ -70,6 +70,14 @@ impl Secret {
 
     fn decoded(encoding: Encoding, text: &[u8], fault: &'static str) -> Result<Self, ConfigError> {
         encoding.decode(text).map(Self::from_bytes).ok_or(ConfigError::key(fault))
+    }
+
+    /// Returns the text that the secret was made from, if it was.
+    pub(super) fn text(&self) -> Option<&str> {
+        match &self.0 {
+            KeyMaterial::Text(text) => Some(text),
+            KeyMaterial::Bytes(_) => None,
+        }
     }
 
     /// Returns the bytes of the key, by the sender's rule for secrets that are text.
@@ -151,7 +159,7 @@ pub enum KeyFormat {
     Hex,
     /// Standard base64, padded.
     Base64,
-    /// `whsec_` followed by base64, as Standard Webhooks writes keys of 24 to 64 bytes.
+    /// `whsec_`, or `v1,whsec_`, followed by base64, as Standard Webhooks writes keys of 24 to 64 bytes.
     StandardWebhooks,
 }
 
@@ -161,7 +169,10 @@ impl KeyFormat {
             Self::Text => Some(text.as_bytes().to_vec()),
             Self::Hex => Encoding::HexAnyCase.decode(text.as_bytes()),
             Self::Base64 => Encoding::Base64.decode(text.as_bytes()),
+            // Supabase shows its secrets with the version in front.
             Self::StandardWebhooks => text
+                .strip_prefix("v1,")
+                .unwrap_or(text)
                 .strip_prefix("whsec_")
                 .and_then(|rest| Encoding::Base64.decode(rest.as_bytes()))
                 .map(Zeroizing::new)
@@ -173,7 +184,10 @@ impl KeyFormat {
                 Self::Text => "a secret is not text",
                 Self::Hex => "a secret is not hexadecimal",
                 Self::Base64 => "a secret is not base64",
-                Self::StandardWebhooks => "a secret is not whsec_ followed by the base64 of 24 to 64 bytes",
+                Self::StandardWebhooks => {
+                    "a secret is not whsec_ followed by the base64 of 24 to 64 bytes; a text that is the key itself, as \
+                     Polar's, is given by Secret::from_bytes"
+                },
             })
         })
     }
@@ -199,8 +213,18 @@ mod tests {
         assert_eq!(key(&Secret::new("YWI="), KeyFormat::Base64).unwrap(), b"ab");
         assert_eq!(key(&Secret::from_base64("YWI=").unwrap(), KeyFormat::Hex).unwrap(), b"ab");
         let standard = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
-        assert_eq!(key(&Secret::new(standard), KeyFormat::StandardWebhooks).unwrap().len(), 24);
-        for bad in ["MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "whsec_c2hvcnQ=", "whsec_", "whsec_!!"] {
+        let plain = key(&Secret::new(standard), KeyFormat::StandardWebhooks).unwrap();
+        assert_eq!(plain.len(), 24);
+        let versioned = Secret::new(format!("v1,{standard}"));
+        assert_eq!(key(&versioned, KeyFormat::StandardWebhooks).unwrap(), plain);
+        for bad in [
+            "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
+            "whsec_c2hvcnQ=",
+            "whsec_",
+            "whsec_!!",
+            "v1,",
+            "v2,whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
+        ] {
             assert!(key(&Secret::new(bad), KeyFormat::StandardWebhooks).is_err(), "{bad}");
         }
     }

@@ -19,6 +19,8 @@ use crate::secrets::{KeyFormat, Secrets};
 use crate::sign::SignError;
 use crate::text::Text;
 
+use super::knowledge;
+
 /// Adyen sends one item over HTTP; the format allows for several, each of which costs a MAC for each key.
 const MAX_ITEMS: usize = 32;
 
@@ -37,6 +39,7 @@ pub fn adyen_payments(secrets: impl Into<Secrets>) -> Result<Scheme, ConfigError
         .event(json("/notificationItems/0/NotificationRequestItem/eventCode"))
         .with_identity(identity)
         .secret(secrets)
+        .with_behavior(*knowledge::of("adyen_payments"))
         .build("adyen_payments")
 }
 
@@ -192,11 +195,13 @@ impl Fields {
     }
 }
 
+/// Everything that is signed, and nothing else: the rest of the body could be changed by anyone.
 fn identity(body: &[u8]) -> Option<Text> {
-    match read(body)?.as_slice() {
-        [item] => Some(format!("{} {}", item.psp_reference.0, item.event_code.0).into()),
-        _ => None,
-    }
+    let mut items: Vec<_> = read(body)?.iter().map(Fields::signed).collect();
+    // In another order they are the same items.
+    items.sort_unstable();
+    items.dedup();
+    Some(items.join("\n").into())
 }
 
 #[cfg(test)]
@@ -211,7 +216,7 @@ mod tests {
             "amount":{"value":1130,"currency":"EUR"},"eventCode":"AUTHORISATION","success":"true"}}]}"#;
         let text = "7914073381342284::TestMerchant:TestPayment-1407325143704:1130:EUR:AUTHORISATION:true";
         assert_eq!(read(body).unwrap()[0].signed(), text);
-        assert_eq!(&*identity(body).unwrap(), "7914073381342284 AUTHORISATION");
+        assert_eq!(&*identity(body).unwrap(), text);
     }
 
     #[test]

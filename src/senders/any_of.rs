@@ -215,9 +215,9 @@ impl<P: Provider> Provider for AnyOf<P> {
         let chosen = candidates.find(|(index, _)| only || self.providers[*index].recognizes_body(head, body));
         let (index, verification) = chosen.ok_or_else(unrecognized)?;
         let provider = &self.providers[*index];
-        let name = provider.name().clone();
+        let (name, traits) = (provider.name().clone(), provider.behavior().traits());
         named(provider.finish(verification, head, body, rest), provider.name(), move |outcome| match outcome {
-            Outcome::Deliver(verified) => Outcome::Deliver(verified.with_provider(&name)),
+            Outcome::Deliver(verified) => Outcome::Deliver(verified.with_provider(&name, traits)),
             Outcome::Answer(answer) => Outcome::Answer(answer),
         })
     }

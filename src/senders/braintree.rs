@@ -19,6 +19,8 @@ use crate::sign::SignError;
 use crate::urlencoded::encode as encode_form;
 use crate::urlencoded::field as form_field;
 
+use super::knowledge;
+
 /// The most signatures in one request. An account has a few key pairs.
 const MAX_PAIRS: usize = 16;
 
@@ -42,6 +44,7 @@ pub fn braintree(public_key: impl Into<String>, secrets: impl Into<Secrets>) -> 
         .with_identity(|body| Some(payload(body).ok()?.trim_end_matches('\n').to_owned().into()))
         .with_handshake(Handshake::query_mac("bt_challenge", move |mac, challenge| answer(mac, challenge, &account)))
         .secret(secrets)
+        .with_behavior(*knowledge::of("braintree"))
         .build("braintree")
 }
 
@@ -54,15 +57,21 @@ fn answer(mac: &Mac, challenge: &str, public_key: &str) -> Result<Answer, Reject
     Ok(Answer::text(format!("{public_key}|{}", hex::encode(mac.of(challenge.as_bytes()).as_bytes()))))
 }
 
-/// The payload as the form holds it: base64 with line feeds.
+/// The payload as the form holds it: XML, in base64 with line feeds. A challenge is none: decoded, it does not begin as XML.
 fn payload(body: &[u8]) -> Result<String, Rejection> {
     let malformed = || Rejection::new(Reason::MalformedBody).with_detail("bt_payload is not base64");
     let payload = form_field(body, "bt_payload", Reason::MalformedBody)?.ok_or_else(malformed)?;
     let is_base64 = payload.iter().all(|byte| byte.is_ascii_alphanumeric() || b"+/=\n".contains(byte));
     match String::from_utf8(payload.into_owned()) {
-        Ok(text) if is_base64 && !text.is_empty() => Ok(text),
+        Ok(text) if is_base64 && is_xml(&text) => Ok(text),
         _ => Err(malformed()),
     }
+}
+
+fn is_xml(payload: &str) -> bool {
+    let one_line: String = payload.split('\n').collect();
+    let xml = Encoding::Base64.decode(one_line.as_bytes());
+    xml.is_some_and(|xml| xml.trim_ascii_start().starts_with(b"<"))
 }
 
 struct Payload {

@@ -25,8 +25,8 @@ use crate::rejection::{Reason, Rejection};
 #[cfg(feature = "jwt")]
 use crate::scheme::JwtRules;
 use crate::scheme::{
-    Handshake, Scheme, SchemeBuilder, Source, bearer, challenge_in, echo, header, json, member_is, numbered_headers,
-    object, query,
+    Handshake, Scheme, SchemeBuilder, Source, challenge_in, echo, header, json, member_is, numbered_headers, object,
+    query,
 };
 use crate::secrets::KeyFormat;
 use crate::text::Text;
@@ -35,12 +35,15 @@ use crate::time::Tolerance;
 use crate::urlencoded::is_form;
 
 use super::adyen::adyen_payments;
+use super::asana;
 use super::braintree::braintree;
 use super::cdr_manager::identity as cdr_identity;
-use super::contentful::contentful;
+use super::cloudevents;
+use super::contentful;
+use super::gitlab::gitlab;
 #[cfg(feature = "jwt")]
 use super::google;
-use super::hubspot::hubspot_v3;
+use super::hubspot::{self, hubspot_v3};
 use super::mailgun::mailgun;
 #[cfg(feature = "paypal")]
 use super::paypal;
@@ -55,12 +58,6 @@ const fn seconds(seconds: u64) -> Duration {
 /// The tolerance for senders whose documents name none.
 const OURS: Duration = seconds(300);
 
-/// The largest body that GitHub documents: 25 MB.
-const GITHUB_LIMIT: usize = 25 * 1024 * 1024;
-
-/// The largest body that Linear's own library reads: 5 MiB.
-const LINEAR_LIMIT: usize = 5 * 1024 * 1024;
-
 senders! {
     /// Webhooks of the platform, of management and of banking. The secret is hexadecimal, as the Customer Area shows it. The
     /// header's name is not in the document, it is what others found.
@@ -73,23 +70,22 @@ senders! {
         |config| adyen_payments(config.take_secrets()?);
 
     /// The secret is base64, as Airtable gave it when the webhook was made.
-    secret airtable = "Airtable", "https://airtable.com/developers/web/api/webhooks-overview", Unverified:
+    secret airtable = "Airtable", "https://airtable.com/developers/web/api/webhooks-overview", Official:
         Scheme::hmac_sha256()
             .signature(header("x-airtable-content-mac").prefix("hmac-sha256=").hex())
             .with_key_format(KeyFormat::Base64);
 
-    /// The secret is what Asana offers in `X-Hook-Secret` when a webhook is made: add
-    /// [`Handshake::offered_secret`](crate::scheme::Handshake::offered_secret) by
-    /// [`Scheme::with_handshake`](crate::Scheme::with_handshake) while you wait for a registration. A 410 deletes the webhook.
-    secret asana = "Asana", "https://developers.asana.com/docs/webhooks-guide", Official:
-        Scheme::hmac_sha256().signature(header("x-hook-signature").hex());
+    own asana = "Asana",
+        "https://developers.asana.com/docs/webhooks-guide", Official:
+        asana::from_config;
 
     /// Azure Event Grid, whose subscription has this secret in the query of its address, as `token`. Answers the validation,
-    /// which has to bring the token too. Answer 200, not 202.
+    /// which has to bring the token too. A single event is told from others by topic and id.
     secret azure_event_grid = "Azure Event Grid",
         "https://learn.microsoft.com/en-us/azure/event-grid/end-point-validation-event-grid-events-schema", Official:
         Scheme::token(query("token"))
             .event(json("/0/eventType"))
+            .with_identity(|body| ids_of(body, "", &["topic", "id"]))
             .with_handshake(Handshake::signed_body(|head, body, _| {
                 let kind = head.headers.get("aeg-event-type").map(|kind| kind.as_bytes());
                 let asks = kind == Some(b"SubscriptionValidation");
@@ -98,14 +94,14 @@ senders! {
             }));
 
     /// Event and request id are in unsigned headers. Requests of webhooks without a secret are refused.
-    secret bitbucket = "Bitbucket Cloud", "https://support.atlassian.com/bitbucket-cloud/docs/manage-webhooks/", Unverified:
+    secret bitbucket = "Bitbucket Cloud", "https://support.atlassian.com/bitbucket-cloud/docs/manage-webhooks/", Official:
         Scheme::hmac_sha256()
             .signature(header("x-hub-signature").prefix("sha256=").hex())
             .event(header("x-event-key"))
             .id(header("x-request-uuid"));
 
     /// Any of two keys, each with a header of its own; their time is RFC 3339.
-    secret box_com = "Box", "https://developer.box.com/guides/webhooks/v2/signatures-v2/", Unverified:
+    secret box_com = "Box", "https://developer.box.com/guides/webhooks/v2/signatures-v2/", Official:
         Scheme::hmac_sha256()
             .signature(header("box-signature-primary").base64().or(header("box-signature-secondary")))
             .timestamp(header("box-delivery-timestamp").rfc3339().within(seconds(600)))
@@ -120,7 +116,7 @@ senders! {
             braintree(key, config.take_secrets()?)
         };
 
-    secret calendly = "Calendly", "https://developer.calendly.com/api-docs/webhook-signatures", Unverified:
+    secret calendly = "Calendly", "https://developer.calendly.com/api-docs/webhook-signatures", Official:
         Scheme::hmac_sha256()
             .signature(header("calendly-webhook-signature").list(',').prefix("v1=").hex())
             .timestamp(header("calendly-webhook-signature").list(',').prefix("t=").unix_seconds().within(seconds(180)))
@@ -141,17 +137,14 @@ senders! {
             .id(json("/id"));
 
     /// Signs as Svix does.
-    secret clerk = "Clerk", "https://clerk.com/docs/webhooks/overview", Unverified: standard_webhooks::family("svix");
+    secret clerk = "Clerk", "https://clerk.com/docs/webhooks/overview", Official: standard_webhooks::family("svix");
 
-    /// The CloudEvents web hook, with a bearer token. Add
-    /// [`Handshake::allow_origin`](crate::scheme::Handshake::allow_origin) for senders that ask for permission first. Event and
-    /// id are those of the binary form, in unsigned headers.
-    secret cloudevents = "CloudEvents web hook",
+    own cloudevents = "CloudEvents web hook",
         "https://github.com/cloudevents/spec/blob/main/cloudevents/http-webhook.md", Official:
-        Scheme::token(bearer()).event(header("ce-type")).id(header("ce-id"));
+        cloudevents::from_config;
 
     secret coinbase_commerce = "Coinbase Commerce", "https://docs.cdp.coinbase.com/commerce-onchain/docs/webhooks-security",
-        Unverified:
+        Official:
         Scheme::hmac_sha256()
             .signature(header("x-cc-webhook-signature").hex())
             .event(json("/event/type"))
@@ -159,7 +152,7 @@ senders! {
 
     own contentful = "Contentful",
         "https://www.contentful.com/developers/docs/webhooks/request-verification/", Official:
-        |config| contentful(config.take_secrets()?);
+        contentful::from_config;
 
     /// The tolerance of 300 seconds is ours. Retries go on for 7 days, after a 4xx too.
     secret customerio = "Customer.io", "https://docs.customer.io/integrations/api/webhooks", Official:
@@ -183,15 +176,15 @@ senders! {
             .with_handshake(Handshake::signed_body(|_, body, _| Ok(discord_ping(body))));
 
     /// Connect signs with each of up to 100 active keys, in numbered headers; any may match. The key looks like base64 and
-    /// is used as text. A delivery is told from another by envelope, recipient, event and status.
+    /// is used as text. A delivery is told from another by envelope, recipient, event, status and `generatedDateTime`.
     secret docusign = "DocuSign Connect", "https://www.docusign.com/blog/developers/authenticating-connect-hmac", Official:
         Scheme::hmac_sha256()
             .signature(numbered_headers("x-docusign-signature-").base64())
             .event(json("/event"))
-            .with_identity_from(["/data/envelopeId", "/data/recipientId", "/event", "/data/envelopeSummary/status"], docusign_identity);
+            .with_identity_from(DOCUSIGN, docusign_identity);
 
     /// Answers the challenge of a GET.
-    secret dropbox = "Dropbox", "https://www.dropbox.com/developers/reference/webhooks", Unverified:
+    secret dropbox = "Dropbox", "https://www.dropbox.com/developers/reference/webhooks", Official:
         Scheme::hmac_sha256()
             .signature(header("x-dropbox-signature").hex())
             .with_handshake(Handshake::query_echo(Method::GET, "challenge"));
@@ -202,17 +195,17 @@ senders! {
         Scheme::hmac_sha256()
             .signature(header("x-hub-signature-256").prefix("sha256=").hex())
             .event(header("x-github-event"))
-            .id(header("x-github-delivery"))
-            .with_body_limit(GITHUB_LIMIT);
+            .id(header("x-github-delivery"));
 
-    /// A secret token in a header: body, event name and ids are not signed. GitLab can sign as Standard Webhooks do as well;
-    /// prefer that where it is offered: [`standard_webhooks`](super::standard_webhooks).
-    secret gitlab = "GitLab", "https://docs.gitlab.com/user/project/integrations/webhooks", Official:
-        Scheme::token(header("x-gitlab-token")).event(header("x-gitlab-event")).id(header("idempotency-key"));
+    own gitlab = "GitLab",
+        "https://docs.gitlab.com/user/project/integrations/webhooks", Official:
+        |config| gitlab(config.take_secrets()?);
 
     /// A body holds several events, each with an id.
     secret gocardless = "GoCardless", "https://developer.gocardless.com", Official:
-        Scheme::hmac_sha256().signature(header("webhook-signature").hex());
+        Scheme::hmac_sha256()
+            .signature(header("webhook-signature").hex())
+            .with_identity(|body| ids_of(body, "/events", &["id"]));
 
     own("jwt") google_oidc = "Google Cloud Pub/Sub push",
         "https://cloud.google.com/pubsub/docs/authenticate-push-subscriptions", Official:
@@ -230,22 +223,24 @@ senders! {
         Scheme::sha256_of_secret_and_text_for_legacy_senders_only()
             .signature(header("x-hubspot-signature").hex())
             .with_required_header("x-hubspot-signature-version", "v1")
-            .event(json("/0/subscriptionType"));
+            .event(json("/0/subscriptionType"))
+            .with_identity(hubspot::identity);
 
     own hubspot_v3 = "HubSpot, version 3",
         "https://developers.hubspot.com/docs/guides/apps/authentication/validating-requests", Official:
         |config| hubspot_v3(config.take_secrets()?, config.take_address()?);
 
     /// A secret in a header; the body is not signed.
-    secret hugging_face = "Hugging Face", "https://huggingface.co/docs/hub/webhooks", Unverified:
+    secret hugging_face = "Hugging Face", "https://huggingface.co/docs/hub/webhooks", Official:
         Scheme::token(header("x-webhook-secret")).event(json("/event/scope"));
 
-    /// SHA-1. The secret is the app's client secret.
+    /// SHA-1. The secret is the app's client secret. Answers the HEAD that tries the address.
     secret intercom = "Intercom", "https://developers.intercom.com/docs/references/webhooks/webhook-models", Unverified:
         Scheme::hmac_sha1_for_legacy_senders_only()
             .signature(header("x-hub-signature").prefix("sha1=").hex())
             .event(json("/topic"))
-            .id(json("/id"));
+            .id(json("/id"))
+            .with_handshake(Handshake::probe(false));
 
     /// Jira Cloud and Data Center. Requests of webhooks without a secret are refused.
     secret jira = "Jira", "https://developer.atlassian.com/cloud/jira/platform/webhooks/", Unverified:
@@ -254,35 +249,38 @@ senders! {
             .event(json("/webhookEvent"))
             .id(header("x-atlassian-webhook-identifier"));
 
-    /// The event's name is in an unsigned header, and in the body.
-    secret lemonsqueezy = "Lemon Squeezy", "https://docs.lemonsqueezy.com/help/webhooks", Unverified:
-        Scheme::hmac_sha256().signature(header("x-signature").hex()).event(header("x-event-name"));
+    /// The handler has to answer exactly 200.
+    secret lemonsqueezy = "Lemon Squeezy", "https://docs.lemonsqueezy.com/help/webhooks", Official:
+        Scheme::hmac_sha256().signature(header("x-signature").hex()).event(json("/meta/event_name"));
 
-    /// The secret is the channel secret. A body may hold several events; the name is that of the first, and a single one
-    /// is told from others by its id.
+    /// The secret is the channel secret. A body may hold several events; the name is that of the first, and it is told from
+    /// others by the ids of all.
     secret line = "LINE", "https://developers.line.biz/en/docs/messaging-api/receiving-messages/", Official:
         Scheme::hmac_sha256()
             .signature(header("x-line-signature").base64())
             .event(json("/events/0/type"))
-            .with_identity_from(["/events/1/type", "/events/0/webhookEventId"], only);
+            .with_identity(|body| ids_of(body, "/events", &["webhookEventId"]));
 
-    /// The time is a member of the body, in milliseconds. Event and delivery id are in unsigned headers.
+    /// The time is a member of the body, in milliseconds; a body without it has none. Event and delivery id are in unsigned headers.
     secret linear = "Linear", "https://linear.app/developers/webhooks", Official:
         Scheme::hmac_sha256()
             .signature(header("linear-signature").hex())
-            .timestamp(json("/webhookTimestamp").unix_millis().within(seconds(60)))
+            .timestamp(json("/webhookTimestamp").unix_millis().within(seconds(60)).optional())
             .event(header("linear-event"))
-            .id(header("linear-delivery"))
-            .with_body_limit(LINEAR_LIMIT);
+            .id(header("linear-delivery"));
 
-    /// The secret is the app's client secret. Answers the challenge, which is repeated every two hours.
+    /// The secret is the app's client secret. Answers the challenge, which is repeated every two hours, if it is a UUID, with the
+    /// first of several secrets: see [`Scheme::with_challenge_key`](crate::Scheme::with_challenge_key).
     secret linkedin = "LinkedIn", "https://learn.microsoft.com/en-us/linkedin/shared/api-guide/webhook-validation",
-        Unverified:
+        Official:
         Scheme::hmac_sha256()
             .signature(header("x-li-signature").hex())
             .signed("hmacsha256={body}")
             .with_handshake(Handshake::query_mac("challengeCode", |mac, code| {
-                let response = hex::encode(challenge_mac(mac, code, b"-")?.as_bytes());
+                if !is_uuid(code) {
+                    return Err(no_challenge());
+                }
+                let response = hex::encode(mac.of(code.as_bytes()).as_bytes());
                 Ok(object(&[("challengeCode", code), ("challengeResponse", &response)]))
             }));
 
@@ -291,7 +289,7 @@ senders! {
         |config| mailgun(config.take_secrets()?);
 
     /// SHA-1, over the address and the fields of the form, without separators between names and values. Answers the HEAD
-    /// that tries the address. The field `mandrill_events` holds an array of events.
+    /// or GET that tries the address. The field `mandrill_events` holds an array of events.
     address mandrill = "Mailchimp Transactional (Mandrill)",
         "https://mandrill.zendesk.com/hc/en-us/articles/205583257-How-to-Authenticate-Webhook-Requests", Official:
         Scheme::hmac_sha1_for_legacy_senders_only()
@@ -299,10 +297,10 @@ senders! {
             .signed("{url}{params}")
             .only_if(", of forms", is_form)
             .with_identity(twilio::signed_fields)
-            .with_handshake(Handshake::probe(false));
+            .with_handshake(Handshake::probe(true));
 
     own meta = "Meta: WhatsApp, Messenger, Instagram, Pages",
-        "https://developers.facebook.com/docs/graph-api/webhooks/getting-started", Unverified:
+        "https://developers.facebook.com/docs/graph-api/webhooks/getting-started", Official:
         meta::from_config;
 
     /// Every notification repeats the client state that the subscription was made with; the rest of it is not signed.
@@ -312,6 +310,7 @@ senders! {
         "https://learn.microsoft.com/en-us/graph/change-notifications-delivery-webhooks", Official:
         Scheme::token(json("/value/0/clientState"))
             .event(json("/value/0/changeType"))
+            .with_identity(|body| ids_of(body, "/value", &["id"]))
             .with_handshake(Handshake::query_echo(Method::POST, "validationToken"));
 
     secret mux = "Mux", "https://www.mux.com/docs/core/verify-webhook-signatures", Official:
@@ -348,7 +347,7 @@ senders! {
         paypal::from_config;
 
     /// SHA-512.
-    secret paystack = "Paystack", "https://paystack.com/docs/payments/webhooks/", Unverified:
+    secret paystack = "Paystack", "https://paystack.com/docs/payments/webhooks/", Official:
         Scheme::hmac_sha512().signature(header("x-paystack-signature").hex()).event(json("/event"));
 
     /// A token in `Plaid-Verification` that holds the body's SHA-256, ES256. Plaid's keys are asked for one by one, by a POST
@@ -373,12 +372,12 @@ senders! {
             .event(json("/event"))
             .id(header("x-razorpay-event-id"));
 
-    /// Webhooks of the Standard Webhooks form.
-    secret replicate = "Replicate", "https://replicate.com/docs/topics/webhooks/verify-webhook", Unverified:
-        standard_webhooks::family("webhook");
+    /// Webhooks of the Standard Webhooks form. The event is the prediction's status.
+    secret replicate = "Replicate", "https://replicate.com/docs/topics/webhooks/verify-webhook", Official:
+        standard_webhooks::family("webhook").event(json("/status"));
 
     /// Signs as Svix does.
-    secret resend = "Resend", "https://resend.com/docs/dashboard/webhooks/verify-webhooks-requests", Unverified:
+    secret resend = "Resend", "https://resend.com/docs/dashboard/webhooks/verify-webhooks-requests", Official:
         standard_webhooks::family("svix");
 
     /// The event webhook, with the key of its settings page. A body is an array of events. The tolerance of 300 seconds
@@ -391,7 +390,7 @@ senders! {
             .timestamp(header("x-twilio-email-event-webhook-timestamp").unix_seconds())
             .signed("{timestamp}{body}")
             .event(json("/0/event"))
-            .with_identity_from(["/1/event", "/0/sg_event_id"], only);
+            .with_identity(|body| ids_of(body, "", &["sg_event_id"]));
 
     /// The secret is the integration's client secret. Resource, id and time are in unsigned headers.
     secret sentry = "Sentry", "https://docs.sentry.io/integrations/integration-platform/webhooks/", Official:
@@ -412,7 +411,7 @@ senders! {
                 .event(header("shopify-topic"))
                 .id(header("shopify-event-id")));
 
-    /// Answers `url_verification`, which is signed. Bodies are JSON or forms; answer within 3 seconds.
+    /// Answers `url_verification`, which is signed, and the unsigned `ssl_check`. Bodies are JSON or forms; answer within 3 seconds.
     secret slack = "Slack", "https://docs.slack.dev/authentication/verifying-requests-from-slack", Official:
         Scheme::hmac_sha256()
             .signature(header("x-slack-signature").prefix("v0=").hex())
@@ -423,7 +422,11 @@ senders! {
             .with_handshake(Handshake::signed_body(|_, body, _| {
                 let asks = member_is(body, "/type", "url_verification");
                 asks.then(|| challenge_in(body, "/challenge").and_then(|text| echo(&text))).transpose()
-            }));
+            }))
+            .with_handshake(Handshake::unsigned_body(
+                |head| is_form(head) && !head.headers.contains_key("x-slack-signature"),
+                slack_ssl_check,
+            ));
 
     address square = "Square", "https://developer.squareup.com/docs/webhooks/step3validate", Official:
         Scheme::hmac_sha256()
@@ -448,7 +451,7 @@ senders! {
         |config| svix(config.take_secrets()?);
 
     /// A secret token in a header; the body is not signed.
-    secret telegram = "Telegram", "https://core.telegram.org/bots/api#setwebhook", Unverified:
+    secret telegram = "Telegram", "https://core.telegram.org/bots/api#setwebhook", Official:
         Scheme::token(header("x-telegram-bot-api-secret-token"))
             .id(json("/update_id"))
             .with_identity_at("/update_id");
@@ -493,7 +496,9 @@ senders! {
                 }
             }));
 
-    /// X, once Twitter: the secret is the consumer secret. Answers the hourly challenge.
+    /// X, once Twitter: the secret is the consumer secret. Answers the hourly challenge with the first of several secrets: see
+    /// [`Scheme::with_challenge_key`](crate::Scheme::with_challenge_key). Challenges have no braces, and a body that is no JSON
+    /// object is refused: the answer to a challenge is the signature of no delivery.
     secret twitter = "X (Twitter) account activity",
         "https://docs.x.com/x-api/webhooks/introduction", Official:
         Scheme::hmac_sha256()
@@ -501,6 +506,10 @@ senders! {
             .with_handshake(Handshake::query_mac("crc_token", |mac, token| {
                 let response = format!("sha256={}", Encoding::Base64.encode(challenge_mac(mac, token, b"+/_=-")?.as_bytes()));
                 Ok(object(&[("response_token", &response)]))
+            }))
+            .with_handshake(Handshake::signed_body(|_, body, _| match body.trim_ascii_start() {
+                [b'{', ..] => Ok(None),
+                _ => Err(Rejection::new(Reason::MalformedBody).with_detail("it is no JSON object")),
             }));
 
     secret typeform = "Typeform", "https://www.typeform.com/developers/webhooks/secure-your-webhooks/", Unverified:
@@ -517,7 +526,8 @@ senders! {
             .id(json("/id"));
 
     /// A bearer token with the body's SHA-256, HS256, signed with the account's signature secret. A GET has no body and no
-    /// hash of one. The tolerance of 300 seconds is ours.
+    /// hash of one. An unsigned callback, which comes now and then, gets a 503: Vonage then sends it again, signed. The
+    /// tolerance of 300 seconds is ours.
     secret("jwt") vonage = "Vonage", "https://developer.vonage.com/en/getting-started/concepts/webhooks", Official:
         SchemeBuilder::jwt(JwtRules {
             header: AUTHORIZATION,
@@ -528,7 +538,8 @@ senders! {
             must_be_true: &[],
             id_claim: Some("jti"),
         }, None)
-        .with_methods([Method::POST, Method::GET]);
+        .with_methods([Method::POST, Method::GET])
+        .with_unsigned_status(StatusCode::SERVICE_UNAVAILABLE);
 
     /// The first request of a new webhook is an unsigned form with the webhook's number, and is answered 200. Topic and
     /// delivery id are in unsigned headers, and the id is the same for two deliveries of one second.
@@ -566,7 +577,7 @@ senders! {
             .event(json("/type"))
             .id(json("/id"));
 
-    /// Answers `endpoint.url_validation`, which is signed. The tolerance of 300 seconds is ours. Answer within 3 seconds.
+    /// Answers `endpoint.url_validation`, which is signed, with the secret that signed it. The tolerance of 300 seconds is ours. Answer within 3 seconds.
     secret zoom = "Zoom", "https://developers.zoom.us/docs/api/webhooks", Official:
         Scheme::hmac_sha256()
             .signature(header("x-zm-signature").prefix("v0=").hex())
@@ -578,7 +589,7 @@ senders! {
                     return Ok(None);
                 };
                 let plain = challenge_in(body, "/payload/plainToken")?;
-                let encrypted = hex::encode(mac.of(plain.as_bytes()).as_bytes());
+                let encrypted = hex::encode(challenge_mac(mac, &plain, b"+/_=-")?.as_bytes());
                 Ok(Some(object(&[("plainToken", &plain), ("encryptedToken", &encrypted)])))
             }));
 }
@@ -589,15 +600,23 @@ fn timed_list(name: &str, separator: char, time: &'static str, signature: &'stat
     Scheme::hmac_sha256().signature(fields(signature).hex()).timestamp(fields(time).unix_seconds())
 }
 
-/// The id of the event, if there is no second one: several could come again in other company.
-fn only(values: &[Option<Cow<'_, str>>]) -> Option<Text> {
-    match values {
-        [None, Some(id)] => Some(id.clone().into_owned().into()),
-        _ => None,
-    }
+/// The ids of every event in a batch, by these of their members, if each event has them. The same events in other company
+/// are another delivery.
+fn ids_of(body: &[u8], array: &str, members: &[&str]) -> Option<Text> {
+    let json: serde_json::Value = serde_json::from_slice(body).ok()?;
+    let events = json.pointer(array)?.as_array().filter(|events| !events.is_empty())?;
+    let id_of = |event: &serde_json::Value| {
+        let texts = members.iter().map(|member| event.get(member)?.as_str().filter(|text| !text.is_empty()));
+        Some(texts.collect::<Option<Vec<_>>>()?.join(" "))
+    };
+    Some(events.iter().map(id_of).collect::<Option<Vec<_>>>()?.join("\n").into())
 }
 
-/// Envelope, recipient, event and status; a part that is not there is empty, but for the envelope.
+/// What tells one DocuSign event from another. A repetition has the same.
+const DOCUSIGN: [&str; 5] =
+    ["/data/envelopeId", "/data/recipientId", "/event", "/data/envelopeSummary/status", "/generatedDateTime"];
+
+/// Envelope, recipient, event, status and time; a part that is not there is empty, but for the envelope.
 fn docusign_identity(values: &[Option<Cow<'_, str>>]) -> Option<Text> {
     values.first()?.as_deref().filter(|envelope| !envelope.is_empty())?;
     let parts: Vec<_> = values.iter().map(|part| part.as_deref().unwrap_or_default()).collect();
@@ -616,9 +635,31 @@ fn woocommerce_ping(body: &[u8]) -> Result<Option<Answer>, Rejection> {
 fn challenge_mac(mac: &Mac, challenge: &str, others: &[u8]) -> Result<Digest, Rejection> {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || others.contains(&byte);
     if challenge.is_empty() || !challenge.bytes().all(plain) {
-        return Err(Rejection::new(Reason::MalformedHeader).with_detail("the challenge is not one of this sender"));
+        return Err(no_challenge());
     }
     Ok(mac.of(challenge.as_bytes()))
+}
+
+fn no_challenge() -> Rejection {
+    Rejection::new(Reason::MalformedHeader).with_detail("the challenge is not one of this sender")
+}
+
+fn is_uuid(text: &str) -> bool {
+    let fits = |(at, byte): (usize, u8)| match at {
+        8 | 13 | 18 | 23 => byte == b'-',
+        _ => byte.is_ascii_hexdigit(),
+    };
+    text.len() == 36 && text.bytes().enumerate().all(fits)
+}
+
+/// `ssl_check=1` and the verification token that Slack deprecated, and nothing else.
+fn slack_ssl_check(body: &[u8]) -> Result<Option<Answer>, Rejection> {
+    let rest = body
+        .strip_prefix(b"ssl_check=1&token=")
+        .or_else(|| body.strip_suffix(b"&ssl_check=1")?.strip_prefix(b"token="));
+    let is_check =
+        rest.is_some_and(|token| (1..=128).contains(&token.len()) && token.iter().all(u8::is_ascii_alphanumeric));
+    Ok(is_check.then(|| Answer::empty(StatusCode::OK)))
 }
 
 /// An interaction's ping has the type 1; so has every webhook *event*, beside a member `event`. The ping of webhook events

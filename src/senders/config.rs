@@ -57,6 +57,11 @@ pub struct SenderConfig {
     pub email: Option<String>,
     /// Where certificates are, and what they must be: `paypal`.
     pub certificate: Option<CertificateConfig>,
+    /// Whether a secret that the sender offers while a webhook is made is accepted: `asana`. The offer is not signed: set it only
+    /// for the while of a registration.
+    pub accept_offered_secret: bool,
+    /// The senders that may ask for permission to send: `cloudevents`.
+    pub allow_origins: Vec<String>,
     /// How far a timestamp may be from now, in seconds and on both sides.
     pub tolerance_seconds: Option<u64>,
     /// The largest body, in bytes.
@@ -90,6 +95,13 @@ impl SenderConfig {
         self
     }
 
+    /// Sets the senders that may ask for permission to send.
+    #[must_use]
+    pub fn with_allow_origins<T: Into<String>>(mut self, origins: impl IntoIterator<Item = T>) -> Self {
+        self.allow_origins = origins.into_iter().map(Into::into).collect();
+        self
+    }
+
     setters! {
         /// Sets the public key that names an account.
         with_public_key(key: impl Into<String>) public_key = Some(key.into());
@@ -113,6 +125,8 @@ impl SenderConfig {
         with_email(email: impl Into<String>) email = Some(email.into());
         /// Sets where certificates are, and what they must be.
         with_certificate(certificate: CertificateConfig) certificate = Some(certificate);
+        /// Sets whether a secret that the sender offers while a webhook is made is accepted.
+        with_accept_offered_secret(accept: bool) accept_offered_secret = accept;
         /// Sets how far a timestamp may be from now, in seconds and on both sides.
         with_tolerance_seconds(seconds: u64) tolerance_seconds = Some(seconds);
         /// Sets the largest body, in bytes.
@@ -172,6 +186,8 @@ impl SenderConfig {
             ("audience", self.audience.is_some()),
             ("email", self.email.is_some()),
             ("certificate", self.certificate.is_some()),
+            ("accept_offered_secret", self.accept_offered_secret),
+            ("allow_origins", !self.allow_origins.is_empty()),
         ];
         match left.iter().find(|(_, left)| *left) {
             Some((name, _)) => Err(ConfigError::conflict(format!("`{name}` means nothing to {sender}"))),

@@ -15,8 +15,13 @@ use crate::scheme::{HeaderRule, Scheme, SchemeBuilder, header};
 use crate::secrets::Secrets;
 use crate::uri::requested_uri;
 
+use super::{PublicAddress, SenderConfig, knowledge};
+
 /// The header that lists the signed ones.
 const LIST: HeaderName = HeaderName::from_static("x-contentful-signed-headers");
+
+/// The header of the time.
+const TIME: &str = "x-contentful-timestamp";
 
 /// Contentful signs its own headers and those that a user sets; this is more than a webhook can have.
 const MAX_HEADERS: usize = 64;
@@ -26,33 +31,62 @@ const MAX_HEADERS: usize = 64;
 /// Signs the method, the path and the headers that `x-contentful-signed-headers` lists, which must name itself, the time, and
 /// the topic if there is one. Times are milliseconds.
 ///
+/// The path is taken as this service sees it: see [`contentful_at`] for a service behind a proxy that cuts it short.
+///
 /// # Errors
 ///
 /// Returns an error if a secret is missing or empty.
 pub fn contentful(secrets: impl Into<Secrets>) -> Result<Scheme, ConfigError> {
+    behind(String::new(), secrets.into())
+}
+
+/// As [`contentful`], for a service whose paths begin behind that of `public_url`.
+///
+/// # Errors
+///
+/// Returns an error if a secret is missing or empty, or the URL is not valid.
+pub fn contentful_at(secrets: impl Into<Secrets>, public_url: impl Into<PublicAddress>) -> Result<Scheme, ConfigError> {
+    behind(public_url.into().resolve()?.path().to_owned(), secrets.into())
+}
+
+pub(super) fn from_config(config: &mut SenderConfig) -> Result<Scheme, ConfigError> {
+    match config.public_url.take() {
+        Some(url) => contentful_at(config.take_secrets()?, url),
+        None => contentful(config.take_secrets()?),
+    }
+}
+
+fn behind(prefix: String, secrets: Secrets) -> Result<Scheme, ConfigError> {
     let rule = HeaderRule {
         signature: header("x-contentful-signature").hex().0?,
         lengths: MacKind::Sha256.digest_len()..=MacKind::Sha256.digest_len(),
         covers: Signed::default().with_body(true).with_timestamp(true).with_event(true).with_url(true),
+        ends_with_body: true,
         about: ("HMAC-SHA256", "{method}\\n{path}\\n{signed headers}\\n{body}".to_owned()),
-        text: Box::new(|values| {
+        text: Box::new(move |values| {
             let head = values.head;
-            let text = format!("{}\n{}\n", head.method, path(head));
-            Ok(vec![text.into_bytes().into(), headers(head)?.into(), b"\n".into(), values.body.into()])
+            let text = format!("{}\n{}\n", head.method, path(&prefix, head));
+            Ok(vec![
+                text.into_bytes().into(),
+                headers(head, values.timestamp.is_some())?.into(),
+                b"\n".into(),
+                values.body.into(),
+            ])
         }),
     };
     SchemeBuilder::rule(rule, |secret| Mac::new(MacKind::Sha256, secret))
-        .timestamp(header("x-contentful-timestamp").unix_millis().within(std::time::Duration::from_secs(30)))
+        .timestamp(header(TIME).unix_millis().within(std::time::Duration::from_secs(30)))
         .with_methods([Method::POST, Method::PUT, Method::PATCH, Method::GET, Method::DELETE])
         .event(header("x-contentful-topic"))
         .secret(secrets)
+        .with_behavior(*knowledge::of("contentful"))
         .build("contentful")
 }
 
 /// The path, and the query escaped as one text; then the whole escaped as JavaScript's `encodeURI` does.
-fn path(head: &Parts) -> String {
+fn path(prefix: &str, head: &Parts) -> String {
     let uri = requested_uri(head);
-    let mut text = uri.path().to_owned();
+    let mut text = [prefix, uri.path()].concat();
     if let Some(query) = uri.query() {
         text.push('?');
         escape(query, b"-_.!~*'()", &mut text);
@@ -72,8 +106,8 @@ fn escape(text: &str, kept: &[u8], out: &mut String) {
     }
 }
 
-/// The headers that the list names, sorted.
-fn headers(head: &Parts) -> Result<Vec<u8>, Rejection> {
+/// The headers that the list names, sorted, with or without the time.
+fn headers(head: &Parts, with_time: bool) -> Result<Vec<u8>, Rejection> {
     let malformed = |detail| Rejection::new(Reason::MalformedHeader).with_detail(detail);
     let list = single(head, &LIST, LONGEST_HEADER)?.ok_or(Reason::MissingHeader)?;
     let list = list.to_str().map_err(|_| malformed("the list of signed headers is not ASCII"))?;
@@ -83,7 +117,7 @@ fn headers(head: &Parts) -> Result<Vec<u8>, Rejection> {
     }
     let listed = |name: &str| names.iter().any(|own| own == name);
     let topic = !head.headers.contains_key("x-contentful-topic") || listed("x-contentful-topic");
-    if !(topic && listed("x-contentful-timestamp") && listed(LIST.as_str())) {
+    if !(topic && listed(TIME) && listed(LIST.as_str())) {
         return Err(malformed("a header that is read is not among the signed ones"));
     }
     names.sort_unstable();
@@ -91,6 +125,9 @@ fn headers(head: &Parts) -> Result<Vec<u8>, Rejection> {
     for name in &names {
         let header = name.parse().map_err(|_| malformed("the list of signed headers has an impossible name"))?;
         let value = single(head, &header, LONGEST_HEADER)?.ok_or(Reason::MissingHeader)?;
+        if name == TIME && !with_time {
+            continue;
+        }
         if !text.is_empty() {
             text.push(b';');
         }

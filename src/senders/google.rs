@@ -10,7 +10,7 @@ use crate::scheme::JwtRules;
 use crate::scheme::{Jwks, Scheme, SchemeBuilder, json};
 use crate::time::Tolerance;
 
-use super::SenderConfig;
+use super::{SenderConfig, knowledge};
 
 /// How far Google's clock may be from ours: its own figure.
 const SKEW: Duration = Duration::from_secs(300);
@@ -70,6 +70,7 @@ fn by_issuers(keys: Jwks, issuers: Vec<String>, audience: String, email: String)
     SchemeBuilder::jwt(rules, Some(keys))
         .id(json("/message/messageId"))
         .with_identity_at("/message/messageId")
+        .with_behavior(*knowledge::of("google_oidc"))
         .build("google_oidc")
 }
 

@@ -6,8 +6,9 @@ use crate::mac::Mac;
 use crate::mac::MacKind;
 use crate::scheme::{HeaderRule, Scheme, SchemeBuilder, header, json};
 use crate::secrets::Secrets;
+use crate::text::Text;
 
-use super::PublicAddress;
+use super::{PublicAddress, knowledge};
 
 /// The escapes that HubSpot undoes.
 const UNDONE: [(&str, u8); 12] = [
@@ -27,7 +28,10 @@ const UNDONE: [(&str, u8); 12] = [
 
 /// [HubSpot, version 3](https://developers.hubspot.com/docs/guides/apps/authentication/validating-requests).
 ///
-/// Times are milliseconds. Some escapes of the address are undone before it is signed.
+/// Times are milliseconds. Events are told apart by all that is in them, but for `attemptNumber`.
+///
+/// Escapes of `: / ? @ ! $ ' ( ) * , ;` are undone in the whole address, as the document says, so that `/a%2Fb` and `/a/b` have
+/// one signature: [`Signed::url`](crate::Signed::url) is not set, and what the address says is proven only up to these escapes.
 ///
 /// The address that the sender was given is signed. `public_url` is that address up to where the path begins that this
 /// service sees.
@@ -40,7 +44,8 @@ pub fn hubspot_v3(secrets: impl Into<Secrets>, public_url: impl Into<PublicAddre
     let rule = HeaderRule {
         signature: header("x-hubspot-signature-v3").base64().0?,
         lengths: MacKind::Sha256.digest_len()..=MacKind::Sha256.digest_len(),
-        covers: Signed::default().with_body(true).with_timestamp(true).with_event(true).with_url(true),
+        covers: Signed::default().with_body(true).with_timestamp(true).with_event(true),
+        ends_with_body: true,
         about: ("HMAC-SHA256", "{method}{url}{body}{timestamp}".to_owned()),
         text: Box::new(move |values| {
             let mut text = values.head.method.as_str().as_bytes().to_vec();
@@ -54,8 +59,20 @@ pub fn hubspot_v3(secrets: impl Into<Secrets>, public_url: impl Into<PublicAddre
     SchemeBuilder::rule(rule, |secret| Mac::new(MacKind::Sha256, secret))
         .timestamp(header("x-hubspot-request-timestamp").unix_millis())
         .event(json("/0/subscriptionType"))
+        .with_identity(identity)
         .secret(secrets)
+        .with_behavior(*knowledge::of("hubspot_v3"))
         .build("hubspot_v3")
+}
+
+/// The events without the number of the attempt, which is all that a repetition changes. HubSpot does not promise that an
+/// `eventId` is there once.
+pub(super) fn identity(body: &[u8]) -> Option<Text> {
+    let mut events: Vec<serde_json::Map<String, serde_json::Value>> = serde_json::from_slice(body).ok()?;
+    for event in &mut events {
+        event.remove("attemptNumber");
+    }
+    Some(serde_json::to_string(&events).ok()?.into())
 }
 
 fn undo(url: &[u8]) -> Vec<u8> {

@@ -3,10 +3,13 @@
 use std::time::Duration;
 
 use crate::config::ConfigError;
-use crate::scheme::{Scheme, Source, form, json};
+use crate::multipart::is_multipart;
+use crate::scheme::{Scheme, Source, form, json, part};
 use crate::secrets::Secrets;
 use crate::time::Tolerance;
 use crate::urlencoded::is_form;
+
+use super::knowledge;
 
 /// Mailgun repeats an event for eight hours, and names no limit; this is ours.
 const TOLERANCE: Tolerance = Tolerance::past_and_future(Duration::from_secs(12 * 3600), Duration::from_secs(300));
@@ -16,7 +19,8 @@ const TOLERANCE: Tolerance = Tolerance::past_and_future(Duration::from_secs(12 *
 ///
 /// **The event itself is not signed**, only a time and a token beside it: anyone who has seen one delivery can send any event
 /// with its signature until the time is over. Put a `DedupLayer` (feature `dedup`) behind it, which accepts each token once,
-/// and fetch what matters. Both the JSON form and the older one, a form, are accepted. The tolerance of twelve hours, for
+/// and fetch what matters. The JSON form is accepted and the older ones, forms: multipart
+/// where the mail has attachments, up to 25 MiB. The tolerance of twelve hours, for
 /// Mailgun's retries, is ours.
 ///
 /// # Errors
@@ -32,10 +36,14 @@ pub fn mailgun(secrets: impl Into<Secrets>) -> Result<Scheme, ConfigError> {
     };
     signed(json("/signature/signature"), json("/signature/timestamp"), json("/signature/token"))
         .event(json("/event-data/event"))
-        .only_if(", of other bodies", |head| !is_form(head))
+        .only_if(", of other bodies", |head| !is_form(head) && !is_multipart(head))
         .or(signed(form("signature"), form("timestamp"), form("token"))
             .event(form("event"))
             .only_if(", of forms", is_form))
+        .or(signed(part("signature"), part("timestamp"), part("token"))
+            .event(part("event"))
+            .only_if(", of multipart forms", is_multipart))
         .secret(secrets)
+        .with_behavior(*knowledge::of("mailgun"))
         .build("mailgun")
 }

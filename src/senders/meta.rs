@@ -4,14 +4,12 @@ use crate::config::ConfigError;
 use crate::scheme::{Handshake, Scheme, header, json};
 use crate::secrets::Secrets;
 
-use super::SenderConfig;
+use super::{SenderConfig, knowledge};
 
 /// [Meta](https://developers.facebook.com/docs/graph-api/webhooks/getting-started): WhatsApp, Messenger, Instagram, Pages.
 ///
 /// The secret is the app secret. To answer the subscription, add [`Handshake::subscribe`] by [`Scheme::with_handshake`]. The
 /// older `X-Hub-Signature` (SHA-1) is ignored.
-///
-/// Not verified: the rule comes from others who cite the sender. Try it before you rely on it.
 ///
 /// # Examples
 ///
@@ -33,6 +31,7 @@ pub fn meta(secrets: impl Into<Secrets>) -> Result<Scheme, ConfigError> {
         .signature(header("x-hub-signature-256").prefix("sha256=").hex())
         .event(json("/object"))
         .secret(secrets)
+        .with_behavior(*knowledge::of("meta"))
         .build("meta")
 }
 

@@ -20,18 +20,22 @@
 
 mod adyen;
 mod any_of;
+mod asana;
 mod braintree;
 mod builtin;
 #[doc(hidden)]
 pub mod cdr_manager;
+mod cloudevents;
 mod config;
 #[cfg(feature = "jwt")]
 #[doc(hidden)]
 pub mod connect;
 mod contentful;
+mod gitlab;
 #[cfg(feature = "jwt")]
 mod google;
 mod hubspot;
+pub(crate) mod knowledge;
 mod mailgun;
 mod meta;
 mod okta;
@@ -68,10 +72,13 @@ pub use sns::Sns;
 
 pub use crate::certificate::{CertificateConfig, CertificateName};
 pub use adyen::adyen_payments;
+pub use asana::asana;
 pub use braintree::braintree;
 pub use builtin::*;
+pub use cloudevents::cloudevents;
 pub use config::SenderConfig;
-pub use contentful::contentful;
+pub use contentful::{contentful, contentful_at};
+pub use gitlab::gitlab;
 #[cfg(feature = "jwt")]
 pub use google::google_oidc;
 pub use hubspot::hubspot_v3;
@@ -224,7 +231,7 @@ macro_rules! senders {
         $(#[cfg(feature = $feature)])?
         pub fn $name($($argument: $type),*) -> Result<Scheme, crate::ConfigError> {
             let $of = $scheme;
-            $built.build(stringify!($name))
+            $built.with_behavior(*super::knowledge::of(stringify!($name))).build(stringify!($name))
         }
     };
     (@evidence Official) => { "" };
@@ -251,8 +258,15 @@ use senders;
 /// # Ok(())
 /// # }
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct PublicAddress(Option<String>);
+
+/// Prints no address, which may hold a password.
+impl fmt::Debug for PublicAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.0.is_some() { "PublicAddress(..)" } else { "PublicAddress(forwarded)" })
+    }
+}
 
 impl PublicAddress {
     /// What the proxy before this service says: see

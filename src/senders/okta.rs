@@ -6,7 +6,7 @@ use crate::config::ConfigError;
 use crate::scheme::{Handshake, Scheme, header, json};
 use crate::secrets::Secrets;
 
-use super::SenderConfig;
+use super::{SenderConfig, knowledge};
 
 /// [Okta event hooks](https://developer.okta.com/docs/concepts/event-hooks), with the secret in `Authorization`.
 ///
@@ -32,6 +32,7 @@ pub fn okta_in(name: &str, secrets: impl Into<Secrets>) -> Result<Scheme, Config
         .with_identity_at("/eventId")
         .with_handshake(Handshake::header_to_json("x-okta-verification-challenge", "verification"))
         .secret(secrets)
+        .with_behavior(*knowledge::of("okta"))
         .build("okta")
 }
 

@@ -18,7 +18,7 @@ use crate::provider::{BoxFuture, MaybeReady};
 use crate::rejection::{Reason, Rejection};
 use crate::scheme::{FetchKey, HeaderRule, Scheme, SchemeBuilder, Verifier, header, json};
 
-use super::SenderConfig;
+use super::{SenderConfig, knowledge};
 
 /// The longest address of a certificate, as PayPal bounds it.
 const MAX_URL: usize = 500;
@@ -54,6 +54,7 @@ pub fn paypal(webhook_id: impl Into<String>, certificates: PayPalCertificates) -
         lengths: 1..=MAX_SIGNATURE,
         // A checksum of 32 bits is as much as PayPal offers.
         covers: Signed::default().with_body(true).with_timestamp(true).with_id(true).with_event(true),
+        ends_with_body: false,
         about: (
             "RSA PKCS#1 SHA-256 by the certificate at `paypal-cert-url`,",
             format!("{{id}}|{{timestamp}}|{webhook_id}|{{crc32 of body}}"),
@@ -70,6 +71,7 @@ pub fn paypal(webhook_id: impl Into<String>, certificates: PayPalCertificates) -
         .id(header("paypal-transmission-id"))
         .event(json("/event_type"))
         .with_identity_at("/id")
+        .with_behavior(*knowledge::of("paypal"))
         .build("paypal")
 }
 
@@ -158,7 +160,8 @@ impl PayPalKeys {
         }
         let rules = CertificateRules::new(&config)?;
         let fetch = fetch.map_or_else(|| fetch::default_client(rules.is_plain_http()), Ok)?;
-        Ok(Self { fetch, rules, cache: Cache::new(CacheLimits::DEFAULT) })
+        let cache = Cache::with_pinned(CacheLimits::DEFAULT, rules.pinned_urls.clone());
+        Ok(Self { fetch, rules, cache: cache })
     }
 
     /// Returns the certificate's URL if it may be there: exact scheme, host and port, a plain path, and nothing after it.
@@ -183,7 +186,7 @@ impl PayPalKeys {
             let own = self.clone();
             async move {
                 let pem = fetch::get(&*own.fetch, uri, Reason::KeyUnavailable).await?;
-                own.rules.judge(&pem, None, now).map_err(|fault| {
+                own.rules.judge(&pem, &[], now).map_err(|fault| {
                     Rejection::new(Reason::KeyUnavailable)
                         .with_detail("the certificate is not acceptable")
                         .with_source(fault)

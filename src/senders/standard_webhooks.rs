@@ -5,6 +5,7 @@ use crate::scheme::{Scheme, SchemeBuilder, header, json};
 use crate::secrets::{KeyFormat, Secrets};
 
 use super::SenderConfig;
+use super::knowledge;
 
 /// [Standard Webhooks](https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md), signed
 /// with a shared secret (`v1`).
@@ -16,7 +17,7 @@ use super::SenderConfig;
 ///
 /// Returns an error if a secret is missing or not in this form.
 pub fn standard_webhooks(secrets: impl Into<Secrets>) -> Result<Scheme, ConfigError> {
-    family("webhook").secret(secrets).build("standard_webhooks")
+    family("webhook").secret(secrets).with_behavior(*knowledge::of("standard_webhooks")).build("standard_webhooks")
 }
 
 /// [Standard Webhooks](https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md), signed
@@ -32,6 +33,7 @@ pub fn standard_webhooks_signed(public_keys: impl Into<Secrets>) -> Result<Schem
     frame(Scheme::ed25519(), "webhook")
         .signature(header("webhook-signature").list(' ').prefix("v1a,").base64())
         .with_public_key(public_keys)
+        .with_behavior(*knowledge::of("standard_webhooks"))
         .build("standard_webhooks")
 }
 
@@ -42,7 +44,7 @@ pub fn standard_webhooks_signed(public_keys: impl Into<Secrets>) -> Result<Schem
 ///
 /// Returns an error if a secret is missing or not `whsec_` and base64.
 pub fn svix(secrets: impl Into<Secrets>) -> Result<Scheme, ConfigError> {
-    family("svix").or(family("webhook")).secret(secrets).build("svix")
+    family("svix").or(family("webhook")).secret(secrets).with_behavior(*knowledge::of("svix")).build("svix")
 }
 
 /// A sender that signs as Standard Webhooks say, with headers of this name.

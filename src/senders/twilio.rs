@@ -3,19 +3,21 @@
 use http::Method;
 
 use crate::config::ConfigError;
+use crate::public_url::PublicUrl;
 use crate::scheme::{Scheme, header, query};
 use crate::secrets::Secrets;
 use crate::text::Text;
 use crate::urlencoded::feed_sorted;
 use crate::urlencoded::is_form;
 
-use super::PublicAddress;
+use super::{PublicAddress, knowledge};
 
 /// [Twilio](https://www.twilio.com/docs/usage/webhooks/webhooks-security), with the account's auth token. SHA-1.
 ///
 /// Of a form, the address and the fields are signed, without separators between names and values. Of any other body, the
 /// address is signed, and its query must hold the body's SHA-256 in `bodySHA256`; without it the body is refused. A GET has
-/// no body. Where a name, a value or the address ends is not signed, only the text that they make together: take tenants
+/// no body. Twilio signs the address with or without the port and the user of `https://user:password@host`, so either is
+/// accepted, whether `public_url` has them or not. Where a name, a value or the address ends is not signed, only the text that they make together: take tenants
 /// from the account's id in the fields rather than from the query. A status callback repeats the id of its message, so a
 /// delivery is told from others by all of its fields.
 ///
@@ -30,7 +32,11 @@ pub fn twilio(secrets: impl Into<Secrets>, public_url: impl Into<PublicAddress>)
         .signed("{url}")
         .with_body_hash(query("bodySHA256").hex());
     let get = signed().with_methods([Method::GET]).empty_body().signed("{url}");
-    public_url.into().set(form.or(other).or(get)).secret(secrets).build("twilio")
+    let url = public_url.into().resolve()?;
+    let scheme = form.or(other).or(get).secret(secrets).with_behavior(*knowledge::of("twilio"));
+    let at = |url: PublicUrl| scheme.clone().at(url).build("twilio");
+    let others = url.other_spellings();
+    others.into_iter().try_fold(at(url)?, |scheme, url| Ok(scheme.or(at(url)?)))
 }
 
 /// What is signed of a form. Its bytes are not: `%41` could stand for `A`, and would make another delivery of it.

@@ -4,9 +4,9 @@
 
 use std::time::Duration;
 
-use http::StatusCode;
+use http::{HeaderValue, StatusCode};
 
-use crate::dedup::{Claim, ClaimToken, Key, Store};
+use crate::dedup::{Claim, ClaimToken, DoneAnswer, Key, Store};
 
 /// A lease and retention that is long enough for a few calls to a store over a network, and short enough to wait for.
 const SHORT: Duration = Duration::from_millis(400);
@@ -64,7 +64,7 @@ impl<S: Store> Suite<S> {
     }
 
     async fn commit(store: &S, key: Key, token: ClaimToken, retention: Duration) -> bool {
-        store.commit(key, token, StatusCode::ACCEPTED, retention).await.expect("the store fails to commit")
+        store.commit(key, token, answer(), retention).await.expect("the store fails to commit")
     }
 
     async fn release(store: &S, key: Key, token: ClaimToken) {
@@ -95,8 +95,8 @@ impl<S: Store> Suite<S> {
         let (key, one, other) = names();
         Self::claim(&self.here, key, one, LONG).await;
         assert!(Self::commit(&self.here, key, one, LONG).await, "the owner can commit");
-        let done = Claim::Done(StatusCode::ACCEPTED);
-        assert_eq!(Self::claim(&self.there, key, other, LONG).await, done, "what is done keeps its status");
+        let done = Claim::Done(answer());
+        assert_eq!(Self::claim(&self.there, key, other, LONG).await, done, "what is done keeps its answer");
         assert_eq!(Self::claim(&self.here, key, one, LONG).await, done, "what is done is done for its owner too");
         Self::release(&self.here, key, one).await;
         assert_eq!(Self::claim(&self.there, key, other, LONG).await, done, "what is done cannot be released");
@@ -151,7 +151,7 @@ impl<S: Store> Suite<S> {
         Self::claim(&self.here, key, one, SHORT).await;
         wait(OVER).await;
         assert!(Self::commit(&self.here, key, one, LONG).await, "a key that nobody took meanwhile can be committed");
-        assert_eq!(Self::claim(&self.there, key, other, LONG).await, Claim::Done(StatusCode::ACCEPTED));
+        assert_eq!(Self::claim(&self.there, key, other, LONG).await, Claim::Done(answer()));
     }
 
     async fn retention_ends(&self, wait: &impl AsyncFn(Duration)) {
@@ -165,6 +165,13 @@ impl<S: Store> Suite<S> {
             "what is done is forgotten in the end"
         );
     }
+}
+
+/// Returns an answer with everything that one may have. The body is no text.
+fn answer() -> DoneAnswer {
+    DoneAnswer::new(StatusCode::ACCEPTED)
+        .with_content_type(Some(HeaderValue::from_static("text/plain; charset=utf-8")))
+        .with_body(&b"[accepted]\r\n\0\xff"[..])
 }
 
 /// Returns a key that nobody else uses, and two owners.

@@ -103,11 +103,11 @@ async fn a_limit_around_the_layer_is_413_too() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_body_that_stalls_is_408_after_the_timeout_and_not_before() {
+async fn a_body_that_stalls_is_503_after_the_timeout_and_not_before() {
     let started = tokio::time::Instant::now();
     let body = ScriptedBody::new([Step::Data("half".into()), Step::Stall]);
     let refusal = refused(layer().with_body_timeout(Duration::from_secs(7)), with_body("half", body)).await;
-    assert_eq!(refusal, (StatusCode::REQUEST_TIMEOUT, Some(Reason::BodyTimeout)));
+    assert_eq!(refusal, (StatusCode::SERVICE_UNAVAILABLE, Some(Reason::BodyTimeout)));
     assert_eq!(started.elapsed().as_secs(), 7);
 }
 
@@ -126,13 +126,41 @@ async fn a_body_that_never_pauses_still_ends_by_its_timeout() {
         }
     }
     let refusal = refused(layer().with_body_timeout(Duration::from_millis(20)), with_body("", Endless)).await;
-    assert_eq!(refusal, (StatusCode::REQUEST_TIMEOUT, Some(Reason::BodyTimeout)));
+    assert_eq!(refusal, (StatusCode::SERVICE_UNAVAILABLE, Some(Reason::BodyTimeout)));
+}
+
+/// To some senders a 4xx is final, and what the network did to a body is no reason to lose an event.
+#[tokio::test]
+async fn a_body_that_the_network_lost_is_refused_as_its_sender_understands() {
+    use tower_webhook::provider::{Behavior, Repeats};
+    let known = |repeats| provider().with_behavior(Behavior::UNKNOWN.with_repeats(repeats));
+    let xero = tower_webhook::senders::xero("s").unwrap();
+    for (scheme, header, timeout, broken) in [
+        (provider(), None, 503, 503),
+        (known(Repeats::OnServerError), None, 503, 503),
+        (known(Repeats::OnAnyFailure), None, 408, 400),
+        (known(Repeats::Never), None, 408, 400),
+        (xero, Some("x-xero-signature"), 401, 401),
+    ] {
+        for (step, status) in [(Step::Stall, timeout), (Step::Break, broken)] {
+            let mut request = with_body("half", ScriptedBody::new([Step::Data("half".into()), step]));
+            if let Some(header) = header {
+                let signature = format!("{}=", "A".repeat(43));
+                request.headers_mut().insert(header, signature.parse().unwrap());
+            }
+            let layer = WebhookLayer::new(scheme.clone()).with_body_timeout(Duration::from_millis(20));
+            assert_eq!(refused(layer, request).await.0, status, "{:?}", scheme);
+        }
+    }
 }
 
 #[tokio::test]
-async fn a_body_that_breaks_off_is_400() {
+async fn a_body_that_breaks_off_is_503() {
     let body = ScriptedBody::new([Step::Data("half".into()), Step::Break]);
-    assert_eq!(refused(layer(), with_body("half", body)).await, (StatusCode::BAD_REQUEST, Some(Reason::BodyBroken)));
+    assert_eq!(
+        refused(layer(), with_body("half", body)).await,
+        (StatusCode::SERVICE_UNAVAILABLE, Some(Reason::BodyBroken))
+    );
 }
 
 #[tokio::test]
@@ -188,8 +216,8 @@ async fn raw_connections_get_a_clear_answer() {
             &format!("transfer-encoding: chunked\r\n\r\n65\r\n{}\r\n0\r\n\r\n", "x".repeat(101)),
             "413",
         ),
-        ("stalling", "content-length: 5\r\n\r\nhell", "408"),
-        ("a broken chunk", "transfer-encoding: chunked\r\n\r\nzz\r\nhello", "400"),
+        ("stalling", "content-length: 5\r\n\r\nhell", "503"),
+        ("a broken chunk", "transfer-encoding: chunked\r\n\r\nzz\r\nhello", "503"),
         ("a non-ascii header", "x-odd: \u{fc}\r\ncontent-length: 5\r\n\r\nhello", "200"),
         ("other bytes", "content-length: 5\r\n\r\nhellO", "401"),
     ] {

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, UNIX_EPOCH};
 
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post as post_route};
 use axum::{Json, Router};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -42,8 +42,10 @@ const BODY: &str = r#"{
     "triggered_at": "2021-05-27T09:54:03+00:00", "last_success_at": "2021-05-27T09:44:03+00:00",
     "last_failure_at": null, "processing_timeout": 600
 }"#;
+/// The time at which the sample was triggered.
+const TRIGGERED: u64 = 1_622_109_243;
 /// The time at which the requests of these tests arrive.
-const NOW: u64 = 1_622_109_243;
+const NOW: u64 = 1_800_000_000;
 
 #[derive(Debug, PartialEq, Deserialize)]
 struct MyData {
@@ -148,6 +150,7 @@ async fn the_documents_sample_is_a_typed_value() {
     };
     let app = Router::new().route("/connect", get(handler.clone()).post(handler).layer(WebhookLayer::new(connect())));
     let server = serve(app).await;
+    let mut identities = std::collections::BTreeSet::new();
     for token in [PYJWT, NPM] {
         for request in [post(token, BODY), get_request(token)] {
             let is_post = request.method() == http::Method::POST;
@@ -161,7 +164,7 @@ async fn the_documents_sample_is_a_typed_value() {
             assert_eq!(trigger.api_url.as_deref(), Some("https://api.connect.cloudblue.com/public/v1/"));
             let triggered = trigger.triggered_at.as_ref().unwrap();
             assert_eq!(triggered.as_str(), "2021-05-27T09:54:03+00:00");
-            assert_eq!(triggered.time(), Some(UNIX_EPOCH + Duration::from_secs(NOW)));
+            assert_eq!(triggered.time(), Some(UNIX_EPOCH + Duration::from_secs(TRIGGERED)));
             assert_eq!(trigger.last_success_at.as_ref().unwrap().as_str(), "2021-05-27T09:44:03+00:00");
             assert_eq!(trigger.last_failure_at, None);
             assert_eq!(trigger.processing_timeout, Some(Duration::from_secs(600)));
@@ -174,10 +177,41 @@ async fn the_documents_sample_is_a_typed_value() {
             assert_eq!(delivery.provider(), "cloudblue_connect");
             assert_eq!(delivery.event(), Some("fulfillment_requests"));
             assert!(delivery.signed().event && !delivery.signed().body);
-            assert_eq!(delivery.identity(), Identity::Id("WH-123-456-789 2021-05-27T09:54:03+00:00".into()));
+            let Identity::Id(identity) = delivery.identity() else { panic!("no identity") };
+            assert_eq!(identity.len(), 64);
+            identities.insert(identity.to_string());
             assert_eq!(body, if is_post { BODY } else { "" });
             assert!(!format!("{delivery:?}").contains("PRD-"));
         }
+    }
+    assert_eq!(identities.len(), 2, "one for each token, whose claims its body only repeats");
+    server.send(post(PYJWT, BODY)).await;
+    let Identity::Id(again) = receiver.recv().await.unwrap().0.identity() else { panic!("no identity") };
+    assert!(identities.contains(&*again), "a repetition is the same");
+}
+
+/// Webhook and time are to the second, so they name no event.
+#[tokio::test]
+async fn two_triggers_of_one_second_are_two_events() {
+    let app = Router::new().route(
+        "/connect",
+        post_route(async |delivery: Delivery| match delivery.identity() {
+            Identity::Id(identity) => identity.to_string(),
+            _ => String::new(),
+        })
+        .layer(WebhookLayer::new(connect())),
+    );
+    let server = serve(app).await;
+    let token = |more: &str| claims(&format!(r#"{{"exp":4723057471,"webhook_id":"WH-1","triggered_at":"T"{more}}}"#));
+    let mut seen = std::collections::BTreeSet::new();
+    for request in [
+        post(&token(""), r#"{"a":1}"#),
+        post(&token(""), r#"{"a":2}"#),
+        post(&token(r#","b":1"#), r#"{"a":1}"#),
+        post(&token(r#","b":2"#), r#"{"a":1}"#),
+    ] {
+        let reply = server.send(request).await;
+        assert!(!reply.text().is_empty() && seen.insert(reply.text().to_owned()));
     }
 }
 
@@ -313,7 +347,7 @@ async fn a_token_of_16_kib_is_read_and_one_byte_more_is_not() {
 }
 
 #[tokio::test]
-async fn the_token_is_in_one_header_and_in_no_other() {
+async fn the_token_is_in_either_header_but_never_in_both() {
     let good = fresh("");
     let request = |headers: &[(&'static str, &str)]| {
         let mut request = Request::get("/connect");
@@ -325,9 +359,12 @@ async fn the_token_is_in_one_header_and_in_no_other() {
     let app = App::new(connect()).await;
     app.ok(request(&[("authorization", "bearer T")])).await;
     app.ok(request(&[("authorization", "BEARER T")])).await;
+    app.ok(request(&[("authentication", "Bearer T")])).await;
     for (headers, verdict) in [
         (&[][..], (401, Reason::MissingSignature)),
-        (&[("authentication", "Bearer T")], (401, Reason::MissingSignature)),
+        (&[("authentication", "T")], (401, Reason::MalformedSignature)),
+        (&[("authentication", "Bearer T"), ("authentication", "Bearer T")], (400, Reason::DuplicateHeader)),
+        (&[("authorization", "Basic x"), ("authentication", "Bearer T")], (400, Reason::DuplicateHeader)),
         (&[("x-authorization", "Bearer T")], (401, Reason::MissingSignature)),
         (&[("authorization", "T")], (401, Reason::MalformedSignature)),
         (&[("authorization", "Basic T")], (401, Reason::MalformedSignature)),
@@ -337,6 +374,9 @@ async fn the_token_is_in_one_header_and_in_no_other() {
     ] {
         assert_eq!(app.refused(request(headers)).await, verdict, "{headers:?}");
     }
+    let app = App::new(connect().with_header(TokenHeader::Authorization)).await;
+    let verdict = app.refused(request(&[("authentication", "Bearer T")])).await;
+    assert_eq!(verdict, (401, Reason::MissingSignature));
     let app = App::new(connect().with_header(TokenHeader::Authentication)).await;
     app.ok(request(&[("authentication", "Bearer T")])).await;
     for (headers, verdict) in [

@@ -85,6 +85,8 @@ const ALL: &str = r#"{"listen": "127.0.0.1:0", "public_url": "https://hooks.exam
   {"path": "/square", "provider": "square", "secrets": ["Jefe"]},
   {"path": "/github", "provider": "github", "secrets": ["Jefe"], "body_limit_bytes": 100},
   {"path": "/stripe", "provider": "stripe", "secrets": ["Jefe"], "tolerance_seconds": 60},
+  {"path": "/asana", "provider": "asana", "accept_offered_secret": true},
+  {"path": "/events", "provider": "cloudevents", "secrets": ["Jefe"], "allow_origins": ["eventgrid.azure.net"]},
   {"path": "/meta", "provider": "meta", "secrets": ["Jefe"], "verify_token": "tok"}]}"#;
 
 #[tokio::test]
@@ -139,6 +141,22 @@ async fn one_file_configures_every_sender() {
     let reply = server.send(challenge).await;
     assert_eq!((reply.status.as_u16(), reply.text()), (200, r#"{"verification":"abc"}"#));
 
+    // Set-up: a secret that is offered, and leave to send.
+    let offered = "b537207f20cbfa02357cf448134da559e8bd39d61597dcd5631b8012eae53e81";
+    for (path, secret, status) in [("/asana", offered, 200), ("/asana", "short", 401), ("/github", offered, 401)] {
+        let mut offer = request(path, "");
+        offer.headers_mut().insert("x-hook-secret", secret.parse().unwrap());
+        let reply = server.send(offer.map(Into::into)).await;
+        assert_eq!(reply.status, status, "{path} {secret}");
+        assert_eq!(reply.headers.contains_key("x-hook-secret"), status == 200);
+    }
+    assert_eq!(server.send(request("/asana", "{}").map(Into::into)).await.status, 401);
+    for (origin, status) in [("eventgrid.azure.net", 200), ("example.com", 403)] {
+        let options = Request::options("/events").header("webhook-request-origin", origin);
+        let reply = server.send(options.body(Bytes::new().into()).unwrap()).await;
+        assert_eq!(reply.status, status, "{origin}");
+    }
+
     assert_eq!(server.send(get("/nowhere")).await.status, 404);
 }
 
@@ -154,6 +172,14 @@ fn what_a_provider_does_not_know_is_an_error_with_its_place() {
             "`topics` means nothing",
         ),
         (endpoint(r#""path": "/a", "provider": "github", "secrets": ["s"], "email": "e""#), "`email` means nothing"),
+        (
+            endpoint(r#""path": "/a", "provider": "github", "secrets": ["s"], "accept_offered_secret": true"#),
+            "`accept_offered_secret` means nothing",
+        ),
+        (
+            endpoint(r#""path": "/a", "provider": "asana", "secrets": ["s"], "allow_origins": ["o"]"#),
+            "`allow_origins` means nothing",
+        ),
         (
             endpoint(r#""path": "/a", "provider": "cdr_manager", "secrets": ["s"], "email": "e""#),
             "`email` means nothing",

@@ -81,15 +81,16 @@ async fn braintrees_challenge_is_answered_with_a_mac_also_by_a_secret_that_is_lo
 
 #[tokio::test]
 async fn challenges_are_answered_with_macs_in_json() {
-    // HMAC-SHA256 of `abc` by `s`, by another tool.
+    // HMAC-SHA256 of `abc`, and of the code, by `s`, by another tool.
     let base64 = "R9kg7ZB4TcXq5jW/0IJPYS0F8J+aR/YDkN6HOtN+VGs=";
-    let hex = "47d920ed90784dc5eae635bfd0824f612d05f09f9a47f60390de873ad37e546b";
+    let hex = "472b6467da4eabdee9425a8f4ebf2ce6daf84684b00fe805209b22d663de7bae";
     let twitter = senders::twitter("s").unwrap();
     let expected = format!(r#"{{"response_token":"sha256={base64}"}}"#);
     assert_eq!(ask(&twitter, empty(Method::GET, "/?crc_token=abc")).await, answer(200, &expected));
     let linkedin = senders::linkedin("s").unwrap();
-    let expected = format!(r#"{{"challengeCode":"abc","challengeResponse":"{hex}"}}"#);
-    assert_eq!(ask(&linkedin, empty(Method::GET, "/?challengeCode=abc")).await, answer(200, &expected));
+    let code = "890e4665-4dfe-4ab1-b689-ed553bceeed0";
+    let expected = format!(r#"{{"challengeCode":"{code}","challengeResponse":"{hex}"}}"#);
+    assert_eq!(ask(&linkedin, empty(Method::GET, &format!("/?challengeCode={code}"))).await, answer(200, &expected));
 }
 
 #[tokio::test]
@@ -105,6 +106,214 @@ async fn a_challenge_that_could_be_a_body_gets_no_mac() {
     assert_eq!(ask(&twitter, empty(Method::GET, &uri)).await.0, 200);
     let code = "/?challengeCode=890e4665-4dfe-4ab1-b689-ed553bceeed0";
     assert_eq!(ask(&linkedin, empty(Method::GET, code)).await.0, 200);
+}
+
+/// Whatever a stranger asks for, what a sender is answered is the signature of no delivery: not of a body, a header or an
+/// address that holds the text.
+#[tokio::test]
+async fn no_answer_to_a_challenge_is_a_signature() {
+    let texts = [
+        "{}",
+        r#"{"id":"evt_1"}"#,
+        "[]",
+        "1",
+        "0123456789abcdef",
+        "20f9f8ed05f77439fe955c977e4c8a53",
+        "abc",
+        "a b",
+        "a=b",
+        "890e4665-4dfe-4ab1-b689-ed553bceeed0",
+        "hmacsha256={}",
+        "v0:1700000000:{}",
+        "v0:1700000000:",
+        "1700000000.{}",
+        "1700000000{}",
+        "PHhtbD4+",
+        "PHhtbD48L3htbD48YT48L2E+",
+        "null",
+        "true",
+        "MzA4-_+/QQ==",
+        "/hooks/in",
+        "POST",
+        "https://hooks.example.com/hooks/in",
+        "msg_1.1700000000.{}",
+        "Empty",
+    ];
+    let escape = |text: &str| text.bytes().map(|byte| format!("%{byte:02X}")).collect::<String>();
+    let clock = UNIX_EPOCH + Duration::from_secs(NOW);
+    let mut answered = std::collections::BTreeSet::new();
+    for case in crate::senders::cases() {
+        let sender = senders::all().find(|sender| sender.name == case.name).unwrap();
+        let bench = crate::senders::Bench::new(sender, &case);
+        let genuine = bench.sign(&case);
+        for text in texts {
+            let mut questions: Vec<Request<Full<Bytes>>> =
+                ["crc_token", "challengeCode", "bt_challenge", "challenge", "validationToken"]
+                    .iter()
+                    .flat_map(|name| {
+                        [Method::GET, Method::POST].map(|method| empty(method, &format!("/?{name}={}", escape(text))))
+                    })
+                    .collect();
+            if sender.name == "zoom" {
+                let body = serde_json::json!({"event": "endpoint.url_validation", "payload": {"plainToken": text}});
+                let request = Request::post("/").body(Bytes::from(body.to_string())).unwrap();
+                questions.push(testing::sign_at(&bench.scheme, request, clock).unwrap());
+            }
+            for question in questions {
+                let (status, answer) = ask(&bench.scheme, question).await;
+                if status != 200 {
+                    continue;
+                }
+                for code in answer.split(|c: char| !c.is_ascii_alphanumeric() && !"+/=".contains(c)) {
+                    let code = code.strip_prefix("sha256=").unwrap_or(code);
+                    // What is merely repeated is no code.
+                    if text.contains(code) {
+                        continue;
+                    }
+                    let digest = hex::decode(code).ok().filter(|digest| digest.len() >= 20);
+                    let digest = digest.or_else(|| decode_base64(code).filter(|digest| digest.len() >= 20));
+                    let Some(digest) = digest else { continue };
+                    answered.insert(sender.name);
+                    for forged in forgeries(&genuine, case.signed_fields.is_empty(), text, &digest) {
+                        let verdict = bench.send(&forged).await;
+                        assert!(verdict.is_err(), "{}: {text} signs a delivery", sender.name);
+                    }
+                }
+            }
+        }
+    }
+    assert_eq!(answered.into_iter().collect::<Vec<_>>(), ["braintree", "linkedin", "twitter", "zoom"]);
+}
+
+fn decode_base64(text: &str) -> Option<Vec<u8>> {
+    use base64::Engine as _;
+    base64::engine::general_purpose::STANDARD.decode(text).ok()
+}
+
+/// The genuine request with this digest as its signature and the text in every place. Its body is kept unless that holds its
+/// signature.
+fn forgeries(genuine: &Request<Bytes>, keep_body: bool, text: &str, digest: &[u8]) -> Vec<Request<Bytes>> {
+    use base64::Engine as _;
+    let codes = [hex::encode(digest), base64::engine::general_purpose::STANDARD.encode(digest)];
+    let form = "application/x-www-form-urlencoded";
+    let mut bodies = vec![Bytes::from(text.to_owned()), Bytes::from(text.trim_start_matches("hmacsha256=").to_owned())];
+    bodies.push(Bytes::from(text.rsplit(':').next().unwrap().to_owned()));
+    bodies.extend(keep_body.then(|| genuine.body().clone()));
+    let mut all = Vec::new();
+    for code in codes {
+        let pair = [("bt_signature", format!("a_public_key|{code}")), ("bt_payload", text.to_owned())];
+        let fields = pair.map(|(name, value)| format!("{name}={}", value.replace('+', "%2B").replace('|', "%7C")));
+        for body in bodies.iter().cloned().chain([Bytes::from(fields.join("&"))]) {
+            for uri in ["/", text].iter().filter_map(|uri| uri.parse::<http::Uri>().ok()) {
+                let (mut head, _) = genuine.clone().into_parts();
+                head.uri = uri;
+                for value in head.headers.values_mut() {
+                    let Ok(whole) = value.to_str() else { continue };
+                    // The signature: the last run of a code's letters that is long enough.
+                    let is_code = |c: char| c.is_ascii_alphanumeric() || "+/".contains(c);
+                    let trimmed = whole.trim_end_matches('=');
+                    let start = trimmed.rfind(|c| !is_code(c)).map_or(0, |at| at + 1);
+                    if trimmed.len() - start >= 27 {
+                        *value = format!("{}{code}", &whole[..start]).parse().unwrap();
+                    }
+                }
+                for kind in ["application/json", form] {
+                    let mut head = head.clone();
+                    head.headers.insert("content-type", kind.parse().unwrap());
+                    all.push(Request::from_parts(head, body.clone()));
+                }
+            }
+        }
+    }
+    all
+}
+
+/// A secret changes at the sender at a time of its own: before, then and after, challenges are answered and deliveries taken.
+#[tokio::test]
+async fn a_whole_rotation_answers_every_challenge_by_the_key_that_the_sender_holds() {
+    let code = "890e4665-4dfe-4ab1-b689-ed553bceeed0";
+    type Build = fn(Secrets) -> Scheme;
+    let x: Build = |secrets| senders::twitter(secrets).unwrap();
+    let linkedin: Build = |secrets| senders::linkedin(secrets).unwrap();
+    let braintree: Build = |secrets| senders::braintree("a_public_key", secrets).unwrap();
+    let looked_up = || Secrets::lookup(|_: Head| async { Ok::<_, std::io::Error>(["new", "old"]) });
+    for (build, uri, body) in [
+        (x, "/?crc_token=abc".to_owned(), "{}"),
+        (linkedin, format!("/?challengeCode={code}"), "{}"),
+        (braintree, "/?bt_challenge=20f9f8ed05f77439fe955c977e4c8a53".to_owned(), "bt_payload=PHhtbD4%2B"),
+    ] {
+        let question = || empty(Method::GET, &uri);
+        let (old, new) = (build("old".into()), build("new".into()));
+        let (by_old, by_new) = (ask(&old, question()).await, ask(&new, question()).await);
+        assert!(by_old.0 == 200 && by_old != by_new);
+        let both = || build(Secrets::new(["new", "old"]));
+        for (scheme, expected) in [
+            (both(), &by_new),
+            (both().with_challenge_key(1), &by_old),
+            (both().with_challenge_key(7), &by_old),
+            (both().with_challenge_key(1).with_challenge_key(0), &by_new),
+            (build(Secrets::new(["old", "new"])), &by_old),
+            (build(looked_up()), &by_new),
+            (build(looked_up()).with_challenge_key(1), &by_old),
+        ] {
+            assert_eq!(ask(&scheme, question()).await, *expected);
+            for sender in [&old, &new] {
+                let form = [("content-type", "application/x-www-form-urlencoded")];
+                assert_eq!(ask(&scheme, signed(sender, &form, body)).await, answer(200, "the handler"));
+            }
+        }
+    }
+    // Zoom signs its question, and is answered by the secret that signed it.
+    let zoom = senders::zoom(Secrets::new(["new", "old"])).unwrap();
+    let body = r#"{"event":"endpoint.url_validation","payload":{"plainToken":"qgg8vlvZRS6UYooatFL8Aw"}}"#;
+    for secret in ["old", "new"] {
+        let alone = senders::zoom(secret).unwrap();
+        let expected = ask(&alone, signed(&alone, &[], body)).await;
+        assert_eq!((expected.0, ask(&zoom, signed(&alone, &[], body)).await), (200, expected));
+    }
+}
+
+#[tokio::test]
+async fn what_tries_an_address_before_it_is_used_is_answered_and_nothing_like_it() {
+    let intercom = senders::intercom("s").unwrap();
+    assert_eq!(ask(&intercom, empty(Method::HEAD, "/")).await, answer(200, ""));
+    assert_eq!(ask(&intercom, empty(Method::GET, "/")).await.0, 405);
+    let mandrill = senders::mandrill("s", "https://hooks.example.com").unwrap();
+    assert_eq!(ask(&mandrill, empty(Method::HEAD, "/")).await, answer(200, ""));
+    assert_eq!(ask(&mandrill, empty(Method::GET, "/")).await, answer(200, ""));
+
+    let slack = senders::slack("s").unwrap();
+    let form = |body: &'static str| {
+        let request = Request::post("/").header("content-type", "application/x-www-form-urlencoded");
+        request.body(Full::from(body)).unwrap()
+    };
+    for good in ["ssl_check=1&token=xyzz0WbapA4vBCDEFasx0q6G", "token=xyzz0WbapA4vBCDEFasx0q6G&ssl_check=1"] {
+        assert_eq!(ask(&slack, form(good)).await, answer(200, ""), "{good}");
+    }
+    for bad in [
+        "ssl_check=1",
+        "ssl_check=1&token=",
+        "ssl_check=0&token=a",
+        "ssl_check=1&token=a&command=%2Frm",
+        "token=a",
+        "ssl_check=1&token=a%26b",
+        "",
+        "command=%2Frm&ssl_check=1&token=a",
+    ] {
+        assert_eq!(ask(&slack, form(bad)).await.0, 401, "{bad}");
+    }
+    let mut json = form("ssl_check=1&token=a");
+    json.headers_mut().insert("content-type", "application/json".parse().unwrap());
+    assert_eq!(ask(&slack, json).await.0, 401);
+}
+
+#[tokio::test]
+async fn a_body_of_x_that_a_challenge_could_be_is_no_delivery() {
+    let x = senders::twitter("s").unwrap();
+    for body in ["abc", "1", "null", "[]", "\"a\"", ""] {
+        assert_eq!(ask(&x, signed(&x, &[], body)).await.0, 400, "{body}");
+    }
+    assert_eq!(ask(&x, signed(&x, &[], " {}")).await, answer(200, "the handler"));
 }
 
 #[tokio::test]
@@ -298,10 +507,9 @@ async fn an_offered_secret_is_repeated_only_when_it_is_awaited() {
 
 #[tokio::test]
 async fn the_address_is_tried_by_head_and_woocommerce_by_a_number() {
-    for scheme in [senders::trello("s", "https://h").unwrap(), senders::mandrill("s", "https://h").unwrap()] {
-        assert_eq!(ask(&scheme, empty(Method::HEAD, "/")).await, answer(200, ""));
-        assert_eq!(ask(&scheme, empty(Method::GET, "/")).await.0, 405);
-    }
+    let trello = senders::trello("s", "https://h").unwrap();
+    assert_eq!(ask(&trello, empty(Method::HEAD, "/")).await, answer(200, ""));
+    assert_eq!(ask(&trello, empty(Method::GET, "/")).await.0, 405);
     let woocommerce = senders::woocommerce("s").unwrap();
     let form = |body: &'static str| {
         Request::post("/").header("content-type", "application/x-www-form-urlencoded").body(Full::from(body)).unwrap()

@@ -18,13 +18,16 @@ mod endpoint;
     feature = "jwt",
     feature = "memory-store",
     feature = "paypal",
+    feature = "postgres",
     feature = "redis",
-    feature = "sns"
+    feature = "sns",
+    feature = "sqlite"
 ))]
 mod gateway;
 mod handshakes;
 mod hostile;
 mod hyper;
+mod identity;
 #[cfg(feature = "inbox")]
 #[allow(clippy::disallowed_methods, reason = "processes that are killed and restarted live by the system's clock")]
 mod inbox;

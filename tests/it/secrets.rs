@@ -1,5 +1,7 @@
 //! Secrets that rotate and secrets of tenants.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use axum::Router;
@@ -7,7 +9,7 @@ use axum::routing::post;
 use bytes::Bytes;
 use http::Request;
 use http_body_util::Full;
-use tower_webhook::{CdrManager, Delivery, Head, Secret, Secrets, WebhookLayer, testing};
+use tower_webhook::{CachePolicy, CdrManager, Delivery, Head, Secret, Secrets, WebhookLayer, testing};
 
 use crate::support::{Server, serve};
 
@@ -98,4 +100,29 @@ async fn nothing_is_looked_up_for_a_head_that_is_refused_anyway() {
     let head = format!("POST / HTTP/1.1\r\nhost: x\r\nconnection: close\r\nx-cdr-signature: {signature}\r\n");
     let reply = server.raw(format!("{head}content-length: 99999999\r\n\r\n").as_bytes()).await;
     assert!(reply.starts_with("HTTP/1.1 413"), "{reply}");
+}
+
+/// Without a cache, 5,000 forgeries are 5,000 queries to the database.
+#[tokio::test]
+async fn five_thousand_forgeries_cost_one_look_up() {
+    let asked = Arc::new(AtomicUsize::new(0));
+    let counts = asked.clone();
+    let secrets = Secrets::lookup(move |head: Head| {
+        counts.fetch_add(1, Ordering::Relaxed);
+        find(head)
+    });
+    let server = server(secrets.cached(CachePolicy::default())).await;
+    for _ in 0..5000 {
+        assert_eq!(server.send(signed_by("forged", "/one")).await.status, 401);
+    }
+    assert_eq!(server.send(signed_by("secret of one", "/one")).await.status, 200);
+    assert_eq!(asked.load(Ordering::Relaxed), 1);
+    // Another tenant has another look-up, and what fails is answered 503 and not kept.
+    assert_eq!(server.send(signed_by("secret of two", "/two")).await.status, 200);
+    assert_eq!(server.send(signed_by("secret of one", "/two")).await.status, 401);
+    assert_eq!(asked.load(Ordering::Relaxed), 2);
+    for _ in 0..2 {
+        assert_eq!(server.send(signed_by("any", "/down")).await.status, 503);
+    }
+    assert_eq!(asked.load(Ordering::Relaxed), 4);
 }

@@ -4,7 +4,10 @@ use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::Path;
+use std::time::Duration;
 
+use tower_webhook::Scheme;
+use tower_webhook::provider::{Behavior, ExpectedAnswer, Provider as _, Repeats};
 use tower_webhook::scheme::SchemeFacts;
 use tower_webhook::senders::{self, Evidence, Sender};
 use tower_webhook::testing;
@@ -18,19 +21,25 @@ Made from the table in the code. Do not edit it: run
 `WRITE_DOCS=1 cargo test --all-features --test it sender_table` instead.
 
 `senders::NAME(..)` makes each; `senders::by_name(\"NAME\", config)` does so from a configuration. What a sender needs, its
-function says. \"Unsigned\" means that anyone on the way could have changed it. Where a delivery is told from others \"by the
-body\", two deliveries with the same bytes are one. Tolerances that a sender's document does not name are ours.
+function says. \"Unsigned\" means that anyone on the way could have changed it. Where nothing tells a delivery from others,
+each is handled, since its sender may send the same bytes for two events. Tolerances that a sender's document does not name
+are ours.
+
+How a sender behaves is what its document says, or pages that cite it; \"?\" is unknown. A status of ours is chosen by it: a
+body that the network held up is 503 to senders that take a 4xx for their last word. A sender that never repeats loses
+what is not taken at once, whatever it is answered.
 
 Senders that are not in this table are providers of their own: `Connect` and `Sns` (with `telna` and `pce`).
 
-| name | sender | scheme | tolerance | limit | event | deduplicated by | rule known from |
-|---|---|---|---|---|---|---|---|
+| name | sender | scheme | tolerance | limit | event | deduplicated by | unique bodies | repeats | waits | takes for success | rule known from |
+|---|---|---|---|---|---|---|---|---|---|---|---|
 ";
 
 fn table() -> String {
     let mut table = HEAD.to_owned();
     for sender in senders::all() {
-        let facts = facts(sender);
+        let scheme = build(sender);
+        let (facts, behavior) = (testing::facts(&scheme), scheme.behavior());
         let tolerance = facts.tolerance.map_or_else(
             || "none".to_owned(),
             |tolerance| match (tolerance.past(), tolerance.future()) {
@@ -48,17 +57,54 @@ fn table() -> String {
         };
         writeln!(
             table,
-            "| `{}` | [{}]({}) | {} | {tolerance} | {limit} | {} | {} | {evidence} |",
+            "| `{}` | [{}]({}) | {} | {tolerance} | {limit} | {} | {} | {} | {} | {} | {} | {evidence} |",
             sender.name,
             sender.title,
             sender.document,
             facts.scheme.replace('|', "\\|"),
             facts.event.as_deref().unwrap_or("-"),
             facts.deduplicated_by,
+            behavior.unique_bodies().unwrap_or("?"),
+            repeats(behavior),
+            behavior.patience().map_or("?".to_owned(), span),
+            success(behavior),
         )
         .unwrap();
     }
     table
+}
+
+/// A duration in its largest whole unit.
+fn span(duration: Duration) -> String {
+    let seconds = duration.as_secs();
+    match seconds {
+        _ if seconds % 86_400 == 0 => format!("{} d", seconds / 86_400),
+        _ if seconds % 3600 == 0 => format!("{} h", seconds / 3600),
+        _ if seconds % 60 == 0 => format!("{} min", seconds / 60),
+        _ => format!("{seconds} s"),
+    }
+}
+
+fn repeats(behavior: &Behavior) -> String {
+    let on = match behavior.repeats() {
+        None => "?",
+        Some(Repeats::Never) => "never",
+        Some(Repeats::OnServerError) => "after 5xx",
+        Some(_) => "after any failure",
+    };
+    behavior.repeats_for().map_or(on.to_owned(), |duration| format!("{on}, for {}", span(duration)))
+}
+
+fn success(behavior: &Behavior) -> String {
+    let success = match behavior.expected() {
+        Some(ExpectedAnswer::AnySuccess) => "2xx".to_owned(),
+        Some(ExpectedAnswer::Status(statuses)) => {
+            statuses.iter().map(|status| status.as_str()).collect::<Vec<_>>().join(", ")
+        }
+        Some(ExpectedAnswer::Body(body)) => format!("200 `{body}`"),
+        _ => "?".to_owned(),
+    };
+    if behavior.is_interactive() { format!("{success}; acts on the body") } else { success }
 }
 
 /// What the README's own table stands between.
@@ -96,9 +142,12 @@ fn proof(scheme: &str) -> &str {
     &scheme[..ends.into_iter().min().unwrap()]
 }
 
+fn build(sender: &Sender) -> Scheme {
+    sender.build(sample_config(sender.name)).unwrap_or_else(|error| panic!("{}: {error}", sender.name))
+}
+
 fn facts(sender: &Sender) -> SchemeFacts {
-    let scheme = sender.build(sample_config(sender.name)).unwrap_or_else(|error| panic!("{}: {error}", sender.name));
-    testing::facts(&scheme)
+    testing::facts(&build(sender))
 }
 
 /// Checks a document against what it should be, or writes it.
@@ -127,4 +176,26 @@ fn the_readme_names_the_senders_that_there_are() {
         let (_, after) = rest.split_once(END).expect("the senders in the README have an end");
         format!("{before}{BEGIN}{}{END}{after}", names())
     });
+}
+
+#[test]
+fn no_limit_is_below_what_a_document_allows() {
+    for (name, mebibytes) in [
+        ("meta", 3),
+        ("github", 25),
+        ("mailgun", 25),
+        ("mandrill", 25),
+        ("docusign", 25),
+        ("google_oidc", 14),
+        ("linear", 5),
+    ] {
+        let sender = senders::all().find(|sender| sender.name == name).unwrap();
+        assert!(facts(sender).body_limit >= mebibytes << 20, "{name}");
+    }
+    for sender in senders::all() {
+        let scheme = build(sender);
+        let least =
+            scheme.behavior().largest_body().unwrap_or_default().max(tower_webhook::provider::DEFAULT_BODY_LIMIT);
+        assert!(scheme.body_limit() >= least, "{}", sender.name);
+    }
 }

@@ -98,6 +98,53 @@ async fn every_documented_vector_verifies() {
             headers: &[FORM, ("x-twilio-signature", "IK+Dwps556ElfBT0I3Rgjkr1wJU=")],
             body: "Sid=CA123&SidAccount=AC123&Digits=5678&Digits=1234&Digits=1234",
         },
+        // Signed with the port, which the configured address does not have, and the other way round.
+        Vector {
+            scheme: senders::twilio("12345", "https://mycompany.com").unwrap(),
+            at: 0,
+            uri: TWILIO,
+            headers: &[FORM, ("x-twilio-signature", "kvajT1Ptam85bY51eRf/AJRuM3w=")],
+            body: TWILIO_BODY,
+        },
+        Vector {
+            scheme: senders::twilio("12345", "https://user:pass@mycompany.com:443").unwrap(),
+            at: 0,
+            uri: TWILIO,
+            headers: &[FORM, ("x-twilio-signature", "RSOYDt4T1cUTdK1PDd93/VVr8B8=")],
+            body: TWILIO_BODY,
+        },
+        Vector {
+            scheme: senders::circleci("secret").unwrap(),
+            at: 0,
+            uri: "/",
+            headers: &[("circleci-signature", "v1=734cc62f32841568f45715aeb9f4d7891324e6d948e4c6c60c0621cdac48623a")],
+            body: "hello world",
+        },
+        Vector {
+            scheme: senders::circleci("another-secret").unwrap(),
+            at: 0,
+            uri: "/",
+            headers: &[("circleci-signature", "v1=daa220016c8f29a8b214fbfc3671aeec2145cfb1e6790184ffb38b6d0425fa00")],
+            body: "lalala",
+        },
+        Vector {
+            scheme: senders::circleci("hunter123").unwrap(),
+            at: 0,
+            uri: "/",
+            headers: &[("circleci-signature", "v1=9be2242094a9a8c00c64306f382a7f9d691de910b4a266f67bd314ef18ac49fa")],
+            body: "an-important-request-payload",
+        },
+        Vector {
+            scheme: senders::standard_webhooks("v1,whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw").unwrap(),
+            at: 1_614_265_330,
+            uri: "/",
+            headers: &[
+                ("webhook-id", "msg_p5jXN8AQM9LWM0D4loKWxJek"),
+                ("webhook-timestamp", "1614265330"),
+                ("webhook-signature", "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="),
+            ],
+            body: r#"{"test": 2432232314}"#,
+        },
         Vector {
             scheme: senders::hubspot_v1("yyyyyyyy-yyyy-yyyy-yyyy-yyyyyyyyyyyy").unwrap(),
             at: 0,
@@ -256,6 +303,90 @@ async fn what_others_take_for_valid_is_refused() {
     for body in ["", "\u{feff}{}\r\n"] {
         assert!(send(&github, now, sign(&github, body)).await.is_ok());
     }
+}
+
+/// What a sender's documents allow beside the usual form.
+#[tokio::test]
+async fn other_forms_of_a_sender_are_accepted_and_what_only_looks_like_them_is_not() {
+    let now = at(1_700_000_000);
+    let sign = |scheme: &Scheme, request: Request<Bytes>| {
+        let (head, body) = tower_webhook::testing::sign_at(scheme, request.clone(), now).unwrap().into_parts();
+        drop(body);
+        Request::from_parts(head, request.into_body())
+    };
+    let post = |uri: &str, body: &'static str| Request::post(uri).body(Bytes::from_static(body.as_bytes())).unwrap();
+
+    // Linear signs bodies without a time too. A time that is there is judged.
+    let linear = senders::linear("s").unwrap();
+    for (body, expected) in [
+        (r#"{"action":"create"}"#, None),
+        (r#"{"webhookTimestamp":1700000000000}"#, None),
+        (r#"{"webhookTimestamp":1600000000000}"#, Some(Reason::Stale)),
+        (r#"{"webhookTimestamp":"now"}"#, Some(Reason::MalformedTimestamp)),
+        (r#"{"webhookTimestamp":1700000000000,"webhookTimestamp":1}"#, Some(Reason::MalformedBody)),
+        ("text", Some(Reason::MalformedBody)),
+    ] {
+        let plain = Scheme::hmac_sha256()
+            .signature(tower_webhook::scheme::header("linear-signature").hex())
+            .secret("s")
+            .build("plain")
+            .unwrap();
+        let verdict = send(&linear, now, sign(&plain, post("/", body))).await;
+        assert_eq!(verdict.err(), expected, "{body}");
+    }
+
+    // Contentful signs the path that it was given, which a proxy may cut short.
+    let outside = senders::contentful("s").unwrap();
+    let behind = senders::contentful_at("s", "https://hooks.example.com/in/").unwrap();
+    let mut request = post("/in/contentful?a=b", "{}");
+    let list = "x-contentful-timestamp,x-contentful-signed-headers";
+    request.headers_mut().insert("x-contentful-signed-headers", list.parse().unwrap());
+    let mut signed = sign(&outside, request);
+    assert_eq!(send(&behind, now, signed.clone()).await.err(), Some(Reason::SignatureMismatch));
+    *signed.uri_mut() = "/contentful?a=b".parse().unwrap();
+    assert!(send(&behind, now, signed.clone()).await.is_ok());
+    assert_eq!(send(&outside, now, signed).await.err(), Some(Reason::SignatureMismatch));
+
+    // HubSpot signs an address of which some escapes are undone, so it proves no more than that.
+    let hubspot = senders::hubspot_v3("s", "https://hooks.example.com").unwrap();
+    let mut signed = sign(&hubspot, post("/t/a%2Fb?c=%20", "[]"));
+    for (uri, is_signed) in [
+        ("/t/a%2Fb?c=%20", true),
+        ("/t/a/b?c=%20", true),
+        ("/t/a%252Fb?c=%20", false),
+        ("/t/a%2Fb?c=+", false),
+        ("/t/a%2Fc?c=%20", false),
+        ("/t/a%2Fb", false),
+    ] {
+        *signed.uri_mut() = uri.parse().unwrap();
+        let verdict = send(&hubspot, now, signed.clone()).await;
+        assert_eq!(verdict.is_ok(), is_signed, "{uri}");
+        assert!(verdict.is_err() || !verdict.unwrap().signed().url, "{uri}");
+    }
+
+    // GitLab: what is signed is judged by that, and a secret token is not one to sign by.
+    let whsec = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+    let both = senders::gitlab([whsec, "a token"]).unwrap();
+    let only_token = senders::gitlab("a token").unwrap();
+    let with_token = |mut request: Request<Bytes>, token: &str| {
+        request.headers_mut().insert("x-gitlab-token", token.parse().unwrap());
+        request
+    };
+    let signed = sign(&both, post("/", "{}"));
+    let mut forged = signed.clone();
+    *forged.body_mut() = Bytes::from_static(b"{ }");
+    for (scheme, request, is_good) in [
+        (&both, signed.clone(), true),
+        (&both, with_token(post("/", "{}"), "a token"), true),
+        (&both, with_token(post("/", "{}"), whsec), false),
+        (&both, with_token(forged.clone(), "a token"), false),
+        (&only_token, with_token(signed.clone(), "a token"), true),
+        (&only_token, signed, false),
+        (&senders::gitlab(whsec).unwrap(), with_token(post("/", "{}"), whsec), false),
+    ] {
+        assert_eq!(send(scheme, now, request.clone()).await.is_ok(), is_good, "{request:?}");
+    }
+    assert!(senders::gitlab("whsec_short").is_err());
 }
 
 #[test]

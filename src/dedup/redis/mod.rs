@@ -10,13 +10,15 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::StatusCode;
+use http::HeaderValue;
 use redis::TlsCertificates;
 use redis::aio::ConnectionLike;
 
 use crate::config::ConfigError;
+use crate::encoding::Encoding;
 use crate::observe;
 
+use super::answer::DoneAnswer;
 use super::key::{ClaimToken, Key};
 use super::store::{Claim, Store, StoreError};
 
@@ -31,7 +33,7 @@ pub const DEFAULT_PREFIX: &str = "webhook:";
 /// A [`Store`] in Redis, or in a server that speaks its protocol and runs its scripts, for any number of processes. Clones share
 /// one multiplexed connection, which reconnects by itself. It needs tokio.
 ///
-/// Each delivery is one entry, `webhook:` and 64 hexadecimal digits, some 200 bytes in all, with its lease or retention as
+/// Each delivery is one entry, `webhook:` and 64 hexadecimal digits, some 200 bytes in all and its answer, with its lease or retention as
 /// expiry. Each operation is a script on that key, so a cluster spreads them over its nodes.
 ///
 /// Give Redis memory for the whole retention with the policy `noeviction`, and persistence (`appendonly yes`), so that a restart
@@ -188,8 +190,8 @@ impl Store for RedisStore {
             None => Ok(Claim::Won),
             Some(held) if held.starts_with(CLAIM) => Ok(Claim::InFlight),
             Some(held) => {
-                let status = held.strip_prefix(DONE).and_then(|status| status.parse().ok());
-                status.map(Claim::Done).ok_or_else(|| StoreError::new("the entry in Redis is not one of ours"))
+                let answer = held.strip_prefix(DONE).and_then(read_answer);
+                answer.map(Claim::Done).ok_or_else(|| StoreError::new("the entry in Redis is not one of ours"))
             }
         }
     }
@@ -198,10 +200,10 @@ impl Store for RedisStore {
         &self,
         key: Key,
         token: ClaimToken,
-        status: StatusCode,
+        answer: DoneAnswer,
         retention: Duration,
     ) -> Result<bool, StoreError> {
-        let done = format!("{DONE}{}", status.as_u16());
+        let done = format!("{DONE}{}", written(&answer));
         let put = self.put(key, &claim_value(token), &done, retention).await?;
         // A commit whose answer was lost finds itself when it is repeated.
         Ok(put.held.is_none_or(|held| put.is_repeated && held == done))
@@ -219,6 +221,24 @@ const DONE: char = 'd';
 
 fn claim_value(token: ClaimToken) -> String {
     format!("{CLAIM}{token}")
+}
+
+/// An answer as text: the status alone, or with the content type and the body in base64, which has no space.
+fn written(answer: &DoneAnswer) -> String {
+    let status = answer.status().as_u16();
+    if answer.body().is_empty() {
+        return status.to_string();
+    }
+    let content_type = answer.content_type().and_then(|value| value.to_str().ok()).unwrap_or_default();
+    format!("{status} {} {content_type}", Encoding::Base64.encode(answer.body()))
+}
+
+fn read_answer(text: &str) -> Option<DoneAnswer> {
+    let mut parts = text.splitn(3, ' ');
+    let answer = DoneAnswer::new(parts.next()?.parse().ok()?);
+    let Some(body) = parts.next() else { return Some(answer) };
+    let content_type = parts.next().filter(|text| !text.is_empty()).map(HeaderValue::from_str).transpose().ok()?;
+    Some(answer.with_body(Encoding::Base64.decode(body.as_bytes())?).with_content_type(content_type))
 }
 
 /// Prints nothing of the connection.
@@ -336,7 +356,22 @@ impl fmt::Debug for RedisBuilder {
 mod tests {
     use std::error::Error as _;
 
+    use http::StatusCode;
+
     use super::*;
+
+    #[test]
+    fn an_answer_is_read_as_it_was_written() {
+        let plain = DoneAnswer::new(StatusCode::ACCEPTED);
+        let body = plain.clone().with_body(&b"\0\xff a\n"[..]);
+        let typed = body.clone().with_content_type(Some(HeaderValue::from_static("text/plain; charset=utf-8")));
+        for answer in [plain, body, typed] {
+            assert_eq!(read_answer(&written(&answer)), Some(answer));
+        }
+        for bad in ["", "x", "99", "200 !", "200 AA== a\nb"] {
+            assert_eq!(read_answer(bad), None, "{bad:?}");
+        }
+    }
 
     #[tokio::test]
     async fn neither_debug_nor_an_error_tells_the_password() {

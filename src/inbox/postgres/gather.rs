@@ -7,7 +7,6 @@ use tokio::sync::oneshot;
 
 use super::super::record::{Entry, UniqueKey};
 use super::super::store::{InboxError, InboxErrorKind, Put};
-use super::PostgresStore;
 
 /// The most puts in one statement, and the most bytes, unless a single one is larger.
 const MOST_PUTS: usize = 128;
@@ -17,6 +16,12 @@ const MOST_WAITING: usize = 4096;
 const MOST_WAITING_BYTES: usize = 64 * 1024 * 1024;
 /// Statements at the same time: while the server writes one to its disk, another one travels.
 const MOST_STATEMENTS: usize = 2;
+
+/// Where puts are gathered, and what stores them.
+pub(super) trait PutAll: Clone + Send + Sync + 'static {
+    fn gather(&self) -> &Gather;
+    fn put_all(&self, entries: Vec<Entry>) -> impl Future<Output = Result<Vec<Put>, InboxError>> + Send;
+}
 
 type Reply = oneshot::Sender<Result<Put, InboxError>>;
 
@@ -60,12 +65,9 @@ impl Gather {
 }
 
 /// Queues a put. A task of its own stores it, so that a client that hangs up changes nothing.
-pub(super) fn put(
-    store: &PostgresStore,
-    entry: Entry,
-) -> Result<oneshot::Receiver<Result<Put, InboxError>>, InboxError> {
+pub(super) fn put(store: &impl PutAll, entry: Entry) -> Result<oneshot::Receiver<Result<Put, InboxError>>, InboxError> {
     let (reply, put) = oneshot::channel();
-    let mut waiting = store.shared.gather.lock();
+    let mut waiting = store.gather().lock();
     let bytes = waiting.bytes.saturating_add(entry.record.len());
     if waiting.puts.len() >= MOST_WAITING || bytes > MOST_WAITING_BYTES {
         return Err(InboxError::new(InboxErrorKind::Full, "too many deliveries wait to be stored"));
@@ -76,7 +78,7 @@ pub(super) fn put(
         waiting.statements += 1;
         let store = store.clone();
         tokio::spawn(async move {
-            while let Some((entries, replies)) = store.shared.gather.next() {
+            while let Some((entries, replies)) = store.gather().next() {
                 let result = store.put_all(entries).await;
                 for (n, reply) in replies.into_iter().enumerate() {
                     // Whoever asked may have left.

@@ -1,5 +1,6 @@
 //! The store that replicas share: a schema in a Postgres database.
 
+mod db;
 mod gather;
 mod listen;
 mod operations;
@@ -23,7 +24,8 @@ use super::store::{
     CrashPolicy, DeliveryId, Detail, Erased, Filter, InboxError, InboxErrorKind, InboxStore, Lease, Listing, Outcome,
     Page, Pruned, Put, Reaped, Replay, Retention, State, Stats, Take, Taken, Token,
 };
-use gather::Gather;
+use db::failed;
+use gather::{Gather, PutAll};
 use listen::Listener;
 use read::Conditions;
 
@@ -179,24 +181,6 @@ impl PostgresStore {
         }
     }
 
-    /// Stores what has gathered.
-    async fn put_all(&self, entries: Vec<Entry>) -> Result<Vec<Put>, InboxError> {
-        let stored = if operations::is_ordered(&entries) {
-            transaction!(self, |client| operations::insert(client, &entries))?
-        } else {
-            run!(self, |client| operations::insert(client, &entries))?
-        };
-        let mut puts = Vec::with_capacity(entries.len());
-        for (entry, id) in entries.iter().zip(stored) {
-            puts.push(match id {
-                Some(id) => Put::Stored(id),
-                None => self.repeat(entry).await?,
-            });
-        }
-        self.changed();
-        Ok(puts)
-    }
-
     async fn repeat(&self, entry: &Entry) -> Result<Put, InboxError> {
         for _ in 0..MOST_RETRIES {
             if let Some(put) = transaction!(self, |client| operations::repeat(client, entry))? {
@@ -251,16 +235,27 @@ fn is_of_another(error: &Error) -> bool {
     matches!(error.code(), Some(&SqlState::T_R_DEADLOCK_DETECTED | &SqlState::T_R_SERIALIZATION_FAILURE))
 }
 
-fn failed(error: Error) -> InboxError {
-    let (kind, message) = match error.code() {
-        Some(&SqlState::DISK_FULL | &SqlState::OUT_OF_MEMORY) => (InboxErrorKind::Full, "Postgres has no room"),
-        Some(&SqlState::DATA_CORRUPTED | &SqlState::INDEX_CORRUPTED) => {
-            (InboxErrorKind::Corrupt, "Postgres has damaged data")
+impl PutAll for PostgresStore {
+    fn gather(&self) -> &Gather {
+        &self.shared.gather
+    }
+
+    async fn put_all(&self, entries: Vec<Entry>) -> Result<Vec<Put>, InboxError> {
+        let stored = if operations::is_ordered(&entries) {
+            transaction!(self, |client| operations::insert(client, &entries))?
+        } else {
+            run!(self, |client| operations::insert(client, &entries))?
+        };
+        let mut puts = Vec::with_capacity(entries.len());
+        for (entry, id) in entries.iter().zip(stored) {
+            puts.push(match id {
+                Some(id) => Put::Stored(id),
+                None => self.repeat(entry).await?,
+            });
         }
-        Some(_) => (InboxErrorKind::Unavailable, "Postgres refused"),
-        None => (InboxErrorKind::Unavailable, "the connection to Postgres failed"),
-    };
-    InboxError::new(kind, message).with_source(error)
+        self.changed();
+        Ok(puts)
+    }
 }
 
 impl InboxStore for PostgresStore {

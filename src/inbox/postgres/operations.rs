@@ -5,20 +5,17 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use sha2::{Digest as _, Sha256};
 use tokio_postgres::types::{ToSql, Type};
-use tokio_postgres::{Error, GenericClient, Row};
+use tokio_postgres::{Error, Row};
 
 use super::super::record::Entry;
 use super::super::store::{
     Attempt, CrashPolicy, DeliveryId, Erased, Failure, FailureKind, Lease, Outcome, Pruned, Put, Reaped, Replay,
     Retention, State, Take, Taken, Token,
 };
+use super::db::{Db, number, state};
 use super::read::Conditions;
 
 type Result<T> = std::result::Result<T, Error>;
-
-/// A client or a transaction.
-pub(super) trait Db: GenericClient + Sync {}
-impl<C: GenericClient + Sync> Db for C {}
 
 /// A line of one scope.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -81,12 +78,6 @@ impl Lines {
         }
         Ok(())
     }
-}
-
-pub(super) fn state(row: &Row, column: usize) -> Result<State> {
-    let name: &str = row.try_get(column)?;
-    // Only a row that was changed by hand has another one; it is then nobody's turn.
-    Ok(State::from_name(name).unwrap_or(State::Cancelled))
 }
 
 /// Whether a batch has to be put within a transaction of several statements.
@@ -315,10 +306,6 @@ pub(super) async fn take(db: &impl Db, take: &Take) -> Result<Taken> {
         taken.next_due = next.try_get(0)?;
     }
     Ok(taken)
-}
-
-pub(super) fn number(row: &Row, column: usize) -> Result<u32> {
-    Ok(u32::try_from(row.try_get::<_, i32>(column)?).unwrap_or_default())
 }
 
 pub(super) async fn extend(db: &impl Db, tokens: &[Token], lease: Duration) -> Result<Vec<Lease>> {

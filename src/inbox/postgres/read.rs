@@ -9,7 +9,7 @@ use tokio_postgres::{Error, Row};
 use crate::text::Text;
 
 use super::super::store::{DeliveryId, Detail, Failure, FailureKind, Filter, Listing, Page, State, Stats, Summary};
-use super::operations::{Db, number, state};
+use super::db::{Db, number, state};
 
 type Result<T> = std::result::Result<T, Error>;
 
@@ -38,6 +38,7 @@ impl Conditions {
         };
         let mut conditions = Self { indexed, sql: "TRUE".to_owned(), values: Vec::new() };
         let text = |text: &Option<Text>| text.as_ref().map(|text| text.as_str().to_owned());
+        conditions.add("id =", filter.id.map(|id| id.0), Type::INT8);
         conditions.add("scope =", text(&filter.scope), Type::TEXT);
         conditions.add("state =", filter.state.map(State::as_str), Type::TEXT);
         conditions.add("provider =", text(&filter.provider), Type::TEXT);

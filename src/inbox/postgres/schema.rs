@@ -4,7 +4,7 @@ use tokio_postgres::types::Type;
 use tokio_postgres::{Client, Error};
 
 use super::super::store::{InboxError, InboxErrorKind};
-use super::failed;
+use super::db::failed;
 
 /// What two processes that start at the same time wait for each other by.
 const MIGRATION_LOCK: i64 = 0x7768_6962;

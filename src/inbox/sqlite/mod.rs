@@ -1,5 +1,6 @@
 //! The embedded store: one SQLite file.
 
+mod columns;
 mod leases;
 mod operations;
 mod read;
@@ -27,7 +28,7 @@ use leases::Leases;
 use read::Conditions;
 use reserve::Reserve;
 use schema::FileError;
-use writer::{Queue, Work, Writer, failed};
+use writer::{Queue, Settings, Work, Writer, failed};
 
 /// How long a put may take by default. Senders wait for ten seconds or longer, most of them.
 pub const DEFAULT_PUT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -60,15 +61,6 @@ impl Drop for Shared {
     fn drop(&mut self) {
         self.queue.close();
     }
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Settings {
-    put_timeout: Duration,
-    queue_bytes: usize,
-    max_bytes: Option<i64>,
-    reserve: u64,
-    allows_unsafe_file_systems: bool,
 }
 
 /// Settings of a [`SqliteStore`].

@@ -2,26 +2,18 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use rusqlite::types::Type;
-use rusqlite::{Connection, OptionalExtension as _, Row, params};
+use rusqlite::{Connection, OptionalExtension as _, params};
 
 use super::super::record::Entry;
 use super::super::store::{
     Attempt, CrashPolicy, DeliveryId, Erased, Failure, FailureKind, Lease, Outcome, Pruned, Put, Reaped, Replay,
     Retention, State, Take, Taken, Token,
 };
+use super::columns::{millis, state, time};
 use super::leases::Leases;
 use super::read::Conditions;
 
 type Result<T> = rusqlite::Result<T>;
-
-pub(super) fn millis(time: SystemTime) -> i64 {
-    i64::try_from(time.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis()).unwrap_or(i64::MAX)
-}
-
-pub(super) fn time(millis: i64) -> SystemTime {
-    UNIX_EPOCH + Duration::from_millis(u64::try_from(millis).unwrap_or_default())
-}
 
 fn seconds(time: SystemTime) -> i64 {
     millis(time) / 1000
@@ -29,11 +21,6 @@ fn seconds(time: SystemTime) -> i64 {
 
 fn before(now: SystemTime, age: Duration) -> SystemTime {
     now.checked_sub(age).unwrap_or(UNIX_EPOCH)
-}
-
-pub(super) fn state(row: &Row<'_>, column: usize) -> Result<State> {
-    let name: String = row.get(column)?;
-    State::from_name(&name).ok_or_else(|| rusqlite::Error::InvalidColumnType(column, name, Type::Text))
 }
 
 pub(super) fn put(connection: &Connection, entry: &Entry) -> Result<Put> {

@@ -6,7 +6,7 @@ use rusqlite::{Connection, OptionalExtension as _, Row, params_from_iter};
 use crate::text::Text;
 
 use super::super::store::{DeliveryId, Detail, Failure, FailureKind, Filter, Listing, Page, State, Stats, Summary};
-use super::operations::{millis, state, time};
+use super::columns::{millis, state, time};
 
 type Result<T> = rusqlite::Result<T>;
 
@@ -28,6 +28,7 @@ impl Conditions {
     pub(super) fn new(filter: &Filter) -> Self {
         let text = |text: &Option<Text>| text.as_ref().map(|text| Value::Text(text.as_str().to_owned()));
         let conditions = [
+            ("id = ?", filter.id.map(|id| Value::Integer(id.0))),
             ("scope = ?", text(&filter.scope)),
             ("state = ?", filter.state.map(|state| Value::Text(state.as_str().to_owned()))),
             ("provider = ?", text(&filter.provider)),

@@ -13,7 +13,16 @@ use super::super::store::{InboxError, InboxErrorKind};
 use super::leases::Leases;
 use super::reserve::Reserve;
 use super::schema::FileError;
-use super::{Settings, operations, schema};
+use super::{operations, schema};
+
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Settings {
+    pub(super) put_timeout: Duration,
+    pub(super) queue_bytes: usize,
+    pub(super) max_bytes: Option<i64>,
+    pub(super) reserve: u64,
+    pub(super) allows_unsafe_file_systems: bool,
+}
 
 /// The most accepts in one commit. More gain nothing and make the first ones wait.
 const MOST_PUTS: usize = 256;

@@ -22,10 +22,11 @@ use crate::body_fields::BodyFields;
 use crate::config::ConfigError;
 use crate::jwt::{self, Backend};
 use crate::mac::{Mac, MacKind};
-use crate::provider::{Begin, MaybeReady, Outcome, Provider, Recognition};
+use crate::provider::{Begin, Behavior, MaybeReady, Outcome, Provider, Recognition};
 use crate::rejection::Rejection;
 use crate::scheme::wrong_method;
 use crate::secrets::{KeyFormat, Keys, Secrets};
+use crate::senders::knowledge;
 use crate::text::Text;
 use crate::time::Clock;
 
@@ -38,7 +39,7 @@ pub use verification::ConnectVerification;
 
 const METHODS: [Method; 2] = [Method::GET, Method::POST];
 
-/// CloudBlue Connect, which sends a JSON web token (HS256) in `Authorization: Bearer`, with GET or POST.
+/// CloudBlue Connect, which sends a JSON web token (HS256) in `Authorization: Bearer` or `Authentication: Bearer`, with GET or POST.
 ///
 /// The token proves its claims. A POST repeats them in its body, and a body that contradicts a claim is refused. Members that
 /// only the body has are not signed: see [`Trigger`]. A GET with a body is refused. The secret is the webhook's "JWT secret".
@@ -127,7 +128,7 @@ impl Connect {
         Ok(Self { name: "cloudblue_connect".into(), keys: Arc::new(keys), rules: Arc::default(), body_fields })
     }
 
-    /// Sets which header holds the token. The token is read from there only, and a request with both headers is refused.
+    /// Sets which header holds the token. By default it is whichever of the two is there. A request with both is refused.
     #[must_use]
     pub fn with_header(self, header: TokenHeader) -> Self {
         self.with(|rules| rules.header = header)
@@ -217,8 +218,12 @@ impl Provider for Connect {
         &self.name
     }
 
+    fn behavior(&self) -> &Behavior {
+        knowledge::of("cloudblue_connect")
+    }
+
     fn recognizes(&self, head: &Parts) -> Recognition {
-        (METHODS.contains(&head.method) && jwt::bearer(head, self.rules.header.name()).is_ok()).into()
+        (METHODS.contains(&head.method) && jwt::bearer(head, self.rules.header.of(&head.headers)).is_ok()).into()
     }
 
     fn begin(&self, head: &Parts, clock: &dyn Clock) -> Result<MaybeReady<Begin<ConnectVerification>>, Rejection> {

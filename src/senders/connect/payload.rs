@@ -1,6 +1,7 @@
 //! The claims and the body of a verified request.
 
 use serde::de::DeserializeOwned;
+use sha2::{Digest as _, Sha256};
 
 use crate::json::Object;
 use crate::payload::json;
@@ -21,14 +22,28 @@ impl ConnectPayload {
         json(self.claims.get(name).or_else(|| self.body.get(name)).unwrap_or(b"null"))
     }
 
-    /// Returns what stays the same if this trigger is repeated. Connect has no event id, so it is the webhook and the time that
-    /// it was triggered; or all the claims if there is no body. If the token has neither, the body must tell.
+    /// Returns what stays the same if this trigger is repeated. Connect has no event id, and counts time in whole seconds, in
+    /// which a webhook may be triggered twice. So it is everything that was said: the claims, except what every token has anew, and
+    /// what only the body says. Without a time of the trigger, it is the very token if there is no body, and otherwise nothing.
+    ///
+    /// What repeats a claim is left out, so that a body that is only laid out anew is a repetition.
     pub(super) fn identity(&self, body: &[u8]) -> Option<Text> {
-        let claim = |name| self.claims.parse::<String>(name);
-        match (claim("webhook_id"), claim("triggered_at")) {
-            (Some(webhook), Some(time)) => Some(format!("{webhook} {time}").into()),
-            _ if body.is_empty() => Some(String::from_utf8_lossy(self.claims.text()).into_owned().into()),
-            _ => None,
+        if self.member::<String>("triggered_at").is_err() {
+            return body.is_empty().then(|| String::from_utf8_lossy(self.claims.text()).into_owned().into());
         }
+        let mut unsigned: Vec<_> = self.body.iter().filter(|(name, _)| !self.claims.contains(name)).collect();
+        unsigned.sort_unstable();
+        let claims = self.claims.iter().filter(|(name, _)| !OF_THE_TOKEN.contains(name));
+        let mut digest = Sha256::new_with_prefix((unsigned.len() as u64).to_be_bytes());
+        for (name, value) in claims.chain(unsigned) {
+            for part in [name.as_bytes(), value] {
+                digest.update((part.len() as u64).to_be_bytes());
+                digest.update(part);
+            }
+        }
+        Some(hex::encode(digest.finalize()).into())
     }
 }
+
+/// Claims about the token rather than the trigger.
+const OF_THE_TOKEN: [&str; 4] = ["exp", "iat", "nbf", "jti"];

@@ -3,9 +3,8 @@
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use http::Method;
-use http::Request;
 use http::header::HeaderValue;
+use http::{HeaderMap, Method, Request};
 
 use crate::json::Object;
 use crate::jwt::{LONGEST_TOKEN, encode_hs256};
@@ -50,7 +49,7 @@ impl Connect {
         }
         let value = HeaderValue::try_from(format!("Bearer {token}"))
             .map_err(|_| SignError::new("a value does not fit into a header"))?;
-        request.headers_mut().insert(self.rules.header.name(), value);
+        request.headers_mut().insert(self.rules.header.of(&HeaderMap::new()), value);
         if request.method() == Method::GET {
             *request.body_mut() = Bytes::new();
         }

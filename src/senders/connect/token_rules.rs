@@ -2,6 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
+use http::HeaderMap;
 use http::header::{AUTHORIZATION, HeaderName};
 use http::request::Parts;
 
@@ -23,8 +24,10 @@ pub(super) const REGISTERED: [&str; 7] = ["exp", "iat", "nbf", "jti", "iss", "su
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum TokenHeader {
-    /// `Authorization`, as the document's text says.
+    /// Whichever of the two is there. A request with both is refused.
     #[default]
+    Either,
+    /// `Authorization`, as the document's text says.
     Authorization,
     /// `Authentication`, as the document's sample request spells it.
     Authentication,
@@ -53,17 +56,12 @@ impl Default for TokenRules {
 }
 
 impl TokenHeader {
-    pub(super) fn name(self) -> &'static HeaderName {
+    /// Returns the header that holds the token of this request.
+    pub(super) fn of(self, headers: &HeaderMap) -> &'static HeaderName {
         match self {
-            Self::Authorization => &AUTHORIZATION,
+            Self::Either if headers.contains_key(&AUTHENTICATION) => &AUTHENTICATION,
+            Self::Either | Self::Authorization => &AUTHORIZATION,
             Self::Authentication => &AUTHENTICATION,
-        }
-    }
-
-    fn other(self) -> Self {
-        match self {
-            Self::Authorization => Self::Authentication,
-            Self::Authentication => Self::Authorization,
         }
     }
 }
@@ -71,8 +69,8 @@ impl TokenHeader {
 impl TokenRules {
     /// Returns the token of a request. Only its form and header are checked.
     pub(super) fn token<'a>(&self, head: &'a Parts) -> Result<Token<'a>, Rejection> {
-        let text = bearer(head, self.header.name())?;
-        if head.headers.contains_key(self.header.other().name()) {
+        let text = bearer(head, self.header.of(&head.headers))?;
+        if head.headers.contains_key(&AUTHORIZATION) && head.headers.contains_key(&AUTHENTICATION) {
             return Err(Rejection::new(Reason::DuplicateHeader)
                 .with_detail("both Authorization and Authentication are present, and either may hold a token"));
         }
@@ -85,8 +83,8 @@ impl TokenRules {
     pub(super) fn claims(&self, token: &Token<'_>, now: SystemTime) -> Result<(Object, Times), Rejection> {
         let claims = token.claims()?;
         let times = self.times.check(&claims, now)?;
-        if self.required.iter().any(|name| !claims.contains(name)) {
-            return Err(malformed("the token leaves a required claim to the body"));
+        if let Some(name) = self.required.iter().find(|name| !claims.contains(name)) {
+            return Err(malformed(format!("the token has no {name}, which `with_required_claims` requires")));
         }
         Ok((claims, times))
     }
@@ -97,7 +95,7 @@ impl TokenRules {
             let claim = claims.parse::<String>(name);
             if !self.pins.iter().any(|(pinned, value)| pinned == name && claim.as_ref() == Some(value)) {
                 return Err(Rejection::new(Reason::NotForUs)
-                    .with_detail("the token is for another webhook, product or account"));
+                    .with_detail(format!("the token's {name} is not the one set by `with_{name}`")));
             }
         }
         Ok(())

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::mem;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use http::Method;
@@ -16,7 +16,7 @@ use crate::jwt::{Times, Token};
 use crate::mac::Mac;
 use crate::provider::Outcome;
 use crate::rejection::{Reason, Rejection};
-use crate::secrets::KeysFor;
+use crate::secrets::{KeyPrint, KeysFor};
 use crate::text::Text;
 
 use super::payload::ConnectPayload;
@@ -27,7 +27,9 @@ use super::token_rules::TokenRules;
 pub struct ConnectVerification {
     claims: Object,
     times: Times,
+    fresh_for: Option<Duration>,
     key_index: usize,
+    key_print: Option<KeyPrint>,
 }
 
 impl ConnectVerification {
@@ -45,7 +47,8 @@ impl ConnectVerification {
         let key_index = verdict?;
         let (claims, times) = rules.claims(token, now)?;
         rules.check_pins(&claims)?;
-        Ok(Self { claims, times, key_index })
+        let (fresh_for, key_print) = (rules.times.fresh_for(&times, now), keys.ring.print(key_index));
+        Ok(Self { claims, times, fresh_for, key_index, key_print })
     }
 
     /// Compares the body with the claims, which are moved out.
@@ -72,7 +75,9 @@ impl ConnectVerification {
         let verified = Verified::new(signed)
             .with_event(event)
             .with_timestamp(self.times.issued)
+            .with_fresh_for(self.fresh_for)
             .with_key_index(self.key_index)
+            .with_key_print(self.key_print)
             .with_parsed(ConnectPayload { claims: mem::take(&mut self.claims), body })
             .with_body_fields(body_fields.clone());
         Ok(Outcome::Deliver(verified))

@@ -1,5 +1,7 @@
 //! Where certificates are, and where subscriptions are confirmed.
 
+use std::borrow::Cow;
+
 use http::Uri;
 use http::uri::Scheme;
 
@@ -26,21 +28,30 @@ impl Emulator {
     }
 }
 
-/// Returns whether certificates of this topic's messages may be there: on the host of the topic's own region, under a name of
-/// exactly one form. The text is compared as a whole, so that nothing else fits in between: no user, no port, no query.
-pub(super) fn is_certificate_url(url: &str, topic: TopicArn<'_>, emulator: Option<&Emulator>) -> bool {
-    let path = match emulator {
-        None => url
-            .strip_prefix("https://")
-            .and_then(|rest| rest.split_once('/'))
-            .and_then(|(host, path)| topic.is_host(host).then_some(path)),
-        Some(Emulator { origin, path_prefix }) => {
-            [origin.scheme.as_str(), "://", origin.authority.as_str(), path_prefix]
-                .into_iter()
-                .try_fold(url, |rest, part| rest.strip_prefix(part))
-        }
+/// Returns where the certificate of this topic's message is fetched, if it may be there: on the host of the topic's own region,
+/// under a name of exactly one form. The text is compared as a whole, so that nothing else fits in between: no user, no port, no
+/// query.
+///
+/// An emulator may know itself by another name than we do, such as `localstack:4566` inside of its network. So only the path is
+/// taken from the message then, and the origin is the configured one.
+pub(super) fn certificate_url<'a>(
+    url: &'a str,
+    topic: TopicArn<'_>,
+    emulator: Option<&Emulator>,
+) -> Option<Cow<'a, str>> {
+    let Some(Emulator { origin, path_prefix }) = emulator else {
+        let (host, file) = url.strip_prefix("https://")?.split_once('/')?;
+        return (topic.is_host(host) && is_certificate_file(file)).then_some(Cow::Borrowed(url));
     };
-    let id = path.and_then(|path| path.strip_prefix("SimpleNotificationService-")?.strip_suffix(".pem"));
+    let rest = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"))?;
+    let (host, path) = rest.split_at(rest.find('/')?);
+    let is_host = host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-_:[]".contains(&byte));
+    let is_there = is_host && path.strip_prefix(path_prefix).is_some_and(is_certificate_file);
+    is_there.then(|| format!("{}://{}{path}", origin.scheme, origin.authority).into())
+}
+
+fn is_certificate_file(name: &str) -> bool {
+    let id = name.strip_prefix("SimpleNotificationService-").and_then(|rest| rest.strip_suffix(".pem"));
     id.is_some_and(|id| id.len() == 32 && id.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')))
 }
 
@@ -67,7 +78,7 @@ mod tests {
         let topic = TopicArn::parse(ARN).unwrap();
         let path = "/SimpleNotificationService-0123456789abcdef0123456789abcdef.pem";
         let good = format!("https://sns.cn-north-1.amazonaws.com.cn{path}");
-        assert!(is_certificate_url(&good, topic, None));
+        assert_eq!(certificate_url(&good, topic, None).as_deref(), Some(&*good));
         for bad in [
             format!("https://sns.cn-north-1.amazonaws.com{path}"),
             format!("https://sns.cn-north-1.amazonaws.com.cn\\{path}"),
@@ -78,13 +89,39 @@ mod tests {
             path.to_owned(),
             format!("{good}{}", "0".repeat(200)),
         ] {
-            assert!(!is_certificate_url(&bad, topic, None), "{bad}");
+            assert_eq!(certificate_url(&bad, topic, None), None, "{bad}");
         }
     }
 
     fn emulator(config: CertificateConfig) -> Result<Emulator, ConfigError> {
         let config = config.with_insecure_origin("http://127.0.0.1:4566/");
         Emulator::new(CertificateRules::new(&config)?.origin.unwrap(), &config)
+    }
+
+    #[test]
+    fn an_emulator_is_asked_at_its_configured_origin_whatever_it_calls_itself() {
+        let topic = TopicArn::parse(ARN).unwrap();
+        let local = emulator(CertificateConfig::default().with_path_prefix("/_aws/sns/")).unwrap();
+        let path = "/_aws/sns/SimpleNotificationService-6c6f63616c737461636b69736e696365.pem";
+        for origin in [
+            "http://localhost.localstack.cloud:4566",
+            "http://localstack:4566",
+            "https://[::1]:1",
+            "http://127.0.0.1:4566",
+        ] {
+            let url = certificate_url(&format!("{origin}{path}"), topic, Some(&local)).map(Cow::into_owned);
+            assert_eq!(url, Some(format!("http://127.0.0.1:4566{path}")));
+        }
+        for bad in [
+            format!("ftp://localstack:4566{path}"),
+            format!("http://user@localstack:4566{path}"),
+            format!("http://localstack:4566{path}?x"),
+            format!("http://localstack:4566/x{path}"),
+            format!("http://localstack:4566\\{path}"),
+            "http://localstack:4566/SimpleNotificationService-6c6f63616c737461636b69736e696365.pem".to_owned(),
+        ] {
+            assert_eq!(certificate_url(&bad, topic, Some(&local)), None, "{bad}");
+        }
     }
 
     #[test]

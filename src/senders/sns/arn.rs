@@ -16,8 +16,9 @@ struct Partition {
 
 /// The name under which a partition's messages are signed.
 enum Signer {
-    /// `sns.<domain>`, but `sns-signing.<region>.<domain>` in the regions listed.
-    SharedBut(&'static [&'static str]),
+    /// `sns.<domain>` in the regions listed first, `sns-signing.<region>.<domain>` in those listed second, and either in one
+    /// that isn't listed yet.
+    ByRegion(&'static [&'static str], &'static [&'static str]),
     /// `sns-<region>.<domain>`.
     PerRegion,
     /// `sns-signing.<region>.<domain>`.
@@ -25,6 +26,27 @@ enum Signer {
     /// One name for all.
     Fixed(&'static str),
 }
+
+/// The regions of the partition `aws` that were launched before there were opt-in regions.
+const SHARED: &[&str] = &[
+    "ap-northeast-1",
+    "ap-northeast-2",
+    "ap-northeast-3",
+    "ap-south-1",
+    "ap-southeast-1",
+    "ap-southeast-2",
+    "ca-central-1",
+    "eu-central-1",
+    "eu-north-1",
+    "eu-west-1",
+    "eu-west-2",
+    "eu-west-3",
+    "sa-east-1",
+    "us-east-1",
+    "us-east-2",
+    "us-west-1",
+    "us-west-2",
+];
 
 /// The opt-in regions of the partition `aws`.
 const OPT_IN: &[&str] = &[
@@ -49,7 +71,7 @@ const OPT_IN: &[&str] = &[
 
 /// Source: `SnsHostProvider` of the AWS SDK for Java, version 2.
 const PARTITIONS: &[Partition] = &[
-    Partition { name: "aws", domain: "amazonaws.com", signer: Signer::SharedBut(OPT_IN) },
+    Partition { name: "aws", domain: "amazonaws.com", signer: Signer::ByRegion(SHARED, OPT_IN) },
     Partition { name: "aws-cn", domain: "amazonaws.com.cn", signer: Signer::PerRegion },
     Partition { name: "aws-us-gov", domain: "amazonaws.com", signer: Signer::Fixed("sns-us-gov-west-1.amazonaws.com") },
     Partition { name: "aws-iso", domain: "c2s.ic.gov", signer: Signer::PerRegion },
@@ -98,15 +120,17 @@ impl<'a> TopicArn<'a> {
         format!("sns.{}.{}", self.region, self.partition.domain)
     }
 
-    /// Returns the name in the certificate that signs the region's messages.
-    pub(super) fn signer(&self) -> String {
+    /// Returns the names of which the certificate that signs the region's messages has one.
+    pub(super) fn signers(&self) -> Vec<String> {
         let (region, domain) = (self.region, self.partition.domain);
+        let (shared, signing) = (format!("sns.{domain}"), format!("sns-signing.{region}.{domain}"));
         match self.partition.signer {
-            Signer::SharedBut(opt_in) if opt_in.contains(&region) => format!("sns-signing.{region}.{domain}"),
-            Signer::SharedBut(_) => format!("sns.{domain}"),
-            Signer::PerRegion => format!("sns-{region}.{domain}"),
-            Signer::Signing => format!("sns-signing.{region}.{domain}"),
-            Signer::Fixed(name) => name.into(),
+            Signer::ByRegion(known, _) if known.contains(&region) => vec![shared],
+            Signer::ByRegion(_, opt_in) if opt_in.contains(&region) => vec![signing],
+            Signer::ByRegion(..) => vec![shared, signing],
+            Signer::PerRegion => vec![format!("sns-{region}.{domain}")],
+            Signer::Signing => vec![signing],
+            Signer::Fixed(name) => vec![name.into()],
         }
     }
 
@@ -173,7 +197,7 @@ mod tests {
         assert!(topic.is_host(&topic.host()));
         assert!(!topic.is_host(&topic.host().replace("sns.", "sns.x")));
         assert!(!topic.is_host(&format!("{}.", topic.host())));
-        Some((topic.host(), topic.signer()))
+        Some((topic.host(), topic.signers().join(" or ")))
     }
 
     #[test]
@@ -181,7 +205,12 @@ mod tests {
         for (partition, region, host, signer) in [
             ("aws", "us-west-2", "sns.us-west-2.amazonaws.com", "sns.amazonaws.com"),
             ("aws", "me-south-1", "sns.me-south-1.amazonaws.com", "sns-signing.me-south-1.amazonaws.com"),
-            ("aws", "xx-new-9", "sns.xx-new-9.amazonaws.com", "sns.amazonaws.com"),
+            (
+                "aws",
+                "xx-new-9",
+                "sns.xx-new-9.amazonaws.com",
+                "sns.amazonaws.com or sns-signing.xx-new-9.amazonaws.com",
+            ),
             ("aws-cn", "cn-north-1", "sns.cn-north-1.amazonaws.com.cn", "sns-cn-north-1.amazonaws.com.cn"),
             ("aws-us-gov", "us-gov-east-1", "sns.us-gov-east-1.amazonaws.com", "sns-us-gov-west-1.amazonaws.com"),
             ("aws-iso", "us-iso-east-1", "sns.us-iso-east-1.c2s.ic.gov", "sns-us-iso-east-1.c2s.ic.gov"),

@@ -44,8 +44,9 @@ impl Default for BasicAuth {
 
 impl BasicAuth {
     pub(super) fn accept(&mut self, user: &str, password: &str) {
-        if user.is_empty() || password.is_empty() {
-            self.fault = Some("the Basic credentials have an empty user or password");
+        // AWS documents `https://user@host/` as well, whose password is empty.
+        if user.is_empty() {
+            self.fault = Some("the Basic credentials have an empty user");
         } else if user.contains(':') {
             self.fault = Some("the user of the Basic credentials contains a colon");
         } else if self.accepted.len() == MAX_SECRETS {
@@ -153,6 +154,21 @@ mod tests {
     }
 
     #[test]
+    fn a_password_may_be_empty() {
+        let mut basic = BasicAuth::default();
+        basic.accept("user", "");
+        assert!(basic.check().is_ok());
+        for (value, verdict) in [
+            ("Basic dXNlcjo=", Ok(Access::Granted)),
+            ("Basic dXNlcg==", Err(Reason::SignatureMismatch)),
+            ("Basic dXNlcjp4", Err(Reason::SignatureMismatch)),
+        ] {
+            let (head, ()) = http::Request::post("/").header("authorization", value).body(()).unwrap().into_parts();
+            assert_eq!(basic.access(&head).map_err(|rejection| rejection.reason()), verdict, "{value}");
+        }
+    }
+
+    #[test]
     fn wrong_credentials_are_refused() {
         let long = format!("Basic {}", "QUFB".repeat(400));
         for (headers, reason) in [
@@ -170,7 +186,7 @@ mod tests {
 
     #[test]
     fn a_configuration_that_protects_nothing_is_refused() {
-        for (user, password) in [("", "x"), ("x", ""), ("a:b", "c")] {
+        for (user, password) in [("", "x"), ("", ""), ("a:b", "c")] {
             let mut basic = BasicAuth::default();
             basic.accept(user, password);
             assert!(basic.check().is_err(), "{user}:{password}");

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
 use std::time::Duration;
 
 use zeroize::Zeroizing;
@@ -20,9 +21,14 @@ use super::confirm::{Confirm, Confirmations, Unsubscribe};
 use super::subscriber::{RawAccess, Subscriber};
 use super::topics::Topics;
 
-/// The default tolerance. SNS's longest retry schedule takes 3600 seconds, and five minutes on both sides are for the clocks.
+/// The default tolerance: 8 hours in the past, 5 minutes in the future.
+///
+/// A message's time is that of its publication, not of the attempt. SNS holds messages back while it throttles an endpoint, so
+/// even first attempts have come an hour late, and its longest retry schedule takes another one. Eight hours leave room for
+/// that; a [deduplication](crate::guide::deduplication), which remembers deliveries for longer, keeps copies of a message out.
+/// The five minutes are for the clocks.
 pub const DEFAULT_TOLERANCE: Tolerance =
-    Tolerance::past_and_future(Duration::from_secs(65 * 60), Duration::from_secs(5 * 60));
+    Tolerance::past_and_future(Duration::from_secs(8 * 60 * 60), Duration::from_secs(5 * 60));
 
 /// The shortest secret accepted in a path, in characters: 16 of base64 are 96 bits.
 const MIN_PATH_SECRET_LEN: usize = 16;
@@ -104,6 +110,14 @@ impl fmt::Debug for RawProof {
     }
 }
 
+impl Sns {
+    /// Returns a builder.
+    #[must_use]
+    pub fn builder() -> SnsBuilder {
+        SnsBuilder::new("aws_sns")
+    }
+}
+
 impl SnsBuilder {
     pub(crate) fn new(name: &'static str) -> Self {
         Self {
@@ -162,7 +176,8 @@ impl SnsBuilder {
     /// `https://user:password@host/`. SNS sends them once it gets a 401, which this layer answers. To rotate them, call this
     /// for each of up to [`MAX_SECRETS`](crate::MAX_SECRETS).
     ///
-    /// Don't set it for a subscription without credentials: its messages would be lost.
+    /// Don't set it for a subscription without credentials: its messages would be lost. That is reported, as several requests in
+    /// a row that had no credentials. The password may be empty, for an endpoint that is subscribed as `https://user@host/`.
     pub fn basic_auth(mut self, user: impl AsRef<str>, password: impl AsRef<str>) -> Self {
         self.basic_auth.accept(user.as_ref(), password.as_ref());
         self
@@ -175,7 +190,8 @@ impl SnsBuilder {
     }
 
     /// Confirms a subscription even if its confirmation arrives without the Basic credentials, once its signature and topic
-    /// are verified. The response is the challenge anyway. This has no effect without [`basic_auth`](Self::basic_auth).
+    /// are verified. The response is the challenge anyway, except for failures on our side, which are answered with 503, and with
+    /// [`Confirm::Manual`], where the handler gets the confirmation and answers. This has no effect without [`basic_auth`](Self::basic_auth).
     pub fn confirm_unauthenticated(mut self) -> Self {
         self.confirm_unauthenticated = true;
         self
@@ -188,8 +204,9 @@ impl SnsBuilder {
         self
     }
 
-    /// Sets how far a message's time may be from now. The default is [`DEFAULT_TOLERANCE`]. A tolerance shorter than the
-    /// topic's retry schedule loses messages.
+    /// Sets how far a message's time may be from now. The default is [`DEFAULT_TOLERANCE`]. A message's time is that of its
+    /// publication, so a tolerance of less than a few hours loses messages that SNS delivers late. Within the tolerance, only a
+    /// [deduplication](crate::guide::deduplication) refuses a copy of a message.
     pub fn tolerance(mut self, tolerance: Tolerance) -> Self {
         self.tolerance = Some(tolerance);
         self
@@ -265,17 +282,19 @@ impl SnsBuilder {
         let emulator = self.emulator(&certificates)?;
         let raw = self.raw.map(|proof| proof.check(&self.basic_auth)).transpose()?;
         let fetch = self.fetch.map_or_else(|| default_client(certificates.is_plain_http()), Ok)?;
+        let keys = Cache::with_pinned(CacheLimits::DEFAULT, certificates.pinned_urls.clone());
         Ok(Sns(Arc::new(Subscriber {
             name: self.name,
             topics: self.topics,
             basic_auth: self.basic_auth,
             confirm_unauthenticated: self.confirm_unauthenticated,
+            unanswered: AtomicU32::new(0),
             raw,
             tolerance: self.tolerance,
             version_2_only: self.version_2_only,
             certificates,
             emulator,
-            keys: Cache::new(CacheLimits::DEFAULT),
+            keys,
             confirm: self.confirm,
             unsubscribe: self.unsubscribe,
             confirmations: Confirmations::new(),

@@ -111,7 +111,7 @@ impl Confirmations {
         let load = || async move {
             let answer = fetch::get(&*fetch, link, Reason::ConfirmationFailed).await?;
             match subscription(&answer) {
-                Some(_) => Ok(Fresh { value: (), until: now + CONFIRMED_FOR }),
+                Some(_) => Ok(Fresh { value: (), refresh: now + CONFIRMED_FOR, until: now + CONFIRMED_FOR }),
                 None => Err(failed("the response names no subscription")),
             }
         };

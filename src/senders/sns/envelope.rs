@@ -51,8 +51,10 @@ impl SignatureVersion {
     }
 }
 
-/// The members of the JSON, borrowed from the body unless they contain an escape. A member that occurs twice, is null or has
-/// another type is refused. Unknown members are ignored.
+/// The members of the JSON, borrowed from the body unless they contain an escape. A member that occurs twice, has another type or
+/// is null is refused; only `Subject` may be null. Unknown members are ignored.
+///
+/// A message that Lambda handed on spells two names differently, and says that it has no subject by a null.
 #[derive(Clone, Default, Deserialize, Serialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub(crate) struct Envelope<'a> {
@@ -64,7 +66,7 @@ pub(crate) struct Envelope<'a> {
     pub(crate) token: Option<Cow<'a, str>>,
     #[serde(borrow, deserialize_with = "text")]
     pub(crate) topic_arn: Option<Cow<'a, str>>,
-    #[serde(borrow, deserialize_with = "text", skip_serializing_if = "Option::is_none")]
+    #[serde(borrow, deserialize_with = "nullable", skip_serializing_if = "Option::is_none")]
     pub(crate) subject: Option<Cow<'a, str>>,
     #[serde(borrow, deserialize_with = "text")]
     pub(crate) message: Option<Cow<'a, str>>,
@@ -76,38 +78,67 @@ pub(crate) struct Envelope<'a> {
     pub(crate) signature_version: Option<Cow<'a, str>>,
     #[serde(borrow, deserialize_with = "text")]
     pub(crate) signature: Option<Cow<'a, str>>,
-    #[serde(borrow, deserialize_with = "text", rename = "SigningCertURL")]
+    #[serde(borrow, deserialize_with = "text", rename = "SigningCertURL", alias = "SigningCertUrl")]
     pub(crate) signing_cert_url: Option<Cow<'a, str>>,
-    #[serde(borrow, deserialize_with = "text", rename = "UnsubscribeURL", skip_serializing_if = "Option::is_none")]
+    #[serde(
+        borrow,
+        deserialize_with = "text",
+        rename = "UnsubscribeURL",
+        alias = "UnsubscribeUrl",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub(crate) unsubscribe_url: Option<Cow<'a, str>>,
     #[serde(borrow, deserialize_with = "raw", skip_serializing_if = "Option::is_none")]
     pub(crate) message_attributes: Option<&'a RawValue>,
 }
 
 fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Cow<'de, str>>, D::Error> {
-    struct TextVisitor;
+    deserializer.deserialize_str(TextVisitor).map(Some)
+}
 
-    impl<'de> Visitor<'de> for TextVisitor {
-        type Value = Cow<'de, str>;
+fn nullable<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Cow<'de, str>>, D::Error> {
+    struct NullableVisitor;
+
+    impl<'de> Visitor<'de> for NullableVisitor {
+        type Value = Option<Cow<'de, str>>;
 
         fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("a string")
+            f.write_str("a string or null")
         }
 
-        fn visit_borrowed_str<E: de::Error>(self, text: &'de str) -> Result<Self::Value, E> {
-            Ok(Cow::Borrowed(text))
+        fn visit_none<E: de::Error>(self) -> Result<Self::Value, E> {
+            Ok(None)
         }
 
-        fn visit_str<E: de::Error>(self, text: &str) -> Result<Self::Value, E> {
-            Ok(Cow::Owned(text.to_owned()))
-        }
-
-        fn visit_string<E: de::Error>(self, text: String) -> Result<Self::Value, E> {
-            Ok(Cow::Owned(text))
+        fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+            text(deserializer)
         }
     }
 
-    deserializer.deserialize_str(TextVisitor).map(Some)
+    deserializer.deserialize_option(NullableVisitor)
+}
+
+/// Reads a string without a copy where it has no escape, which `Cow`'s own implementation does not.
+struct TextVisitor;
+
+impl<'de> Visitor<'de> for TextVisitor {
+    type Value = Cow<'de, str>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a string")
+    }
+
+    fn visit_borrowed_str<E: de::Error>(self, text: &'de str) -> Result<Self::Value, E> {
+        Ok(Cow::Borrowed(text))
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<Self::Value, E> {
+        Ok(Cow::Owned(text.to_owned()))
+    }
+
+    fn visit_string<E: de::Error>(self, text: String) -> Result<Self::Value, E> {
+        Ok(Cow::Owned(text))
+    }
 }
 
 fn raw<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de RawValue>, D::Error> {
@@ -290,6 +321,17 @@ mod tests {
     }
 
     #[test]
+    fn a_message_that_lambda_handed_on_is_read_alike() {
+        let lambda = GOOD
+            .replace(r#""Subject":"""#, r#""Subject":null"#)
+            .replace("SigningCertURL", "SigningCertUrl")
+            .replace("UnsubscribeURL", "UnsubscribeUrl");
+        assert_eq!(check(&lambda), check(&GOOD.replace(r#""Subject":"","#, "")));
+        let envelope = Envelope::parse(lambda.as_bytes()).unwrap();
+        assert_eq!((envelope.signing_cert_url.as_deref(), envelope.unsubscribe_url.as_deref()), (Some("u"), Some("x")));
+    }
+
+    #[test]
     fn confirmations_sign_their_token() {
         let confirmation = GOOD
             .replace("Notification", "UnsubscribeConfirmation")
@@ -312,7 +354,10 @@ mod tests {
             ("Notification", "Notification\\n", R::MalformedBody),
             ("\"Notification\"", "null", R::MalformedBody),
             ("\"Notification\"", "[\"Notification\"]", R::MalformedBody),
-            (r#""Subject":"""#, r#""Subject":null"#, R::MalformedBody),
+            (r#""Subject":"""#, r#""Subject":null,"Subject":"""#, R::MalformedBody),
+            (r#""Message":"Hello \"w\u00f6rld\"\n""#, r#""Message":null"#, R::MalformedBody),
+            (r#""SigningCertURL":"u""#, r#""SigningCertURL":"u","SigningCertUrl":"u""#, R::MalformedBody),
+            (r#""SigningCertURL":"u""#, r#""SigningCertUrl":"v","SigningCertURL":"u""#, R::MalformedBody),
             (r#""Subject":"""#, r#""Subject":7"#, R::MalformedBody),
             (r#""Subject":"""#, r#""Subject":"a\nMessageId\nb""#, R::MalformedBody),
             (r#""Subject":"""#, r#""Subject":"MessageId\nb""#, R::MalformedBody),
@@ -322,7 +367,6 @@ mod tests {
             ("-bdfb0c7bf324", "-bdfb0c7bf32", R::MalformedBody),
             ("-bdfb0c7bf324", "-bdfb0c7bf32\\n", R::MalformedBody),
             (":MyTopic", ":My\\nTopic", R::MalformedBody),
-            ("SigningCertURL", "SigningCertUrl", R::MalformedBody),
             ("2012-05-02T00:54:06.655Z", "2012-05-02T00:54:06.655+00:00", R::MalformedTimestamp),
             ("2012-05-02T00:54:06.655Z", "2012-05-02T00:54:06.655Z\\n", R::MalformedTimestamp),
             ("\"Signature\":\"AAAA\",", "", R::MissingSignature),

@@ -143,11 +143,10 @@ impl<T> Notification<T> {
     }
 }
 
-impl<T: fmt::Debug> fmt::Debug for Notification<T> {
+/// Prints nothing of what was published.
+impl<T> fmt::Debug for Notification<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Notification")
-            .field("message", &self.message)
-            .field("subject", &self.subject)
             .field("message_id", &self.message_id)
             .field("topic_arn", &self.topic_arn)
             .field("timestamp", &self.timestamp)

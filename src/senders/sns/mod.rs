@@ -21,9 +21,10 @@ use bytes::Bytes;
 use http::Method;
 use http::request::Parts;
 
-use crate::provider::{Begin, MaybeReady, Outcome, Provider, Recognition};
+use crate::provider::{Begin, Behavior, MaybeReady, Outcome, Provider, Recognition};
 use crate::rejection::Rejection;
 use crate::scheme::wrong_method;
+use crate::senders::knowledge;
 use crate::text::Text;
 use crate::time::Clock;
 
@@ -82,14 +83,6 @@ pub const BODY_LIMIT: usize = 2 * 1024 * 1024;
 #[derive(Clone)]
 pub struct Sns(Arc<Subscriber>);
 
-impl Sns {
-    /// Returns a builder.
-    #[must_use]
-    pub fn builder() -> SnsBuilder {
-        SnsBuilder::new("aws_sns")
-    }
-}
-
 /// The verification of one request by [`Sns`]. The signature covers members of the JSON in an order of its own, so nothing
 /// is done before the whole body is there.
 pub struct SnsVerification {
@@ -106,6 +99,10 @@ impl Provider for Sns {
 
     fn body_limit(&self) -> usize {
         BODY_LIMIT
+    }
+
+    fn behavior(&self) -> &Behavior {
+        knowledge::of(self.0.name())
     }
 
     fn recognizes(&self, head: &Parts) -> Recognition {
@@ -129,7 +126,7 @@ impl Provider for Sns {
     ) -> Result<MaybeReady<Outcome>, Rejection> {
         match verification.access {
             Access::Granted => self.0.verify(head, body, verification.now),
-            Access::Challenge => Ok(self.0.challenge(head, body, verification.now)),
+            Access::Challenge => self.0.challenge(head, body, verification.now),
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::time::SystemTime;
 
 use aws_lc_rs::digest::Digest;
@@ -22,7 +23,7 @@ use crate::text::Text;
 use crate::time::Tolerance;
 use crate::uri::requested_uri;
 
-use super::address::{Emulator, is_certificate_url};
+use super::address::{Emulator, certificate_url};
 use super::arn::TopicArn;
 use super::basic_auth::{Access, BasicAuth};
 use super::confirm::{Confirm, Confirmations, Unsubscribe};
@@ -37,6 +38,8 @@ pub(super) struct Subscriber {
     pub(super) topics: Topics,
     pub(super) basic_auth: BasicAuth,
     pub(super) confirm_unauthenticated: bool,
+    /// How many challenges were given since the last request with right credentials.
+    pub(super) unanswered: AtomicU32,
     pub(super) raw: Option<RawAccess>,
     pub(super) tolerance: Option<Tolerance>,
     pub(super) version_2_only: bool,
@@ -81,6 +84,7 @@ impl Subscriber {
         let headers = SnsHeaders::of(head)?;
         let access = self.basic_auth.access(head)?;
         if access == Access::Granted {
+            self.unanswered.store(0, Relaxed);
             self.check_headers(&headers, head)?;
         }
         Ok(access)
@@ -123,16 +127,13 @@ impl Subscriber {
         if self.topics.allow(topic) {
             return Ok(());
         }
-        Err(Rejection::new(Reason::NotForUs).with_detail("the topic is not one of those allowed"))
+        // Its characters and its length were checked, so it can be logged.
+        Err(Rejection::new(Reason::NotForUs)
+            .with_detail(format!("{topic} is none of the allowed `topics` or `accounts`")))
     }
 
     fn check_age(&self, timestamp: SystemTime, now: SystemTime) -> Result<(), Rejection> {
-        match self.tolerance {
-            Some(tolerance) if !tolerance.allows(timestamp, now) => {
-                Err(if timestamp < now { Reason::Stale } else { Reason::Premature }.into())
-            }
-            _ => Ok(()),
-        }
+        self.tolerance.map_or(Ok(()), |tolerance| tolerance.check("Timestamp, when it was published,", timestamp, now))
     }
 
     fn check_version(&self, version: SignatureVersion) -> Result<(), Rejection> {
@@ -143,20 +144,48 @@ impl Subscriber {
     }
 
     /// Answers SNS's first attempt, which has no credentials. Its body was received so that the connection can carry the
-    /// second one. Only a confirmation may be acted on, and whatever comes of that, the response is the challenge.
-    pub(super) fn challenge(self: &Arc<Self>, head: &Parts, body: &Bytes, now: SystemTime) -> MaybeReady<Outcome> {
-        let challenge = Outcome::Answer(self.basic_auth.challenge());
+    /// second one. Only a confirmation may be acted on.
+    ///
+    /// The response is the challenge even if the confirmation is refused, as another one would tell which topics are allowed;
+    /// the refusal is reported. Failures on our side are told, so that SNS asks again.
+    pub(super) fn challenge(
+        self: &Arc<Self>,
+        head: &Parts,
+        body: &Bytes,
+        now: SystemTime,
+    ) -> Result<MaybeReady<Outcome>, Rejection> {
         let confirms = self.confirm_unauthenticated
             && SnsHeaders::of(head).is_ok_and(|headers| !headers.is_raw())
             && Envelope::parse(body)
                 .is_ok_and(|it| it.r#type.as_deref() == Some(MessageType::SubscriptionConfirmation.as_str()));
-        match confirms.then(|| self.verify(head, body, now)) {
-            Some(Ok(MaybeReady::Pending(pending))) => MaybeReady::pending(async move {
-                let _ = pending.await;
-                Ok(challenge)
-            }),
-            _ => challenge.into(),
+        if !confirms {
+            return Ok(Outcome::Answer(self.count_challenge(self.basic_auth.challenge())).into());
         }
+        let challenge = self.basic_auth.challenge();
+        let settle = |verdict| match verdict {
+            Ok(Outcome::Answer(_)) => Ok(Outcome::Answer(challenge)),
+            // The handler confirms by hand, so it answers too.
+            Ok(delivery) => Ok(delivery),
+            Err(rejection) if Rejection::reason(&rejection).is_transient() => Err(rejection),
+            Err(rejection) => Ok(Outcome::Answer(challenge.with_report(rejection))),
+        };
+        match self.verify(head, body, now) {
+            Ok(MaybeReady::Ready(outcome)) => settle(Ok(outcome)).map(Into::into),
+            Ok(MaybeReady::Pending(pending)) => Ok(MaybeReady::pending(async move { settle(pending.await) })),
+            Err(rejection) => settle(Err(rejection)).map(Into::into),
+        }
+    }
+
+    /// Counts a challenge, and reports the fourth, eighth, sixteenth in a row: it seems that the endpoint was subscribed without
+    /// credentials, so that SNS drops every message.
+    fn count_challenge(&self, challenge: Answer) -> Answer {
+        let unanswered = self.unanswered.fetch_add(1, Relaxed).saturating_add(1);
+        if unanswered < 4 || !unanswered.is_power_of_two() {
+            return challenge;
+        }
+        challenge.with_report(Rejection::new(Reason::MissingSignature).with_detail(format!(
+            "{unanswered} requests in a row had no Basic credentials: is the endpoint subscribed as https://user:password@..?"
+        )))
     }
 
     /// Verifies a message and acts on it.
@@ -176,13 +205,10 @@ impl Subscriber {
         self.check_topic(unverified.topic)?;
         self.check_age(unverified.timestamp, now)?;
         self.check_version(unverified.version)?;
-        let url = unverified.signing_cert_url;
-        if !is_certificate_url(url, unverified.topic, self.emulator.as_ref()) {
-            return Err(Rejection::new(Reason::MalformedSignature)
-                .with_detail("SigningCertURL is not one of the topic's region"));
-        }
         let topic = unverified.topic;
-        let load = || self.clone().load_key(url.to_owned(), topic.signer(), now);
+        let url = certificate_url(unverified.signing_cert_url, topic, self.emulator.as_ref());
+        let url = &*url.ok_or_else(|| self.misplaced(topic))?;
+        let load = || self.clone().load_key(url.to_owned(), topic.signers(), now);
         let signed = SignedMessage {
             digest: envelope.digest(unverified.message.kind(), unverified.version),
             message: unverified.message,
@@ -207,17 +233,27 @@ impl Subscriber {
         }))
     }
 
+    fn misplaced(&self, topic: TopicArn<'_>) -> Rejection {
+        Rejection::new(Reason::MalformedSignature).with_detail(match &self.emulator {
+            None => format!(
+                "SigningCertURL is not that of a certificate at {}, the host of the topic's region",
+                topic.host()
+            ),
+            Some(_) => "SigningCertURL is not that of a certificate under the configured `path_prefix`".to_owned(),
+        })
+    }
+
     async fn load_key(
         self: Arc<Self>,
         url: String,
-        signer: String,
+        signers: Vec<String>,
         now: SystemTime,
     ) -> Result<Fresh<CertificateKey>, Rejection> {
         let unusable = |detail| Rejection::new(Reason::KeyUnavailable).with_detail(detail);
         let uri = url.parse().map_err(|_| unusable("SigningCertURL is not a URL"))?;
         let pem = fetch::get(&*self.fetch, uri, Reason::KeyUnavailable).await?;
         self.certificates
-            .judge(&pem, Some(&signer), now)
+            .judge(&pem, &signers, now)
             .map_err(|fault| unusable("the certificate is not acceptable").with_source(fault))
     }
 
@@ -258,6 +294,7 @@ impl Subscriber {
             .with_id(Some(message.id().to_owned().into()))
             .with_event(Some(message.kind().as_str().into()))
             .with_timestamp(timestamp)
+            .with_fresh_for(self.tolerance.map(Tolerance::width))
             .with_body_fields(self.body_fields.clone())
             .with_parsed(message)
     }

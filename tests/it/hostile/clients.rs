@@ -113,7 +113,7 @@ async fn a_body_of_one_byte_at_a_time_ends_by_the_timeout_of_the_whole_body() {
         connection.write_all(&[byte]).await.unwrap();
         written += 1;
     }
-    assert_eq!((&reply, target.refusal().await), (b"HTTP/1.1 408", Reason::BodyTimeout));
+    assert_eq!((&reply, target.refusal().await), (b"HTTP/1.1 503", Reason::BodyTimeout));
     assert!((1..10).contains(&written), "{written} bytes");
     assert_eq!(target.calls(), 0);
     target.is_well().await;
@@ -179,7 +179,7 @@ async fn chunks_that_lie_about_their_size_never_reach_the_handler() {
         ("no last chunk", "5\r\nhello\r\n"),
     ] {
         let reply = target.server.raw(format!("{head}{chunks}").as_bytes()).await;
-        assert!(matches!(statuses(&reply)[..], ["400" | "408" | "413"]), "{what}: {reply}");
+        assert!(matches!(statuses(&reply)[..], ["400" | "413" | "503"]), "{what}: {reply}");
         assert_eq!(target.calls(), 0, "{what}");
     }
     let reply = target.server.raw(format!("{head}0000000005\r\nhello\r\n0\r\n\r\n").as_bytes()).await;
@@ -220,7 +220,7 @@ async fn a_content_length_that_is_wrong_never_reaches_the_handler() {
         format!("POST / HTTP/1.1\r\nhost: x\r\nx-cdr-signature: {}\r\nconnection: close\r\n", signature("hello"));
     for (what, length, status) in [
         ("too short", "content-length: 4\r\n", "401"),
-        ("too long", "content-length: 6\r\n", "408"),
+        ("too long", "content-length: 6\r\n", "503"),
         ("nothing", "content-length: 0\r\n", "401"),
         ("none at all", "", "401"),
         ("two that differ", "content-length: 5\r\ncontent-length: 6\r\n", "400"),
@@ -230,8 +230,8 @@ async fn a_content_length_that_is_wrong_never_reaches_the_handler() {
         ("no number", "content-length: five\r\n", "400"),
         ("beyond 64 bits", "content-length: 99999999999999999999\r\n", "400"),
         ("the largest", "content-length: 18446744073709551615\r\n", "4"),
-        ("chunked and not", "content-length: 5\r\ntransfer-encoding: chunked\r\n", "400"),
-        ("chunked twice", "transfer-encoding: chunked, chunked\r\n", "4"),
+        ("chunked and not", "content-length: 5\r\ntransfer-encoding: chunked\r\n", "503"),
+        ("chunked twice", "transfer-encoding: chunked, chunked\r\n", "503"),
         ("an unknown transfer coding", "transfer-encoding: gzip\r\n", "4"),
     ] {
         let reply = target.server.raw(format!("{head}{length}\r\nhello").as_bytes()).await;

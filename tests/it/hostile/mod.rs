@@ -1,6 +1,6 @@
 //! What strangers send on purpose: forgeries, malformed input, broken connections, more than memory holds.
 
-mod chance;
+pub(crate) mod chance;
 mod clients;
 #[cfg(all(feature = "tracing", feature = "metrics"))]
 mod disclosure;

@@ -21,7 +21,7 @@ use tower_webhook::{AnyOf, CdrManager, Delivery, Identity, Rejection, Scheme, We
 
 /// When the genuine requests are signed.
 pub fn signed_at() -> SystemTime {
-    UNIX_EPOCH + Duration::from_secs(1_700_000_000)
+    UNIX_EPOCH + Duration::from_secs(1_800_000_000)
 }
 
 /// What became of a request.
@@ -131,7 +131,7 @@ impl Subject {
         let mut parts = Vec::new();
         let mut add = |name: &str, value: &[u8]| parts.push((name.to_owned(), value.to_vec()));
         // The fields of these are signed sorted and in one piece, which is their identity; so the order is not signed.
-        let signs_fields = SIGN_FIELDS.contains(&&*self.name) && delivery.identity() != Identity::Body;
+        let signs_fields = SIGN_FIELDS.contains(&&*self.name) && delivery.identity() == Identity::Content;
         if signed.body && !signs_fields {
             add("body", delivery.body());
         }
@@ -147,9 +147,10 @@ impl Subject {
         if signed.url {
             add("url", request.uri().to_string().as_bytes());
         }
-        // A bearer of a token tells deliveries apart by a body that nobody signed.
+        // A bearer of a token tells deliveries apart by a body that nobody signed; Connect by what only its body says too. Their
+        // tokens and claims are compared below.
         if let Identity::Id(id) = delivery.identity()
-            && (signed.body || !more.is_empty())
+            && (signed.body || !more.is_empty() && self.name != "cloudblue_connect")
         {
             add("identity", id.as_bytes());
         }
@@ -359,7 +360,10 @@ fn sns() -> Subject {
     let messages = [notify(1), notify(2).subject("usage"), notify(3).subject("usage")];
     let genuine = messages.map(|message| message.post("/hook").map(|_| message.json().into())).to_vec();
     Subject::observed(sns, &[], genuine, |delivery| match Notification::<String>::from_delivery(delivery) {
-        Ok(notification) => vec![("message".into(), format!("{notification:?}"))],
+        Ok(notification) => {
+            let published = format!("{:?} {}", notification.subject, notification.message);
+            vec![("message".into(), format!("{notification:?} {published}"))]
+        }
         Err(_) => vec![("kind".into(), format!("{:?}", delivery.event()))],
     })
 }

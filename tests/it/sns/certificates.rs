@@ -110,6 +110,23 @@ fn self_signed() -> String {
     params.self_signed(&KeyPair::generate_for(&PKCS_RSA_SHA256).unwrap()).unwrap().pem()
 }
 
+/// A region that came after this version may sign under either name.
+#[tokio::test]
+async fn a_new_region_signs_under_either_name() {
+    let url = "https://sns.xx-new-9.amazonaws.com/SimpleNotificationService-0123456789abcdef0123456789abcdef.pem";
+    for (name, reason) in [
+        ("sns.amazonaws.com", Reason::SignatureMismatch),
+        ("sns-signing.xx-new-9.amazonaws.com", Reason::SignatureMismatch),
+        ("sns-signing.xx-new-8.amazonaws.com", Reason::KeyUnavailable),
+    ] {
+        let pem = certificate(&PKCS_RSA_SHA256, |it| *it = CertificateParams::new([name.to_owned()]).unwrap());
+        let topic = "arn:aws:sns:xx-new-9:123456789012:MyTopic";
+        let endpoint = Endpoint::with_fetcher(Counting::fixed(200, pem), |it| it.topic(topic)).await;
+        endpoint.server.send(notification().topic(topic).signing_cert_url(url).post("/sns")).await;
+        assert_eq!(endpoint.reason(), Some(reason), "{name}");
+    }
+}
+
 #[tokio::test]
 async fn what_is_refused_for_its_form_is_taken_by_the_risk_named_switches() {
     let taken = (401, Some(Reason::SignatureMismatch));
@@ -175,7 +192,7 @@ async fn a_thousand_first_requests_cause_one_fetch() {
 }
 
 #[tokio::test]
-async fn a_failed_fetch_stands_for_seconds_and_a_certificate_for_a_day_at_most() {
+async fn a_failed_fetch_stands_for_seconds_and_a_certificate_to_its_end_while_its_host_is_down() {
     let up = Arc::new(AtomicBool::new(false));
     let is_up = up.clone();
     let fetches =
@@ -185,6 +202,11 @@ async fn a_failed_fetch_stands_for_seconds_and_a_certificate_for_a_day_at_most()
             },
         );
     let endpoint = Endpoint::with_fetcher(fetches, SnsBuilder::insecure_any_age).await;
+    let renewed = async |count| {
+        while endpoint.fetches.count() < count {
+            tokio::task::yield_now().await;
+        }
+    };
     let send = async || endpoint.server.send(notification().post("/sns")).await.status.as_u16();
     assert_eq!((send().await, send().await, endpoint.fetches.count()), (503, 503, 1));
     up.store(true, Relaxed);
@@ -193,7 +215,54 @@ async fn a_failed_fetch_stands_for_seconds_and_a_certificate_for_a_day_at_most()
     endpoint.clock.advance(Duration::from_secs(24 * 60 * 60 - 1));
     assert_eq!((send().await, endpoint.fetches.count()), (200, 2));
     endpoint.clock.advance(Duration::from_secs(1));
-    assert_eq!((send().await, endpoint.fetches.count()), (200, 3));
+    assert_eq!(send().await, 200);
+    renewed(3).await;
+    up.store(false, Relaxed);
+    for day in 1..=365 {
+        endpoint.clock.advance(Duration::from_secs(24 * 60 * 60));
+        assert_eq!(send().await, 200, "day {day}");
+        renewed(3 + day).await;
+    }
+}
+
+#[tokio::test]
+async fn a_certificate_is_renewed_ahead_of_its_end_and_not_used_after_it() {
+    let up = Arc::new(AtomicBool::new(true));
+    let is_up = up.clone();
+    let pem = certificate(&PKCS_RSA_SHA256, |it| it.not_after = date_time_ymd(2027, 1, 17));
+    let fetches = Counting::answering(move |_| {
+        let answer = is_up.load(Relaxed).then(|| Response::new(Bytes::from(pem.clone())));
+        Box::pin(async move { answer.ok_or_else(|| "down".into()) })
+    });
+    let endpoint = Endpoint::with_fetcher(fetches, SnsBuilder::insecure_any_age).await;
+    // The key is another one, so a certificate that can be used shows as a mismatch.
+    let send = async || {
+        endpoint.server.send(notification().post("/sns")).await;
+        endpoint.reason()
+    };
+    assert_eq!(send().await, Some(Reason::SignatureMismatch));
+    up.store(false, Relaxed);
+    endpoint.clock.advance(Duration::from_secs(39 * 60 * 60));
+    assert_eq!(send().await, Some(Reason::KeyUnavailable), "the forced fetch fails, as the host is down");
+    endpoint.clock.advance(Duration::from_secs(60 * 60));
+    assert_eq!(send().await, Some(Reason::KeyUnavailable));
+    assert!(endpoint.text().ends_with("the fetch failed"), "{}", endpoint.text());
+}
+
+#[tokio::test]
+async fn a_pinned_address_is_fetched_whatever_an_attacker_invents() {
+    let url = |id: u32| format!("https://sns.us-west-2.amazonaws.com/SimpleNotificationService-{id:032x}.pem");
+    let genuine = "https://sns.us-west-2.amazonaws.com/SimpleNotificationService-0123456789abcdef0123456789abcdef.pem";
+    for (config, status) in [(certificates(), 503), (certificates().with_pinned_url(genuine), 200)] {
+        let endpoint = Endpoint::new(|it| it.certificates(config)).await;
+        for id in 0..100 {
+            endpoint.server.send(notification().signing_cert_url(url(id)).post("/sns")).await;
+        }
+        assert_eq!(endpoint.server.send(notification().post("/sns")).await.status, status);
+        assert_eq!(endpoint.server.send(notification().post("/sns")).await.status, 200, "asked for the second time");
+    }
+    let sns = Sns::builder().topic(fake().topic_arn()).fetch(fake());
+    assert!(sns.certificates(certificates().with_pinned_url("x.pem")).build().is_err());
 }
 
 #[tokio::test]
@@ -246,9 +315,8 @@ async fn a_local_sns_is_taken_at_its_origin_alone() {
     let endpoint = Endpoint::with_fetcher(fetches, |it| it.certificates(local())).await;
     let send = async |url: String| endpoint.server.send(notification().signing_cert_url(url).post("/sns")).await;
     for bad in [
-        format!("http://127.0.0.1:4567/_aws/sns/SimpleNotificationService-{id}.pem"),
-        format!("https://127.0.0.1:4566/_aws/sns/SimpleNotificationService-{id}.pem"),
-        format!("http://localhost:4566/_aws/sns/SimpleNotificationService-{id}.pem"),
+        format!("ftp://127.0.0.1:4566/_aws/sns/SimpleNotificationService-{id}.pem"),
+        format!("/_aws/sns/SimpleNotificationService-{id}.pem"),
         format!("http://a@127.0.0.1:4566/_aws/sns/SimpleNotificationService-{id}.pem"),
         format!("{origin}/SimpleNotificationService-{id}.pem"),
         format!("{origin}/_aws/sns/SimpleNotificationService-{id}.pem?x"),
@@ -257,7 +325,12 @@ async fn a_local_sns_is_taken_at_its_origin_alone() {
         endpoint.refused(&send(bad).await, Reason::MalformedSignature);
     }
     assert_eq!(endpoint.fetches.count(), 0);
-    assert_eq!(send(format!("{origin}/_aws/sns/SimpleNotificationService-{id}.pem")).await.status, 200);
+    // Whatever it calls itself, it is asked at its origin, as the fetcher asserts.
+    for origin in [origin, "http://localhost.localstack.cloud:4566", "http://localstack:4566", "https://127.0.0.1:4567"]
+    {
+        assert_eq!(send(format!("{origin}/_aws/sns/SimpleNotificationService-{id}.pem")).await.status, 200, "{origin}");
+    }
+    assert_eq!(endpoint.fetches.count(), 1);
 
     for (local, status) in [
         (local().with_name("other.test"), 503),

@@ -113,6 +113,11 @@ impl Endpoint {
         self.rejections.lock().unwrap().last().map(Rejection::reason)
     }
 
+    /// The text of the last rejection.
+    fn text(&self) -> String {
+        self.rejections.lock().unwrap().last().map(ToString::to_string).unwrap_or_default()
+    }
+
     /// Asserts a refusal.
     fn refused(&self, reply: &Reply, reason: Reason) {
         assert_eq!(self.reason(), Some(reason), "{:?}", self.rejections.lock().unwrap().last());

@@ -1,12 +1,16 @@
 //! Telna Cronus Flex and Priority PCE, as their documents describe what they send.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::time::Duration;
+
 use axum::routing::post;
 use bytes::Bytes;
 use http::{HeaderValue, Request};
 use http_body_util::Full;
 use serde::Deserialize;
-use tower_webhook::sns::{Notification, RawProof};
-use tower_webhook::{Delivery, Identity, Reason, Webhook, pce, telna};
+use tower_webhook::sns::{Confirm, Message, Notification, RawProof};
+use tower_webhook::{Delivery, Fetch as _, Identity, Reason, Webhook, pce, telna};
 
 use super::{Counting, Endpoint, fake, now};
 
@@ -93,7 +97,7 @@ async fn without_credentials_only_a_genuine_confirmation_of_an_allowed_topic_is_
     let confirmation = fake().subscription_confirmation().at(now());
     let bodies = [
         confirmation.clone().topic("arn:aws:sns:us-west-2:210987654321:Theirs").json(),
-        confirmation.clone().at(now() - std::time::Duration::from_secs(86_400)).json(),
+        confirmation.clone().at(now() - Duration::from_secs(86_400)).json(),
         fake().notification(PCE_EVENT).at(now()).json(),
         fake().unsubscribe_confirmation().at(now()).json(),
         "{}".into(),
@@ -115,5 +119,72 @@ async fn a_failure_of_ours_costs_pce_no_attempt_more_than_it_must() {
     let event = authorized(fake().notification(PCE_EVENT).at(now()).post("/sns"));
     endpoint.refused(&endpoint.server.send(event).await, Reason::KeyUnavailable);
     let confirmation = fake().subscription_confirmation().at(now());
-    assert_eq!(endpoint.server.send(confirmation.post("/sns")).await.status, 401, "the challenge all the same");
+    endpoint.refused(&endpoint.server.send(confirmation.post("/sns")).await, Reason::KeyUnavailable);
+}
+
+/// The certificate host is down once: the confirmation is answered 503 and comes again.
+#[tokio::test]
+async fn a_confirmation_that_fails_on_our_side_is_told_and_comes_again() {
+    let up = Arc::new(AtomicBool::new(false));
+    let is_up = up.clone();
+    let fetches = Counting::answering(move |uri| match is_up.load(Relaxed) {
+        true => fake().get(uri),
+        false => Box::pin(async { Err("down".into()) }),
+    });
+    let endpoint = endpoint_of_pce(fetches).await;
+    let confirmation = fake().subscription_confirmation().at(now());
+    endpoint.refused(&endpoint.server.send(confirmation.post("/sns")).await, Reason::KeyUnavailable);
+    up.store(true, Relaxed);
+    endpoint.clock.advance(Duration::from_secs(20));
+    assert_eq!(endpoint.server.send(confirmation.post("/sns")).await.status, 401);
+    assert_eq!(endpoint.fetches.urls().iter().filter(|url| url.contains("Action=ConfirmSubscription")).count(), 1);
+    assert_eq!(endpoint.rejections.lock().unwrap().len(), 1, "the challenge after the confirmation is no rejection");
+}
+
+#[tokio::test]
+async fn a_confirmation_that_is_refused_behind_the_challenge_is_reported() {
+    let endpoint = endpoint_of_pce(Counting::new()).await;
+    let foreign = fake().subscription_confirmation().at(now()).topic("arn:aws:sns:us-west-2:210987654321:Theirs");
+    let reply = endpoint.server.send(foreign.post("/sns")).await;
+    assert_eq!((reply.status.as_u16(), reply.text()), (401, ""), "no answer tells which topics are allowed");
+    assert_eq!(endpoint.reason(), Some(Reason::NotForUs));
+}
+
+#[tokio::test]
+async fn by_hand_the_confirmation_reaches_the_handler_without_credentials() {
+    let handler = async |Webhook(message): Webhook<Message>| match message {
+        Message::Confirmation(it) => it.subscribe_url().to_owned(),
+        _ => "else".into(),
+    };
+    let fetches = Counting::new();
+    let builder = pce::Pce::builder()
+        .topic(fake().topic_arn())
+        .basic_auth("user", "password")
+        .confirm(Confirm::Manual)
+        .fetch(fetches.clone());
+    let endpoint = Endpoint::serving(fetches, builder, post(handler)).await;
+    let reply = endpoint.server.send(fake().subscription_confirmation().at(now()).post("/sns")).await;
+    assert!(reply.text().starts_with("https://sns.us-west-2.amazonaws.com/?Action=ConfirmSubscription"));
+    let reply = endpoint.server.send(fake().notification("{}").at(now()).post("/sns")).await;
+    assert_eq!((reply.status.as_u16(), reply.text()), (401, ""), "and nothing else does");
+}
+
+/// SNS drops a message after the challenge if the subscription has no credentials.
+#[tokio::test]
+async fn an_endpoint_subscribed_without_credentials_is_reported_once_in_a_while() {
+    let endpoint = endpoint_of_pce(Counting::new()).await;
+    let event = fake().notification(PCE_EVENT).at(now());
+    for _ in 0..20 {
+        assert_eq!(endpoint.server.send(event.post("/sns")).await.status, 401);
+        assert_eq!(endpoint.server.send(authorized(event.post("/sns"))).await.status, 200);
+    }
+    assert_eq!(endpoint.reason(), None, "each challenge was answered");
+    for number in 1..=20 {
+        let reply = endpoint.server.send(event.post("/sns")).await;
+        assert_eq!((reply.status.as_u16(), reply.text()), (401, ""));
+        let reported = endpoint.rejections.lock().unwrap().len();
+        assert_eq!(reported, [4, 8, 16].iter().filter(|at| **at <= number).count(), "{number}");
+    }
+    assert_eq!(endpoint.reason(), Some(Reason::MissingSignature));
+    assert!(endpoint.text().contains("https://user:password@"), "{}", endpoint.text());
 }

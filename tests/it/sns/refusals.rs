@@ -1,6 +1,6 @@
 //! What is refused before anything is fetched, and after.
 
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use bytes::Bytes;
 use http::{HeaderValue, Request};
@@ -63,7 +63,7 @@ async fn what_an_honest_sns_never_sends_is_refused_before_anything_is_fetched() 
         ),
         (changed(&notification(), |_| String::new()), R::MalformedBody),
         (notification().subject("x\nMessageId\ny").post("/sns"), R::MalformedBody),
-        (notification().at(now() - Duration::from_secs(65 * 60 + 1)).post("/sns"), R::Stale),
+        (notification().at(now() - Duration::from_secs(8 * 3600 + 1)).post("/sns"), R::Stale),
         (notification().at(now() + Duration::from_secs(5 * 60 + 1)).post("/sns"), R::Premature),
     ];
     for bad in [
@@ -158,14 +158,54 @@ async fn version_1_is_refused_where_2_is_required() {
 
 #[tokio::test]
 async fn the_age_is_bounded_unless_it_is_switched_off() {
-    for age in [65 * 60, 60] {
+    for age in [8 * 3600, 66 * 60, 60] {
         let endpoint = Endpoint::new(|builder| builder).await;
         let message = notification().at(now() - Duration::from_secs(age));
         assert_eq!(endpoint.server.send(message.post("/sns")).await.status, 200);
     }
+    let endpoint = Endpoint::new(|builder| builder).await;
+    let message = notification().at(now() - Duration::from_secs(9 * 3600));
+    endpoint.refused(&endpoint.server.send(message.post("/sns")).await, Reason::Stale);
+    assert!(endpoint.text().ends_with("is 540 min in the past, and 480 min are allowed"), "{}", endpoint.text());
     let endpoint = Endpoint::new(SnsBuilder::insecure_any_age).await;
     let message = notification().at(now() - Duration::from_secs(10 * 365 * 86_400));
     assert_eq!(endpoint.server.send(message.post("/sns")).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_clock_that_is_not_set_loses_no_message() {
+    let endpoint = Endpoint::new(|builder| builder).await;
+    for clock in [UNIX_EPOCH, UNIX_EPOCH + Duration::from_secs(1_700_000_000)] {
+        endpoint.clock.set(clock);
+        endpoint.refused(&endpoint.server.send(notification().post("/sns")).await, Reason::ClockUnset);
+    }
+    endpoint.clock.set(now());
+    assert_eq!(endpoint.server.send(notification().post("/sns")).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_message_that_lambda_handed_on_is_delivered() {
+    let endpoint = Endpoint::new(|builder| builder).await;
+    let message = fake().notification("hello").at(now());
+    let lambda = |json: String| {
+        json.replace("SigningCertURL", "SigningCertUrl")
+            .replace("UnsubscribeURL", "UnsubscribeUrl")
+            .replace("{\n", "{\"Subject\": null,")
+    };
+    let reply = endpoint.server.send(changed(&message, lambda)).await;
+    assert_eq!(reply.text(), "Notification", "{}", endpoint.text());
+}
+
+#[tokio::test]
+async fn a_foreign_topic_and_a_foreign_certificate_say_which_setting_or_member_is_at_fault() {
+    let endpoint = Endpoint::new(|builder| builder).await;
+    let topic = "arn:aws:sns:us-west-2:210987654321:MyTopic";
+    endpoint.server.send(notification().topic(topic).post("/sns")).await;
+    assert!(endpoint.text().ends_with(&format!("{topic} is none of the allowed `topics` or `accounts`")));
+    endpoint.server.send(notification().signing_cert_url("https://evil.test/x.pem").post("/sns")).await;
+    let text = endpoint.text();
+    assert!(text.contains("SigningCertURL") && text.contains("sns.us-west-2.amazonaws.com"), "{text}");
+    assert!(!text.contains("evil"), "{text}");
 }
 
 #[tokio::test]

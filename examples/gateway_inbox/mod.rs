@@ -1,0 +1,161 @@
+//! The gateway's inbox: deliveries are stored, and forwarded until their target has taken them.
+
+mod admin;
+mod forward;
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use axum::Router;
+use axum::routing::{MethodRouter, any};
+use http::HeaderName;
+use serde::Deserialize;
+use tower_webhook::inbox::postgres::PostgresStore;
+use tower_webhook::inbox::sqlite::SqliteStore;
+use tower_webhook::inbox::{Backoff, Inbox, InboxWorker, OrderOnDead};
+
+use crate::Output;
+use crate::gateway_config::{Config, Endpoint, Result};
+use crate::gateway_serve::terminated;
+
+#[derive(Deserialize, Clone)]
+#[serde(deny_unknown_fields)]
+pub struct Retry {
+    first_seconds: f64,
+    longest_seconds: f64,
+    attempts: u32,
+}
+
+#[derive(Deserialize, Clone, Copy)]
+#[serde(rename_all = "snake_case")]
+pub enum OnDead {
+    Skip,
+    Block,
+}
+
+#[derive(Deserialize, Clone)]
+#[serde(deny_unknown_fields)]
+pub struct Admin {
+    path: String,
+    bearer: String,
+}
+
+/// The keys of an endpoint's inbox, its own before those for all.
+struct Keys<'a>(&'a Endpoint, &'a Config);
+
+macro_rules! keys {
+    ($($name:ident: $type:ty),* $(,)?) => {
+        impl Keys<'_> {
+            $(fn $name(&self) -> Option<$type> {
+                self.0.$name.clone().or_else(|| self.1.$name.clone())
+            })*
+        }
+    };
+}
+
+keys! {
+    inbox: String, forward: String, forward_secret: String, forward_timeout_seconds: f64, forward_signature: bool,
+    retry: Retry, lease_seconds: f64, concurrency: usize, order: String, order_on_dead: OnDead,
+}
+
+#[derive(Clone)]
+enum Store {
+    Sqlite(SqliteStore),
+    Postgres(PostgresStore),
+}
+
+/// The inboxes of all endpoints.
+#[derive(Default)]
+pub struct Inboxes {
+    stores: HashMap<String, Store>,
+    inboxes: Vec<Inbox<MethodRouter>>,
+    workers: Vec<InboxWorker<MethodRouter>>,
+}
+
+impl Inboxes {
+    /// Returns what stands behind an endpoint's webhook layer: its handler, or what forwards in its place, or the inbox of
+    /// either.
+    pub async fn wrap(
+        &mut self,
+        config: &Config,
+        endpoint: &Endpoint,
+        output: &Output,
+        handler: MethodRouter<Output>,
+    ) -> Result<MethodRouter<Output>> {
+        let keys = Keys(endpoint, config);
+        let with_signature = keys.forward_signature().unwrap_or(false);
+        let handler = match keys.forward() {
+            None => handler,
+            Some(url) => {
+                let timeout = seconds("forward_timeout_seconds", keys.forward_timeout_seconds().unwrap_or(30.0))?;
+                let forward = forward::Forward::new(&url, keys.forward_secret().as_deref(), timeout, with_signature)?;
+                any(move |request| forward.clone().handle(request))
+            }
+        };
+        let Some(address) = keys.inbox() else { return Ok(handler) };
+        let mut builder = match self.store(&address).await? {
+            Store::Sqlite(store) => Inbox::new(store),
+            Store::Postgres(store) => Inbox::new(store),
+        };
+        builder = builder.with_scope(endpoint.path.clone());
+        if with_signature {
+            builder = builder.with_headers(forward::SIGNATURES.map(HeaderName::from_static));
+        }
+        if let Some(Retry { first_seconds, longest_seconds, attempts }) = keys.retry() {
+            let delays = seconds("first_seconds", first_seconds)?..seconds("longest_seconds", longest_seconds)?;
+            builder = builder.with_retry(Backoff::exponential(delays).attempts(attempts));
+        }
+        if let Some(lease) = keys.lease_seconds() {
+            builder = builder.with_lease(seconds("lease_seconds", lease)?);
+        }
+        if let Some(concurrency) = keys.concurrency() {
+            builder = builder.with_concurrency(concurrency);
+        }
+        if let Some(pointer) = keys.order() {
+            builder = builder.with_order(move |delivery| delivery.json(&pointer));
+        }
+        if let Some(OnDead::Block) = keys.order_on_dead() {
+            builder = builder.with_order_on_dead(OrderOnDead::Block);
+        }
+        let (inbox, worker) = builder.wrap(handler.with_state(output.clone()));
+        self.inboxes.push(inbox.clone());
+        self.workers.push(worker);
+        Ok(axum::routing::any_service(tower::ServiceBuilder::new().map_request(forward::whole).service(inbox)))
+    }
+
+    async fn store(&mut self, address: &str) -> Result<Store> {
+        if let Some(store) = self.stores.get(address) {
+            return Ok(store.clone());
+        }
+        let store = match address.strip_prefix("sqlite:") {
+            Some(path) => Store::Sqlite(SqliteStore::open(path).map_err(forward::with_sources)?),
+            None if address.starts_with("postgres") => {
+                Store::Postgres(PostgresStore::connect(address).await.map_err(forward::with_sources)?)
+            }
+            None => return Err("`inbox` is neither sqlite: nor postgres://".into()),
+        };
+        self.stores.insert(address.to_owned(), store.clone());
+        Ok(store)
+    }
+
+    /// Returns the routes of the operator.
+    pub fn admin(&self, config: &Config) -> Result<Router<Output>> {
+        match &config.admin {
+            None => Ok(Router::new()),
+            Some(Admin { path, .. }) if !path.starts_with('/') || path.len() < 2 => {
+                Err("`admin` needs a path that starts with /".into())
+            }
+            Some(Admin { bearer, .. }) if bearer.is_empty() => Err("`admin` needs a bearer".into()),
+            Some(Admin { path, bearer }) => Ok(Router::new().nest(path, admin::router(&self.inboxes, bearer))),
+        }
+    }
+
+    /// Starts the workers, which end with the gateway.
+    pub fn start(self) -> tokio::task::JoinSet<()> {
+        self.workers.into_iter().map(|worker| worker.run(terminated())).collect()
+    }
+}
+
+fn seconds(name: &str, seconds: f64) -> Result<Duration> {
+    Duration::try_from_secs_f64(seconds).map_err(|error| format!("`{name}`: {error}").into())
+}

@@ -1,0 +1,214 @@
+//! Accepting: a verified request is stored, and answered once it is.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use http::request::Parts;
+use http::{Request, Response, StatusCode};
+use http_body_util::Full;
+use pin_project_lite::pin_project;
+use tokio::task::JoinHandle;
+use tower_service::Service;
+
+use crate::answer::Answer;
+use crate::behavior::ExpectedAnswer;
+use crate::body::ResponseBody;
+use crate::delivery::Delivery;
+use crate::observe;
+use crate::rejection::{Reason, Rejection};
+use crate::verdict::Verdict;
+
+use super::settings::InboxSettings;
+use super::store::{InboxError, Put};
+use super::stored::key_with_body;
+
+/// A service that stores each verified request and answers its sender once it is durable. See [the module](crate::inbox).
+///
+/// Put it behind a [`WebhookLayer`](crate::WebhookLayer). It also shows and controls what is stored, by its methods or, with
+/// the feature `axum`, by a `router`.
+#[derive(Clone)]
+pub struct Inbox<S> {
+    service: S,
+    pub(super) settings: Arc<InboxSettings>,
+}
+
+impl<S> Inbox<S> {
+    pub(super) fn with_settings(service: S, settings: Arc<InboxSettings>) -> Self {
+        Self { service, settings }
+    }
+}
+
+impl<S, R> Service<Request<Full<Bytes>>> for Inbox<S>
+where
+    S: Service<Request<Full<Bytes>>, Response = Response<R>> + Clone,
+{
+    type Response = Response<ResponseBody<R>>;
+    type Error = S::Error;
+    type Future = InboxFuture<S>;
+
+    /// The service itself gets ready in the future, for requests that it gets.
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Full<Bytes>>) -> InboxFuture<S> {
+        let extensions = request.extensions();
+        // In observe mode nothing is kept from the handler.
+        let state = match extensions.get::<Delivery>() {
+            _ if extensions.get::<Verdict>().is_some() => self.hand_on(request),
+            Some(delivery) if (self.settings.bypass)(delivery) => self.hand_on(request),
+            Some(delivery) => {
+                let delivery = delivery.clone();
+                let (head, _) = request.into_parts();
+                // A task of its own, so that a client that hangs up doesn't cancel it.
+                let storing = tokio::spawn(accept(self.settings.clone(), delivery, head));
+                InboxState::Store { storing }
+            }
+            None => {
+                let rejection =
+                    Rejection::new(Reason::NoDelivery).with_detail("the inbox isn't behind a webhook layer");
+                // No webhook layer is around that would report it.
+                observe::refused_behind("", &rejection);
+                InboxState::Reply { response: Some(rejection.into_http_response()) }
+            }
+        };
+        InboxFuture { state }
+    }
+}
+
+impl<S: Service<Request<Full<Bytes>>> + Clone> Inbox<S> {
+    fn hand_on(&self, request: Request<Full<Bytes>>) -> InboxState<S> {
+        InboxState::Ready { service: self.service.clone(), request: Some(request) }
+    }
+}
+
+/// Stores a delivery and returns the answer for its sender.
+async fn accept(settings: Arc<InboxSettings>, delivery: Delivery, head: Parts) -> Response<Bytes> {
+    match put(&settings, &delivery, &head).await {
+        Ok(outcome) => {
+            observe::inbox(delivery.provider(), outcome);
+            expected(delivery.expected()).into_response()
+        }
+        Err(error) => {
+            observe::inbox_store_failure("put", &error);
+            Rejection::new(Reason::StoreUnavailable)
+                .with_provider(delivery.provider_text())
+                .with_source(error)
+                .into_http_response()
+        }
+    }
+}
+
+async fn put(settings: &InboxSettings, delivery: &Delivery, head: &Parts) -> Result<&'static str, InboxError> {
+    let mut entry = settings.record(delivery, head).seal(&settings.seal);
+    let again = entry.clone();
+    Ok(match settings.store.put(entry).await? {
+        Put::Stored(_) => "stored",
+        Put::Known(_) => "known",
+        Put::Revived(_) => "revived",
+        Put::Conflict(_) => {
+            // Two events with one id: both are kept, and the second one's repetitions are known by its body too.
+            entry = again;
+            entry.unique_key = key_with_body(entry.unique_key, entry.body_digest);
+            match settings.store.put(entry).await? {
+                Put::Known(_) | Put::Revived(_) => "known",
+                Put::Stored(_) | Put::Conflict(_) => "conflict",
+            }
+        }
+    })
+}
+
+/// Returns what the sender takes for "delivered".
+fn expected(expected: Option<ExpectedAnswer>) -> Answer {
+    match expected {
+        None | Some(ExpectedAnswer::AnySuccess) => Answer::empty(StatusCode::OK),
+        Some(ExpectedAnswer::Status(statuses)) => {
+            let status = statuses.iter().find(|status| status.is_success());
+            Answer::empty(status.copied().unwrap_or(StatusCode::OK))
+        }
+        Some(ExpectedAnswer::Body(body)) => Answer::text(body),
+    }
+}
+
+pin_project! {
+    /// The future of [`Inbox`]. Dropping it doesn't stop a delivery from being stored.
+    pub struct InboxFuture<S>
+    where
+        S: Service<Request<Full<Bytes>>>,
+    {
+        #[pin]
+        state: InboxState<S>,
+    }
+}
+
+pin_project! {
+    #[project = InboxStateProj]
+    enum InboxState<S>
+    where
+        S: Service<Request<Full<Bytes>>>,
+    {
+        /// The delivery is being stored.
+        Store { storing: JoinHandle<Response<Bytes>> },
+        /// The request bypasses the store, and the service is not ready yet.
+        Ready { service: S, request: Option<Request<Full<Bytes>>> },
+        /// The service works.
+        Handle { #[pin] handling: S::Future },
+        /// The answer is known.
+        Reply { response: Option<Response<Bytes>> },
+    }
+}
+
+impl<S, R> Future for InboxFuture<S>
+where
+    S: Service<Request<Full<Bytes>>, Response = Response<R>>,
+{
+    type Output = Result<Response<ResponseBody<R>>, S::Error>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut state = self.project().state;
+        loop {
+            match state.as_mut().project() {
+                InboxStateProj::Store { storing } => {
+                    // It panics if the user's order key does, and is cancelled when the runtime ends.
+                    let response = ready!(Pin::new(storing).poll(cx)).unwrap_or_else(|error| {
+                        Rejection::new(Reason::HandlerFailed).with_source(error).into_http_response()
+                    });
+                    return Poll::Ready(Ok(response.map(ResponseBody::fixed)));
+                }
+                InboxStateProj::Ready { service, request } => {
+                    ready!(service.poll_ready(cx))?;
+                    let Some(request) = request.take() else { polled_again() };
+                    let handling = service.call(request);
+                    state.set(InboxState::Handle { handling });
+                }
+                InboxStateProj::Handle { handling } => {
+                    return handling.poll(cx).map_ok(|response| response.map(ResponseBody::inner));
+                }
+                InboxStateProj::Reply { response } => {
+                    let Some(response) = response.take() else { polled_again() };
+                    return Poll::Ready(Ok(response.map(ResponseBody::fixed)));
+                }
+            }
+        }
+    }
+}
+
+fn polled_again() -> ! {
+    panic!("an inbox future was polled after it was ready");
+}
+
+impl<S> fmt::Debug for Inbox<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.settings.debug(&mut f.debug_struct("Inbox"))
+    }
+}
+
+impl<S: Service<Request<Full<Bytes>>>> fmt::Debug for InboxFuture<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("InboxFuture").finish_non_exhaustive()
+    }
+}
