@@ -20,7 +20,7 @@ pub(crate) fn single<'a>(
     let mut values = head.headers.get_all(name).iter();
     let Some(value) = values.next() else { return Ok(None) };
     if values.next().is_some() {
-        return Err(Rejection::new(Reason::DuplicateHeader).with_detail(format!("`{name}`")));
+        return Err(duplicate(name));
     }
     check_length(name, value, longest)?;
     Ok(Some(value))
@@ -29,11 +29,19 @@ pub(crate) fn single<'a>(
 #[inline]
 pub(crate) fn check_length(name: &HeaderName, value: &HeaderValue, longest: usize) -> Result<(), Rejection> {
     if value.len() > longest {
-        return Err(
-            Rejection::new(Reason::MalformedHeader).with_detail(format!("`{name}` has more than {longest} bytes"))
-        );
+        return Err(too_long(name, longest));
     }
     Ok(())
+}
+
+#[cold]
+fn duplicate(name: &HeaderName) -> Rejection {
+    Rejection::new(Reason::DuplicateHeader).with_detail(format!("`{name}`"))
+}
+
+#[cold]
+fn too_long(name: &HeaderName, longest: usize) -> Rejection {
+    Rejection::new(Reason::MalformedHeader).with_detail(format!("`{name}` has more than {longest} bytes"))
 }
 
 /// Returns the token of `Bearer <token>`, or `None` if the value has another scheme.

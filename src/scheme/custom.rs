@@ -310,7 +310,7 @@ impl Proof for CustomProof {
     fn key_print(&self, keys: &CustomRun, index: usize) -> Option<KeyPrint> {
         match keys {
             CustomRun::Mac(keys) => keys.ring.print(index),
-            #[cfg(feature = "sns")]
+            #[cfg(feature = "paypal")]
             CustomRun::Fetched(..) => None,
         }
     }

@@ -22,7 +22,7 @@ pub struct SignatureSpec(pub(crate) Result<Signature, ConfigError>);
 
 impl SignatureSpec {
     pub(super) fn new(source: Source, encoding: Encoding) -> Self {
-        Self(source.0.map(|place| Signature { places: vec![place], encoding }))
+        Self(source.0.map(|place| Signature { missing: format!("none in {place}"), places: vec![place], encoding }))
     }
 
     /// Adds another place where a signature may be, in the same encoding, such as a secondary header. All that are there
@@ -30,7 +30,9 @@ impl SignatureSpec {
     #[must_use]
     pub fn or(self, source: Source) -> Self {
         Self(self.0.and_then(|mut signature| {
-            signature.places.push(source.0?);
+            let place = source.0?;
+            signature.missing += &format!(" or {place}");
+            signature.places.push(place);
             Ok(signature)
         }))
     }
@@ -41,6 +43,8 @@ impl SignatureSpec {
 pub(crate) struct Signature {
     pub(super) places: Vec<Place>,
     pub(super) encoding: Encoding,
+    /// The detail if there is none, written once: most refusals are for that.
+    missing: String,
 }
 
 /// The MACs that a request offers: one for nearly every sender, and that one without an allocation.
@@ -109,9 +113,14 @@ impl Signature {
             count += place.each(head, body, &mut take)?;
         }
         if count == 0 {
-            return Err(Rejection::new(Reason::MissingSignature).with_detail(format!("none in {}", self.names())));
+            return Err(self.missing());
         }
         Ok(())
+    }
+
+    #[cold]
+    fn missing(&self) -> Rejection {
+        Rejection::new(Reason::MissingSignature).with_detail(self.missing.clone())
     }
 
     #[cold]
