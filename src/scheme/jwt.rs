@@ -88,7 +88,7 @@ impl SchemeBuilder {
                 }
                 None => {
                     let format = builder.key_format;
-                    let key = move |secret: &crate::Secret| Mac::new(MacKind::Sha256, &secret.key(format)?);
+                    let key = move |secret: &crate::secrets::Secret| Mac::new(MacKind::Sha256, &secret.key(format)?);
                     JwtKeys::Shared(builder.secrets()?.into_keys(key)?)
                 }
             };

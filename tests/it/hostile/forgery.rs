@@ -43,7 +43,8 @@ fn campaign(subject: &Subject, seed: u64) -> Report {
         .map(|request| match subject.judge(request.clone()) {
             End::Delivered(delivery, more) => {
                 let is_known = BODY_UNSIGNED.contains(&&*subject.name) || body_unsigned().contains(&&*subject.name);
-                assert_ne!(delivery.signed().body, is_known, "{}", subject.name);
+                // GitLab is in the table with a token and with a signature.
+                assert!(delivery.signed().body != is_known || subject.name == "gitlab", "{}", subject.name);
                 subject.proven(request, &delivery, &more)
             }
             end => panic!("{}: {end:?}", subject.name),
@@ -73,7 +74,10 @@ fn campaign(subject: &Subject, seed: u64) -> Report {
             End::Delivered(delivery, more) if proven.contains(&subject.proven(&request, &delivery, &more)) => {
                 report.same += 1;
             }
-            End::Delivered(..) => report.forged.push(format!("{names:?}: {request:?}")),
+            End::Delivered(delivery, more) => {
+                let got = format!("{:?}", subject.proven(&request, &delivery, &more));
+                report.forged.push(format!("{names:?}: {request:?}: {got}, not {proven:?}"));
+            }
         }
     }
     subject.clock.set(signed_at());

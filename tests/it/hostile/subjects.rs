@@ -62,7 +62,7 @@ pub struct Subject {
 }
 
 /// What a delivery says is signed, byte for byte: two requests with the same of it have the same signed content.
-#[derive(PartialEq, Eq)]
+#[derive(PartialEq, Eq, Debug)]
 pub struct Proven(Vec<(String, Vec<u8>)>);
 
 impl Subject {
@@ -147,10 +147,11 @@ impl Subject {
         if signed.url {
             add("url", request.uri().to_string().as_bytes());
         }
-        // A bearer of a token tells deliveries apart by a body that nobody signed; Connect by what only its body says too. Their
-        // tokens and claims are compared below.
+        // Whoever has a token tells deliveries apart by a body that nobody signed: Microsoft Graph by the ids in it, Connect by
+        // what only its body says. Their tokens and claims are compared below.
+        let by_token = ["cloudblue_connect", "microsoft_graph"].contains(&&*self.name);
         if let Identity::Id(id) = delivery.identity()
-            && (signed.body || !more.is_empty() && self.name != "cloudblue_connect")
+            && (signed.body || !more.is_empty() && !by_token)
         {
             add("identity", id.as_bytes());
         }
