@@ -37,7 +37,6 @@ use crate::urlencoded::is_form;
 use super::adyen::adyen_payments;
 use super::asana;
 use super::braintree::braintree;
-use super::cdr_manager::identity as cdr_identity;
 use super::cloudevents;
 use super::contentful;
 use super::gitlab::gitlab;
@@ -48,8 +47,9 @@ use super::mailgun::mailgun;
 #[cfg(feature = "paypal")]
 use super::paypal;
 use super::standard_webhooks::svix;
+use super::table::senders;
 use super::twilio::{self, twilio};
-use super::{meta, okta, senders, standard_webhooks};
+use super::{meta, okta, standard_webhooks};
 
 const fn seconds(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
@@ -127,7 +127,7 @@ senders! {
     /// webhook's configuration in the platform as the secret. There is no signed time and no id: deliveries are told apart by
     /// their `callbackURL`.
     secret cdr_manager = "HORISEN CDR Manager", "https://developers.horisen.com/en/webhook-integration", Official:
-        Scheme::hmac_sha512().signature(header("x-cdr-signature").base64()).with_identity(cdr_identity);
+        Scheme::hmac_sha512().signature(header("x-cdr-signature").base64()).with_identity_at("/callbackURL");
 
     /// The event's name is in an unsigned header.
     secret circleci = "CircleCI", "https://circleci.com/docs/webhooks", Official:

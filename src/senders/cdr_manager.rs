@@ -15,7 +15,6 @@ use crate::payload::{FromDelivery, json};
 use crate::rejection::Rejection;
 use crate::scheme::Scheme;
 use crate::secrets::Secrets;
-use crate::text::Text;
 use crate::time::TimeFormat;
 
 /// HORISEN CDR Manager, which signs each notice with HMAC-SHA512 over the raw body, in base64, in `X-CDR-Signature`.
@@ -46,11 +45,6 @@ impl CdrManager {
     pub fn new(secrets: impl Into<Secrets>) -> Result<Scheme, ConfigError> {
         super::builtin::cdr_manager(secrets)
     }
-}
-
-/// What tells one notice from another: the address of its report.
-pub(super) fn identity(body: &[u8]) -> Option<Text> {
-    Some(serde_json::from_slice::<Report>(body).ok()?.callback_url?.0.into())
 }
 
 /// A notice that a CDR task has exported a report, or failed to.

@@ -9,7 +9,7 @@ use crate::config::ConfigError;
 use crate::secrets::{Secret, Secrets};
 use crate::time::Tolerance;
 
-use super::PublicAddress;
+use super::address::PublicAddress;
 
 /// What a sender can be told. Which of it a sender needs, its function says; what means nothing to it is refused by
 /// [`by_name`](super::by_name), except the public URL, which belongs to the service rather than to the sender.

@@ -15,7 +15,9 @@ use crate::scheme::{HeaderRule, Scheme, SchemeBuilder, header};
 use crate::secrets::Secrets;
 use crate::uri::requested_uri;
 
-use super::{PublicAddress, SenderConfig, knowledge};
+use super::address::PublicAddress;
+use super::config::SenderConfig;
+use super::knowledge;
 
 /// The header that lists the signed ones.
 const LIST: HeaderName = HeaderName::from_static("x-contentful-signed-headers");

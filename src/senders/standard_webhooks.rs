@@ -4,7 +4,7 @@ use crate::config::ConfigError;
 use crate::scheme::{Scheme, SchemeBuilder, header, json};
 use crate::secrets::{KeyFormat, Secrets};
 
-use super::SenderConfig;
+use super::config::SenderConfig;
 use super::knowledge;
 
 /// [Standard Webhooks](https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md), signed

@@ -10,7 +10,8 @@ use crate::text::Text;
 use crate::urlencoded::feed_sorted;
 use crate::urlencoded::is_form;
 
-use super::{PublicAddress, knowledge};
+use super::address::PublicAddress;
+use super::knowledge;
 
 /// [Twilio](https://www.twilio.com/docs/usage/webhooks/webhooks-security), with the account's auth token. SHA-1.
 ///

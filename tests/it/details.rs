@@ -48,7 +48,10 @@ async fn a_detail_names_what_is_wrong_and_no_value() -> Result<(), Box<dyn std::
     };
     assert_eq!(reason(&scheme, signed(0)?).await, "delivered");
     let old = reason(&scheme, signed(412)?).await;
-    assert!(old.ends_with(": the timestamp in `x-acme-timestamp` is 412 s in the past, and 300 s are allowed"), "{old}");
+    assert!(
+        old.ends_with(": the timestamp in `x-acme-timestamp` is 412 s in the past, and 300 s are allowed"),
+        "{old}"
+    );
     let junk = "v1=".to_owned() + &"0".repeat(64);
     for (name, value, detail) in [
         ("x-acme-signature", None, "none in `x-acme-signature` `v1=`"),

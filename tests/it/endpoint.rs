@@ -220,7 +220,9 @@ async fn a_handler_that_cannot_become_ready_is_a_passing_failure() {
 async fn more_layers_may_stand_between_path_and_handler() {
     use tower_webhook::{DedupLayer, MemoryStore};
 
-    let layers = ServiceBuilder::new().layer(WebhookLayer::new(cdr())).layer(DedupLayer::new(MemoryStore::new(100)).with_replay_protection());
+    let layers = ServiceBuilder::new()
+        .layer(WebhookLayer::new(cdr()))
+        .layer(DedupLayer::new(MemoryStore::new(100)).with_replay_protection());
     let handler = post(async |Webhook(report): Webhook<Report>| report.file_name.unwrap());
     let endpoint = EndpointLayer::new("/webhooks/cdr", layers, handler).unwrap();
     let server = serve(Router::new().route("/hello", get(async || "hello")).layer(endpoint)).await;

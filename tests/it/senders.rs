@@ -220,8 +220,12 @@ pub fn cases() -> Vec<Case> {
             *get.method_mut() = http::Method::GET;
             get
         }),
-        Case::new("square", json(r#"{"type":"payment.created","event_id":"sq1"}"#)).event("payment.created").id_beside_an_address("sq1"),
-        Case::new("trello", json(r#"{"action":{"type":"updateCard","id":"tr1"}}"#)).event("updateCard").id_beside_an_address("tr1"),
+        Case::new("square", json(r#"{"type":"payment.created","event_id":"sq1"}"#))
+            .event("payment.created")
+            .id_beside_an_address("sq1"),
+        Case::new("trello", json(r#"{"action":{"type":"updateCard","id":"tr1"}}"#))
+            .event("updateCard")
+            .id_beside_an_address("tr1"),
         Case::new("mandrill", sent_form("mandrill_events=%5B%5D&a=1")),
         Case { signed_fields: &["timestamp", "token", "signature"], ..Case::new("mailgun", json(MAILGUN)) }
             .event("opened")
