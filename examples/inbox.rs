@@ -63,7 +63,7 @@ async fn serve(folder: &Path) -> Result<()> {
     let handler = move |delivery: Delivery, Extension(attempt): Extension<InboxAttempt>| async move {
         let number: usize = delivery.json("/number").and_then(|number| number.parse().ok()).unwrap_or(0);
         tokio::time::sleep(Duration::from_millis(50)).await;
-        if number % 5 == 0 && attempt.number == 1 {
+        if number.is_multiple_of(5) && attempt.number == 1 {
             return StatusCode::SERVICE_UNAVAILABLE;
         }
         match (&*handled).write_all(format!("{} {}\n", delivery.id().unwrap_or("?"), attempt.number).as_bytes()) {

@@ -47,6 +47,7 @@ pub struct Delivery {
     timestamp: Option<SystemTime>,
     fresh_for: Option<Duration>,
     key_index: u16,
+    #[cfg_attr(not(feature = "dedup"), allow(dead_code, reason = "the deduplication and the inbox ask for it"))]
     key_print: Option<KeyPrint>,
     signed: Signed,
     text: Option<Box<SignedText>>,

@@ -230,15 +230,15 @@ pub(crate) fn inbox_attempt(provider: &str, id: i64, attempt: u32, failure: Opti
 /// Reports deliveries whose process died.
 #[cfg(feature = "inbox")]
 pub(crate) fn inbox_reaped(retried: u32, dead: u32) {
-    if retried + dead == 0 {
-        return;
-    }
     #[cfg(feature = "tracing")]
-    tracing::warn!(retried, dead, "webhooks were being handled by a process that died");
+    if retried + dead > 0 {
+        tracing::warn!(retried, dead, "webhooks were being handled by a process that died");
+    }
     #[cfg(feature = "metrics")]
     for (outcome, count) in [("crash_retry", retried), ("crash_dead", dead)] {
         metrics::counter!("webhook_inbox_total", "provider" => "", "outcome" => outcome).increment(count.into());
     }
+    let _ = (retried, dead);
 }
 
 /// Reports a call of an inbox's store that failed.

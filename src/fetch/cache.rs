@@ -516,7 +516,7 @@ mod tests {
                         let url = format!("genuine {started}");
                         let is_done = cache.0.lock().entries.get(&*url).is_some_and(|entry| entry.cached.is_some());
                         if !is_done && done(cache.find(&url, at(second), || fresh(1))).await.is_ok() {
-                            tries[attempt as usize + 1] += 1;
+                            tries[usize::try_from(attempt).unwrap() + 1] += 1;
                         }
                     }
                 }

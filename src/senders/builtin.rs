@@ -20,6 +20,7 @@ use crate::encoding::Encoding;
 use crate::jwt::{Algorithm, TimeRules};
 use crate::mac::Digest;
 use crate::mac::Mac;
+#[cfg(feature = "asymmetric")]
 use crate::pointer::member;
 use crate::rejection::{Reason, Rejection};
 #[cfg(feature = "jwt")]

@@ -161,7 +161,7 @@ impl PayPalKeys {
         let rules = CertificateRules::new(&config)?;
         let fetch = fetch.map_or_else(|| fetch::default_client(rules.is_plain_http()), Ok)?;
         let cache = Cache::with_pinned(CacheLimits::DEFAULT, rules.pinned_urls.clone());
-        Ok(Self { fetch, rules, cache: cache })
+        Ok(Self { fetch, rules, cache })
     }
 
     /// Returns the certificate's URL if it may be there: exact scheme, host and port, a plain path, and nothing after it.
