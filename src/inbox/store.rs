@@ -18,7 +18,7 @@ use super::record::Entry;
 /// operation is atomic over all processes that share the store. A store has no clock: times come from the caller, except for
 /// leases, which no change of the wall clock may end.
 ///
-/// [`testing::inbox_suite`](crate::testing::inbox_suite) (feature `testing`) shows whether an implementation keeps these rules.
+/// `testing::inbox_suite` (feature `testing`) shows whether an implementation keeps these rules.
 ///
 /// # Order
 ///

@@ -39,7 +39,7 @@ const ISSUERS: [&str; 2] = ["https://accounts.google.com", "accounts.google.com"
 ///
 /// # fn main() -> Result<(), tower_webhook::ConfigError> {
 /// # #[cfg(feature = "client")] {
-/// let keys = Jwks::from_url("https://www.googleapis.com/oauth2/v3/certs")?;
+/// let keys = Jwks::builder("https://www.googleapis.com/oauth2/v3/certs").build()?;
 /// let google = senders::google_oidc(keys, "https://hooks.example.com/google", "pusher@project.iam.gserviceaccount.com")?;
 /// # }
 /// # Ok(())

@@ -27,6 +27,7 @@ mod gateway;
 mod handshakes;
 mod hostile;
 mod hyper;
+#[allow(clippy::disallowed_methods, reason = "the senders sign now, and so does the layer judge")]
 mod identity;
 #[cfg(feature = "inbox")]
 #[allow(clippy::disallowed_methods, reason = "processes that are killed and restarted live by the system's clock")]

@@ -25,7 +25,7 @@ use super::topics::Topics;
 ///
 /// A message's time is that of its publication, not of the attempt. SNS holds messages back while it throttles an endpoint, so
 /// even first attempts have come an hour late, and its longest retry schedule takes another one. Eight hours leave room for
-/// that; a [deduplication](crate::guide::deduplication), which remembers deliveries for longer, keeps copies of a message out.
+/// that; a `DedupLayer`, which remembers deliveries for longer, keeps copies of a message out.
 /// The five minutes are for the clocks.
 pub const DEFAULT_TOLERANCE: Tolerance =
     Tolerance::past_and_future(Duration::from_secs(8 * 60 * 60), Duration::from_secs(5 * 60));
@@ -206,7 +206,7 @@ impl SnsBuilder {
 
     /// Sets how far a message's time may be from now. The default is [`DEFAULT_TOLERANCE`]. A message's time is that of its
     /// publication, so a tolerance of less than a few hours loses messages that SNS delivers late. Within the tolerance, only a
-    /// [deduplication](crate::guide::deduplication) refuses a copy of a message.
+    /// a `DedupLayer` (feature `dedup`) refuses a copy of a message.
     pub fn tolerance(mut self, tolerance: Tolerance) -> Self {
         self.tolerance = Some(tolerance);
         self
