@@ -66,13 +66,10 @@ impl Delivery {
     /// The contents of `verified` are taken.
     #[inline]
     pub(crate) fn new(provider: &Text, traits: Traits, verified: &mut Verified, body: Bytes) -> Self {
-        let (provider, traits) = match verified.provider.take() {
-            Some(stood_for) => *stood_for,
-            None => (provider.clone(), traits),
-        };
+        let stood_for = verified.provider.take();
         Self {
-            provider,
-            traits,
+            traits: stood_for.as_ref().map_or(traits, |stood_for| stood_for.1),
+            provider: stood_for.map_or_else(|| provider.clone(), |stood_for| stood_for.0),
             // An id that is empty names nothing.
             id: verified.id.take().filter(|id| !id.is_empty()),
             event: verified.event.take(),

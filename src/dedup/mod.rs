@@ -12,7 +12,7 @@
 //! # fn layers() -> Result<(), tower_webhook::ConfigError> {
 //! let layers = ServiceBuilder::new()
 //!     .layer(WebhookLayer::new(senders::github("the secret of the webhook")?))
-//!     .layer(crate::DedupLayer::new(MemoryStore::default()));
+//!     .layer(DedupLayer::new(MemoryStore::default()));
 //! # Ok(())
 //! # }
 //! # }

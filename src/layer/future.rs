@@ -220,19 +220,14 @@ fn receive<V>(verification: Option<V>, receiver: Receiver) -> Next<V> {
     Next::Stage(Stage::Receive(Box::new((verification, receiver))))
 }
 
-/// Returns the request that the handler gets.
-#[inline(always)]
-fn verified_request(head: Parts, body: Bytes) -> Request<Full<Bytes>> {
-    #[cfg(feature = "axum")]
-    let is_large = body.len() > AXUM_BODY_LIMIT;
-    #[cfg_attr(not(feature = "axum"), allow(unused_mut))]
-    let mut request = Request::from_parts(head, Full::new(body));
-    #[cfg(feature = "axum")]
-    if is_large {
-        // The body is bounded already: axum's own limit would refuse, unseen, what the layer has verified.
-        axum_core::extract::DefaultBodyLimit::disable().apply(&mut request);
-    }
-    request
+/// Lifts axum's own limit: the body is bounded already, and axum would refuse, unseen, what the layer has verified.
+#[cfg(feature = "axum")]
+#[cold]
+fn lift_body_limit(head: &mut Parts) {
+    let mut request = Request::new(());
+    mem::swap(request.extensions_mut(), &mut head.extensions);
+    axum_core::extract::DefaultBodyLimit::disable().apply(&mut request);
+    mem::swap(request.extensions_mut(), &mut head.extensions);
 }
 
 impl<S, P, B, R> Future for ResponseFuture<S, P, B>
@@ -290,9 +285,15 @@ where
                             return Poll::Pending;
                         }
                         Next::HandOn(received) => {
+                            #[cfg(feature = "axum")]
+                            if received.body.len() > AXUM_BODY_LIMIT {
+                                lift_body_limit(head);
+                            }
                             let Some(PendingCall { mut inner, head }) = call.take() else { polled_again() };
-                            let handling = inner.call(verified_request(head, received.body));
-                            this.state.set(RequestState::Handle { handling, lease: received.lease });
+                            this.state.set(RequestState::Handle {
+                                lease: received.lease,
+                                handling: inner.call(Request::from_parts(head, Full::new(received.body))),
+                            });
                             this.body.set(None);
                         }
                         Next::Reply(response) => {

@@ -50,10 +50,11 @@ impl<P: Provider> WebhookLayer<P> {
     /// Creates a layer for this sender, with the sender's own body limit, [`DEFAULT_BODY_TIMEOUT`] and the system's clock.
     #[must_use]
     pub fn new(provider: P) -> Self {
-        let body_limit = provider.body_limit();
+        let (body_limit, traits) = (provider.body_limit(), provider.behavior().traits());
         Self {
             shared: Arc::new(WebhookSettings {
                 provider: Arc::new(provider),
+                traits,
                 body_limit,
                 body_timeout: Some(DEFAULT_BODY_TIMEOUT),
                 lookup_timeout: DEFAULT_LOOKUP_TIMEOUT,

@@ -9,6 +9,7 @@ use http::{Extensions, Response, StatusCode};
 use http_body::Body;
 
 use crate::answer::Answer;
+use crate::behavior::Traits;
 use crate::body::{Lease, MemoryBudget, Receiver, check_announced};
 use crate::delivery::{Delivery, Verified};
 use crate::observe::{self, End, Stopwatch};
@@ -19,6 +20,8 @@ use crate::verdict::Verdict;
 
 pub(crate) struct WebhookSettings<P> {
     pub(crate) provider: Arc<P>,
+    /// Of the provider, found out once.
+    pub(crate) traits: Traits,
     pub(crate) body_limit: usize,
     pub(crate) body_timeout: Option<Duration>,
     pub(crate) lookup_timeout: Duration,
@@ -46,15 +49,22 @@ impl<P: Provider> WebhookSettings<P> {
     pub(super) fn deliver(&self, watch: Stopwatch, verified: &mut Verified, body: Bytes, extensions: &mut Extensions) {
         let name = self.provider.name();
         observe::verdict(verified.provider(name), watch, End::Delivered);
-        if self.observe_only {
-            extensions.insert(Verdict::Verified);
-        } else if extensions.is_empty() {
+        if !extensions.is_empty() {
+            // What a layer around this one has verified is replaced.
+            extensions.remove::<Delivery>();
+        } else if !self.observe_only {
             *extensions = self.room.clone();
         }
-        let delivery = Delivery::new(name, self.provider.behavior().traits(), verified, body);
-        #[cfg(feature = "inbox")]
-        let delivery = delivery.with_behavior(self.provider.behavior());
-        extensions.insert(delivery);
+        if self.observe_only {
+            extensions.insert(Verdict::Verified);
+        }
+        // A delivery is large, and `insert` would move it three times.
+        extensions.get_or_insert_with(|| {
+            let delivery = Delivery::new(name, self.traits, verified, body);
+            #[cfg(feature = "inbox")]
+            let delivery = delivery.with_behavior(self.provider.behavior());
+            delivery
+        });
     }
 
     /// Refuses a request: reports the rejection to the operator, and returns the answer for the sender.
@@ -112,6 +122,7 @@ impl<P> Clone for WebhookSettings<P> {
     fn clone(&self) -> Self {
         Self {
             provider: self.provider.clone(),
+            traits: self.traits,
             body_limit: self.body_limit,
             body_timeout: self.body_timeout,
             lookup_timeout: self.lookup_timeout,

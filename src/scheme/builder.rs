@@ -340,6 +340,7 @@ impl SchemeBuilder {
             empty_body: self.empty_body,
             fields,
             signed: Signed::default(),
+            covers_more: false,
             proof,
         };
         form.checked(self.body_unsigned).map(Into::into)

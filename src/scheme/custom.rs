@@ -303,6 +303,10 @@ impl Proof for CustomProof {
         }
     }
 
+    fn covers_more(&self, _: Option<&Timestamp>) -> bool {
+        true
+    }
+
     fn signed_text(&self, values: &Values<'_>, _: Option<&Timestamp>) -> Result<Option<SignedText>, Rejection> {
         self.rule.signed_text(values)
     }

@@ -36,6 +36,8 @@ pub(super) struct Form<P> {
     pub(super) fields: Fields,
     /// What the proof covers at most, found out once.
     pub(super) signed: Signed,
+    /// Whether it may cover more than the body, the time and the id.
+    pub(super) covers_more: bool,
     pub(super) proof: P,
 }
 
@@ -57,7 +59,6 @@ pub(super) struct Fields {
 #[derive(Default)]
 pub(super) struct Unverified {
     pub(super) timestamp: Option<(Text, SystemTime)>,
-    pub(super) fresh_for: Option<Duration>,
     pub(super) id: Option<Text>,
     event: Option<Text>,
 }
@@ -77,11 +78,8 @@ impl Fields {
                 }
             }
         }
-        if let Some(timestamp) = &self.timestamp {
-            read.fresh_for = Some(timestamp.tolerance.width());
-            if !timestamp.place.in_body() {
-                read.timestamp = Some(timestamp.read(head, b"", now)?);
-            }
+        if let Some(timestamp) = self.timestamp.as_ref().filter(|timestamp| !timestamp.place.in_body()) {
+            read.timestamp = Some(timestamp.read(head, b"", now)?);
         }
         if let Some(id) = self.id.as_ref().filter(|id| !id.in_body()) {
             read.id = id.text(head, b"", Reason::MalformedHeader)?;
@@ -146,6 +144,7 @@ impl<P: Proof> Form<P> {
         }
         (self.fields.timestamp_in_text, self.fields.id_in_text) = self.proof.is_in_text();
         self.signed = self.proof.covers(&self.fields, self.empty_body);
+        self.covers_more = self.proof.covers_more(self.fields.timestamp.as_ref());
         if self.fields.timestamp_in_text && self.fields.timestamp.is_none() {
             return Err(ConfigError::missing("the scheme signs a timestamp and does not say where it is"));
         }
@@ -205,12 +204,12 @@ impl<P: Proof> Form<P> {
     }
 
     /// Returns what the handler is told of a request that was proven. What was read is taken.
-    #[inline]
     fn verified(
         &self,
         read: &mut Unverified,
         (key_index, key_print): (usize, Option<KeyPrint>),
         text: Option<Box<SignedText>>,
+        fresh_for: Option<Duration>,
     ) -> Verified {
         let signed = self.proof.covers_of(self.signed, read);
         // Written at once: each of the methods that set one part would hand on the whole.
@@ -220,7 +219,7 @@ impl<P: Proof> Form<P> {
             event: read.event.take(),
             in_body: self.fields.in_body.clone(),
             timestamp: read.timestamp.take().map(|(_, time)| time),
-            fresh_for: read.fresh_for,
+            fresh_for,
             key_print,
             text,
             key_index: key_index.try_into().unwrap_or(u16::MAX),
@@ -268,19 +267,32 @@ impl<P: Proof> Attempt<P> {
                     }
                 }
                 let print = self.form.proof.key_print(&self.keys, key_index);
-                let text = self.form.signed_text(&self.read, head, body)?;
-                Ok(Outcome::Deliver(self.form.verified(&mut self.read, (key_index, print), text)).into())
+                let (text, fresh_for) = (self.signed_text(head, body)?, self.fresh_for());
+                Ok(Outcome::Deliver(self.form.verified(&mut self.read, (key_index, print), text, fresh_for)).into())
             }
             MaybeReady::Pending(key_index) => {
                 self.check_body(head, body)?;
-                let text = self.form.signed_text(&self.read, head, body)?;
+                let (text, fresh_for) = (self.signed_text(head, body)?, self.fresh_for());
                 let (form, mut read) = (self.form.clone(), mem::take(&mut self.read));
                 Ok(MaybeReady::pending(async move {
                     // A key that was fetched is its sender's, whichever it is.
-                    Ok(Outcome::Deliver(form.verified(&mut read, (key_index.await?, None), text)))
+                    Ok(Outcome::Deliver(form.verified(&mut read, (key_index.await?, None), text, fresh_for)))
                 }))
             }
         }
+    }
+
+    #[inline]
+    fn fresh_for(&self) -> Option<Duration> {
+        match &self.form.fields.timestamp {
+            Some(timestamp) => Some(timestamp.tolerance.width()),
+            None => self.form.proof.fresh_for(&self.offer),
+        }
+    }
+
+    #[inline]
+    fn signed_text(&self, head: &Parts, body: &[u8]) -> Result<Option<Box<SignedText>>, Rejection> {
+        if self.form.covers_more { self.form.signed_text(&self.read, head, body) } else { Ok(None) }
     }
 
     /// Checks what is left to be compared with the body.

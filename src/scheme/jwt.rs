@@ -1,6 +1,6 @@
 //! Proof by a JSON web token, signed with a shared secret or with a key that its issuer publishes.
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use http::HeaderName;
@@ -65,6 +65,7 @@ pub(crate) struct ClaimedToken {
     text: Bytes,
     kid: Option<String>,
     claims: Object,
+    fresh_for: Option<Duration>,
     now: SystemTime,
 }
 
@@ -170,6 +171,10 @@ impl Proof for JwtProof {
         self.rules.times.issued.as_mut()
     }
 
+    fn fresh_for(&self, token: &Box<ClaimedToken>) -> Option<Duration> {
+        token.fresh_for
+    }
+
     fn read(&self, head: &Parts, now: SystemTime, read: &mut Unverified) -> Result<Box<ClaimedToken>, Rejection> {
         let rules = &self.rules;
         let text = Bytes::copy_from_slice(self.text(head)?);
@@ -183,10 +188,10 @@ impl Proof for JwtProof {
         if let Some(name) = rules.must_be_true.iter().find(|name| claims.parse::<bool>(name) != Some(true)) {
             return Err(Rejection::new(Reason::NotForUs).with_detail(format!("the token's {name} is not true")));
         }
-        read.fresh_for = rules.times.fresh_for(&times, now);
+        let fresh_for = rules.times.fresh_for(&times, now);
         read.timestamp = times.issued.map(|issued| (Text::default(), issued));
         read.id = rules.id_claim.and_then(|name| claims.parse::<String>(name)).map(Text::from);
-        Ok(Box::new(ClaimedToken { kid, claims, text, now }))
+        Ok(Box::new(ClaimedToken { kid, claims, text, fresh_for, now }))
     }
 
     /// A shared secret settles the token here, before the body is read.

@@ -2,7 +2,7 @@
 //! and how tests sign.
 
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use http::Method;
@@ -82,6 +82,12 @@ pub(super) trait Proof: Clone + Send + Sync + 'static {
         false
     }
 
+    /// Returns how long a copy of the request is taken, if the form has no timestamp.
+    fn fresh_for(&self, offer: &Self::Offer) -> Option<Duration> {
+        let _ = offer;
+        None
+    }
+
     /// Returns the tolerance of a time that only the proof knows of.
     fn tolerance_mut(&mut self) -> Option<&mut Tolerance> {
         None
@@ -120,13 +126,19 @@ pub(super) trait Proof: Clone + Send + Sync + 'static {
         self.text().map_or(Ok(()), |text| text.check_body(head, body))
     }
 
-    /// Returns what is signed besides the body and the time, if that is more than literals.
+    /// Returns whether more than literals may be signed besides the body and the time.
+    fn covers_more(&self, time: Option<&Timestamp>) -> bool {
+        self.text().is_some_and(|text| text.template.covers_more(time))
+    }
+
+    /// Returns what is signed besides the body and the time, if that is more than literals. Called only if the proof
+    /// [covers more](Self::covers_more).
     fn signed_text(
         &self,
         values: &Values<'_>,
         time: Option<&Timestamp>,
     ) -> Result<Option<delivery::SignedText>, Rejection> {
-        self.text().map_or(Ok(None), |text| text.template.without_time(values, time))
+        self.text().map(|text| text.template.without_time(values, time)).transpose()
     }
 
     /// Returns what tells the key at this position from others.

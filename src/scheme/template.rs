@@ -168,28 +168,22 @@ impl Template {
         self.after.iter().try_for_each(|piece| piece.feed(values, sink))
     }
 
-    /// Returns the text without the time and the body, if it has more than literals and the id.
-    pub(super) fn without_time(
-        &self,
-        values: &Values<'_>,
-        time: Option<&Timestamp>,
-    ) -> Result<Option<SignedText>, Rejection> {
-        let is_time = |piece: &Piece| match piece {
-            Piece::Timestamp => true,
-            Piece::Header(name) => time.is_some_and(|time| time.place.header() == Some(name)),
-            _ => false,
-        };
-        let is_more = |piece: &Piece| !matches!(piece, Piece::Literal(_) | Piece::Id | Piece::Body) && !is_time(piece);
-        if !self.pieces().any(is_more) {
-            return Ok(None);
-        }
+    /// Returns whether the text has more than literals, the id, the body and the time.
+    pub(super) fn covers_more(&self, time: Option<&Timestamp>) -> bool {
+        let is_more =
+            |piece: &Piece| !(matches!(piece, Piece::Literal(_) | Piece::Id | Piece::Body) || piece.is_time(time));
+        self.pieces().any(is_more)
+    }
+
+    /// Returns the text without the time and the body.
+    pub(super) fn without_time(&self, values: &Values<'_>, time: Option<&Timestamp>) -> Result<SignedText, Rejection> {
         let feed = |pieces: &[Piece]| {
             let mut text = Vec::new();
-            let mut pieces = pieces.iter().filter(|piece| !is_time(piece));
+            let mut pieces = pieces.iter().filter(|piece| !piece.is_time(time));
             pieces.try_for_each(|piece| piece.feed(values, &mut |bytes| text.extend_from_slice(bytes)))?;
             Ok::<_, Rejection>(text)
         };
-        Ok(Some(SignedText { before: feed(&self.before)?, has_body: self.has_body, after: feed(&self.after)? }))
+        Ok(SignedText { before: feed(&self.before)?, has_body: self.has_body, after: feed(&self.after)? })
     }
 
     /// Feeds the whole text, once the body is there.
@@ -203,6 +197,15 @@ impl Template {
 }
 
 impl Piece {
+    /// Returns whether it is the time, or the header that has the time.
+    fn is_time(&self, time: Option<&Timestamp>) -> bool {
+        match self {
+            Self::Timestamp => true,
+            Self::Header(name) => time.is_some_and(|time| time.place.header() == Some(name)),
+            _ => false,
+        }
+    }
+
     fn feed(&self, values: &Values<'_>, sink: &mut dyn FnMut(&[u8])) -> Result<(), Rejection> {
         match self {
             Self::Literal(bytes) => sink(bytes),

@@ -206,7 +206,7 @@ impl SnsBuilder {
 
     /// Sets how far a message's time may be from now. The default is [`DEFAULT_TOLERANCE`]. A message's time is that of its
     /// publication, so a tolerance of less than a few hours loses messages that SNS delivers late. Within the tolerance, only a
-    /// a `DedupLayer` (feature `dedup`) refuses a copy of a message.
+    /// `DedupLayer` (feature `dedup`) refuses a copy of a message.
     pub fn tolerance(mut self, tolerance: Tolerance) -> Self {
         self.tolerance = Some(tolerance);
         self

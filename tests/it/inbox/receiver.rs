@@ -470,7 +470,7 @@ async fn a_handler_may_take_longer_than_the_lease() {
 async fn a_cancelled_delivery_stops_its_handler() {
     let folder = Folder::new();
     let builder = quick(store(&folder)).with_lease(Duration::from_millis(300));
-    let receiver = receive(builder, post(|| std::future::pending::<()>())).await;
+    let receiver = receive(builder, post(std::future::pending::<()>)).await;
     receiver.deliver("1", "x").await;
     until("it runs", async || receiver.inbox.stats().await.unwrap().in_flight == 1).await;
     let id = receiver.all().await[0].id;
