@@ -342,7 +342,8 @@ async fn at_least_once_becomes_effectively_once_by_one_more_layer() -> Outcomes 
     let handler = async || CALLS.fetch_add(1, Ordering::SeqCst).to_string();
     let app = Router::new().route("/", post(handler).layer(layers));
     for _ in 0..3 {
-        let request = testing::sign(&cdr, Request::post("/").body("{}")?)?;
+        let report = r#"{"callbackURL":"https://cdr.example.com/reports/1"}"#;
+        let request = testing::sign(&cdr, Request::post("/").body(report)?)?;
         assert_eq!(app.clone().oneshot(request).await?.status(), 200);
     }
     assert_eq!(CALLS.load(Ordering::SeqCst), 1);

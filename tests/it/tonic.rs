@@ -184,7 +184,8 @@ async fn a_grpc_handler_that_failed_is_called_again_and_one_that_succeeded_is_no
     let failures = Arc::new(Mutex::new(0));
     let hook = failures.clone();
     let webhook = WebhookLayer::new(cdr()).on_reject(move |_| *hook.lock().unwrap() += 1);
-    let layer = ServiceBuilder::new().layer(webhook).layer(DedupLayer::new(MemoryStore::new(100)));
+    let layer =
+        ServiceBuilder::new().layer(webhook).layer(DedupLayer::new(MemoryStore::new(100)).with_replay_protection());
     let (server, _) = start(|incoming| {
         TonicServer::builder().layer(layer).add_service(Greeter::default()).serve_with_incoming(incoming)
     })
