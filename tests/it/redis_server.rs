@@ -32,14 +32,16 @@ impl Redis {
         let dir = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
         std::fs::create_dir_all(&dir).unwrap();
         let options: Vec<String> = options.into_iter().map(Into::into).collect();
+        let port = free_port();
+        let child = spawn(port, &dir, &options);
+        let mut redis = Self { port, dir, options, child };
         for _ in 0..5 {
-            // The port is free at this moment; where somebody else takes it first, Redis ends and the next one is tried.
-            let port = free_port();
-            let child = spawn(port, &dir, &options);
-            let mut redis = Self { port, dir: dir.clone(), options: options.clone(), child };
             if redis.is_up().await {
                 return redis;
             }
+            // The port was free a moment ago; if somebody else took it first, Redis has ended.
+            redis.port = free_port();
+            redis.child = spawn(redis.port, &redis.dir, &redis.options);
         }
         panic!("redis-server does not start");
     }

@@ -38,14 +38,16 @@ impl Postgres {
             .unwrap();
         assert!(status.success(), "initdb fails");
         let options: Vec<String> = settings.iter().map(|setting| format!("-c{setting}")).collect();
+        let port = free_port();
+        let child = spawn(port, &dir, &options);
+        let mut server = Self { port, dir, options, child };
         for _ in 0..5 {
-            // The port is free at this moment; where somebody else takes it first, the server ends and the next one is tried.
-            let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-            let child = spawn(port, &dir, &options);
-            let mut server = Self { port, dir: dir.clone(), options: options.clone(), child };
             if server.is_up().await {
                 return server;
             }
+            // The port was free a moment ago; if somebody else took it first, the server has ended.
+            server.port = free_port();
+            server.child = spawn(server.port, &server.dir, &server.options);
         }
         panic!("postgres does not start");
     }
@@ -56,14 +58,14 @@ impl Postgres {
 
     /// Ends it as a power failure would, its processes one after the other.
     pub fn kill(&mut self) {
-        self.signal("KILL");
+        self.child.kill().unwrap();
         self.child.wait().unwrap();
     }
 
     /// Starts it again where it was.
     pub async fn restart(&mut self) {
         // Processes of before may hold its memory for a moment.
-        for _ in 0..20 {
+        for _ in 0..100 {
             self.child = spawn(self.port, &self.dir, &self.options);
             if self.is_up().await {
                 return;
@@ -75,25 +77,26 @@ impl Postgres {
 
     /// Stops it and all its processes without closing their connections.
     pub fn pause(&self) {
-        self.signal_all("STOP");
+        assert!(self.signal_all("STOP"), "postgres cannot be stopped");
     }
 
     pub fn go_on(&self) {
-        self.signal_all("CONT");
+        assert!(self.signal_all("CONT"), "postgres cannot go on");
     }
 
-    fn signal(&self, name: &str) {
-        let status = Command::new("kill").args([&format!("-{name}"), &self.child.id().to_string()]).status().unwrap();
-        assert!(status.success(), "kill -{name} fails");
-    }
-
-    fn signal_all(&self, name: &str) {
-        let parent = self.child.id().to_string();
-        let children = Command::new("ps").args(["-o", "pid=", "--ppid", &parent]).output().unwrap().stdout;
-        let children = String::from_utf8(children).unwrap();
-        let mut kill = Command::new("kill");
-        kill.arg(format!("-{name}")).arg(parent).args(children.split_whitespace());
-        assert!(kill.status().unwrap().success(), "kill -{name} fails");
+    /// Signals the server, and returns whether it could; then its processes, of which any may end meanwhile. (They are no
+    /// process group: each makes one of its own.)
+    fn signal_all(&self, name: &str) -> bool {
+        let server = self.child.id().to_string();
+        let is_signalled = signal(&server, name);
+        // A server that is stopped starts no further ones.
+        let processes = Command::new("ps").args(["-o", "pid=", "--ppid", &server]).output();
+        let processes =
+            processes.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
+        for process in processes.split_whitespace() {
+            signal(process, name);
+        }
+        is_signalled
     }
 
     /// Waits until it answers; false where it ended instead.
@@ -112,12 +115,28 @@ impl Postgres {
 impl Drop for Postgres {
     fn drop(&mut self) {
         if self.child.try_wait().is_ok_and(|status| status.is_none()) {
-            self.go_on();
-            self.signal("QUIT");
+            self.signal_all("CONT");
+            if !signal(&self.child.id().to_string(), "QUIT") {
+                let _ = self.child.kill();
+            }
         }
         let _ = self.child.wait();
         let _ = std::fs::remove_dir_all(&self.dir);
     }
+}
+
+/// Sends a signal, and returns whether there was a process to get it.
+fn signal(process: &str, name: &str) -> bool {
+    Command::new("kill")
+        .args([&format!("-{name}"), process])
+        .stderr(Stdio::null())
+        .status()
+        .is_ok_and(|status| status.success())
+}
+
+/// A port that is free at this moment.
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 fn spawn(port: u16, dir: &Path, options: &[String]) -> Child {
