@@ -30,10 +30,9 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, any};
 use serde_json::{Value, json};
 use tower_webhook::inbox::InboxAttempt;
-use tower_webhook::provider::Provider;
 use tower_webhook::{DedupLayer, Delivery, MemoryStore, Reason, Rejection, WebhookLayer};
 
-use gateway_config::{Config, Endpoint, Result};
+use gateway_config::{Config, Result};
 use gateway_inbox::Inboxes;
 use gateway_output::Lines;
 
@@ -61,12 +60,12 @@ async fn run(path: &Path) -> Result<()> {
     let mut app = Router::new();
     let mut paths = HashSet::new();
     let mut inboxes = Inboxes::default();
-    for endpoint in &config.endpoints {
+    for (index, endpoint) in config.endpoints.iter().enumerate() {
         let place = |error| format!("endpoint {}: {error}", endpoint.path);
         if !endpoint.path.starts_with('/') || endpoint.path.contains(['{', '}']) || !paths.insert(&endpoint.path) {
             return Err(place("its path does not start with /, has braces, or is there twice".into()).into());
         }
-        app = app.route(&endpoint.path, route(endpoint, &config, &mut inboxes, &output).await.map_err(place)?);
+        app = app.route(&endpoint.path, route(index, &config, &mut inboxes, &output).await.map_err(place)?);
     }
     let app = app.merge(inboxes.admin(&config)?);
     let listener = tokio::net::TcpListener::bind(&config.listen).await?;
@@ -90,39 +89,17 @@ struct Output {
     refusals: Lines,
 }
 
-async fn route(
-    endpoint: &Endpoint,
-    config: &Config,
-    inboxes: &mut Inboxes,
-    output: &Output,
-) -> Result<MethodRouter<Output>> {
-    let handler = inboxes.wrap(config, endpoint, output, any(on_delivery)).await?;
-    match endpoint.provider.as_str() {
-        "cdr_manager" => layered(endpoint, endpoint.cdr_manager()?, handler, output).await,
-        "cloudblue_connect" => layered(endpoint, endpoint.connect()?, handler, output).await,
-        "aws_sns" => layered(endpoint, endpoint.sns()?, handler, output).await,
-        _ => layered(endpoint, endpoint.sender()?, handler, output).await,
-    }
-}
-
-async fn layered(
-    endpoint: &Endpoint,
-    provider: impl Provider,
-    handler: MethodRouter<Output>,
-    output: &Output,
-) -> Result<MethodRouter<Output>> {
-    let refusals = output.refusals.clone();
-    let report = move |rejection: &Rejection| refusals.report(told(rejection));
-    let mut layer = WebhookLayer::new(provider).on_reject(report);
-    if let Some(bytes) = endpoint.body_limit_bytes {
-        layer = layer.with_body_limit(bytes);
-    }
-    let handler = match endpoint.deduplicate.as_deref() {
+async fn route(index: usize, config: &Config, inboxes: &mut Inboxes, output: &Output) -> Result<MethodRouter<Output>> {
+    let endpoint = &config.endpoints[index];
+    let mut handler = inboxes.wrap(config, endpoint, output, any(on_delivery)).await?;
+    handler = match endpoint.deduplicate.as_deref() {
         None => handler,
         Some("memory") => handler.layer(DedupLayer::new(MemoryStore::new(REMEMBERED))),
         Some(url) => handler.layer(DedupLayer::new(tower_webhook::RedisStore::connect(url).await?)),
     };
-    Ok(handler.layer(layer))
+    let refusals = output.refusals.clone();
+    let report = move |rejection: &Rejection| refusals.report(told(rejection));
+    Ok(handler.layer(WebhookLayer::new(config.provider(index)?).on_reject(report)))
 }
 
 async fn on_delivery(

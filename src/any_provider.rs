@@ -36,7 +36,10 @@ use crate::time::Clock;
 /// # }
 /// ```
 #[derive(Clone)]
-pub struct AnyProvider(Arc<dyn Erased>);
+pub struct AnyProvider {
+    provider: Arc<dyn Erased>,
+    body_limit: usize,
+}
 
 /// The state of a verification by an [`AnyProvider`].
 pub struct AnyVerification(Box<dyn Any + Send>);
@@ -44,14 +47,19 @@ pub struct AnyVerification(Box<dyn Any + Send>);
 impl AnyProvider {
     /// Erases the type of a provider.
     pub fn new(provider: impl Provider) -> Self {
-        Self(Arc::new(provider))
+        Self { body_limit: provider.body_limit(), provider: Arc::new(provider) }
+    }
+
+    /// Sets another limit for the body than the provider's own, in bytes.
+    #[must_use]
+    pub fn with_body_limit(self, bytes: usize) -> Self {
+        Self { body_limit: bytes, ..self }
     }
 }
 
 /// [`Provider`] without its associated type.
 trait Erased: Send + Sync {
     fn name(&self) -> &Text;
-    fn body_limit(&self) -> usize;
     fn behavior(&self) -> &Behavior;
     fn recognizes(&self, head: &Parts) -> Recognition;
     fn recognizes_body(&self, head: &Parts, body: &[u8]) -> bool;
@@ -70,10 +78,6 @@ trait Erased: Send + Sync {
 impl<P: Provider> Erased for P {
     fn name(&self) -> &Text {
         P::name(self)
-    }
-
-    fn body_limit(&self) -> usize {
-        P::body_limit(self)
     }
 
     fn behavior(&self) -> &Behavior {
@@ -124,31 +128,31 @@ impl Provider for AnyProvider {
     type Verification = AnyVerification;
 
     fn name(&self) -> &Text {
-        self.0.name()
+        self.provider.name()
     }
 
     fn body_limit(&self) -> usize {
-        self.0.body_limit()
+        self.body_limit
     }
 
     fn behavior(&self) -> &Behavior {
-        self.0.behavior()
+        self.provider.behavior()
     }
 
     fn recognizes(&self, head: &Parts) -> Recognition {
-        self.0.recognizes(head)
+        self.provider.recognizes(head)
     }
 
     fn recognizes_body(&self, head: &Parts, body: &[u8]) -> bool {
-        self.0.recognizes_body(head, body)
+        self.provider.recognizes_body(head, body)
     }
 
     fn begin(&self, head: &Parts, clock: &dyn Clock) -> Result<MaybeReady<Begin<AnyVerification>>, Rejection> {
-        self.0.begin(head, clock)
+        self.provider.begin(head, clock)
     }
 
     fn receive(&self, verification: &mut AnyVerification, head: &Parts, chunk: &[u8]) {
-        self.0.receive(verification, head, chunk);
+        self.provider.receive(verification, head, chunk);
     }
 
     fn finish(
@@ -158,17 +162,17 @@ impl Provider for AnyProvider {
         body: &Bytes,
         rest: &[u8],
     ) -> Result<MaybeReady<Outcome>, Rejection> {
-        self.0.finish(verification, head, body, rest)
+        self.provider.finish(verification, head, body, rest)
     }
 
     fn refuse(&self, head: &Parts, rejection: Rejection) -> Rejection {
-        self.0.refuse(head, rejection)
+        self.provider.refuse(head, rejection)
     }
 }
 
 impl fmt::Debug for AnyProvider {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("AnyProvider").field(self.0.name()).finish()
+        f.debug_tuple("AnyProvider").field(self.provider.name()).finish()
     }
 }
 

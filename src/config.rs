@@ -1,9 +1,12 @@
 //! Errors of a configuration.
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
+
+use serde_json::value::RawValue;
 
 /// An error in how a layer, a provider or a secret was set up.
 ///
@@ -22,6 +25,8 @@ use std::sync::Arc;
 pub struct ConfigError {
     kind: ConfigErrorKind,
     message: Cow<'static, str>,
+    /// A JSON pointer; empty if it is not known.
+    setting: String,
     source: Option<Arc<dyn Error + Send + Sync>>,
 }
 
@@ -44,7 +49,7 @@ pub enum ConfigErrorKind {
 impl ConfigError {
     /// Creates an error of this kind.
     pub fn new(kind: ConfigErrorKind, message: impl Into<Cow<'static, str>>) -> Self {
-        Self { kind, message: message.into(), source: None }
+        Self { kind, message: message.into(), setting: String::new(), source: None }
     }
 
     /// Creates an error for a required setting that is missing.
@@ -79,11 +84,69 @@ impl ConfigError {
         self
     }
 
+    /// Names the setting at fault, or the one that holds what was named before.
+    #[must_use]
+    pub(crate) fn with_setting(mut self, key: &str) -> Self {
+        self.setting.insert_str(0, key);
+        self.setting.insert(0, '/');
+        self
+    }
+
     /// Returns the kind of the error.
     #[must_use]
     pub fn kind(&self) -> ConfigErrorKind {
         self.kind
     }
+
+    /// Returns the setting at fault, if it is known: the JSON pointer in a configuration that was read from data, such as
+    /// `/scheme/signature`.
+    #[must_use]
+    pub fn setting(&self) -> Option<&str> {
+        Some(&*self.setting).filter(|setting| !setting.is_empty())
+    }
+
+    /// Adds to the message where the setting at fault stands in a JSON text, as `at line 3 column 17`. `pointer` leads to the
+    /// configuration in the text; it is empty if the text is the configuration. A setting that is missing stands where its
+    /// object does.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tower_webhook::senders::SenderConfig;
+    ///
+    /// let file = "{\"senders\": [\n  {\"provider\": \"github\", \"secrets\": [\"s3cret\"], \"header\": \"x\"}]}";
+    /// # #[derive(serde::Deserialize)]
+    /// # struct File { senders: Vec<SenderConfig> }
+    /// let mut senders = serde_json::from_str::<File>(file).unwrap().senders;
+    /// let error = senders.remove(0).build().unwrap_err().located_in(file, "/senders/0");
+    /// assert_eq!(error.to_string(), "`header` means nothing to github at line 2 column 56");
+    /// ```
+    #[must_use]
+    pub fn located_in(mut self, json: &str, pointer: &str) -> Self {
+        let offset = offset_of(json, &format!("{pointer}{}", self.setting));
+        let before = &json.as_bytes()[..offset];
+        let line = 1 + before.iter().filter(|byte| **byte == b'\n').count();
+        let column = 1 + before.iter().rev().take_while(|byte| **byte != b'\n').count();
+        self.message = format!("{} at line {line} column {column}", self.message).into();
+        self
+    }
+}
+
+/// Returns where the value at a pointer begins, or the last value on the way that is there.
+fn offset_of(json: &str, pointer: &str) -> usize {
+    let mut at = json;
+    for part in pointer.split('/').skip(1) {
+        let next = match part.parse::<usize>() {
+            Ok(index) => serde_json::from_str::<Vec<&RawValue>>(at).ok().and_then(|list| list.get(index).copied()),
+            Err(_) => serde_json::from_str::<HashMap<Cow<'_, str>, &RawValue>>(at)
+                .ok()
+                .and_then(|members| members.get(part).copied()),
+        };
+        let Some(next) = next else { break };
+        at = next.get();
+    }
+    // Each is a part of the whole text.
+    at.as_ptr() as usize - json.as_ptr() as usize
 }
 
 impl fmt::Display for ConfigError {
@@ -97,6 +160,7 @@ impl fmt::Debug for ConfigError {
         f.debug_struct("ConfigError")
             .field("kind", &self.kind)
             .field("message", &self.message)
+            .field("setting", &self.setting)
             .field("source", &self.source)
             .finish()
     }

@@ -57,7 +57,8 @@
 //!   for rules that need code, and [`AnyOf`] accepts several senders on one route. The portals [`CdrManager`], `Connect`
 //!   (feature `jwt`), `Sns`, `telna` and `pce` (feature `sns`) have types of their own.
 //! - [`Secrets`] rotate, and can be looked up for each request.
-//! - A [`Delivery`] proves that a request was verified; [`Webhook<T>`](Webhook) is its payload as a type of yours.
+//! - A [`Delivery`] proves that a request was verified; [`Webhook<T>`](Webhook) is its payload as a type of yours, and
+//!   [`Events`] has a handler for each event.
 //! - A [`Rejection`] says, by its [`Reason`], what was refused and why.
 //! - `DedupLayer` (feature `dedup`) lets each delivery through to the handler once, with `MemoryStore` (feature
 //!   `memory-store`) or across replicas with `RedisStore` (feature `redis`).
@@ -99,6 +100,7 @@ pub mod dedup;
 mod delivery;
 mod encoding;
 pub mod endpoint;
+mod events;
 #[cfg(feature = "axum")]
 mod extract;
 #[cfg(feature = "fetch")]
@@ -161,12 +163,15 @@ pub use dedup::redis::RedisStore;
 pub use delivery::{Delivery, Identity, Signed, Verified};
 pub use encoding::Encoding;
 pub use endpoint::layer::EndpointLayer;
+pub use events::{Events, EventsFuture};
 #[cfg(feature = "fetch")]
 pub use fetch::{FETCH_TIMEOUT, Fetch, FetchFuture, MAX_FETCHED};
 #[cfg(feature = "client")]
 pub use fetch::{HttpsClient, HttpsClientBuilder};
 pub use layer::layer::WebhookLayer;
-pub use payload::{FromDelivery, Json, Webhook};
+#[cfg(feature = "axum")]
+pub use payload::Form;
+pub use payload::{FormJson, FromDelivery, Json, Webhook};
 pub use rejection::{Reason, Rejection};
 pub use scheme::Scheme;
 pub use secrets::{CachePolicy, Head, KeyFormat, MAX_SECRETS, Secret, Secrets};

@@ -81,6 +81,14 @@ pub(crate) fn handler_failed(rejection: &Rejection) {
     count(provider, "handler_failed", rejection.reason().as_str());
 }
 
+/// Reports an event that no handler is for.
+pub(crate) fn unhandled(provider: &str, event: &str) {
+    #[cfg(feature = "tracing")]
+    tracing::debug!(provider, event, "webhook event without a handler");
+    #[cfg(feature = "metrics")]
+    metrics::counter!("webhook_events_unhandled_total", "provider" => provider.to_owned()).increment(1);
+}
+
 #[cfg(feature = "metrics")]
 fn count(provider: &str, outcome: &'static str, reason: &'static str) {
     metrics::counter!("webhook_requests_total", "provider" => provider.to_owned(), "outcome" => outcome, "reason" => reason)

@@ -6,6 +6,7 @@ use serde::de::DeserializeOwned;
 
 use crate::delivery::Delivery;
 use crate::rejection::{Reason, Rejection};
+use crate::urlencoded;
 
 /// A type that a delivery can be turned into.
 ///
@@ -60,6 +61,73 @@ pub struct Json<T>(pub T);
 impl<T: DeserializeOwned> FromDelivery for Json<T> {
     fn from_delivery(delivery: &Delivery) -> Result<Self, Rejection> {
         json(delivery.body()).map(Self)
+    }
+}
+
+/// A payload in `application/x-www-form-urlencoded`, of any type that serde can deserialize. Feature `axum`.
+///
+/// # Examples
+///
+/// ```
+/// use serde::Deserialize;
+/// use tower_webhook::{Form, Webhook};
+///
+/// #[derive(Deserialize)]
+/// #[serde(rename_all = "PascalCase")]
+/// struct Sms {
+///     from: String,
+///     body: String,
+/// }
+///
+/// async fn on_sms(Webhook(Form(sms)): Webhook<Form<Sms>>) {
+///     println!("{}: {}", sms.from, sms.body);
+/// }
+/// ```
+#[cfg(feature = "axum")]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Form<T>(pub T);
+
+#[cfg(feature = "axum")]
+impl<T: DeserializeOwned> FromDelivery for Form<T> {
+    fn from_delivery(delivery: &Delivery) -> Result<Self, Rejection> {
+        let fields = serde_urlencoded::Deserializer::new(form_urlencoded::parse(delivery.body()));
+        serde_path_to_error::deserialize(fields).map(Self).map_err(|error| {
+            let expected = expectation(&error.inner().to_string());
+            let expected = expected.unwrap_or_else(|| "a field does not fit the type".to_owned());
+            Rejection::new(Reason::MalformedPayload).with_detail(format!("in the form: {expected}"))
+        })
+    }
+}
+
+/// A JSON payload in the field `payload` of a form, as Slack's interactivity and GitHub's form encoding send it.
+///
+/// # Examples
+///
+/// ```
+/// use serde_json::Value;
+/// use tower_webhook::{FormJson, Webhook};
+///
+/// async fn on_action(Webhook(FormJson(action)): Webhook<FormJson<Value>>) {
+///     println!("{}", action["type"]);
+/// }
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FormJson<T>(pub T);
+
+impl<T: DeserializeOwned> FromDelivery for FormJson<T> {
+    fn from_delivery(delivery: &Delivery) -> Result<Self, Rejection> {
+        let payload = urlencoded::field(delivery.body(), "payload", Reason::MalformedPayload)?;
+        let missing = || Rejection::new(Reason::MalformedPayload).with_detail("the form has no field `payload`");
+        json(&payload.ok_or_else(missing)?).map(Self)
+    }
+}
+
+/// The body as text, which must be UTF-8.
+impl FromDelivery for String {
+    fn from_delivery(delivery: &Delivery) -> Result<Self, Rejection> {
+        let text = std::str::from_utf8(delivery.body());
+        let invalid = |_| Rejection::new(Reason::MalformedPayload).with_detail("the body is not UTF-8");
+        text.map(Self::from).map_err(invalid)
     }
 }
 

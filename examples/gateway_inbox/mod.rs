@@ -10,6 +10,7 @@ use axum::Router;
 use axum::routing::{MethodRouter, any};
 use http::HeaderName;
 use serde::Deserialize;
+use serde::de::MapAccess;
 use tower_webhook::inbox::postgres::PostgresStore;
 use tower_webhook::inbox::sqlite::SqliteStore;
 use tower_webhook::inbox::{Backoff, Inbox, InboxWorker, OrderOnDead};
@@ -40,15 +41,32 @@ pub struct Admin {
     bearer: String,
 }
 
-/// The keys of an endpoint's inbox, its own before those for all.
-struct Keys<'a>(&'a Endpoint, &'a Config);
-
+/// Defines the keys that an endpoint may have, and the whole file for all endpoints.
 macro_rules! keys {
-    ($($name:ident: $type:ty),* $(,)?) => {
-        impl Keys<'_> {
-            $(fn $name(&self) -> Option<$type> {
-                self.0.$name.clone().or_else(|| self.1.$name.clone())
-            })*
+    ($($key:ident: $type:ty),* $(,)?) => {
+        #[derive(Default, Clone)]
+        pub struct Keys {
+            $($key: Option<$type>,)*
+        }
+
+        impl Keys {
+            /// Reads the value of this key, and returns whether it is one of these.
+            pub fn read_key<'de, A: MapAccess<'de>>(
+                &mut self,
+                key: &str,
+                map: &mut A,
+            ) -> std::result::Result<bool, A::Error> {
+                match key {
+                    $(stringify!($key) => self.$key = map.next_value()?,)*
+                    _ => return Ok(false),
+                }
+                Ok(true)
+            }
+
+            /// Returns these keys, and the others where these are not set.
+            fn or(&self, others: &Self) -> Self {
+                Self { $($key: self.$key.clone().or_else(|| others.$key.clone()),)* }
+            }
         }
     };
 }
@@ -82,17 +100,17 @@ impl Inboxes {
         output: &Output,
         handler: MethodRouter<Output>,
     ) -> Result<MethodRouter<Output>> {
-        let keys = Keys(endpoint, config);
-        let with_signature = keys.forward_signature().unwrap_or(false);
-        let handler = match keys.forward() {
+        let keys = endpoint.keys.or(&config.keys);
+        let with_signature = keys.forward_signature.unwrap_or(false);
+        let handler = match keys.forward {
             None => handler,
             Some(url) => {
-                let timeout = seconds("forward_timeout_seconds", keys.forward_timeout_seconds().unwrap_or(30.0))?;
-                let forward = forward::Forward::new(&url, keys.forward_secret().as_deref(), timeout, with_signature)?;
+                let timeout = seconds("forward_timeout_seconds", keys.forward_timeout_seconds.unwrap_or(30.0))?;
+                let forward = forward::Forward::new(&url, keys.forward_secret.as_deref(), timeout, with_signature)?;
                 any(move |request| forward.clone().handle(request))
             }
         };
-        let Some(address) = keys.inbox() else { return Ok(handler) };
+        let Some(address) = keys.inbox else { return Ok(handler) };
         let mut builder = match self.store(&address).await? {
             Store::Sqlite(store) => Inbox::new(store),
             Store::Postgres(store) => Inbox::new(store),
@@ -101,20 +119,20 @@ impl Inboxes {
         if with_signature {
             builder = builder.with_headers(forward::SIGNATURES.map(HeaderName::from_static));
         }
-        if let Some(Retry { first_seconds, longest_seconds, attempts }) = keys.retry() {
+        if let Some(Retry { first_seconds, longest_seconds, attempts }) = keys.retry {
             let delays = seconds("first_seconds", first_seconds)?..seconds("longest_seconds", longest_seconds)?;
             builder = builder.with_retry(Backoff::exponential(delays).attempts(attempts));
         }
-        if let Some(lease) = keys.lease_seconds() {
+        if let Some(lease) = keys.lease_seconds {
             builder = builder.with_lease(seconds("lease_seconds", lease)?);
         }
-        if let Some(concurrency) = keys.concurrency() {
+        if let Some(concurrency) = keys.concurrency {
             builder = builder.with_concurrency(concurrency);
         }
-        if let Some(pointer) = keys.order() {
+        if let Some(pointer) = keys.order {
             builder = builder.with_order(move |delivery| delivery.json(&pointer));
         }
-        if let Some(OnDead::Block) = keys.order_on_dead() {
+        if let Some(OnDead::Block) = keys.order_on_dead {
             builder = builder.with_order_on_dead(OrderOnDead::Block);
         }
         let (inbox, worker) = builder.wrap(handler.with_state(output.clone()));

@@ -98,6 +98,10 @@ impl Source {
         Self(spot.map(|spot| Place { spot, prefix: Cow::Borrowed(""), list: None }))
     }
 
+    pub(crate) fn check(&self) -> Result<(), ConfigError> {
+        self.0.as_ref().map(drop).map_err(ConfigError::clone)
+    }
+
     /// Sets a prefix that the value must have, exactly. In a [list](Self::list) it chooses entries, and others are skipped;
     /// elsewhere a value without it is refused.
     #[must_use]

@@ -24,6 +24,7 @@ mod any_of;
 mod asana;
 mod braintree;
 mod builtin;
+mod by_name;
 #[doc(hidden)]
 pub mod cdr_manager;
 mod cloudevents;
@@ -55,9 +56,6 @@ mod table;
 pub mod telna;
 mod twilio;
 
-use crate::config::ConfigError;
-use crate::scheme::Scheme;
-
 #[doc(hidden)]
 pub use any_of::{AnyOf, AnyOfVerification};
 #[doc(hidden)]
@@ -75,8 +73,9 @@ pub use adyen::adyen_payments;
 pub use asana::asana;
 pub use braintree::braintree;
 pub use builtin::*;
+pub use by_name::{all, by_name};
 pub use cloudevents::cloudevents;
-pub use config::SenderConfig;
+pub use config::{BasicAuth, Confirmation, SchemeConfig, SenderConfig};
 pub use contentful::{contentful, contentful_at};
 pub use gitlab::gitlab;
 #[cfg(feature = "jwt")]
@@ -92,30 +91,3 @@ pub use standard_webhooks::standard_webhooks_signed;
 pub use standard_webhooks::{standard_webhooks, svix};
 pub use table::{Evidence, Sender};
 pub use twilio::twilio;
-
-/// Returns every sender that [`by_name`] knows, in the order of their names.
-///
-/// # Examples
-///
-/// ```
-/// for sender in tower_webhook::senders::all() {
-///     println!("{}: {} ({})", sender.name, sender.title, sender.document);
-/// }
-/// ```
-pub fn all() -> impl Iterator<Item = &'static Sender> {
-    ALL.iter()
-}
-
-/// The sender of this name with this configuration.
-///
-/// # Errors
-///
-/// Where there is no such sender, or the configuration is not one for it.
-pub fn by_name(name: &str, config: SenderConfig) -> Result<Scheme, ConfigError> {
-    match all().find(|sender| sender.name == name) {
-        Some(sender) => sender.build(config),
-        None => {
-            Err(ConfigError::missing("there is no sender of this name; see `senders::all`, and the features it needs"))
-        }
-    }
-}

@@ -41,7 +41,7 @@ impl Sender {
     pub fn build(&self, mut config: SenderConfig) -> Result<Scheme, ConfigError> {
         let mut scheme = (self.build)(&mut config)?;
         if let Some(tolerance) = config.take_tolerance() {
-            scheme = scheme.with_tolerance(tolerance)?;
+            scheme = scheme.with_tolerance(tolerance).map_err(|error| error.with_setting("tolerance_seconds"))?;
         }
         if let Some(bytes) = config.body_limit_bytes.take() {
             scheme = scheme.with_body_limit(bytes);

@@ -189,10 +189,96 @@ fn what_a_provider_does_not_know_is_an_error_with_its_place() {
         (endpoint(r#""path": "/a", "provider": "square", "secrets": ["s"]"#), "set `public_url`"),
         (endpoint(r#""path": "/a", "provider": "paypal", "webhook_id": "w", "certificate": {"orign": 1}"#), "`orign`"),
         (endpoint(r#""path": "a", "provider": "github", "secrets": ["s"]"#), "does not start with /"),
+        // What is found after parsing has its place too.
+        (
+            endpoint(r#""path": "/a", "provider": "github", "secrets": ["s"], "header": "x""#),
+            "github at line 2 column 66",
+        ),
+        (endpoint(r#""path": "/a", "provider": "github", "secrets": [""]"#), "at line 2 column 49"),
+        (
+            endpoint(
+                "\"path\": \"/a\", \"provider\": \"scheme\", \"secrets\": [\"s\"], \"scheme\": {\"name\": \"a\",\n\
+                 \"algorithm\": \"hmac_sha256\", \"signature\": {\"header\": \"a b\", \"encoding\": \"hex\"}}",
+            ),
+            "endpoint /a: a header name is not valid at line 3 column 53",
+        ),
     ] {
         let told = refused(&config);
         assert!(told.contains(expected), "{config}\n{told}");
     }
+}
+
+/// Senders that are not built in, as data alone.
+const SCHEMES: &str = r#"{"listen": "127.0.0.1:0", "endpoints": [
+  {"path": "/buildkite", "provider": "scheme", "secrets": ["Jefe"], "scheme": {
+    "name": "buildkite_pipelines", "algorithm": "hmac_sha256",
+    "signature": {"header": "x-buildkite-signature", "list": ",", "prefix": "signature=", "encoding": "hex"},
+    "timestamp": {"header": "x-buildkite-signature", "list": ",", "prefix": "timestamp=", "format": "unix_seconds"},
+    "signed": "{timestamp}.{body}", "event": {"header": "x-buildkite-event"}}},
+  {"path": "/front", "provider": "scheme", "secrets": ["Jefe"], "scheme": {
+    "name": "front", "algorithm": "hmac_sha256",
+    "signature": {"header": "x-front-signature", "encoding": "base64"},
+    "timestamp": {"header": "x-front-request-timestamp", "format": "unix_millis", "tolerance_seconds": 60},
+    "signed": "{timestamp}:{body}", "event": {"json": "/type"}, "id": {"json": "/id"},
+    "handshakes": [{"query_echo": "challenge"}]}},
+  {"path": "/kick", "provider": "scheme", "public_keys": ["d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a"],
+   "scheme": {"name": "signed_by_key", "algorithm": "ed25519",
+    "signature": {"header": "x-signature", "encoding": "base64"},
+    "timestamp": {"header": "x-time", "format": "rfc3339"},
+    "signed": "{id}.{timestamp}.{body}", "id": {"header": "x-id"}}},
+  {"path": "/chargebee", "provider": "scheme", "secrets": ["user:password"], "scheme": {
+    "name": "chargebee_basic", "algorithm": "token", "signature": {"basic": true}, "id": {"json": "/id"}}}]}"#;
+
+#[tokio::test]
+async fn a_sender_that_is_not_built_in_is_described_in_the_file() {
+    use tower_webhook::Scheme;
+    use tower_webhook::scheme::{header, json};
+
+    let mut gateway = start(SCHEMES);
+    let request =
+        |path: &str, body: &'static str| Request::post(path).body(Bytes::from_static(body.as_bytes())).unwrap();
+
+    // The same in code signs what the data accepts.
+    let place = || header("x-buildkite-signature").list(',');
+    let buildkite = Scheme::hmac_sha256()
+        .signature(place().prefix("signature=").hex())
+        .timestamp(place().prefix("timestamp=").unix_seconds())
+        .signed("{timestamp}.{body}")
+        .secret("Jefe")
+        .build("buildkite")
+        .unwrap();
+    let front = Scheme::hmac_sha256()
+        .signature(header("x-front-signature").base64())
+        .timestamp(header("x-front-request-timestamp").unix_millis())
+        .signed("{timestamp}:{body}")
+        .id(json("/id"))
+        .secret("Jefe")
+        .build("front")
+        .unwrap();
+    for (sender, path, body, id, event) in [
+        (&buildkite, "/buildkite", "{}", None, Some("build.finished")),
+        (&front, "/front", r#"{"id": "e1", "type": "inbound"}"#, Some("e1"), Some("inbound")),
+    ] {
+        let mut request = request(path, body);
+        request.headers_mut().insert("x-buildkite-event", "build.finished".parse().unwrap());
+        let signed = testing::sign(sender, request).unwrap();
+        let mut forged = signed.clone();
+        *forged.body_mut() = Bytes::from_static(br#"{"id": "e2", "type": "inbound"}"#).into();
+        assert_eq!(gateway.server.send(forged).await.status, 401, "{path}");
+        assert_eq!(gateway.server.send(signed).await.status, 200, "{path}");
+        let mut line = String::new();
+        gateway.stdout.read_line(&mut line).unwrap();
+        let told: serde_json::Value = serde_json::from_str(&line).unwrap();
+        let name = if path == "/front" { "front" } else { "buildkite_pipelines" };
+        assert_eq!(told["provider"], name);
+        assert_eq!((told["id"].as_str(), told["event"].as_str()), (id, event));
+    }
+    let mut signed = request("/chargebee", r#"{"id": "e3"}"#);
+    assert_eq!(gateway.server.send(signed.clone().map(Into::into)).await.status, 401);
+    signed.headers_mut().insert("authorization", "Basic dXNlcjpwYXNzd29yZA==".parse().unwrap());
+    assert_eq!(gateway.server.send(signed.map(Into::into)).await.status, 200);
+    let asked = Request::get("/front?challenge=42").body(Bytes::new().into()).unwrap();
+    assert_eq!(gateway.server.send(asked).await.text(), "42");
 }
 
 const GITHUB: &str = r#"{"listen": "127.0.0.1:0", "endpoints": [

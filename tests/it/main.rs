@@ -13,6 +13,7 @@ mod design;
 mod details;
 mod docs;
 mod endpoint;
+mod events;
 #[cfg(all(
     feature = "client",
     feature = "jwt",

@@ -1,0 +1,125 @@
+//! Where in a request something is, as data.
+
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use crate::config::ConfigError;
+use crate::encoding::Encoding;
+use crate::scheme::{self, SignatureSpec, Source, TimestampSpec};
+
+/// A place, and how what is there is written.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Place {
+    header: Option<String>,
+    numbered_headers: Option<String>,
+    query: Option<String>,
+    form: Option<String>,
+    json: Option<String>,
+    bearer: bool,
+    basic: bool,
+    path_segment: bool,
+    prefix: Option<String>,
+    list: Option<char>,
+    encoding: Option<Written>,
+    format: Option<Format>,
+    tolerance_seconds: Option<u64>,
+}
+
+/// How the bytes of a signature are written.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Written {
+    Hex,
+    HexAnyCase,
+    Base64,
+    Base64url,
+}
+
+/// How a time is written.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Format {
+    UnixSeconds,
+    UnixMillis,
+    Rfc3339,
+}
+
+impl Place {
+    /// The place of an id, an event or a token.
+    pub(super) fn source(self) -> Result<Source, ConfigError> {
+        self.only(false, false)?;
+        self.place()
+    }
+
+    pub(super) fn signature(self) -> Result<SignatureSpec, ConfigError> {
+        self.only(true, false)?;
+        let encoding = match self.encoding {
+            Some(Written::Hex) => Encoding::Hex,
+            Some(Written::HexAnyCase) => Encoding::HexAnyCase,
+            Some(Written::Base64) => Encoding::Base64,
+            Some(Written::Base64url) => Encoding::Base64Url,
+            None => return Err(ConfigError::missing("`encoding` is missing: hex, base64 or base64url")),
+        };
+        Ok(self.place()?.encoded(encoding))
+    }
+
+    pub(super) fn timestamp(self) -> Result<TimestampSpec, ConfigError> {
+        self.only(false, true)?;
+        let (format, tolerance) = (self.format, self.tolerance_seconds);
+        let place = self.place()?;
+        let timestamp = match format {
+            Some(Format::UnixSeconds) => place.unix_seconds(),
+            Some(Format::UnixMillis) => place.unix_millis(),
+            Some(Format::Rfc3339) => place.rfc3339(),
+            None => return Err(ConfigError::missing("`format` is missing: unix_seconds, unix_millis or rfc3339")),
+        };
+        Ok(match tolerance {
+            Some(seconds) => timestamp.within(Duration::from_secs(seconds)),
+            None => timestamp,
+        })
+    }
+
+    /// Refuses what only signatures or only timestamps have.
+    fn only(&self, encoded: bool, timed: bool) -> Result<(), ConfigError> {
+        let misplaced = [
+            ("encoding", self.encoding.is_some() && !encoded),
+            ("format", self.format.is_some() && !timed),
+            ("tolerance_seconds", self.tolerance_seconds.is_some() && !timed),
+        ];
+        match misplaced.iter().find(|(_, misplaced)| *misplaced) {
+            Some((key, _)) => Err(ConfigError::conflict(format!("`{key}` means nothing here")).with_setting(key)),
+            None => Ok(()),
+        }
+    }
+
+    fn place(self) -> Result<Source, ConfigError> {
+        let places = [
+            ("header", self.header.map(scheme::header)),
+            ("numbered_headers", self.numbered_headers.map(scheme::numbered_headers)),
+            ("query", self.query.map(scheme::query)),
+            ("form", self.form.map(scheme::form)),
+            ("json", self.json.map(scheme::json)),
+            ("bearer", self.bearer.then(scheme::bearer)),
+            ("basic", self.basic.then(scheme::basic)),
+            ("path_segment", self.path_segment.then(scheme::path_segment)),
+        ];
+        let mut places = places.into_iter().filter_map(|(key, place)| Some((key, place?)));
+        let Some((key, mut place)) = places.next() else {
+            return Err(ConfigError::missing("there is no place: one of header, query, form or json is needed"));
+        };
+        if let Some((other, _)) = places.next() {
+            return Err(ConfigError::conflict(format!("`{key}` and `{other}` are two places")).with_setting(other));
+        }
+        place.check().map_err(|error| error.with_setting(key))?;
+        if let Some(prefix) = self.prefix {
+            place = place.prefix(prefix);
+        }
+        if let Some(separator) = self.list {
+            place = place.list(separator);
+            place.check().map_err(|error| error.with_setting("list"))?;
+        }
+        Ok(place)
+    }
+}
