@@ -1,5 +1,6 @@
 //! A sender's configuration, as a file or a database holds it.
 
+use std::fmt;
 use std::time::Duration;
 
 use serde::Deserialize;
@@ -27,7 +28,7 @@ use super::address::PublicAddress;
 /// # Ok(())
 /// # }
 /// ```
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 #[non_exhaustive]
 pub struct SenderConfig {
@@ -43,7 +44,7 @@ pub struct SenderConfig {
     pub trust_forwarded_headers: bool,
     /// The token of a subscription: `meta`.
     pub verify_token: Option<Secret>,
-    /// The header that holds the token: `okta`.
+    /// The header that holds the token, `okta`, or the signature of the newer form, `paystack`.
     pub header: Option<String>,
     /// The id of the webhook at the sender: `paypal`.
     pub webhook_id: Option<String>,
@@ -111,7 +112,7 @@ impl SenderConfig {
         with_trust_forwarded_headers(trust: bool) trust_forwarded_headers = trust;
         /// Sets the token of a subscription.
         with_verify_token(token: impl Into<Secret>) verify_token = Some(token.into());
-        /// Sets the header that holds the token.
+        /// Sets the header that holds the token or the signature.
         with_header(name: impl Into<String>) header = Some(name.into());
         /// Sets the id of the webhook at the sender.
         with_webhook_id(id: impl Into<String>) webhook_id = Some(id.into());
@@ -193,6 +194,29 @@ impl SenderConfig {
             Some((name, _)) => Err(ConfigError::conflict(format!("`{name}` means nothing to {sender}"))),
             None => Ok(()),
         }
+    }
+}
+
+/// Prints how many secrets there are, and of addresses, which may hold a password, only whether they are set.
+impl fmt::Debug for SenderConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SenderConfig")
+            .field("secrets", &self.secrets.len())
+            .field("public_keys", &self.public_keys.len())
+            .field("has_public_url", &self.public_url.is_some())
+            .field("trust_forwarded_headers", &self.trust_forwarded_headers)
+            .field("has_verify_token", &self.verify_token.is_some())
+            .field("header", &self.header)
+            .field("webhook_id", &self.webhook_id)
+            .field("has_jwks_url", &self.jwks_url.is_some())
+            .field("issuer", &self.issuer)
+            .field("audience", &self.audience)
+            .field("email", &self.email)
+            .field("accept_offered_secret", &self.accept_offered_secret)
+            .field("allow_origins", &self.allow_origins)
+            .field("tolerance_seconds", &self.tolerance_seconds)
+            .field("body_limit_bytes", &self.body_limit_bytes)
+            .finish_non_exhaustive()
     }
 }
 
