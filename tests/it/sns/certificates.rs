@@ -20,6 +20,7 @@ use tower_webhook::testing::{FakeMessage, FakeSns, ManualClock};
 use tower_webhook::{Fetch as _, Reason, Sns, WebhookLayer};
 
 use super::{Counting, Endpoint, fake, now};
+use crate::support::until;
 
 fn certificates() -> CertificateConfig {
     CertificateConfig::default()
@@ -208,11 +209,7 @@ async fn a_failed_fetch_stands_for_seconds_and_a_certificate_to_its_end_while_it
             },
         );
     let endpoint = Endpoint::with_fetcher(fetches, SnsBuilder::insecure_any_age).await;
-    let renewed = async |count| {
-        while endpoint.fetches.count() < count {
-            tokio::task::yield_now().await;
-        }
-    };
+    let renewed = async |count| until("it is renewed", async || endpoint.fetches.count() >= count).await;
     let send = async || endpoint.server.send(notification().post("/sns")).await.status.as_u16();
     assert_eq!((send().await, send().await, endpoint.fetches.count()), (503, 503, 1));
     up.store(true, Relaxed);
@@ -265,9 +262,7 @@ async fn a_certificate_is_renewed_ahead_of_its_end_and_not_used_after_it() {
     let endpoint = Endpoint::with_fetcher(fetches, SnsBuilder::insecure_any_age).await;
     let send = async || endpoint.server.send(notification().post("/sns")).await.status.as_u16();
     let fetched = async |count| {
-        while endpoint.fetches.count() < count {
-            tokio::task::yield_now().await;
-        }
+        until("it is fetched", async || endpoint.fetches.count() >= count).await;
         assert_eq!(endpoint.fetches.count(), count);
     };
     assert_eq!(send().await, 200);
