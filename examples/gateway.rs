@@ -108,7 +108,7 @@ async fn on_delivery(
     attempt: Option<Extension<InboxAttempt>>,
 ) -> Response {
     let summary = summary(&delivery, attempt.map(|Extension(attempt)| attempt));
-    // A delivery that nobody was told of did not happen: its sender comes again.
+    // A delivery that nobody was told of did not happen: 503, after which most senders repeat it.
     if !output.deliveries.write(summary.to_string()).await {
         return Rejection::new(Reason::HandlerFailed).with_detail("stdout is not being read").into_response();
     }

@@ -1,5 +1,7 @@
 //! Answers that a sender's protocol demands in place of the handler's.
 
+use std::fmt;
+
 use bytes::Bytes;
 use http::header::{self, HeaderName, HeaderValue};
 use http::{Response, StatusCode};
@@ -18,7 +20,7 @@ use crate::rejection::Rejection;
 /// let answer = Answer::text("1158201444");
 /// assert_eq!(answer.status(), 200);
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Answer {
     response: Response<Bytes>,
     report: Option<Box<Rejection>>,
@@ -81,5 +83,16 @@ impl Answer {
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
         headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
         Self { response, report: None }
+    }
+}
+
+/// Prints no header and no part of the body, which may be a MAC or what a sender keeps secret.
+impl fmt::Debug for Answer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Answer")
+            .field("status", &self.response.status())
+            .field("body", &format_args!("{} bytes", self.response.body().len()))
+            .field("report", &self.report)
+            .finish()
     }
 }

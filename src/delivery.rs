@@ -280,7 +280,8 @@ pub enum Identity {
     Id(Text),
     /// Such an id that JSON writes as a number or a truth value: `1` and `"1"` are two ids.
     Number(Text),
-    /// All that is signed except the time: usually the body. An id that came along unsigned counts too, where there is one.
+    /// All that is signed except the time: usually the body. An id that came along unsigned counts too, where there is one, and
+    /// with it the event's name, as some senders give one id to events of several names.
     Content,
     /// Nothing tells the delivery from others: the sender names no id, and its bodies may be the same for two events.
     None,

@@ -26,6 +26,11 @@ pub(crate) fn single<'a>(
     Ok(Some(value))
 }
 
+/// The one value of a header that the sender always sets.
+pub(crate) fn required<'a>(head: &'a Parts, name: &HeaderName, longest: usize) -> Result<&'a HeaderValue, Rejection> {
+    single(head, name, longest)?.ok_or_else(|| Rejection::new(Reason::MissingHeader).with_detail(format!("`{name}`")))
+}
+
 #[inline]
 pub(crate) fn check_length(name: &HeaderName, value: &HeaderValue, longest: usize) -> Result<(), Rejection> {
     if value.len() > longest {

@@ -103,6 +103,26 @@ impl PublicUrl {
     }
 }
 
+impl PublicUrl {
+    /// Returns the whole address for the operator, without user, password and the values of the query.
+    pub(crate) fn shown(&self, head: &Parts) -> Option<String> {
+        let mut text = Vec::new();
+        self.feed(head, |bytes| text.extend_from_slice(bytes)).ok()?;
+        let text = String::from_utf8(text).ok()?;
+        let (scheme, rest) = text.split_once("://")?;
+        let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+        let authority = match authority.rsplit_once('@') {
+            Some((_, host)) => format!("..@{host}"),
+            None => authority.to_owned(),
+        };
+        let Some((path, query)) = path.split_once('?') else { return Some(format!("{scheme}://{authority}{path}")) };
+        let names = query
+            .split('&')
+            .map(|field| field.split_once('=').map_or_else(|| "..".to_owned(), |(name, _)| format!("{name}=..")));
+        Some(format!("{scheme}://{authority}{path}?{}", names.collect::<Vec<_>>().join("&")))
+    }
+}
+
 const PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 

@@ -64,9 +64,11 @@ pub enum Reason {
     PeerNotAllowed,
     /// The body is longer than the limit. 413.
     BodyTooLarge,
-    /// The body did not arrive in time. 503, or 408 if the [sender](crate::provider::Behavior::repeats) repeats after that too.
+    /// The body did not arrive in time. 503, or 408 if the [sender](crate::provider::Behavior::repeats) repeats after that too, or
+    /// never.
     BodyTimeout,
-    /// The body ended early or was framed wrongly. 503, or 400 if the [sender](crate::provider::Behavior::repeats) repeats after that too.
+    /// The body ended early or was framed wrongly, and the detail says which if the server does. 503, or 400 if the
+    /// [sender](crate::provider::Behavior::repeats) repeats after that too, or never.
     BodyBroken,
     /// A part of the body that the verification needs isn't in the sender's form. 400.
     MalformedBody,

@@ -11,7 +11,7 @@ use tokio::sync::{mpsc, oneshot};
 /// How many lines wait for a reader.
 const MAX_WAITING: usize = 1024;
 
-/// How long a delivery waits for its line to be written. After that its sender is told to come again.
+/// How long a delivery waits for its line to be written. After that its sender gets a 503.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 struct Line {

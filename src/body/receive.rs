@@ -1,5 +1,7 @@
 //! Reading a body to its end.
 
+use std::error::Error;
+use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -109,14 +111,32 @@ impl Receiver {
     }
 }
 
-/// Returns the rejection for a body that failed: too large if a limit around this layer was reached, else broken.
+/// Returns the rejection for a body that failed: too large if a limit around this layer was reached, else broken. The detail
+/// says how, where the server tells: as hyper does for HTTP/1.
 fn broken(error: BoxError) -> Rejection {
-    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(&*error);
+    let mut detail = None;
+    let mut cause: Option<&(dyn Error + 'static)> = Some(&*error);
     while let Some(inner) = cause {
         if inner.is::<LengthLimitError>() {
             return Reason::BodyTooLarge.into();
         }
+        detail = detail.or_else(|| inner.downcast_ref().and_then(how));
         cause = inner.source();
     }
-    Rejection::new(Reason::BodyBroken).with_source(error)
+    let rejection = Rejection::new(Reason::BodyBroken);
+    let rejection = detail.into_iter().fold(rejection, Rejection::with_detail);
+    rejection.with_source(error)
+}
+
+/// Tells a sender that frames its body wrongly, which it does each time, from a connection that was lost.
+fn how(error: &io::Error) -> Option<&'static str> {
+    use io::ErrorKind as Kind;
+
+    match error.kind() {
+        Kind::InvalidData | Kind::InvalidInput => Some("it is not framed as HTTP demands"),
+        Kind::UnexpectedEof | Kind::ConnectionReset | Kind::ConnectionAborted | Kind::BrokenPipe | Kind::TimedOut => {
+            Some("the connection was lost")
+        }
+        _ => None,
+    }
 }

@@ -14,6 +14,7 @@ use crate::text::Text;
 use super::answer::DoneAnswer;
 use super::erased::StoreFuture;
 use super::key::{ClaimToken, Key};
+use super::settlement::{End, Settlement};
 use super::shared::{DedupSettings, StoreFailure};
 use super::store::{Claim, StoreError};
 
@@ -81,34 +82,22 @@ impl ClaimGuard {
 
     /// Commits the claim after a handler that succeeded.
     pub(super) fn commit(mut self, answer: DoneAnswer) -> Finalize {
-        self.owned = false;
-        let (settings, claiming) = (self.settings.clone(), self.claiming.take());
-        let (provider, key, token, retention) = (self.provider.clone(), self.key, self.token, self.retention);
-        Finalize::new(async move {
-            wait_for(claiming).await;
-            let store = settings.store.clone();
-            match store.commit(key, token, answer, retention, settings.store_timeout).await {
-                Ok(true) => {}
-                Ok(false) => observe::claim_lost(&provider),
-                Err(error) => observe::store_failure(&provider, StoreCall::Commit, &error),
-            }
-        })
+        let retention = self.retention;
+        self.finalize(End::Commit { answer, retention })
     }
 
     /// Releases the claim after a handler that didn't succeed.
     pub(super) fn release(mut self) -> Finalize {
-        self.owned = false;
-        self.finalize_release()
+        self.finalize(End::Release)
     }
 
-    fn finalize_release(&mut self) -> Finalize {
-        let (settings, claiming) = (self.settings.clone(), self.claiming.take());
-        let (provider, key, token) = (self.provider.clone(), self.key, self.token);
+    fn finalize(&mut self, end: End) -> Finalize {
+        self.owned = false;
+        let (settings, provider, claiming) = (self.settings.clone(), self.provider.clone(), self.claiming.take());
+        let settlement = Settlement { settings, provider, key: self.key, token: self.token, end };
         Finalize::new(async move {
             wait_for(claiming).await;
-            if let Err(error) = settings.store.clone().release(key, token, settings.store_timeout).await {
-                observe::store_failure(&provider, StoreCall::Release, &error);
-            }
+            settlement.settle().await;
         })
     }
 }
@@ -125,7 +114,7 @@ impl Drop for ClaimGuard {
         // A claim under way can't be released before it was granted. What is dropped here goes on by itself.
         let at_once = self.claiming.is_none() && self.owned && self.settings.store.release_now(self.key, self.token);
         if self.owned && !at_once {
-            drop(self.finalize_release());
+            drop(self.finalize(End::Release));
         }
     }
 }

@@ -40,7 +40,7 @@ impl Key {
         match delivery.identity() {
             Identity::Id(id) => Some(scope.digest(b'i', &[id.as_bytes()])),
             Identity::Number(id) => Some(scope.digest(b'n', &[id.as_bytes()])),
-            Identity::Content => scope.content(delivery, delivery.unsigned_id()),
+            Identity::Content => scope.content(delivery, Unsigned::of(delivery)),
             Identity::None => None,
         }
     }
@@ -51,7 +51,7 @@ impl Key {
     pub fn of_signed(delivery: &Delivery) -> Option<Self> {
         match delivery.identity() {
             Identity::Id(_) | Identity::Number(_) => Self::of(delivery),
-            Identity::Content | Identity::None => Scope::of(delivery).content(delivery, None),
+            Identity::Content | Identity::None => Scope::of(delivery).content(delivery, Unsigned::default()),
         }
     }
 
@@ -72,6 +72,21 @@ impl Key {
     }
 }
 
+/// What came along without a signature.
+#[derive(Default)]
+struct Unsigned<'a> {
+    id: Option<&'a str>,
+    event: Option<&'a str>,
+}
+
+impl<'a> Unsigned<'a> {
+    /// Without an id, the event's name tells nothing apart.
+    fn of(delivery: &'a Delivery) -> Self {
+        let id = delivery.unsigned_id();
+        Self { id, event: delivery.event().filter(|_| id.is_some() && !delivery.signed().event) }
+    }
+}
+
 /// A provider's name or what else an id belongs to, and the print of the key that verified it.
 struct Scope<'a>(&'a [u8], Option<KeyPrint>);
 
@@ -80,22 +95,23 @@ impl<'a> Scope<'a> {
         Self(delivery.provider().as_bytes(), delivery.key_print())
     }
 
-    /// All that is signed except the time, and perhaps an id that isn't. What is empty names nothing: it then depends on the
-    /// time that the sender signed.
-    fn content(self, delivery: &Delivery, id: Option<&str>) -> Option<Key> {
-        let id_len = id.map_or([0xff; 8], |id| (id.len() as u64).to_be_bytes());
-        let id = [&id_len[..], id.unwrap_or_default().as_bytes()];
+    /// All that is signed except the time, and perhaps an id and the event's name that aren't: one id
+    /// may stand for events of two names. What is empty names nothing: it then depends on the time
+    /// that the sender signed.
+    fn content(self, delivery: &Delivery, unsigned: Unsigned<'_>) -> Option<Key> {
+        let [(id_len, id), (event_len, event)] = [unsigned.id, unsigned.event].map(|text| {
+            (text.map_or([0xff; 8], |text| (text.len() as u64).to_be_bytes()), text.unwrap_or_default().as_bytes())
+        });
         let body = &delivery.body()[..];
+        let named = [&id_len[..], id, &event_len, event];
+        let of = |kind, content: &[&[u8]]| Some(self.digest(kind, &[&named[..], content].concat()));
         match delivery.signed_text() {
-            Some(text) => {
-                let body = if text.has_body { body } else { b"" };
-                Some(self.digest(b's', &[id[0], id[1], &text.before, body, &text.after]))
-            }
-            None if !body.is_empty() || !id[1].is_empty() => Some(self.digest(b'b', &[id[0], id[1], body])),
+            Some(text) => of(b's', &[&text.before, if text.has_body { body } else { b"" }, &text.after]),
+            None if !body.is_empty() || !id.is_empty() => of(b'b', &[body]),
             None => {
                 let stamp = delivery.timestamp().filter(|_| delivery.signed().timestamp)?;
                 let since_epoch = stamp.duration_since(UNIX_EPOCH).ok()?;
-                Some(self.digest(b't', &[&since_epoch.as_nanos().to_be_bytes()]))
+                of(b't', &[&since_epoch.as_nanos().to_be_bytes()])
             }
         }
     }

@@ -26,8 +26,9 @@ pub use super::shared::{MAX_ANSWER_LIMIT, MAX_RETENTION};
 /// next tries (SNS makes its last one a minute after the first), and long enough to be renewed twice over a slow store.
 pub const DEFAULT_LEASE: Duration = Duration::from_secs(60);
 
-/// The default retention: the time for which a handled delivery is remembered. It is longer than most senders repeat a delivery
-/// within a schedule (SNS an hour at most). A delivery that stays fresh for longer is remembered for longer.
+/// The default retention: the time for which a handled delivery is remembered. It is longer than many senders repeat a delivery
+/// (SNS an hour at most); others do so for days, as their rows tell. A delivery that stays fresh for longer is remembered for
+/// longer.
 pub const DEFAULT_RETENTION: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The default limit of an answer's body that is kept for repetitions: 4 KiB. What senders act on, such as Adyen's `[accepted]`,
@@ -38,7 +39,7 @@ pub const DEFAULT_ANSWER_LIMIT: usize = 4 * 1024;
 const MIN_RETENTION: Duration = Duration::from_millis(1);
 
 /// The default time for the store to answer: a hundred times what it needs, and little compared with the 3 to 30 seconds
-/// that senders wait.
+/// that most senders wait.
 pub const DEFAULT_STORE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// A [tower layer](tower_layer::Layer) that lets each delivery through to the handler once.
@@ -81,6 +82,8 @@ impl DedupLayer {
                 replay_protection: false,
                 key: None,
                 warned: Arc::default(),
+                #[cfg(feature = "tokio")]
+                unsettled: Arc::default(),
             }),
         }
     }

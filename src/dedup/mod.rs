@@ -41,8 +41,10 @@
 //!
 //! If the store doesn't answer, the delivery is [refused](StoreFailure::Refuse) with 503, or [handled](StoreFailure::Admit) where
 //! its sender is known never to repeat one. If only the commit fails, after a handler that succeeded, the handler's 2xx is answered
-//! anyway: the work is done, and a 503 would ask for it again. The failure is reported, and a repetition after the lease is handled
-//! again.
+//! anyway: the work is done, and a 503 would ask for it again. The failure is reported, and the commit is tried again in the
+//! background for four minutes, of up to 1024 deliveries at a time (feature `tokio`). If it never succeeds, a repetition after the
+//! lease is handled again. So is a release that fails, until the lease ends: a sender whose last try comes before that would find the
+//! claim, and lose the delivery.
 //!
 //! # Which deliveries are the same
 //!
@@ -78,6 +80,7 @@ pub(crate) mod redis;
 #[cfg(feature = "tokio")]
 mod run_to_end;
 mod service;
+mod settlement;
 mod shared;
 mod store;
 

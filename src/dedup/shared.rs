@@ -2,6 +2,8 @@
 
 use std::fmt;
 use std::sync::Arc;
+#[cfg(feature = "tokio")]
+use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -54,6 +56,9 @@ pub(super) struct DedupSettings {
     pub(super) key: Option<Arc<ChooseKey>>,
     /// Whether it was said that refused deliveries are lost.
     pub(super) warned: Arc<AtomicBool>,
+    /// How many commits and releases wait to be tried again.
+    #[cfg(feature = "tokio")]
+    pub(super) unsettled: Arc<AtomicUsize>,
 }
 
 pub(super) type ChooseKey = dyn Fn(&Delivery, &Parts) -> Option<Key> + Send + Sync;

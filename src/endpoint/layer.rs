@@ -52,7 +52,7 @@ use super::EndpointService;
 ///
 /// It may fail with any error, and the error type of the whole stays that of the wrapped service. A
 /// [`Rejection`](crate::Rejection) is answered as the webhook layer would answer it. Any other error is answered 503
-/// ([`Reason::HandlerFailed`](crate::Reason::HandlerFailed)), so that the sender tries again, and logged as the cause, so it
+/// ([`Reason::HandlerFailed`](crate::Reason::HandlerFailed)), after which most senders try again, and logged as the cause, so it
 /// should hold neither secrets nor payloads. The webhook layer's `on_reject` sees what a handler answers, not what it fails
 /// with: to have it called, answer [`Rejection::into_http_response`](crate::Rejection::into_http_response).
 ///

@@ -36,7 +36,7 @@
 //!
 //! The [`Inbox`] goes where the handler would be, behind a [`WebhookLayer`](crate::WebhookLayer). It stores what was verified
 //! and answers, once that is durable, what the sender takes for "delivered". If the store fails or is full, the sender gets a
-//! 503 and tries again. A repetition is recognised by the same rule as the [deduplication](crate::dedup)'s, so there is no
+//! 503, after which most send the delivery again; with one that never repeats, such as GitHub, it is lost. A repetition is recognised by the same rule as the [deduplication](crate::dedup)'s, so there is no
 //! need for both.
 //!
 //! The [`InboxWorker`] hands each stored delivery to the service as the webhook layer would have: the same request, with a

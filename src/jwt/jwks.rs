@@ -276,7 +276,7 @@ impl Jwk {
 impl fmt::Debug for Jwks {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.source {
-            JwksSource::Url { url, .. } => write!(f, "Jwks({url})"),
+            JwksSource::Url { url, .. } => write!(f, "Jwks({})", url.host().unwrap_or_default()),
             JwksSource::Lookup(_) => f.write_str("Jwks(lookup)"),
         }
     }
@@ -284,7 +284,7 @@ impl fmt::Debug for Jwks {
 
 impl fmt::Debug for JwksBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("JwksBuilder").field("url", &self.url).finish_non_exhaustive()
+        f.debug_struct("JwksBuilder").finish_non_exhaustive()
     }
 }
 

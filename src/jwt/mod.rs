@@ -44,8 +44,14 @@ const SCHEME_ROOM: usize = 16;
 
 /// The token in a header `name: Bearer <token>`: exactly one line, the scheme in any case.
 pub(crate) fn bearer<'a>(head: &'a Parts, name: &HeaderName) -> Result<&'a [u8], Rejection> {
-    let value = single(head, name, LONGEST_TOKEN + SCHEME_ROOM)?.ok_or(Reason::MissingSignature)?;
+    let value = single(head, name, LONGEST_TOKEN + SCHEME_ROOM)?.ok_or_else(|| missing(name))?;
     headers::bearer(value).ok_or_else(|| malformed(format!("{name} is not Bearer and a token")))
+}
+
+/// Refuses a request without a token.
+#[cold]
+pub(crate) fn missing(name: &HeaderName) -> Rejection {
+    Rejection::new(Reason::MissingSignature).with_detail(format!("none in `{name}`"))
 }
 
 /// Adds `WWW-Authenticate: Bearer` where the answer is a 401, as HTTP demands (RFC 9110, section 15.5.2). It says nothing

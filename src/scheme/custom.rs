@@ -59,6 +59,12 @@ pub(crate) trait Rule: Send + Sync + 'static {
         Ok(None)
     }
 
+    /// Returns the address that is signed, without what may be secret in it: a mismatch may be due to it.
+    fn address(&self, head: &Parts) -> Option<String> {
+        let _ = head;
+        None
+    }
+
     /// Describes the algorithm, the signature's place and the signed text, for tables.
     #[cfg(feature = "testing")]
     fn describe(&self) -> String;
@@ -129,8 +135,11 @@ pub(crate) struct HeaderRule {
     #[cfg_attr(not(feature = "testing"), allow(dead_code))]
     pub(crate) about: (&'static str, String),
     pub(crate) text: Box<BuildText>,
+    /// The address that is signed, if one is: see [`Rule::address`].
+    pub(crate) address: Option<Box<BuildAddress>>,
 }
 
+pub(crate) type BuildAddress = dyn Fn(&Parts) -> Option<String> + Send + Sync;
 pub(crate) type BuildText = dyn for<'a> Fn(&Values<'a>) -> Result<SignedPieces<'a>, Rejection> + Send + Sync;
 
 impl HeaderRule {
@@ -167,6 +176,10 @@ impl Rule for HeaderRule {
         }
         let before = (self.text)(&Values { head: values.head, body: b"", timestamp: None, id: values.id })?.concat();
         Ok(Some(SignedText { before, has_body: true, after: Vec::new() }))
+    }
+
+    fn address(&self, head: &Parts) -> Option<String> {
+        self.address.as_ref()?(head)
     }
 
     #[cfg(feature = "testing")]
@@ -285,7 +298,13 @@ impl Proof for CustomProof {
             CustomRun::Mac(keys) => {
                 let mut signed = items.iter().map(|item| item.matching_key(keys));
                 let first = signed.next().flatten();
-                verdict(keys.known, first.filter(|_| signed.all(|key| key.is_some()))).map(MaybeReady::Ready)
+                let verdict = verdict(keys.known, first.filter(|_| signed.all(|key| key.is_some())));
+                verdict.map(MaybeReady::Ready).map_err(|rejection| match self.rule.address(values.head) {
+                    Some(address) if rejection.reason() == Reason::SignatureMismatch => {
+                        rejection.with_detail(format!("the address signed over is {address}"))
+                    }
+                    _ => rejection,
+                })
             }
             #[cfg(feature = "paypal")]
             CustomRun::Fetched(key, now) => {

@@ -10,7 +10,7 @@ use http::{Method, StatusCode};
 
 use crate::answer::Answer;
 use crate::config::ConfigError;
-use crate::headers::{LONGEST_HEADER, single};
+use crate::headers::{LONGEST_HEADER, required};
 use crate::mac::Mac;
 use crate::pointer;
 use crate::provider::MaybeReady;
@@ -284,7 +284,7 @@ fn query_parameter(head: &Parts, parameter: &str) -> Option<Result<String, Rejec
 
 fn header_value<'a>(head: &'a Parts, name: &str) -> Result<&'a HeaderValue, Rejection> {
     let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| Reason::MissingHeader)?;
-    Ok(single(head, &name, LONGEST_HEADER)?.ok_or(Reason::MissingHeader)?)
+    required(head, &name, LONGEST_HEADER)
 }
 
 fn subscribe(head: &Parts, token: &Token) -> Result<Answer, Rejection> {

@@ -14,7 +14,7 @@ use crate::delivery::Signed;
 use crate::encoding::Encoding;
 use crate::headers::single;
 use crate::json::Object;
-use crate::jwt::{Algorithm, Backend, Jwks, LONGEST_TOKEN, TimeRules, Token, bearer, check_claim, malformed};
+use crate::jwt::{self, Algorithm, Backend, Jwks, LONGEST_TOKEN, TimeRules, Token, bearer, check_claim, malformed};
 use crate::mac::{Mac, MacKind};
 use crate::provider::{MaybeReady, Recognition};
 use crate::rejection::{Reason, Rejection};
@@ -108,7 +108,7 @@ impl JwtProof {
         if self.is_bearer() {
             return bearer(head, header);
         }
-        Ok(single(head, header, LONGEST_TOKEN)?.ok_or(Reason::MissingSignature)?.as_bytes())
+        Ok(single(head, header, LONGEST_TOKEN)?.ok_or_else(|| jwt::missing(header))?.as_bytes())
     }
 
     /// Checks whether the token speaks of this body.

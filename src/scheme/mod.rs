@@ -370,6 +370,7 @@ impl Scheme {
                 // That something is wrong tells more than that something is missing.
                 Err(rejection) => match &fault {
                     Some(first) if first.reason() != Reason::MissingSignature => {}
+                    Some(_) if rejection.reason() == Reason::MissingSignature => {}
                     _ => fault = Some(rejection),
                 },
             }

@@ -43,6 +43,8 @@ pub(crate) struct Place {
     pub(super) spot: Spot,
     pub(super) prefix: Cow<'static, str>,
     pub(super) list: Option<u8>,
+    /// Where the scope is that an id is unique within.
+    pub(super) scope: Option<Box<Place>>,
 }
 
 /// A value that was found: a header's own, or one that had to be decoded.
@@ -174,10 +176,15 @@ impl Place {
         }
     }
 
-    /// The value as a text.
+    /// The value as a text, behind that of its scope if it has one.
     pub(super) fn text(&self, head: &Parts, body: &[u8], malformed: Reason) -> Result<Option<Text>, Rejection> {
-        let text = self.value(head, body, malformed)?.map(Value::into_text);
-        text.map(|text| text.ok_or_else(|| self.unreadable(malformed))).transpose()
+        let Some(value) = self.value(head, body, malformed)? else { return Ok(None) };
+        let text = value.into_text().ok_or_else(|| self.unreadable(malformed))?;
+        let Some(scope) = &self.scope else { return Ok(Some(text)) };
+        Ok(Some(match scope.text(head, body, malformed)? {
+            Some(scope) => format!("{scope} {text}").into(),
+            None => text,
+        }))
     }
 
     /// Every value that may be a signature. Returns how many there are.
@@ -273,6 +280,9 @@ impl fmt::Display for Spot {
 
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(scope) = &self.scope {
+            write!(f, "{scope} and ")?;
+        }
         match self.prefix.trim() {
             "" => self.spot.fmt(f),
             prefix => write!(f, "{} `{prefix}`", self.spot),

@@ -95,7 +95,11 @@ impl SignedText {
         let Some(hash) = &self.body_hash else { return Ok(()) };
         let digest = Sha256::digest(body);
         let mut claimed = Candidates::new();
-        hash.read(head, body, digest.len(), &mut claimed)?;
+        hash.read(head, body, digest.len(), &mut claimed).map_err(|rejection| match rejection.reason() {
+            Reason::MissingSignature => Rejection::new(Reason::BodyMismatch)
+                .with_detail(format!("nothing signs it, as its SHA-256 is not in {}", hash.names())),
+            _ => rejection,
+        })?;
         if claimed.iter().any(|claimed| !bool::from(claimed.as_bytes().ct_eq(&digest))) {
             return Err(Rejection::new(Reason::BodyMismatch)
                 .with_detail(format!("its SHA-256 is not the one in {}", hash.names())));

@@ -95,7 +95,7 @@ pub struct Source(pub(super) Result<Place, ConfigError>);
 
 impl Source {
     fn new(spot: Result<Spot, ConfigError>) -> Self {
-        Self(spot.map(|spot| Place { spot, prefix: Cow::Borrowed(""), list: None }))
+        Self(spot.map(|spot| Place { spot, prefix: Cow::Borrowed(""), list: None, scope: None }))
     }
 
     pub(crate) fn check(&self) -> Result<(), ConfigError> {
@@ -110,6 +110,11 @@ impl Source {
             place.prefix = prefix.into();
         }
         self
+    }
+
+    /// Sets where the scope is that an id is unique within. Where it is there, the id is the two of them.
+    pub(crate) fn scoped_by(self, scope: Self) -> Self {
+        Self(self.0.and_then(|place| Ok(Place { scope: Some(Box::new(scope.0?)), ..place })))
     }
 
     /// Reads the value as a list with this separator, usually `,`, `;` or a space. Spaces around the entries are ignored. A

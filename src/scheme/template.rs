@@ -132,17 +132,10 @@ impl Template {
         self.pieces().any(|piece| matches!(piece, Piece::Url(_))) || (self.has(&Piece::Path) && self.has(&Piece::Query))
     }
 
-    /// Returns the address that is signed, without the values of its query: they may be secrets.
+    /// Returns the address that is signed, without what may be secret in it.
     pub(super) fn url(&self, head: &Parts) -> Option<String> {
         let Piece::Url(url) = self.pieces().find(|piece| matches!(piece, Piece::Url(_)))? else { return None };
-        let mut text = Vec::new();
-        url.feed(head, |bytes| text.extend_from_slice(bytes)).ok()?;
-        let text = String::from_utf8(text).ok()?;
-        let Some((address, query)) = text.split_once('?') else { return Some(text) };
-        let names = query
-            .split('&')
-            .map(|field| field.split_once('=').map_or_else(|| "..".to_owned(), |(name, _)| format!("{name}=..")));
-        Some(format!("{address}?{}", names.collect::<Vec<_>>().join("&")))
+        url.shown(head)
     }
 
     /// Returns whether the text before the body is known before the body is.

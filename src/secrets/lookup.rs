@@ -61,13 +61,27 @@ impl Secrets {
 }
 
 impl Secrets {
-    /// Divides fixed secrets into those that are texts of a kind, and the others. Those of a look-up are all others.
+    /// Divides secrets into those that are texts of a kind, and the others. A look-up becomes two, each of which leaves out
+    /// what the other one finds.
     pub(crate) fn partition(self, is_of_kind: fn(&str) -> bool) -> (Option<Self>, Option<Self>) {
-        let SecretSource::Fixed(secrets) = self.0 else { return (None, Some(self)) };
-        let (kind, others): (Vec<_>, Vec<_>) =
-            secrets.into_iter().partition(|secret| secret.text().is_some_and(is_of_kind));
-        let some = |secrets: Vec<Secret>| (!secrets.is_empty()).then(|| Self::new(secrets));
-        (some(kind), some(others))
+        let [kind, others] = [true, false].map(|wanted| {
+            let fits = move |secret: &Secret| secret.text().is_some_and(is_of_kind) == wanted;
+            match &self.0 {
+                SecretSource::Fixed(secrets) => {
+                    let secrets: Vec<_> = secrets.iter().filter(|secret| fits(secret)).cloned().collect();
+                    (!secrets.is_empty()).then(|| Self::new(secrets))
+                }
+                SecretSource::Lookup { find, policy } => {
+                    let find = find.clone();
+                    let find = move |head: Head| -> FoundSecrets {
+                        let found = find(head);
+                        Box::pin(async move { Ok(found.await?.into_iter().filter(fits).collect()) })
+                    };
+                    Some(Self(SecretSource::Lookup { find: Arc::new(find), policy: policy.clone() }))
+                }
+            }
+        });
+        (kind, others)
     }
 }
 

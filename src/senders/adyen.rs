@@ -164,15 +164,18 @@ fn items(body: &[u8]) -> Result<Vec<Item<'static>>, Rejection> {
     let malformed = |detail| Rejection::new(Reason::MalformedBody).with_detail(detail);
     let items = read(body).ok_or_else(|| malformed("it is no notification, or has a member twice"))?;
     if items.is_empty() {
-        return Err(Rejection::new(Reason::MissingSignature).with_detail("there are no items"));
+        return Err(Rejection::new(Reason::MissingSignature).with_detail("there are no `notificationItems`"));
     }
+    let unsigned =
+        || Rejection::new(Reason::MissingSignature).with_detail("an item has no `additionalData/hmacSignature`");
     if items.len() > MAX_ITEMS {
-        return Err(Reason::TooManySignatures.into());
+        let detail = format!("there are more than {MAX_ITEMS} `notificationItems`");
+        return Err(Rejection::new(Reason::TooManySignatures).with_detail(detail));
     }
     items
         .into_iter()
         .map(|item| {
-            let signature = item.additional_data.signature.as_deref().ok_or(Reason::MissingSignature)?;
+            let signature = item.additional_data.signature.as_deref().ok_or_else(unsigned)?;
             let text = vec![item.signed().into_bytes().into()];
             Item::new(vec![text], signature.as_bytes(), Encoding::Base64, MacKind::Sha256.digest_len())
         })

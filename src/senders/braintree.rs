@@ -84,17 +84,21 @@ impl Rule for Payload {
     }
 
     fn items<'a>(&self, values: &Values<'a>) -> Result<Vec<Item<'a>>, Rejection> {
-        let pairs = form_field(values.body, "bt_signature", Reason::MalformedBody)?.ok_or(Reason::MissingSignature)?;
-        let pairs = std::str::from_utf8(&pairs).map_err(|_| Reason::MalformedSignature)?;
+        let refuse = |reason, detail| Rejection::new(reason).with_detail(detail);
+        let pairs = form_field(values.body, "bt_signature", Reason::MalformedBody)?
+            .ok_or_else(|| refuse(Reason::MissingSignature, "none in form field `bt_signature`"))?;
+        let pairs = std::str::from_utf8(&pairs)
+            .map_err(|_| refuse(Reason::MalformedSignature, "`bt_signature` is not UTF-8"))?;
         if pairs.split('&').count() > MAX_PAIRS {
-            return Err(Reason::TooManySignatures.into());
+            return Err(refuse(Reason::TooManySignatures, "in form field `bt_signature`"));
         }
         let mut own =
             pairs.split('&').filter_map(|pair| pair.split_once('|')).filter(|(key, _)| *key == self.public_key);
         let (Some((_, signature)), None) = (own.next(), own.next()) else {
-            return Err(
-                Rejection::new(Reason::MissingSignature).with_detail("none, or more than one, by our public key")
-            );
+            return Err(refuse(
+                Reason::MissingSignature,
+                "`bt_signature` has none, or more than one, by our public key",
+            ));
         };
         let payload = payload(values.body)?.into_bytes();
         let with_line_feed = [&payload[..], b"\n"].concat();

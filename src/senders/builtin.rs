@@ -47,6 +47,7 @@ use super::hubspot::{self, hubspot_v3};
 use super::mailgun::mailgun;
 #[cfg(feature = "paypal")]
 use super::paypal;
+use super::paystack;
 use super::standard_webhooks::svix;
 use super::table::senders;
 use super::twilio::{self, twilio};
@@ -347,9 +348,9 @@ senders! {
         "https://developer.paypal.com/api/rest/webhooks/rest/", Official:
         paypal::from_config;
 
-    /// SHA-512.
-    secret paystack = "Paystack", "https://paystack.com/docs/payments/webhooks/", Official:
-        Scheme::hmac_sha512().signature(header("x-paystack-signature").hex()).event(json("/event"));
+    own paystack = "Paystack",
+        "https://paystack.com/docs/payments/webhooks/", Official:
+        paystack::from_config;
 
     /// A token in `Plaid-Verification` that holds the body's SHA-256, ES256. Plaid's keys are asked for one by one, by a POST
     /// with your credentials: see [`Jwks::lookup`](crate::scheme::Jwks::lookup).
@@ -568,7 +569,8 @@ senders! {
     secret xero = "Xero", "https://developer.xero.com/documentation/webhooks/configuring-your-server", Official:
         Scheme::hmac_sha256().signature(header("x-xero-signature").base64()).with_refusal_status(StatusCode::UNAUTHORIZED);
 
-    /// The tolerance of 300 seconds is ours. GET and DELETE have no body.
+    /// The tolerance of 300 seconds is ours. GET and DELETE have no body. The id is that of the invocation, in an unsigned header:
+    /// the body of a trigger is the customer's, and an `id` in it may be that of a ticket, of which many events tell.
     secret zendesk = "Zendesk", "https://developer.zendesk.com/documentation/webhooks/verifying/", Official:
         Scheme::hmac_sha256()
             .signature(header("x-zendesk-webhook-signature").base64())
@@ -576,7 +578,7 @@ senders! {
             .signed("{timestamp}{body}")
             .with_methods([Method::POST, Method::GET, Method::PUT, Method::PATCH, Method::DELETE])
             .event(json("/type"))
-            .id(json("/id"));
+            .id(header("x-zendesk-webhook-invocation-id"));
 
     /// Answers `endpoint.url_validation`, which is signed, with the secret that signed it. The tolerance of 300 seconds is ours. Answer within 3 seconds.
     secret zoom = "Zoom", "https://developers.zoom.us/docs/api/webhooks", Official:

@@ -9,7 +9,8 @@ use super::{SenderConfig, knowledge};
 /// The [CloudEvents web hook](https://github.com/cloudevents/spec/blob/main/cloudevents/http-webhook.md), with a bearer token.
 ///
 /// Add [`Handshake::allow_origins`] by [`Scheme::with_handshake`] for senders that ask for permission first. Event and id are
-/// those of the binary form, in unsigned headers.
+/// those of the binary form, in unsigned headers. The id is `ce-source`, a space and `ce-id`: by the specification, only the two
+/// together name an event.
 ///
 /// # Errors
 ///
@@ -17,7 +18,7 @@ use super::{SenderConfig, knowledge};
 pub fn cloudevents(secrets: impl Into<Secrets>) -> Result<Scheme, ConfigError> {
     Scheme::token(bearer())
         .event(header("ce-type"))
-        .id(header("ce-id"))
+        .id(header("ce-id").scoped_by(header("ce-source")))
         .secret(secrets)
         .with_behavior(*knowledge::of("cloudevents"))
         .build("cloudevents")

@@ -6,8 +6,7 @@ use http::request::Parts;
 
 use crate::config::ConfigError;
 use crate::delivery::Signed;
-use crate::headers::LONGEST_HEADER;
-use crate::headers::single;
+use crate::headers::{LONGEST_HEADER, required};
 use crate::mac::Mac;
 use crate::mac::MacKind;
 use crate::rejection::{Reason, Rejection};
@@ -59,6 +58,7 @@ pub(super) fn from_config(config: &mut SenderConfig) -> Result<Scheme, ConfigErr
 }
 
 fn behind(prefix: String, secrets: Secrets) -> Result<Scheme, ConfigError> {
+    let shown = prefix.clone();
     let rule = HeaderRule {
         signature: header("x-contentful-signature").hex().0?,
         lengths: MacKind::Sha256.digest_len()..=MacKind::Sha256.digest_len(),
@@ -75,6 +75,8 @@ fn behind(prefix: String, secrets: Secrets) -> Result<Scheme, ConfigError> {
                 values.body.into(),
             ])
         }),
+        // The query may be secret.
+        address: Some(Box::new(move |head| Some([&*shown, requested_uri(head).path()].concat()))),
     };
     SchemeBuilder::rule(rule, |secret| Mac::new(MacKind::Sha256, secret))
         .timestamp(header(TIME).unix_millis().within(std::time::Duration::from_secs(30)))
@@ -111,7 +113,7 @@ fn escape(text: &str, kept: &[u8], out: &mut String) {
 /// The headers that the list names, sorted, with or without the time.
 fn headers(head: &Parts, with_time: bool) -> Result<Vec<u8>, Rejection> {
     let malformed = |detail| Rejection::new(Reason::MalformedHeader).with_detail(detail);
-    let list = single(head, &LIST, LONGEST_HEADER)?.ok_or(Reason::MissingHeader)?;
+    let list = required(head, &LIST, LONGEST_HEADER)?;
     let list = list.to_str().map_err(|_| malformed("the list of signed headers is not ASCII"))?;
     let mut names: Vec<_> = list.split(',').map(|name| name.trim().to_ascii_lowercase()).collect();
     if names.len() > MAX_HEADERS {
@@ -126,7 +128,7 @@ fn headers(head: &Parts, with_time: bool) -> Result<Vec<u8>, Rejection> {
     let mut text = Vec::new();
     for name in &names {
         let header = name.parse().map_err(|_| malformed("the list of signed headers has an impossible name"))?;
-        let value = single(head, &header, LONGEST_HEADER)?.ok_or(Reason::MissingHeader)?;
+        let value = required(head, &header, LONGEST_HEADER)?;
         if name == TIME && !with_time {
             continue;
         }

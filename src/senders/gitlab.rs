@@ -10,7 +10,8 @@ use super::{knowledge, standard_webhooks};
 ///
 /// A secret that begins with `whsec_` is a signing token: GitLab signs by it as Standard Webhooks do. Any other is a secret
 /// token, which is repeated in a header, so that body, event name and ids are not signed. If there are both, a request with a
-/// signature is judged by that alone. The event's name is in an unsigned header. The secrets of a look-up are secret tokens.
+/// signature is judged by that alone. So it is with the secrets of a look-up, of which each request takes the one or the other
+/// kind. The event's name is in an unsigned header.
 ///
 /// # Errors
 ///

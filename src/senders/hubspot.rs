@@ -41,6 +41,7 @@ const UNDONE: [(&str, u8); 12] = [
 /// Returns an error if a secret is missing or empty, or the URL is not valid.
 pub fn hubspot_v3(secrets: impl Into<Secrets>, public_url: impl Into<PublicAddress>) -> Result<Scheme, ConfigError> {
     let url = public_url.into().resolve()?;
+    let shown = url.clone();
     let rule = HeaderRule {
         signature: header("x-hubspot-signature-v3").base64().0?,
         lengths: MacKind::Sha256.digest_len()..=MacKind::Sha256.digest_len(),
@@ -55,6 +56,7 @@ pub fn hubspot_v3(secrets: impl Into<Secrets>, public_url: impl Into<PublicAddre
             let timestamp = values.timestamp.unwrap_or_default().as_bytes().to_vec();
             Ok(vec![text.into(), values.body.into(), timestamp.into()])
         }),
+        address: Some(Box::new(move |head| shown.shown(head))),
     };
     SchemeBuilder::rule(rule, |secret| Mac::new(MacKind::Sha256, secret))
         .timestamp(header("x-hubspot-request-timestamp").unix_millis())

@@ -43,6 +43,7 @@ mod meta;
 mod okta;
 #[cfg(feature = "paypal")]
 mod paypal;
+mod paystack;
 #[cfg(feature = "sns")]
 #[doc(hidden)]
 pub mod pce;
@@ -86,6 +87,7 @@ pub use meta::meta;
 pub use okta::{okta, okta_in};
 #[cfg(feature = "paypal")]
 pub use paypal::{PayPalCertificates, paypal};
+pub use paystack::{paystack, paystack_in};
 #[cfg(feature = "asymmetric")]
 pub use standard_webhooks::standard_webhooks_signed;
 pub use standard_webhooks::{standard_webhooks, svix};

@@ -4,16 +4,16 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use http::Uri;
 use http::header::HeaderName;
 use http::request::Parts;
 use http::uri::Scheme as UriScheme;
-use http::{HeaderValue, Uri};
 
 use crate::certificate::{CertificateConfig, CertificateKey, CertificateRules};
 use crate::config::ConfigError;
 use crate::delivery::Signed;
 use crate::fetch::{self, Cache, CacheLimits, Fetch};
-use crate::headers::single;
+use crate::headers::required;
 use crate::provider::{BoxFuture, MaybeReady};
 use crate::rejection::{Reason, Rejection};
 use crate::scheme::{FetchKey, HeaderRule, Scheme, SchemeBuilder, Verifier, header, json};
@@ -64,6 +64,7 @@ pub fn paypal(webhook_id: impl Into<String>, certificates: PayPalCertificates) -
             let text = format!("{id}|{time}|{webhook_id}|{}", crc32fast::hash(values.body));
             Ok(vec![text.into_bytes().into()])
         }),
+        address: None,
     };
     SchemeBuilder::fetched_rule(rule, keys)
         .with_required_header("paypal-auth-algo", "SHA256withRSA")
@@ -168,7 +169,7 @@ impl PayPalKeys {
     fn address(&self, head: &Parts) -> Result<Uri, Rejection> {
         const CERT_URL: HeaderName = HeaderName::from_static("paypal-cert-url");
         let elsewhere = || Rejection::new(Reason::MalformedSignature).with_detail("the certificate is not at PayPal");
-        let value: &HeaderValue = single(head, &CERT_URL, MAX_URL)?.ok_or(Reason::MissingHeader)?;
+        let value = required(head, &CERT_URL, MAX_URL)?;
         let text = value.to_str().map_err(|_| elsewhere())?;
         let uri: Uri = text.parse().map_err(|_| elsewhere())?;
         let (Some(scheme), Some(authority)) = (uri.scheme(), uri.authority()) else { return Err(elsewhere()) };

@@ -2,6 +2,7 @@
 //!
 //! Source: <https://docs.sandbox.prioritycommerce.com>, "Events and Webhooks" and "Webhook Event Types".
 
+use std::fmt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::Deserialize;
@@ -84,7 +85,7 @@ fn event_id(body: &[u8]) -> Option<Text> {
 ///     }
 /// }
 /// ```
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[derive(Clone, Default, PartialEq, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 #[non_exhaustive]
 pub struct Event {
@@ -118,7 +119,7 @@ impl Event {
 }
 
 /// Something that an event happened to.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[derive(Clone, Default, PartialEq, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 #[non_exhaustive]
 pub struct Resource {
@@ -132,6 +133,29 @@ pub struct Resource {
     /// All other members.
     #[serde(flatten)]
     pub other: Map<String, Value>,
+}
+
+/// Leaves out the members that Priority doesn't document.
+impl fmt::Debug for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Event")
+            .field("id", &self.id)
+            .field("event_id", &self.event_id)
+            .field("event_type", &self.event_type)
+            .field("event_created", &self.event_created)
+            .field("payload", &self.payload)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Leaves out the address and the members that Priority doesn't document.
+impl fmt::Debug for Resource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Resource")
+            .field("resource_name", &self.resource_name)
+            .field("id", &self.id)
+            .finish_non_exhaustive()
+    }
 }
 
 /// An id that is a string, or a number as it is written.

@@ -238,3 +238,24 @@ async fn a_connection_cut_in_the_middle_of_a_body_never_reaches_the_handler() {
     let reason = tokio::time::timeout(Duration::from_secs(10), rejections.recv()).await.unwrap();
     assert_eq!(reason, Some(Reason::BodyBroken));
 }
+
+/// The status is the same, but a sender that frames its body wrongly does so each time, and a lost connection is nobody's fault.
+#[tokio::test]
+async fn the_detail_tells_a_body_that_is_framed_wrongly_from_a_connection_that_was_lost() {
+    let (sender, mut rejections) = tokio::sync::mpsc::unbounded_channel();
+    let layer = layer().on_reject(move |rejection| sender.send(rejection.to_string()).unwrap());
+    let server = serve(Router::new().route("/", post(async || -> () { panic!("handled") }).layer(layer))).await;
+    let signature = signed("hello").headers()["x-cdr-signature"].to_str().unwrap().to_owned();
+    let head = format!("POST / HTTP/1.1\r\nhost: x\r\nx-cdr-signature: {signature}\r\n");
+    for (rest, detail) in [
+        ("content-length: 5\r\n\r\nhel", "the connection was lost"),
+        ("transfer-encoding: chunked\r\n\r\n5\r\nhel", "the connection was lost"),
+        ("transfer-encoding: chunked\r\n\r\nzz\r\nhello", "it is not framed as HTTP demands"),
+        ("transfer-encoding: chunked\r\n\r\n5\r\nhelloX\r\n0\r\n\r\n", "it is not framed as HTTP demands"),
+        ("transfer-encoding: chunked\r\n\r\nffffffffffffffffff\r\nhello", "it is not framed as HTTP demands"),
+    ] {
+        server.cut(format!("{head}{rest}").as_bytes()).await;
+        let rejection = tokio::time::timeout(Duration::from_secs(10), rejections.recv()).await.unwrap().unwrap();
+        assert_eq!(rejection, format!("the body could not be read to its end: {detail}"), "{rest:?}");
+    }
+}

@@ -423,6 +423,71 @@ async fn a_commit_that_fails_does_not_turn_a_success_into_a_failure() {
     assert_eq!(handler.calls(), 1);
 }
 
+/// Without it, what was handled while the store was away would be handled again when its sender repeats it after the lease.
+#[tokio::test(start_paused = true)]
+async fn a_commit_that_fails_is_made_good_in_the_background_within_bounds() {
+    let far = Scheme::hmac_sha256().signature(header("x").hex()).id(header("id")).secret("k").build("far").unwrap();
+    for (down_for, commits, is_duplicate) in [(Duration::from_secs(90), 8, true), (Duration::MAX, 9, false)] {
+        // The paused clock of the runtime is the store's clock too.
+        let start = tokio::time::Instant::now();
+        let store = Scripted {
+            inner: MemoryStore::new(10).with_clock(move || UNIX_EPOCH + start.elapsed()),
+            ..Scripted::new(
+                move |call| {
+                    if call == "commit" && start.elapsed() < down_for { Fault::Error } else { Fault::None }
+                },
+            )
+        };
+        let inner = service_fn(async |_: Request<Full<Bytes>>| Ok::<_, Infallible>(Response::new(Full::from("done"))));
+        let layers = ServiceBuilder::new().layer(WebhookLayer::new(far.clone())).layer(DedupLayer::new(store.clone()));
+        let service = layers.service(inner);
+        let send = async || {
+            let request = testing::sign(&far, Request::post("/").header("id", "1").body("1").unwrap()).unwrap();
+            service.clone().oneshot(request).await.unwrap()
+        };
+        assert_eq!(send().await.status(), 200);
+        tokio::time::sleep(Duration::from_secs(50)).await;
+        assert_eq!(send().await.status(), 503, "the lease keeps repetitions away");
+        tokio::time::sleep(Duration::from_secs(3600)).await;
+        assert_eq!(store.log().iter().filter(|call| **call == "commit").count(), commits);
+        let again = send().await;
+        assert_eq!((again.status().as_u16(), again.headers().contains_key("webhook-duplicate")), (200, is_duplicate));
+    }
+}
+
+/// SNS makes its last try a minute after the first: it would find the claim of a handler that failed, and lose the message.
+#[tokio::test(start_paused = true)]
+async fn a_release_that_fails_is_made_good_before_the_lease_ends() {
+    let far = Scheme::hmac_sha256().signature(header("x").hex()).id(header("id")).secret("k").build("far").unwrap();
+    let start = tokio::time::Instant::now();
+    let store = Scripted {
+        inner: MemoryStore::new(10).with_clock(move || UNIX_EPOCH + start.elapsed()),
+        ..Scripted::new(move |_| {
+            if (0..5).contains(&start.elapsed().as_secs()) && start.elapsed() > Duration::ZERO {
+                Fault::Error
+            } else {
+                Fault::None
+            }
+        })
+    };
+    let inner = service_fn(async |_: Request<Full<Bytes>>| {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let mut response = Response::new(Full::<Bytes>::default());
+        *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
+        Ok::<_, Infallible>(response)
+    });
+    let layers = ServiceBuilder::new().layer(WebhookLayer::new(far.clone())).layer(DedupLayer::new(store.clone()));
+    let service = layers.service(inner);
+    let send = async || {
+        let request = testing::sign(&far, Request::post("/").header("id", "1").body("1").unwrap()).unwrap();
+        service.clone().oneshot(request).await.unwrap().status()
+    };
+    assert_eq!(send().await, 500);
+    tokio::time::sleep(Duration::from_secs(20)).await;
+    assert_eq!(send().await, 500, "it is handled again");
+    assert_eq!(store.log(), ["claim", "release", "release", "release", "release", "claim", "release"]);
+}
+
 #[tokio::test]
 async fn a_claim_that_was_granted_too_late_is_given_back() {
     let first = Arc::new(AtomicUsize::new(0));

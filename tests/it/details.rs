@@ -8,7 +8,7 @@ use http::{Request, Response};
 use http_body_util::Full;
 use tower::{Layer as _, ServiceExt as _, service_fn};
 use tower_webhook::scheme::{SchemeBuilder, header};
-use tower_webhook::{Rejection, Scheme, WebhookLayer, testing};
+use tower_webhook::{Rejection, Scheme, WebhookLayer, senders, testing};
 
 async fn reason(scheme: &Scheme, request: Request<Full<Bytes>>) -> String {
     let handler =
@@ -69,6 +69,71 @@ async fn a_detail_names_what_is_wrong_and_no_value() -> Result<(), Box<dyn std::
     ] {
         let text = reason(&scheme, changed(name, value)?).await;
         assert!(text.ends_with(&format!(": {detail}")), "{text}");
+    }
+    Ok(())
+}
+
+/// A token for another recipient is signed as well as ours.
+#[cfg(all(feature = "jwt", feature = "testing-certificates"))]
+#[tokio::test]
+async fn a_token_for_somebody_else_is_told_by_the_claim_that_says_so() -> Result<(), Box<dyn std::error::Error>> {
+    let key = testing::SigningKey::rsa()?;
+    let sender = |audience: &str, email: &str| {
+        let set = key.jwks().unwrap();
+        let fetch = move |_| std::future::ready(Ok::<_, Infallible>(Response::new(Bytes::from(set.clone()))));
+        let keys = tower_webhook::scheme::Jwks::builder("https://keys.example.com").fetch(fetch).build().unwrap();
+        senders::google_oidc(keys, audience, email).unwrap()
+    };
+    let ours = sender("https://hooks.example.com", "pusher@example.com");
+    for (audience, email, detail) in [
+        ("https://hooks.example.com", "pusher@example.com", "delivered"),
+        ("https://other.example.com", "pusher@example.com", ": the token's aud is not the configured one"),
+        ("https://hooks.example.com", "other@example.com", ": the token's email is not the configured one"),
+    ] {
+        let request = Request::post("/").body(Bytes::from("{}"))?;
+        let signed = testing::sign_with_at(&sender(audience, email), &key, request, now())?;
+        let text = reason(&ours, signed).await;
+        assert!(text.ends_with(detail), "{text}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_body_that_nothing_signs_and_an_address_with_a_password_are_named() -> Result<(), Box<dyn std::error::Error>>
+{
+    let twilio = senders::twilio("t0ken", "https://user:hunter2@hooks.example.com")?;
+    let json = || Request::post("/in?a=1").header("content-type", "application/json").body(Bytes::from("{}"));
+    let signed = testing::sign_at(&twilio, json()?, now())?;
+    assert_eq!(reason(&twilio, signed).await, "delivered");
+    // The address alone is signed, as Twilio's own libraries accept it.
+    let address_alone = header("x-twilio-signature").base64();
+    let address_alone = Scheme::hmac_sha1_for_legacy_senders_only()
+        .signature(address_alone)
+        .signed_without_the_body("{url}")
+        .with_public_url("https://user:hunter2@hooks.example.com")
+        .secret("t0ken")
+        .build("twilio")?;
+    let signed = testing::sign_at(&address_alone, json()?, now())?;
+    let text = reason(&twilio, signed).await;
+    assert!(text.ends_with(": nothing signs it, as its SHA-256 is not in query `bodySHA256`"), "{text}");
+    let url = "https://user:hunter2@hooks.example.com/app";
+    for (scheme, address) in [
+        (twilio, "https://..@hooks.example.com/in?a=..&bodySHA256=.."),
+        (senders::square("t0ken", url)?, "https://..@hooks.example.com/app/in?a=.."),
+        (senders::trello("t0ken", url)?, "https://..@hooks.example.com/app/in?a=.."),
+        (senders::hubspot_v3("t0ken", url)?, "https://..@hooks.example.com/app/in?a=.."),
+        (senders::contentful_at("t0ken", url)?, "/app/in"),
+    ] {
+        let mut forged = json()?;
+        let list = "x-contentful-timestamp,x-contentful-signed-headers".parse()?;
+        forged.headers_mut().insert("x-contentful-signed-headers", list);
+        let forged = testing::sign_at(&scheme, forged, now())?;
+        let elsewhere = forged.uri().to_string().replace("a=1", "a=2").parse()?;
+        let (mut head, body) = forged.into_parts();
+        head.uri = elsewhere;
+        let text = reason(&scheme, Request::from_parts(head, body)).await;
+        assert!(text.contains(&format!("the address signed over is {address}")), "{text}");
+        assert!(!text.contains("hunter2"), "{text}");
     }
     Ok(())
 }

@@ -178,6 +178,23 @@ fn the_readme_names_the_senders_that_there_are() {
     });
 }
 
+/// The guides say so in words.
+#[test]
+fn most_senders_repeat_and_wait_for_seconds_and_those_that_never_repeat_are_named() {
+    let guide = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/troubleshooting.md")).unwrap();
+    let behaviors: Vec<_> = senders::all().map(|sender| (sender.title, *build(sender).behavior())).collect();
+    let (never, repeating): (Vec<_>, Vec<_>) = behaviors
+        .iter()
+        .filter(|(_, behavior)| behavior.repeats().is_some())
+        .partition(|(_, behavior)| behavior.repeats() == Some(Repeats::Never));
+    assert!(repeating.len() > 4 * never.len(), "{never:?}");
+    let named: Vec<_> = never.iter().map(|(title, _)| *title).collect();
+    assert!(guide.contains(&format!("{} never do", named.join(" and "))), "{named:?}");
+    let patience: Vec<_> = behaviors.iter().filter_map(|(_, behavior)| behavior.patience()).collect();
+    let usual = patience.iter().filter(|patience| (3..=30).contains(&patience.as_secs())).count();
+    assert!(4 * usual > 3 * patience.len(), "{usual} of {}", patience.len());
+}
+
 #[test]
 fn no_limit_is_below_what_a_document_allows() {
     for (name, mebibytes) in [

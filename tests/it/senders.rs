@@ -11,7 +11,7 @@ use tower::{ServiceExt as _, service_fn};
 use tower_layer::Layer as _;
 use tower_webhook::scheme::Jwks;
 use tower_webhook::senders::{self, CertificateConfig, PayPalCertificates, Sender, SenderConfig};
-use tower_webhook::testing::{self, ManualClock, SigningKey};
+use tower_webhook::testing::{self, ManualClock, Sign as _, SigningKey};
 use tower_webhook::{Delivery, Head, Identity, Reason, Rejection, Scheme, Secret, Secrets, WebhookLayer};
 
 /// One sender's genuine request, and what it says.
@@ -130,6 +130,7 @@ pub fn cases() -> Vec<Case> {
             .event("message")
             .identity("01F"),
         Case::new("meta", json(r#"{"object":"page","entry":[]}"#)).event("page"),
+        Case::new("meta", json(META)).event("whatsapp_business_account").identity(META),
         Case::new("pagerduty", json(r#"{"event":{"id":"p1","event_type":"incident.triggered"}}"#))
             .event("incident.triggered")
             .id("p1"),
@@ -180,6 +181,7 @@ pub fn cases() -> Vec<Case> {
         Case::new("cloudevents", with(with(typed(), "ce-type", "com.acme"), "ce-id", "ce1"))
             .event("com.acme")
             .id("ce1"),
+        Case::new("cloudevents", with(with(typed(), "ce-source", "/shop"), "ce-id", "ce1")).id("/shop ce1"),
         Case::new("azure_event_grid", json(r#"[{"eventType":"Blob.Created"}]"#)).event("Blob.Created"),
         Case::new("azure_event_grid", json(r#"[{"topic":"/t","id":"1","eventType":"Blob.Created"}]"#))
             .event("Blob.Created")
@@ -206,7 +208,9 @@ pub fn cases() -> Vec<Case> {
         Case::new("twitch", with(typed(), "twitch-eventsub-subscription-type", "stream.online"))
             .event("stream.online")
             .id("msg_1"),
-        Case::new("zendesk", typed()).event("x.done").id("evt_1"),
+        Case::new("zendesk", with(typed(), "x-zendesk-webhook-invocation-id", "8350205582"))
+            .event("x.done")
+            .unsigned_id("8350205582"),
         Case::new("contentful", {
             let topic = with(typed(), "x-contentful-topic", "ContentManagement.Entry.publish");
             let list = "x-contentful-topic, X-Contentful-Timestamp,x-contentful-signed-headers";
@@ -327,6 +331,9 @@ const MAILGUN_PARTS: &str = "--b\r\nContent-Disposition: form-data; name=\"event
 
 const MAILGUN: &str = r#"{"signature":{"token":"tok1"},"event-data":{"event":"opened"}}"#;
 
+const META: &str = r#"{"object":"whatsapp_business_account","entry":[{"id":"1","changes":[{"field":"messages","value":
+    {"messages":[{"id":"wamid.1","type":"text"}],"statuses":[{"id":"wamid.0","status":"read","timestamp":"17"}]}}]}]}"#;
+
 const ADYEN: &str = r#"{"live":"false","notificationItems":[{"NotificationRequestItem":{
     "pspReference":"79140733","merchantAccountCode":"M","merchantReference":"R","amount":{"value":1130,"currency":"EUR"},
     "eventCode":"AUTHORISATION","success":"true"}}]}"#;
@@ -424,7 +431,7 @@ fn configure(config: &mut SenderConfig, case: &Case) {
 }
 
 /// The secret of `sample_config`.
-const SECRET: &str = "a secret that everybody knows";
+pub const SECRET: &str = "a secret that everybody knows";
 
 /// A configuration that a sender can be built from, with keys that everybody knows.
 pub fn sample_config(name: &str) -> SenderConfig {
@@ -479,6 +486,16 @@ impl Bench {
         let (head, body) = signed.into_parts();
         let body = futures_util::FutureExt::now_or_never(body.collect()).unwrap().unwrap().to_bytes();
         Request::from_parts(head, body)
+    }
+
+    /// What the operator reads of a request that is refused.
+    async fn refusal(&self, request: &Request<Bytes>) -> String {
+        let handler = service_fn(async |_: Request<Full<Bytes>>| -> Result<Response<Full<Bytes>>, Infallible> {
+            panic!("it was taken")
+        });
+        let layer = WebhookLayer::new(self.scheme.clone()).with_clock(self.clock.clone());
+        let response = layer.layer(handler).oneshot(request.clone().map(Full::new)).await.unwrap();
+        response.extensions().get::<Rejection>().expect("a rejection").to_string()
     }
 
     pub async fn send(&self, request: &Request<Bytes>) -> Result<Delivery, Reason> {
@@ -759,5 +776,125 @@ async fn what_is_signed_and_differs_tells_events_apart() {
             identities.push(delivery.identity());
         }
         assert_eq!(identities[0] == identities[1], same, "{name}: {same}");
+    }
+}
+
+/// The name of a key is not signed, and any of the keys may have signed.
+#[tokio::test]
+async fn paystack_s_newer_form_has_a_time_and_a_signature_for_each_key() {
+    let at = UNIX_EPOCH + Duration::from_secs(NOW);
+    let scheme = |secret: &str| senders::paystack_in("x-newer", secret).unwrap();
+    let body = r#"{"event":"charge.success"}"#;
+    let sign = |scheme: &Scheme| {
+        let signed = testing::sign_at(scheme, Request::post("/").body(Bytes::from(body)).unwrap(), at).unwrap();
+        signed.headers()["x-newer"].to_str().unwrap().to_owned()
+    };
+    let (old, new) = (sign(&scheme("old")), sign(&scheme("new")));
+    let hex = new.strip_prefix(&format!("t={NOW},v1=1:")).unwrap();
+    let other = old.strip_prefix(&format!("t={NOW},v1=1:")).unwrap();
+    let zeros = "0".repeat(128);
+    for (value, at, reason) in [
+        (new.clone(), at, None),
+        (format!("t={NOW}, v1=key_2:{hex}"), at, None),
+        (format!("t={NOW},v1=key_1:{other},v1=key_2:{hex},v2=x"), at, None),
+        (old.clone(), at, Some(Reason::SignatureMismatch)),
+        (format!("t={NOW},v1={zeros}"), at, Some(Reason::SignatureMismatch)),
+        (format!("t={},v1=1:{hex}", NOW + 1), at, Some(Reason::SignatureMismatch)),
+        (new.clone(), at + Duration::from_secs(301), Some(Reason::Stale)),
+        (format!("t={NOW}"), at, Some(Reason::MissingSignature)),
+        (format!("v1=1:{hex}"), at, Some(Reason::MissingHeader)),
+        (format!("t={NOW},v1=1:{hex}0"), at, Some(Reason::MalformedSignature)),
+        (format!("t={NOW}{}", format!(",v1=1:{zeros}").repeat(17)), at, Some(Reason::TooManySignatures)),
+        (hex.to_owned(), at, Some(Reason::MissingSignature)),
+    ] {
+        let request = Request::post("/").header("x-newer", &value).body(Bytes::from(body)).unwrap();
+        let verdict = send(&scheme("new"), at, request).await;
+        assert_eq!(verdict.as_ref().err().copied(), reason, "{value}");
+        if let Ok(delivery) = verdict {
+            assert_eq!((delivery.event(), delivery.signed().timestamp), (Some("charge.success"), true));
+        }
+    }
+    assert!(senders::by_name("paystack", SenderConfig::default().with_secrets(["s"]).with_header("x-newer")).is_ok());
+}
+
+/// A look-up knows which kind each of its secrets is as well as a list does.
+#[tokio::test]
+async fn gitlab_s_looked_up_secrets_are_tokens_or_sign() {
+    let at = UNIX_EPOCH + Duration::from_secs(NOW);
+    let looked_up = senders::gitlab(Secrets::lookup(|head: Head| {
+        let secrets: Vec<&str> = match head.uri.path() {
+            "/signs" => vec![SIGNING_TOKEN],
+            "/repeats" => vec!["a token"],
+            "/both" => vec!["a token", SIGNING_TOKEN],
+            _ => Vec::new(),
+        };
+        async { Ok::<_, Infallible>(secrets) }
+    }))
+    .unwrap();
+    let signer = senders::gitlab(SIGNING_TOKEN).unwrap();
+    let signed = |path: &str| signer.sign_at(Request::post(path).body(Bytes::from("{}")).unwrap(), at).unwrap();
+    let token =
+        |path: &str, token: &str| Request::post(path).header("x-gitlab-token", token).body(Bytes::from("{}")).unwrap();
+    let unknown = Some(Reason::UnknownTenant);
+    for (request, reason) in [
+        (signed("/signs"), None),
+        (signed("/both"), None),
+        (signed("/repeats"), unknown),
+        (signed("/nobody"), unknown),
+        (token("/repeats", "a token"), None),
+        (token("/both", "a token"), None),
+        (token("/both", "another"), Some(Reason::SignatureMismatch)),
+        // The signing token itself is nothing that is repeated.
+        (token("/both", SIGNING_TOKEN), Some(Reason::SignatureMismatch)),
+        (token("/signs", SIGNING_TOKEN), unknown),
+        (token("/nobody", "a token"), unknown),
+    ] {
+        let what = format!("{request:?}");
+        assert_eq!(send(&looked_up, at, request).await.err(), reason, "{what}");
+    }
+}
+
+/// Anyone can list signatures, and a sender may have eight keys.
+#[cfg(feature = "asymmetric")]
+#[tokio::test]
+async fn sixteen_pairs_of_a_signature_and_a_key_are_tried_and_no_more() {
+    let at = UNIX_EPOCH + Duration::from_secs(NOW);
+    let keys: Vec<_> = (0..8).map(|_| SigningKey::ed25519().unwrap()).collect();
+    let scheme =
+        senders::standard_webhooks_signed(Secrets::new(keys.iter().map(|key| Secret::from(key.public_key())))).unwrap();
+    let request = || Request::post("/").body(Bytes::from("{}")).unwrap();
+    for (junk, key, is_taken) in [(0, 0, true), (0, 7, true), (1, 7, true), (2, 0, false), (15, 0, false)] {
+        let signed = testing::sign_with_at(&scheme, &keys[key], request(), at).unwrap();
+        let (mut head, _) = signed.into_parts();
+        let genuine = head.headers["webhook-signature"].to_str().unwrap().to_owned();
+        let list = format!("v1a,{}== ", "A".repeat(86)).repeat(junk) + &genuine;
+        head.headers.insert("webhook-signature", list.parse().unwrap());
+        let verdict = send(&scheme, at, Request::from_parts(head, Bytes::from("{}"))).await;
+        assert_eq!(verdict.err(), (!is_taken).then_some(Reason::SignatureMismatch), "{junk} {key}");
+    }
+}
+
+/// What is not there, or not in its form, is named.
+#[tokio::test]
+async fn each_detail_of_each_sender_names_the_header_at_fault() {
+    for case in cases() {
+        let sender = senders::all().find(|sender| sender.name == case.name).unwrap();
+        let bench = Bench::new(sender, &case);
+        let signed = bench.sign(&case);
+        for header in added(&case.request, &signed) {
+            let mut gone = signed.clone();
+            gone.headers_mut().remove(&header);
+            let mut twice = signed.clone();
+            twice.headers_mut().append(&header, signed.headers()[&header].clone());
+            let mut junk = signed.clone();
+            junk.headers_mut().insert(&header, HeaderValue::from_static("junk, Bearer v0=!"));
+            for (what, request) in [("no", gone), ("two", twice), ("junk in", junk)] {
+                let text = bench.refusal(&request).await;
+                // Of an id that is another one, only the signature tells.
+                let is_elsewhere =
+                    what == "junk in" && (text.contains("token") || text.contains("the signature belongs"));
+                assert!(text.contains(header.as_str()) || is_elsewhere, "{}: {what} {header}: {text}", case.name);
+            }
+        }
     }
 }

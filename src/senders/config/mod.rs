@@ -131,7 +131,7 @@ settings! {
         trust_forwarded_headers: bool, with_trust_forwarded_headers(trust: bool) = trust;
         /// The token of a subscription: `meta`.
         verify_token: Option<Secret>, with_verify_token(token: impl Into<Secret>) = Some(token.into());
-        /// The header that holds the token: `okta`.
+        /// The header that holds the token, `okta`, or the signature of the newer form, `paystack`.
         header: Option<String>, with_header(name: impl Into<String>) = Some(name.into());
         /// The id of the webhook at the sender: `paypal`, `cloudblue_connect`.
         webhook_id: Option<String>, with_webhook_id(id: impl Into<String>) = Some(id.into());

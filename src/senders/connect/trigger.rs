@@ -43,7 +43,7 @@ use super::payload::ConnectPayload;
 ///     println!("region: {:?}", trigger.data.map(|data| data.region));
 /// }
 /// ```
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Trigger<D = Value> {
     /// The webhook's id, such as `WH-123-456-789`.
@@ -123,6 +123,21 @@ impl<D: DeserializeOwned> FromDelivery for Trigger<D> {
             data: payload.member("data")?,
             signed: payload.claims.iter().map(|(name, _)| name.into()).collect(),
         })
+    }
+}
+
+/// Leaves out `data`, which is the customer's own.
+impl<D> fmt::Debug for Trigger<D> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Trigger")
+            .field("webhook_id", &self.webhook_id)
+            .field("webhook_name", &self.webhook_name)
+            .field("object_class", &self.object_class)
+            .field("account_id", &self.account_id)
+            .field("product_id", &self.product_id)
+            .field("triggered_at", &self.triggered_at)
+            .field("signed", &self.signed)
+            .finish_non_exhaustive()
     }
 }
 

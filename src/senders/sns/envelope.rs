@@ -179,10 +179,10 @@ impl<'a> Envelope<'a> {
         }
         let message = required(&self.message, "Message is missing")?;
         let timestamp_text = required(&self.timestamp, "Timestamp is missing")?;
-        let timestamp = TimeFormat::Rfc3339
-            .parse(timestamp_text.as_bytes())
-            .filter(|_| timestamp_text.ends_with('Z'))
-            .ok_or_else(|| Rejection::new(Reason::MalformedTimestamp))?;
+        let timestamp =
+            TimeFormat::Rfc3339.parse(timestamp_text.as_bytes()).filter(|_| timestamp_text.ends_with('Z')).ok_or_else(
+                || Rejection::new(Reason::MalformedTimestamp).with_detail("Timestamp is not RFC 3339 in UTC"),
+            )?;
         let subject = self.subject.as_deref().filter(|_| kind == MessageType::Notification);
         if subject.is_some_and(is_ambiguous) {
             return Err(malformed("Subject could be read as other members"));
@@ -198,12 +198,16 @@ impl<'a> Envelope<'a> {
             "2" => SignatureVersion::V2,
             _ => return Err(Rejection::new(Reason::UnacceptableAlgorithm).with_detail("unknown SignatureVersion")),
         };
-        let signature = self.signature.as_deref().ok_or(Reason::MissingSignature)?;
+        let signature = self.signature.as_deref();
+        let signature =
+            signature.ok_or_else(|| Rejection::new(Reason::MissingSignature).with_detail("Signature is missing"))?;
         let signature = match signature.len() {
             1..=MAX_SIGNATURE_LEN => Encoding::Base64.decode(signature.as_bytes()),
             _ => None,
         };
-        let signature = signature.ok_or(Reason::MalformedSignature)?;
+        let signature = signature.ok_or_else(|| {
+            Rejection::new(Reason::MalformedSignature).with_detail("Signature is not base64, or too long")
+        })?;
         let signing_cert_url = required(&self.signing_cert_url, "SigningCertURL is missing")?;
 
         let link = || {

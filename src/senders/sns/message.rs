@@ -166,7 +166,7 @@ impl<T> fmt::Debug for Notification<T> {
 ///     Some(attributes.get("trace")?.value.clone())
 /// }
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 #[non_exhaustive]
 pub struct Attribute {
@@ -175,6 +175,13 @@ pub struct Attribute {
     pub kind: String,
     /// The value, in base64 if it is binary.
     pub value: String,
+}
+
+/// Leaves out the value, which is content of the message.
+impl fmt::Debug for Attribute {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Attribute").field("kind", &self.kind).finish_non_exhaustive()
+    }
 }
 
 /// The content of both confirmations.

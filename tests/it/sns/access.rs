@@ -7,11 +7,12 @@ use axum::routing::post;
 use bytes::Bytes;
 use http::{HeaderValue, Request};
 use http_body_util::Full;
+use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tower_webhook::sns::{RawProof, SnsBuilder};
 use tower_webhook::testing::FakeMessage;
-use tower_webhook::{Reason, Sns, WebhookLayer};
+use tower_webhook::{Reason, Sns, Webhook, WebhookLayer};
 
 use super::{Counting, Endpoint, fake, now};
 use crate::support::serve;
@@ -143,6 +144,30 @@ async fn a_secret_path_is_found_behind_a_nested_router() {
     };
     assert_eq!(server.send(raw(&format!("/{secret}"))).await.status, 200);
     assert_eq!(server.send(raw("/ZGVhZGJlZWYtZGVhZGJlZWX")).await.status, 401);
+}
+
+/// SNS says `text/plain` of every message. axum's own extractor looks at that, the payload of the layer doesn't.
+#[tokio::test]
+async fn a_raw_event_is_read_as_json_although_sns_calls_it_text() {
+    let sns = Sns::builder()
+        .topic(fake().topic_arn())
+        .raw_delivery(RawProof::InsecureTrusted)
+        .fetch(Counting::new())
+        .build()
+        .unwrap();
+    let routes = Router::new()
+        .route("/webhook", post(async |Webhook(axum::Json(event)): Webhook<axum::Json<Value>>| event["a"].to_string()))
+        .route("/json", post(async |axum::Json(event): axum::Json<Value>| event["a"].to_string()));
+    let server = serve(routes.layer(WebhookLayer::new(sns))).await;
+    for (path, status) in [("/webhook", 200), ("/json", 415)] {
+        let request = Request::post(path)
+            .header("content-type", "text/plain; charset=UTF-8")
+            .header("x-amz-sns-rawdelivery", "true")
+            .header("x-amz-sns-topic-arn", fake().topic_arn())
+            .body(Full::from(r#"{"a":1}"#))
+            .unwrap();
+        assert_eq!(server.send(request).await.status, status, "{path}");
+    }
 }
 
 #[tokio::test]

@@ -1,15 +1,17 @@
 //! Certificates that cannot be had, that are not what they should be, and that change.
 
 use std::future::pending;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::join_all;
 use http::{Response, Uri};
 use http_body_util::Full;
-use rcgen::{CertificateParams, DnType, Issuer, KeyPair, PKCS_RSA_SHA256, SignatureAlgorithm, date_time_ymd};
+use rcgen::{
+    CertificateParams, DnType, Issuer, KeyPair, PKCS_RSA_SHA256, PublicKeyData, SignatureAlgorithm, date_time_ymd,
+};
 use tokio::sync::Semaphore;
 use tower::{Layer as _, ServiceExt as _, service_fn};
 use tower_webhook::senders::CertificateConfig;
@@ -18,6 +20,7 @@ use tower_webhook::testing::{FakeMessage, FakeSns, ManualClock};
 use tower_webhook::{Fetch as _, Reason, Sns, WebhookLayer};
 
 use super::{Counting, Endpoint, fake, now};
+use crate::support::until;
 
 fn certificates() -> CertificateConfig {
     CertificateConfig::default()
@@ -29,13 +32,17 @@ fn notification() -> FakeMessage {
 
 /// A certificate with one property changed.
 fn certificate(alg: &'static SignatureAlgorithm, change: impl FnOnce(&mut CertificateParams)) -> String {
+    certificate_for(&KeyPair::generate_for(alg).unwrap(), change)
+}
+
+fn certificate_for(key: &impl PublicKeyData, change: impl FnOnce(&mut CertificateParams)) -> String {
     let mut root = CertificateParams::default();
     root.distinguished_name.push(DnType::CommonName, "Another Root");
     let root = Issuer::new(root, KeyPair::generate().unwrap());
     let mut leaf = CertificateParams::new(["sns.amazonaws.com".to_owned()]).unwrap();
     leaf.distinguished_name.push(DnType::CommonName, "sns.amazonaws.com");
     change(&mut leaf);
-    leaf.signed_by(&KeyPair::generate_for(alg).unwrap(), &root).unwrap().pem()
+    leaf.signed_by(key, &root).unwrap().pem()
 }
 
 async fn outcome(fetches: Counting, configure: impl FnOnce(SnsBuilder) -> SnsBuilder) -> (u16, Option<Reason>) {
@@ -202,11 +209,7 @@ async fn a_failed_fetch_stands_for_seconds_and_a_certificate_to_its_end_while_it
             },
         );
     let endpoint = Endpoint::with_fetcher(fetches, SnsBuilder::insecure_any_age).await;
-    let renewed = async |count| {
-        while endpoint.fetches.count() < count {
-            tokio::task::yield_now().await;
-        }
-    };
+    let renewed = async |count| until("it is renewed", async || endpoint.fetches.count() >= count).await;
     let send = async || endpoint.server.send(notification().post("/sns")).await.status.as_u16();
     assert_eq!((send().await, send().await, endpoint.fetches.count()), (503, 503, 1));
     up.store(true, Relaxed);
@@ -225,28 +228,67 @@ async fn a_failed_fetch_stands_for_seconds_and_a_certificate_to_its_end_while_it
     }
 }
 
+/// A certificate for the key that signs, which ends at this day's first second.
+fn certificate_until(year: i32, month: u8, day: u8) -> String {
+    struct SigningKey(Vec<u8>);
+
+    impl PublicKeyData for SigningKey {
+        fn der_bytes(&self) -> &[u8] {
+            &self.0
+        }
+
+        fn algorithm(&self) -> &'static SignatureAlgorithm {
+            &PKCS_RSA_SHA256
+        }
+    }
+
+    let (_, pem) = x509_parser::pem::parse_x509_pem(fake().certificate_pem().as_bytes()).unwrap();
+    let key = SigningKey(pem.parse_x509().unwrap().public_key().subject_public_key.data.to_vec());
+    certificate_for(&key, |leaf| leaf.not_after = date_time_ymd(year, month, day))
+}
+
 #[tokio::test]
 async fn a_certificate_is_renewed_ahead_of_its_end_and_not_used_after_it() {
-    let up = Arc::new(AtomicBool::new(true));
-    let is_up = up.clone();
-    let pem = certificate(&PKCS_RSA_SHA256, |it| it.not_after = date_time_ymd(2027, 1, 17));
+    const HOUR: Duration = Duration::from_secs(60 * 60);
+    const SECOND: Duration = Duration::from_secs(1);
+
+    // It ends 40 hours from now.
+    let answer = Arc::new(Mutex::new(Some(certificate_until(2027, 1, 17))));
+    let given = answer.clone();
     let fetches = Counting::answering(move |_| {
-        let answer = is_up.load(Relaxed).then(|| Response::new(Bytes::from(pem.clone())));
+        let answer = given.lock().unwrap().clone().map(|pem| Response::new(Bytes::from(pem)));
         Box::pin(async move { answer.ok_or_else(|| "down".into()) })
     });
     let endpoint = Endpoint::with_fetcher(fetches, SnsBuilder::insecure_any_age).await;
-    // The key is another one, so a certificate that can be used shows as a mismatch.
-    let send = async || {
-        endpoint.server.send(notification().post("/sns")).await;
-        endpoint.reason()
+    let send = async || endpoint.server.send(notification().post("/sns")).await.status.as_u16();
+    let fetched = async |count| {
+        until("it is fetched", async || endpoint.fetches.count() >= count).await;
+        assert_eq!(endpoint.fetches.count(), count);
     };
-    assert_eq!(send().await, Some(Reason::SignatureMismatch));
-    up.store(false, Relaxed);
-    endpoint.clock.advance(Duration::from_secs(39 * 60 * 60));
-    assert_eq!(send().await, Some(Reason::KeyUnavailable), "the forced fetch fails, as the host is down");
-    endpoint.clock.advance(Duration::from_secs(60 * 60));
-    assert_eq!(send().await, Some(Reason::KeyUnavailable));
+    assert_eq!(send().await, 200);
+    endpoint.clock.advance(20 * HOUR - SECOND);
+    assert_eq!(send().await, 200);
+    fetched(1).await;
+    endpoint.clock.advance(SECOND);
+    assert_eq!(send().await, 200);
+    // Half of its time is over, and it is renewed: 20 hours ahead of its end.
+    fetched(2).await;
+
+    *answer.lock().unwrap() = None;
+    endpoint.clock.advance(10 * HOUR);
+    assert_eq!(send().await, 200, "its host is down, and it serves");
+    fetched(3).await;
+    endpoint.clock.advance(10 * HOUR - SECOND);
+    assert_eq!(send().await, 200, "its last second");
+    fetched(4).await;
+    endpoint.clock.advance(20 * SECOND);
+    assert_eq!((send().await, endpoint.reason()), (503, Some(Reason::KeyUnavailable)));
     assert!(endpoint.text().ends_with("the fetch failed"), "{}", endpoint.text());
+
+    // A 503 is repeated, and by then the host may have the next one.
+    *answer.lock().unwrap() = Some(certificate_until(2028, 1, 17));
+    endpoint.clock.advance(20 * SECOND);
+    assert_eq!(send().await, 200);
 }
 
 #[tokio::test]
