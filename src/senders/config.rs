@@ -35,7 +35,7 @@ pub struct SenderConfig {
     pub secrets: Vec<Secret>,
     /// The sender's public keys: see [`SchemeBuilder::with_public_key`](crate::scheme::SchemeBuilder).
     pub public_keys: Vec<String>,
-    /// The public key that names an account: `braintree`.
+    /// The public key that names an account, `braintree`, or an app, `tiktok_shop`.
     pub public_key: Option<String>,
     /// The address of this service as senders see it: for those that sign it.
     pub public_url: Option<String>,

@@ -53,6 +53,7 @@ mod table;
 #[cfg(feature = "sns")]
 #[doc(hidden)]
 pub mod telna;
+mod tiktok_shop;
 mod twilio;
 
 use crate::config::ConfigError;
@@ -91,6 +92,7 @@ pub use paypal::{PayPalCertificates, paypal};
 pub use standard_webhooks::standard_webhooks_signed;
 pub use standard_webhooks::{standard_webhooks, svix};
 pub use table::{Evidence, Sender};
+pub use tiktok_shop::tiktok_shop;
 pub use twilio::twilio;
 
 /// Returns every sender that [`by_name`] knows, in the order of their names.
