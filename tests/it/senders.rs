@@ -316,7 +316,9 @@ pub fn cases() -> Vec<Case> {
             .unsigned_id("o1")
             .identity("o1"),
         Case::new("telegram", json(r#"{"update_id":17}"#)).unsigned_id("17").identity("number 17"),
-        Case::new("aftership", json(r#"{"event":"tracking_update","event_id":"a1"}"#)).event("tracking_update").id("a1"),
+        Case::new("aftership", json(r#"{"event":"tracking_update","event_id":"a1"}"#))
+            .event("tracking_update")
+            .id("a1"),
         Case::new("airwallex", json(r#"{"id":"evt_1","name":"refund.settled"}"#)).event("refund.settled").id("evt_1"),
         Case::new("alchemy", typed()).event("x.done").id("evt_1"),
         Case::new("ashby", json(r#"{"action":"candidateHire","data":{}}"#)).event("candidateHire"),
