@@ -26,8 +26,8 @@ use crate::rejection::{Reason, Rejection};
 #[cfg(feature = "jwt")]
 use crate::scheme::JwtRules;
 use crate::scheme::{
-    Handshake, Scheme, SchemeBuilder, Source, challenge_in, echo, header, json, member_is, numbered_headers, object,
-    query,
+    Handshake, Scheme, SchemeBuilder, Source, basic, challenge_in, echo, header, json, member_is, numbered_headers,
+    object, query,
 };
 use crate::secrets::KeyFormat;
 use crate::text::Text;
@@ -50,6 +50,7 @@ use super::paypal;
 use super::paystack;
 use super::standard_webhooks::svix;
 use super::table::senders;
+use super::tiktok_shop::tiktok_shop;
 use super::twilio::{self, twilio};
 use super::{meta, okta, standard_webhooks};
 
@@ -71,15 +72,45 @@ senders! {
         "https://docs.adyen.com/development-resources/webhooks/secure-webhooks/verify-hmac-signatures", Official:
         |config| adyen_payments(config.take_secrets()?);
 
+    /// Tracking webhooks.
+    secret aftership = "AfterShip", "https://www.aftership.com/docs/tracking/webhook/webhook-signature", Unverified:
+        Scheme::hmac_sha256()
+            .signature(header("aftership-hmac-sha256").base64())
+            .event(json("/event"))
+            .id(json("/event_id"));
+
     /// The secret is base64, as Airtable gave it when the webhook was made.
     secret airtable = "Airtable", "https://airtable.com/developers/web/api/webhooks-overview", Official:
         Scheme::hmac_sha256()
             .signature(header("x-airtable-content-mac").prefix("hmac-sha256=").hex())
             .with_key_format(KeyFormat::Base64);
 
+    /// Times are milliseconds. The tolerance of 300 seconds is ours. The handler has to answer exactly 200.
+    secret airwallex = "Airwallex",
+        "https://www.airwallex.com/docs/developer-tools/webhooks/listen-for-webhook-events", Official:
+        Scheme::hmac_sha256()
+            .signature(header("x-signature").hex())
+            .timestamp(header("x-timestamp").unix_millis().within(OURS))
+            .signed("{timestamp}{body}")
+            .event(json("/name"))
+            .id(json("/id"));
+
+    /// Each webhook has a signing key of its own.
+    secret alchemy = "Alchemy Notify", "https://www.alchemy.com/docs/reference/notify-api-quickstart", Unverified:
+        Scheme::hmac_sha256().signature(header("x-alchemy-signature").hex()).event(json("/type")).id(json("/id"));
+
     own asana = "Asana",
         "https://developers.asana.com/docs/webhooks-guide", Official:
         asana::from_config;
+
+    /// The secret is the webhook's secret token.
+    secret ashby = "Ashby", "https://developers.ashbyhq.com/docs/authenticating-webhooks", Official:
+        Scheme::hmac_sha256().signature(header("ashby-signature").prefix("sha256=").hex()).event(json("/action"));
+
+    /// Custom log streams. The secret is the whole value of `Authorization`, as you set it; the body, an array of
+    /// events, is not signed.
+    secret auth0 = "Auth0 log streams", "https://auth0.com/docs/customize/log-streams/custom-log-streams", Unverified:
+        Scheme::token(header("authorization"));
 
     /// Azure Event Grid, whose subscription has this secret in the query of its address, as `token`. Answers the validation,
     /// which has to bring the token too. A single event is told from others by topic and id.
@@ -94,6 +125,11 @@ senders! {
                 let answer = |code: String| object(&[("validationResponse", &code)]);
                 asks.then(|| challenge_in(body, "/0/data/validationCode").map(answer)).transpose()
             }));
+
+    /// Webhooks of the Standard Webhooks form, but the secret, the app's client secret, is used as text.
+    secret bigcommerce = "BigCommerce",
+        "https://docs.bigcommerce.com/developer/docs/integrations/webhooks/https", Official:
+        standard_webhooks::family("webhook").with_key_format(KeyFormat::Text).event(json("/scope"));
 
     /// Event and request id are in unsigned headers. Requests of webhooks without a secret are refused.
     secret bitbucket = "Bitbucket Cloud", "https://support.atlassian.com/bitbucket-cloud/docs/manage-webhooks/", Official:
@@ -118,6 +154,17 @@ senders! {
             braintree(key, config.take_secrets()?)
         };
 
+    /// Webhooks that send a signature; those that send the token itself are refused. The secret is the webhook's token.
+    secret buildkite = "Buildkite", "https://buildkite.com/docs/apis/webhooks/pipelines", Official:
+        timed_list("x-buildkite-signature", ',', "timestamp=", "signature=")
+            .signed("{timestamp}.{body}")
+            .event(json("/event"));
+
+    /// Requests of webhooks without a secret are refused. Events of a webhook with a template of its own may have no
+    /// name.
+    secret cal_com = "Cal.com", "https://cal.com/docs/developing/guides/automation/webhooks", Official:
+        Scheme::hmac_sha256().signature(header("x-cal-signature-256").hex()).event(json("/triggerEvent"));
+
     secret calendly = "Calendly", "https://developer.calendly.com/api-docs/webhook-signatures", Official:
         Scheme::hmac_sha256()
             .signature(header("calendly-webhook-signature").list(',').prefix("v1=").hex())
@@ -131,6 +178,15 @@ senders! {
     secret cdr_manager = "HORISEN CDR Manager", "https://developers.horisen.com/en/webhook-integration", Official:
         Scheme::hmac_sha512().signature(header("x-cdr-signature").base64()).with_identity_at("/callbackURL");
 
+    /// Basic authentication: the secret is `user:password`. The body is not signed.
+    secret chargebee = "Chargebee", "https://www.chargebee.com/docs/2.0/events_and_webhooks.html", Official:
+        Scheme::token(basic()).event(json("/event_type")).id(json("/id")).with_identity_at("/id");
+
+    /// The secret is the signature key of the webhook.
+    secret checkout_com = "Checkout.com",
+        "https://www.checkout.com/docs/workflows/set-up-your-webhook-receiver", Official:
+        Scheme::hmac_sha256().signature(header("cko-signature").hex()).event(json("/type")).id(json("/id"));
+
     /// The event's name is in an unsigned header.
     secret circleci = "CircleCI", "https://circleci.com/docs/webhooks", Official:
         Scheme::hmac_sha256()
@@ -140,6 +196,10 @@ senders! {
 
     /// Signs as Svix does.
     secret clerk = "Clerk", "https://clerk.com/docs/webhooks/overview", Official: standard_webhooks::family("svix");
+
+    /// The secret came in the answer to the request that made the webhook.
+    secret clickup = "ClickUp", "https://developer.clickup.com/docs/webhooksignature", Official:
+        Scheme::hmac_sha256().signature(header("x-signature").hex()).event(json("/event"));
 
     own cloudevents = "CloudEvents web hook",
         "https://github.com/cloudevents/spec/blob/main/cloudevents/http-webhook.md", Official:
@@ -152,9 +212,26 @@ senders! {
             .event(json("/event/type"))
             .id(json("/event/id"));
 
+    /// The secret is the shared one of the webhook.
+    secret coinify = "Coinify", "https://coinify.readme.io/docs/webhook-signature", Official:
+        Scheme::hmac_sha256().signature(header("x-coinify-webhook-signature").hex());
+
+    /// The secret is the webhook's shared secret. The topic is in an unsigned header.
+    secret commerce_layer = "Commerce Layer", "https://docs.commercelayer.io/core/callbacks-security", Unverified:
+        Scheme::hmac_sha256()
+            .signature(header("x-commercelayer-signature").base64())
+            .event(header("x-commercelayer-topic"));
+
     own contentful = "Contentful",
         "https://www.contentful.com/developers/docs/webhooks/request-verification/", Official:
         contentful::from_config;
+
+    /// Cloud agents. The id is in an unsigned header.
+    secret cursor = "Cursor", "https://cursor.com/docs/cloud-agent/api/webhooks", Unverified:
+        Scheme::hmac_sha256()
+            .signature(header("x-webhook-signature").prefix("sha256=").hex())
+            .event(json("/event"))
+            .id(header("x-webhook-id"));
 
     /// The tolerance of 300 seconds is ours. Retries go on for 7 days, after a 4xx too.
     secret customerio = "Customer.io", "https://docs.customer.io/integrations/api/webhooks", Official:
@@ -185,11 +262,83 @@ senders! {
             .event(json("/event"))
             .with_identity_from(DOCUSIGN, docusign_identity);
 
+    /// Webhooks of the Standard Webhooks form.
+    secret dodo_payments = "Dodo Payments", "https://docs.dodopayments.com/developer-resources/webhooks", Official:
+        standard_webhooks::family("webhook");
+
     /// Answers the challenge of a GET.
     secret dropbox = "Dropbox", "https://www.dropbox.com/developers/reference/webhooks", Official:
         Scheme::hmac_sha256()
             .signature(header("x-dropbox-signature").hex())
             .with_handshake(Handshake::query_echo(Method::GET, "challenge"));
+
+    /// A secret that is not ASCII has to be given as EasyPost normalizes it, in NFKD.
+    secret easypost = "EasyPost", "https://docs.easypost.com/guides/webhooks-guide", Official:
+        Scheme::hmac_sha256()
+            .signature(header("x-hmac-signature").prefix("hmac-sha256-hex=").hex())
+            .event(json("/description"))
+            .id(json("/id"));
+
+    /// The secret is used as text. Its SDK accepts requests that are up to 30 minutes old.
+    secret elevenlabs = "ElevenLabs", "https://elevenlabs.io/docs/overview/administration/webhooks", Official:
+        Scheme::hmac_sha256()
+            .signature(header("elevenlabs-signature").list(',').prefix("v0=").hex())
+            .timestamp(header("elevenlabs-signature").list(',').prefix("t=").unix_seconds().within(seconds(1800)))
+            .signed("{timestamp}.{body}")
+            .event(json("/type"));
+
+    /// The secret is the app's client secret.
+    secret envoy = "Envoy", "https://developers.envoy.com/hub/docs/create-webhooks", Official:
+        Scheme::hmac_sha256().signature(header("x-envoy-signature").base64());
+
+    /// Websets. The tolerance of 300 seconds is ours.
+    secret exa = "Exa", "https://exa.ai/docs/websets/api/webhooks/verifying-signatures", Official:
+        timed_list("exa-signature", ',', "t=", "v1=").signed("{timestamp}.{body}");
+
+    /// Requests of webhooks without a secret are refused. A body holds several events, each with an id; the name is
+    /// that of the first.
+    secret fastspring = "FastSpring", "https://developer.fastspring.com/docs/message-security", Official:
+        Scheme::hmac_sha256()
+            .signature(header("x-fs-signature").base64())
+            .event(json("/events/0/type"))
+            .with_identity(|body| ids_of(body, "/events", &["id"]));
+
+    /// SHA-1, over the member `payloadId` of the body and the address: the rest of the body is **not** signed.
+    address favro = "Favro", "https://favro.com/developer/#webhook-signatures", Unverified:
+        Scheme::hmac_sha1_for_legacy_senders_only()
+            .signature(header("x-favro-webhook").base64())
+            .id(json("/payloadId"))
+            .signed_without_the_body("{id}{url}")
+            .event(json("/action"));
+
+    /// The second version of their webhooks. Requests of webhooks without a secret are refused.
+    secret fireflies = "Fireflies.ai", "https://docs.fireflies.ai/graphql-api/webhooks-v2", Unverified:
+        Scheme::hmac_sha256().signature(header("x-hub-signature").prefix("sha256=").hex()).event(json("/event"));
+
+    /// Webhooks of a shop. Those of platform apps have another header.
+    secret fourthwall = "Fourthwall", "https://docs.fourthwall.com/webhooks/signature-verification", Official:
+        Scheme::hmac_sha256().signature(header("x-fourthwall-hmac-sha256").base64());
+
+    /// Application webhooks, with the signing key of the app. Answers the challenge, which is signed. Times are
+    /// milliseconds.
+    secret front = "Front", "https://dev.frontapp.com/docs/application-webhooks", Official:
+        Scheme::hmac_sha256()
+            .signature(header("x-front-signature").base64())
+            .timestamp(header("x-front-request-timestamp").unix_millis().within(OURS))
+            .signed("{timestamp}:{body}")
+            .event(json("/type"))
+            .with_handshake(Handshake::signed_body(|head, _, _| {
+                let challenge = head.headers.get("x-front-challenge");
+                challenge.map(|text| echo(&String::from_utf8_lossy(text.as_bytes()))).transpose()
+            }));
+
+    /// Webhooks whose content is `application/json`: of a form, Gitea signs only a part. Event and delivery id are in
+    /// unsigned headers.
+    secret gitea = "Gitea", "https://docs.gitea.com/usage/repository/webhooks", Official:
+        Scheme::hmac_sha256()
+            .signature(header("x-gitea-signature").hex())
+            .event(header("x-gitea-event"))
+            .id(header("x-gitea-delivery"));
 
     /// Bodies are JSON, or a form with the field `payload`, and have up to 25 MB. Event and delivery id are in unsigned
     /// headers. The older `X-Hub-Signature` (SHA-1) is ignored.
@@ -213,11 +362,24 @@ senders! {
         "https://cloud.google.com/pubsub/docs/authenticate-push-subscriptions", Official:
         google::from_config;
 
+    /// The webhook contact point with an HMAC secret and the usual header, under both names that Grafana uses. Without
+    /// a header for the time, which has no usual name, none is signed.
+    secret grafana = "Grafana Alerting",
+        "https://grafana.com/docs/grafana/latest/alerting/configure-notifications/manage-contact-points/integrations/webhook-notifier/",
+        Official:
+        Scheme::hmac_sha256()
+            .signature(header("x-grafana-alerting-signature").hex().or(header("x-grafana-alert-signature")))
+            .event(json("/status"));
+
     secret heroku = "Heroku", "https://devcenter.heroku.com/articles/app-webhooks", Official:
         Scheme::hmac_sha256()
             .signature(header("heroku-webhook-hmac-sha256").base64())
             .event(json("/resource"))
             .id(json("/id"));
+
+    /// Requests that the Event Gateway hands on. The id is in an unsigned header.
+    secret hookdeck = "Hookdeck Event Gateway", "https://hookdeck.com/docs/authentication", Official:
+        Scheme::hmac_sha256().signature(header("x-hookdeck-signature").base64()).id(header("x-hookdeck-eventid"));
 
     /// SHA-256 of the secret and the body, which is no HMAC: prefer [`hubspot_v3`]. The body has to be one JSON value.
     secret hubspot_v1 = "HubSpot, version 1",
@@ -244,12 +406,37 @@ senders! {
             .id(json("/id"))
             .with_handshake(Handshake::probe(false));
 
-    /// Jira Cloud and Data Center. Requests of webhooks without a secret are refused.
+    /// Jira Cloud and Data Center. Requests of webhooks without a secret are refused, and so are those of OAuth and
+    /// Connect apps, which carry a token.
     secret jira = "Jira", "https://developer.atlassian.com/cloud/jira/platform/webhooks/", Unverified:
         Scheme::hmac_sha256()
             .signature(header("x-hub-signature").prefix("sha256=").hex())
             .event(json("/webhookEvent"))
             .id(header("x-atlassian-webhook-identifier"));
+
+    /// RSA, with the public key that Kick publishes. It is the same for every app, so another app's delivery may be
+    /// sent to you. The event's name is in an unsigned header, the message id is signed. The tolerance of 300 seconds
+    /// is ours.
+    key("asymmetric") kick = "Kick", "https://docs.kick.com/events/webhook-security", Official:
+        Scheme::rsa_pkcs1_sha256()
+            .signature(header("kick-event-signature").base64())
+            .timestamp(header("kick-event-message-timestamp").rfc3339().within(OURS))
+            .id(header("kick-event-message-id"))
+            .signed("{id}.{timestamp}.{body}")
+            .event(header("kick-event-type"));
+
+    /// Times are milliseconds.
+    secret knock = "Knock", "https://docs.knock.app/developer-tools/outbound-webhooks/overview", Official:
+        Scheme::hmac_sha256()
+            .signature(header("x-knock-signature").list(',').prefix("s=").base64())
+            .timestamp(header("x-knock-signature").list(',').prefix("t=").unix_millis().within(OURS))
+            .signed("{timestamp}.{body}")
+            .event(json("/type"))
+            .id(json("/id"));
+
+    /// Requests of webhooks without a secret are refused.
+    secret launchdarkly = "LaunchDarkly", "https://launchdarkly.com/docs/home/infrastructure/webhooks", Official:
+        Scheme::hmac_sha256().signature(header("x-ld-signature").hex()).event(json("/kind")).id(json("/_id"));
 
     /// The handler has to answer exactly 200.
     secret lemonsqueezy = "Lemon Squeezy", "https://docs.lemonsqueezy.com/help/webhooks", Official:
@@ -286,6 +473,18 @@ senders! {
                 Ok(object(&[("challengeCode", code), ("challengeResponse", &response)]))
             }));
 
+    /// Webhooks of the Standard Webhooks form.
+    secret lithic = "Lithic", "https://docs.lithic.com/docs/events-api", Official:
+        standard_webhooks::family("webhook").event(json("/event_type"));
+
+    /// Webhooks of the Standard Webhooks form.
+    secret liveblocks = "Liveblocks",
+        "https://liveblocks.io/docs/platform/webhooks", Official: standard_webhooks::family("webhook");
+
+    /// The secret is the webhook's signing key.
+    secret logto = "Logto", "https://docs.logto.io/developers/webhooks/secure-webhooks", Official:
+        Scheme::hmac_sha256().signature(header("logto-signature-sha-256").hex()).event(json("/event"));
+
     own mailgun = "Mailgun",
         "https://documentation.mailgun.com/docs/mailgun/user-manual/webhooks/securing-webhooks", Official:
         |config| mailgun(config.take_secrets()?);
@@ -315,11 +514,46 @@ senders! {
             .with_identity(|body| ids_of(body, "/value", &["id"]))
             .with_handshake(Handshake::query_echo(Method::POST, "validationToken"));
 
+    /// Outgoing webhooks. The secret is base64, as Teams shows it once. The response's body is the reply in the
+    /// channel; answer within 5 seconds.
+    secret microsoft_teams = "Microsoft Teams outgoing webhooks",
+        "https://learn.microsoft.com/en-us/microsoftteams/platform/webhooks-and-connectors/how-to/add-outgoing-webhook",
+        Official:
+        Scheme::hmac_sha256()
+            .signature(header("authorization").prefix("HMAC ").base64())
+            .with_key_format(KeyFormat::Base64)
+            .event(json("/type"))
+            .id(json("/id"));
+
+    /// The secret is the webhook key.
+    secret modern_treasury = "Modern Treasury", "https://docs.moderntreasury.com/platform/docs/webhooks", Official:
+        Scheme::hmac_sha256().signature(header("x-signature").hex()).event(json("/event"));
+
+    /// The next-generation webhooks; the classic ones are not signed. For 24 hours after a rotation Mollie sends the
+    /// header twice, which is refused.
+    secret mollie = "Mollie", "https://docs.mollie.com/reference/webhooks-new", Official:
+        Scheme::hmac_sha256()
+            .signature(header("x-mollie-signature").prefix("sha256=").hex())
+            .event(json("/type"))
+            .id(json("/id"));
+
     secret mux = "Mux", "https://www.mux.com/docs/core/verify-webhook-signatures", Official:
         timed_list("mux-signature", ',', "t=", "v1=")
             .signed("{timestamp}.{body}")
             .event(json("/type"))
             .id(json("/id"));
+
+    /// Tiendanube too. The secret is the app's client secret.
+    secret nuvemshop = "Nuvemshop", "https://tiendanube.github.io/api-documentation/resources/webhook", Unverified:
+        Scheme::hmac_sha256().signature(header("x-linkedstore-hmac-sha256").hex()).event(json("/event"));
+
+    /// Answers the challenge of a GET. A compressed body is signed as it is sent.
+    secret nylas = "Nylas", "https://developer.nylas.com/docs/v3/notifications/webhooks/", Unverified:
+        Scheme::hmac_sha256()
+            .signature(header("x-nylas-signature").hex())
+            .event(json("/type"))
+            .id(json("/id"))
+            .with_handshake(Handshake::query_echo(Method::GET, "challenge"));
 
     own okta = "Okta event hooks",
         "https://developer.okta.com/docs/concepts/event-hooks", Official:
@@ -352,6 +586,10 @@ senders! {
         "https://paystack.com/docs/payments/webhooks/", Official:
         paystack::from_config;
 
+    /// Basic authentication: the secret is `user:password`. The body is not signed.
+    secret pipedrive = "Pipedrive", "https://pipedrive.readme.io/docs/guide-for-webhooks-v2", Unverified:
+        Scheme::token(basic()).event(json("/meta/action"));
+
     /// A token in `Plaid-Verification` that holds the body's SHA-256, ES256. Plaid's keys are asked for one by one, by a POST
     /// with your credentials: see [`Jwks::lookup`](crate::scheme::Jwks::lookup).
     issuer("jwt") plaid = "Plaid", "https://plaid.com/docs/api/webhooks/webhook-verification/", Official: |keys| {
@@ -367,12 +605,38 @@ senders! {
         SchemeBuilder::jwt(rules, Some(keys)).event(json("/webhook_code"))
     };
 
+    /// Webhooks of the Standard Webhooks form, but the secret is used as text.
+    secret polar = "Polar", "https://polar.sh/docs/integrate/webhooks/delivery", Official:
+        standard_webhooks::family("webhook").with_key_format(KeyFormat::Text);
+
+    /// Basic authentication: the secret is `user:password`. The body is not signed.
+    secret postmark = "Postmark", "https://postmarkapp.com/developer/webhooks/webhooks-overview", Unverified:
+        Scheme::token(basic()).event(json("/RecordType"));
+
+    /// The secret is the one of the app's key, which is in an unsigned header. A body may hold several events; the name
+    /// is that of the first.
+    secret pusher = "Pusher Channels", "https://pusher.com/docs/channels/server_api/webhooks/", Official:
+        Scheme::hmac_sha256().signature(header("x-pusher-signature").hex()).event(json("/events/0/name"));
+
     /// The id is in an unsigned header.
     secret razorpay = "Razorpay", "https://razorpay.com/docs/webhooks/validate-test/", Official:
         Scheme::hmac_sha256()
             .signature(header("x-razorpay-signature").hex())
             .event(json("/event"))
             .id(header("x-razorpay-event-id"));
+
+    /// The newer of their two signatures. The secret is the client secret of the API token. The document allows 48
+    /// hours.
+    secret recharge = "Recharge", "https://docs.getrecharge.com/docs/webhooks-overview", Unverified:
+        Scheme::hmac_sha256()
+            .signature(header("x-recharge-webhook-signature").list(',').prefix("v1=").hex())
+            .timestamp(
+                header("x-recharge-webhook-signature").list(',').prefix("t=").unix_seconds().within(seconds(172_800)),
+            )
+            .signed("{timestamp}.{body}");
+
+    /// Webhooks of the Standard Webhooks form.
+    secret render = "Render", "https://render.com/docs/webhooks", Unverified: standard_webhooks::family("webhook");
 
     /// Webhooks of the Standard Webhooks form. The event is the prediction's status.
     secret replicate = "Replicate", "https://replicate.com/docs/topics/webhooks/verify-webhook", Official:
@@ -381,6 +645,33 @@ senders! {
     /// Signs as Svix does.
     secret resend = "Resend", "https://resend.com/docs/dashboard/webhooks/verify-webhooks-requests", Official:
         standard_webhooks::family("svix");
+
+    /// The secret is the API key that has the webhook badge. Times are milliseconds.
+    secret retell = "Retell AI", "https://docs.retellai.com/features/secure-webhook", Official:
+        Scheme::hmac_sha256()
+            .signature(header("x-retell-signature").list(',').prefix("d=").hex())
+            .timestamp(header("x-retell-signature").list(',').prefix("v=").unix_millis().within(OURS))
+            .signed("{body}{timestamp}")
+            .event(json("/event"));
+
+    /// The Merchant and the Business API. Times are milliseconds.
+    secret revolut = "Revolut",
+        "https://developer.revolut.com/docs/guides/merchant/monitor-and-observe/webhooks/verify-the-payload-signature",
+        Official:
+        Scheme::hmac_sha256()
+            .signature(header("revolut-signature").list(',').prefix("v1=").hex())
+            .timestamp(header("revolut-request-timestamp").unix_millis().within(OURS))
+            .signed("v1.{timestamp}.{body}")
+            .event(json("/event"));
+
+    /// Times are milliseconds, and the tolerance of 300 seconds is ours. The id is in an unsigned header; what is in
+    /// the body is up to the webhook's projection.
+    secret sanity = "Sanity", "https://www.sanity.io/docs/webhooks", Official:
+        Scheme::hmac_sha256()
+            .signature(header("sanity-webhook-signature").list(',').prefix("v1=").base64url())
+            .timestamp(header("sanity-webhook-signature").list(',').prefix("t=").unix_millis().within(OURS))
+            .signed("{timestamp}.{body}")
+            .id(header("idempotency-key"));
 
     /// The event webhook, with the key of its settings page. A body is an array of events. The tolerance of 300 seconds
     /// is ours.
@@ -401,6 +692,10 @@ senders! {
             .event(header("sentry-hook-resource"))
             .id(header("request-id"));
 
+    /// Webhooks of the Standard Webhooks form. The topic is in an unsigned header.
+    secret shipbob = "ShipBob", "https://developer.shipbob.com/2026-01/webhooks", Unverified:
+        standard_webhooks::family("webhook").event(header("x-webhook-topic"));
+
     /// The secret is the app's client secret. Topic and event id are in unsigned headers. The newer headers, without `x-`, are
     /// accepted as well.
     secret shopify = "Shopify", "https://shopify.dev/docs/apps/build/webhooks", Official:
@@ -412,6 +707,19 @@ senders! {
                 .signature(header("shopify-hmac-sha256").base64())
                 .event(header("shopify-topic"))
                 .id(header("shopify-event-id")));
+
+    /// The secret is the app secret. Topic and webhook id are in unsigned headers. The document shows a base64
+    /// signature; what comes is hexadecimal.
+    secret shopline = "SHOPLINE",
+        "https://developer.shopline.com/docs/apps/api-instructions-for-use/generate-and-verify-signatures/", Unverified:
+        Scheme::hmac_sha256()
+            .signature(header("x-shopline-hmac-sha256").hex())
+            .event(header("x-shopline-topic"))
+            .id(header("x-shopline-webhook-id"));
+
+    /// The secret is the signing secret of the callback. The tolerance of 300 seconds is ours.
+    secret sightengine = "Sightengine", "https://sightengine.com/docs/callback-signature", Official:
+        timed_list("sightengine-signature", ',', "t=", "v1=").signed("{timestamp}.{body}");
 
     /// Answers `url_verification`, which is signed, and the unsigned `ssl_check`. Bodies are JSON or forms; answer within 3 seconds.
     secret slack = "Slack", "https://docs.slack.dev/authentication/verifying-requests-from-slack", Official:
@@ -430,6 +738,22 @@ senders! {
                 slack_ssl_check,
             ));
 
+    /// The secret is the application management token. Answers `VERIFY`, if it is signed, with the secret that signed
+    /// it. Challenges have no braces, and a body that is no JSON object is refused: the answer to a challenge is the
+    /// signature of no delivery.
+    secret smartcar = "Smartcar", "https://smartcar.com/docs/integrations/webhooks/payload-verification", Official:
+        Scheme::hmac_sha256()
+            .signature(header("sc-signature").hex())
+            .event(json("/eventType"))
+            .id(json("/eventId"))
+            .with_handshake(Handshake::signed_body(|_, body, mac| {
+                object_only(body)?;
+                let Some(mac) = mac.filter(|_| member_is(body, "/eventType", "VERIFY")) else { return Ok(None) };
+                let challenge = challenge_in(body, "/data/challenge")?;
+                let answer = hex::encode(challenge_mac(mac, &challenge, b"+/_=-")?.as_bytes());
+                Ok(Some(object(&[("challenge", &answer)])))
+            }));
+
     address square = "Square", "https://developer.squareup.com/docs/webhooks/step3validate", Official:
         Scheme::hmac_sha256()
             .signature(header("x-square-hmacsha256-signature").base64())
@@ -441,6 +765,13 @@ senders! {
         "https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md", Official:
         standard_webhooks::from_config;
 
+    /// The event webhook. Times are milliseconds, and the tolerance of 300 seconds is ours.
+    secret statsig = "Statsig", "https://docs.statsig.com/integrations/event_webhook", Unverified:
+        Scheme::hmac_sha256()
+            .signature(header("x-statsig-signature").prefix("v0=").hex())
+            .timestamp(header("x-statsig-request-timestamp").unix_millis().within(OURS))
+            .signed("v0:{timestamp}:{body}");
+
     /// The secret (`whsec_..`) is used as text. `v0` entries are no signatures.
     secret stripe = "Stripe", "https://docs.stripe.com/webhooks/signature", Official:
         timed_list("stripe-signature", ',', "t=", "v1=")
@@ -448,9 +779,27 @@ senders! {
             .event(json("/type"))
             .id(json("/id"));
 
+    /// Auth hooks, of the Standard Webhooks form. Secrets may be given as the dashboard shows them, `v1,whsec_..`. The
+    /// response's body is the answer to the hook; answer within 5 seconds.
+    secret supabase = "Supabase Auth", "https://supabase.com/docs/guides/auth/auth-hooks", Official:
+        standard_webhooks::family("webhook");
+
+    secret surge = "Surge", "https://docs.surge.app/api-reference/webhooks/signature-validation", Official:
+        timed_list("surge-signature", ',', "t=", "v1=")
+            .signed("{timestamp}.{body}")
+            .event(json("/type"))
+            .id(json("/id"));
+
     own svix = "Svix",
         "https://docs.svix.com/receiving/verifying-payloads/how-manual", Official:
         |config| svix(config.take_secrets()?);
+
+    /// Requests of webhooks without a secret are refused.
+    secret tally = "Tally", "https://tally.so/help/webhooks", Unverified:
+        Scheme::hmac_sha256()
+            .signature(header("tally-signature").base64())
+            .event(json("/eventType"))
+            .id(json("/eventId"));
 
     /// A secret token in a header; the body is not signed.
     secret telegram = "Telegram", "https://core.telegram.org/bots/api#setwebhook", Official:
@@ -465,6 +814,31 @@ senders! {
             .signed("{timestamp}|{body}")
             .event(json("/data/event_type"))
             .id(json("/data/id"));
+
+    /// Notifications of HCP Terraform and Terraform Enterprise. SHA-512. Requests of configurations without a token are
+    /// refused.
+    secret terraform = "HCP Terraform",
+        "https://developer.hashicorp.com/terraform/cloud-docs/api-docs/notification-configurations", Official:
+        Scheme::hmac_sha512()
+            .signature(header("x-tfe-notification-signature").hex())
+            .event(json("/notifications/0/trigger"));
+
+    /// TikTok for Developers, not TikTok Shop. The secret is the app's client secret. The tolerance of 300 seconds is
+    /// ours.
+    secret tiktok = "TikTok", "https://developers.tiktok.com/doc/webhooks-verification", Official:
+        timed_list("tiktok-signature", ',', "t=", "s=").signed("{timestamp}.{body}").event(json("/event"));
+
+    own tiktok_shop = "TikTok Shop", "https://partner.tiktokshop.com/docv2/page/configuration-guide", Unverified:
+        |config| {
+            let app_key = config.public_key.take();
+            tiktok_shop(&app_key.ok_or_else(|| ConfigError::missing("`public_key` is missing"))?, config.take_secrets()?)
+        };
+
+    /// The key is the member's public key, in hexadecimal or standard base64. The event's name is in an unsigned
+    /// header.
+    key("asymmetric") token_io = "Token.io",
+        "https://docs.token.io/products/tpp/integration-considerations/webhooks", Unverified:
+        Scheme::ed25519().signature(header("token-signature").base64url()).event(header("token-event"));
 
     /// SHA-1, with the OAuth secret. Answers the HEAD that tries the address. Trello's document said once that it signs the
     /// low bytes of UTF-16; a body that is not ASCII may then not verify.
@@ -509,19 +883,23 @@ senders! {
                 let response = format!("sha256={}", Encoding::Base64.encode(challenge_mac(mac, token, b"+/_=-")?.as_bytes()));
                 Ok(object(&[("response_token", &response)]))
             }))
-            .with_handshake(Handshake::signed_body(|_, body, _| match body.trim_ascii_start() {
-                [b'{', ..] => Ok(None),
-                _ => Err(Rejection::new(Reason::MalformedBody).with_detail("it is no JSON object")),
-            }));
+            .with_handshake(Handshake::signed_body(|_, body, _| object_only(body).map(|()| None)));
 
-    secret typeform = "Typeform", "https://www.typeform.com/developers/webhooks/secure-your-webhooks/", Unverified:
+    secret typeform = "Typeform", "https://www.typeform.com/developers/webhooks/secure-your-webhooks/", Official:
         Scheme::hmac_sha256()
             .signature(header("typeform-signature").prefix("sha256=").base64())
             .event(json("/event_type"))
             .id(json("/event_id"));
 
+    /// Uber Eats. The secret is the app's client secret.
+    secret uber = "Uber Eats", "https://developer.uber.com/docs/eats/guides/webhooks", Unverified:
+        Scheme::hmac_sha256()
+            .signature(header("x-uber-signature").hex())
+            .event(json("/event_type"))
+            .id(json("/event_id"));
+
     /// SHA-1.
-    secret vercel = "Vercel", "https://vercel.com/docs/webhooks", Unverified:
+    secret vercel = "Vercel", "https://vercel.com/docs/webhooks", Official:
         Scheme::hmac_sha1_for_legacy_senders_only()
             .signature(header("x-vercel-signature").hex())
             .event(json("/type"))
@@ -542,6 +920,20 @@ senders! {
         }, None)
         .with_methods([Method::POST, Method::GET])
         .with_unsigned_status(StatusCode::SERVICE_UNAVAILABLE);
+
+    /// SHA-1. The id in the body is that of the webhook.
+    secret webex = "Webex", "https://developer.webex.com/docs/receive-and-verify-webhooks", Unverified:
+        Scheme::hmac_sha1_for_legacy_senders_only()
+            .signature(header("x-spark-signature").hex())
+            .event(json("/event"));
+
+    /// Webhooks that were made by an app or by the API; those of the dashboard are not signed. Times are milliseconds.
+    secret webflow = "Webflow", "https://developers.webflow.com/data/docs/working-with-webhooks", Official:
+        Scheme::hmac_sha256()
+            .signature(header("x-webflow-signature").hex())
+            .timestamp(header("x-webflow-timestamp").unix_millis().within(OURS))
+            .signed("{timestamp}:{body}")
+            .event(json("/triggerType"));
 
     /// The first request of a new webhook is an unsigned form with the webhook's number, and is answered 200. Topic and
     /// delivery id are in unsigned headers, and the id is the same for two deliveries of one second.
@@ -641,6 +1033,14 @@ fn challenge_mac(mac: &Mac, challenge: &str, others: &[u8]) -> Result<Digest, Re
         return Err(no_challenge());
     }
     Ok(mac.of(challenge.as_bytes()))
+}
+
+/// Refuses a body that a challenge could be.
+fn object_only(body: &[u8]) -> Result<(), Rejection> {
+    match body.trim_ascii_start() {
+        [b'{', ..] => Ok(()),
+        _ => Err(Rejection::new(Reason::MalformedBody).with_detail("it is no JSON object")),
+    }
 }
 
 fn no_challenge() -> Rejection {

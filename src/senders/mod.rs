@@ -55,6 +55,7 @@ mod table;
 #[cfg(feature = "sns")]
 #[doc(hidden)]
 pub mod telna;
+mod tiktok_shop;
 mod twilio;
 
 #[doc(hidden)]
@@ -92,4 +93,5 @@ pub use paystack::{paystack, paystack_in};
 pub use standard_webhooks::standard_webhooks_signed;
 pub use standard_webhooks::{standard_webhooks, svix};
 pub use table::{Evidence, Sender};
+pub use tiktok_shop::tiktok_shop;
 pub use twilio::twilio;

@@ -50,6 +50,7 @@ async fn a_get_with_a_challenge_is_echoed_as_plain_text() {
     assert_eq!(ask(&dropbox, empty(Method::GET, "/?challenge=abc%20d")).await, answer(200, "abc d"));
     assert_eq!(ask(&dropbox, empty(Method::GET, "/?challenge=%3Cscript%3E%0A")).await.0, 400);
     assert_eq!(ask(&dropbox, empty(Method::GET, "/")).await.0, 405);
+    assert_eq!(ask(&senders::nylas("s").unwrap(), empty(Method::GET, "/?challenge=ab")).await, answer(200, "ab"));
     // Only who has the family answers.
     assert_eq!(ask(&senders::github("s").unwrap(), empty(Method::GET, "/?challenge=abc")).await.0, 405);
 
@@ -154,8 +155,12 @@ async fn no_answer_to_a_challenge_is_a_signature() {
                         [Method::GET, Method::POST].map(|method| empty(method, &format!("/?{name}={}", escape(text))))
                     })
                     .collect();
-            if sender.name == "zoom" {
-                let body = serde_json::json!({"event": "endpoint.url_validation", "payload": {"plainToken": text}});
+            let body = match sender.name {
+                "zoom" => serde_json::json!({"event": "endpoint.url_validation", "payload": {"plainToken": text}}),
+                "smartcar" => serde_json::json!({"eventType": "VERIFY", "data": {"challenge": text}}),
+                _ => serde_json::Value::Null,
+            };
+            if !body.is_null() {
                 let request = Request::post("/").body(Bytes::from(body.to_string())).unwrap();
                 questions.push(testing::sign_at(&bench.scheme, request, clock).unwrap());
             }
@@ -182,7 +187,7 @@ async fn no_answer_to_a_challenge_is_a_signature() {
             }
         }
     }
-    assert_eq!(answered.into_iter().collect::<Vec<_>>(), ["braintree", "linkedin", "twitter", "zoom"]);
+    assert_eq!(answered.into_iter().collect::<Vec<_>>(), ["braintree", "linkedin", "smartcar", "twitter", "zoom"]);
 }
 
 fn decode_base64(text: &str) -> Option<Vec<u8>> {
@@ -438,6 +443,23 @@ async fn a_challenge_in_a_body_is_answered_once_it_is_verified() {
     let mac = "38c55cb9e1fc21b4158da896aeea4b8b23eebfab3851933c96b09f8170111fbf";
     let expected = format!(r#"{{"encryptedToken":"{mac}","plainToken":"qgg8vlvZRS6UYooatFL8Aw"}}"#);
     assert_eq!(ask(&zoom, signed(&by_new, &[], body)).await, answer(200, &expected));
+
+    // The same MAC is Smartcar's answer, to a challenge that one of its secrets signed.
+    let smartcar = senders::smartcar(Secrets::new(["old", "new"])).unwrap();
+    let by_new = senders::smartcar("new").unwrap();
+    let body = r#"{"eventType":"VERIFY","data":{"challenge":"qgg8vlvZRS6UYooatFL8Aw"}}"#;
+    let expected = format!(r#"{{"challenge":"{mac}"}}"#);
+    assert_eq!(ask(&smartcar, signed(&by_new, &[], body)).await, answer(200, &expected));
+    assert_eq!(ask(&smartcar, signed(&senders::smartcar("other").unwrap(), &[], body)).await.0, 401);
+    assert_eq!(ask(&smartcar, signed(&by_new, &[], "qgg8vlvZRS6UYooatFL8Aw")).await.0, 400);
+    assert_eq!(ask(&smartcar, signed(&by_new, &[], r#"{"eventType":"VERIFY"}"#)).await.0, 400);
+
+    let front = senders::front("s").unwrap();
+    let sync = r#"{"type":"sync","authorization":{"id":"cmp_abc"}}"#;
+    let challenge = [("x-front-challenge", "a1b2")];
+    assert_eq!(ask(&front, signed(&front, &challenge, sync)).await, answer(200, "a1b2"));
+    assert_eq!(ask(&front, signed(&senders::front("t").unwrap(), &challenge, sync)).await.0, 401);
+    assert_eq!(ask(&front, signed(&front, &[], sync)).await, answer(200, "the handler"));
 
     let twitch = senders::twitch("0123456789").unwrap();
     let kind = |kind| [("twitch-eventsub-message-type", kind)];

@@ -186,6 +186,57 @@ async fn every_documented_vector_verifies() {
             body: r#"{"id":"evt_1"}"#,
         },
         Vector {
+            scheme: senders::sanity("test").unwrap(),
+            at: 1_633_519_811,
+            uri: "/",
+            headers: &[(
+                "sanity-webhook-signature",
+                "t=1633519811129,v1=tLa470fx7qkLLEcMOcEUFuBbRSkGujyskxrNXcoh0N0",
+            )],
+            body: r#"{"_id":"resume"}"#,
+        },
+        Vector {
+            scheme: senders::sanity("try-me").unwrap(),
+            at: 1_633_518_820,
+            uri: "/",
+            headers: &[(
+                "sanity-webhook-signature",
+                "t=1633518820676, v1=e7C9h2sfbFfc4V7TEz7PSOp4IoNzl0UdVsBV-1wgdeA",
+            )],
+            body: r#"{"title":"GROQ-Hooks are neat"}"#,
+        },
+        Vector {
+            scheme: senders::modern_treasury("foo").unwrap(),
+            at: 0,
+            uri: "/",
+            headers: &[("x-signature", "57e14f6f354543f0101fb06ea24df7731d90087b76651e3497345e22a3622940")],
+            body: r#"{"foo":"bar"}"#,
+        },
+        Vector {
+            scheme: senders::modern_treasury("foo").unwrap(),
+            at: 0,
+            uri: "/",
+            headers: &[("x-signature", "08ba357e274f528065766c770a639abf6809b39ccfd37c2a3157c7f51954da0a")],
+            body: "foo",
+        },
+        Vector {
+            scheme: senders::modern_treasury("hello, world").unwrap(),
+            at: 0,
+            uri: "/",
+            headers: &[("x-signature", "07e118b4a9818c9242baf9009e76a78c29aeb015da93f600d514b77185247069")],
+            body: r#"{"foo":"bar"}"#,
+        },
+        Vector {
+            scheme: senders::coinify("my-shared-secret").unwrap(),
+            at: 0,
+            uri: "/",
+            headers: &[(
+                "x-coinify-webhook-signature",
+                "bcdbb89e3031905f3cc1a20d16b5f969a17a7d8fa0c26e4a807c2193402d66f4",
+            )],
+            body: r#"{"examplePayload":true}"#,
+        },
+        Vector {
             scheme: senders::adyen_payments("44782DEF547AAA06C910C43932B1EB0C71FC68D9D0C057550C48EC2ACF6BA056").unwrap(),
             at: 0,
             uri: "/",

@@ -320,6 +320,95 @@ pub fn cases() -> Vec<Case> {
             .unsigned_id("o1")
             .identity("o1"),
         Case::new("telegram", json(r#"{"update_id":17}"#)).unsigned_id("17").identity("number 17"),
+        Case::new("aftership", json(r#"{"event":"tracking_update","event_id":"a1"}"#))
+            .event("tracking_update")
+            .id("a1"),
+        Case::new("airwallex", json(r#"{"id":"evt_1","name":"refund.settled"}"#)).event("refund.settled").id("evt_1"),
+        Case::new("alchemy", typed()).event("x.done").id("evt_1"),
+        Case::new("ashby", json(r#"{"action":"candidateHire","data":{}}"#)).event("candidateHire"),
+        Case::new("auth0", json(r#"[{"log_id":"1","data":{"type":"s"}}]"#)),
+        Case::new("bigcommerce", json(r#"{"scope":"store/order/updated"}"#)).event("store/order/updated").id("msg_1"),
+        Case::new("buildkite", json(r#"{"event":"build.finished"}"#)).event("build.finished"),
+        Case::new("cal_com", json(r#"{"triggerEvent":"BOOKING_CREATED"}"#)).event("BOOKING_CREATED"),
+        Case::new("chargebee", json(r#"{"id":"ev_1","event_type":"payment_succeeded"}"#))
+            .event("payment_succeeded")
+            .unsigned_id("ev_1")
+            .identity("ev_1"),
+        Case::new("checkout_com", typed()).event("x.done").id("evt_1"),
+        Case::new("clickup", json(r#"{"webhook_id":"w","event":"taskCreated"}"#)).event("taskCreated"),
+        Case::new("coinify", json(r#"{"examplePayload":true}"#)),
+        Case::new("commerce_layer", with(typed(), "x-commercelayer-topic", "orders.place")).event("orders.place"),
+        Case::new("cursor", with(json(r#"{"event":"statusChange"}"#), "x-webhook-id", "msg_9"))
+            .event("statusChange")
+            .unsigned_id("msg_9"),
+        Case::new("dodo_payments", typed()).event("x.done").id("msg_1"),
+        Case::new("easypost", json(r#"{"id":"evt_1","description":"tracker.updated"}"#))
+            .event("tracker.updated")
+            .id("evt_1"),
+        Case::new("elevenlabs", json(r#"{"type":"post_call_transcription"}"#)).event("post_call_transcription"),
+        Case::new("envoy", json(r#"{"meta":{}}"#)),
+        Case::new("exa", json(r#"{"data":{}}"#)),
+        Case::new("fastspring", json(r#"{"events":[{"id":"f1","type":"order.completed"},{"id":"f2"}]}"#))
+            .event("order.completed")
+            .identity("f1\nf2"),
+        Case { signed_fields: &["payloadId"], ..Case::new("favro", json(r#"{"payloadId":"cGF5","action":"moved"}"#)) }
+            .event("moved")
+            .id_beside_an_address("cGF5"),
+        Case::new("fireflies", json(r#"{"event":"meeting.transcribed"}"#)).event("meeting.transcribed"),
+        Case::new("fourthwall", json(r#"{"testMode":true}"#)),
+        Case::new("front", json(r#"{"type":"inbound"}"#)).event("inbound"),
+        Case::new("gitea", with(with(typed(), "x-gitea-event", "push"), "x-gitea-delivery", "g1"))
+            .event("push")
+            .unsigned_id("g1"),
+        Case::new("grafana", json(r#"{"status":"firing","alerts":[]}"#)).event("firing"),
+        Case::new("hookdeck", with(typed(), "x-hookdeck-eventid", "evt_h")).unsigned_id("evt_h"),
+        Case::new("kick", with(typed(), "kick-event-type", "chat.message.sent"))
+            .event("chat.message.sent")
+            .id("msg_1")
+            .key(SigningKey::rsa().unwrap()),
+        Case::new("knock", typed()).event("x.done").id("evt_1"),
+        Case::new("launchdarkly", json(r#"{"_id":"57c0","kind":"flag"}"#)).event("flag").id("57c0"),
+        Case::new("lithic", json(r#"{"event_type":"card.created"}"#)).event("card.created").id("msg_1"),
+        Case::new("liveblocks", typed()).event("x.done").id("msg_1"),
+        Case::new("logto", json(r#"{"event":"PostSignIn"}"#)).event("PostSignIn"),
+        Case {
+            config: |config| config.secrets = vec!["QUJD".into()],
+            ..Case::new("microsoft_teams", json(r#"{"type":"message","id":"17"}"#))
+        }
+        .event("message")
+        .id("17"),
+        Case::new("modern_treasury", json(r#"{"event":"completed"}"#)).event("completed"),
+        Case::new("mollie", typed()).event("x.done").id("evt_1"),
+        Case::new("nuvemshop", json(r#"{"store_id":1,"event":"order/paid"}"#)).event("order/paid"),
+        Case::new("nylas", typed()).event("x.done").id("evt_1"),
+        Case::new("pipedrive", json(r#"{"meta":{"action":"create"}}"#)).event("create"),
+        Case::new("polar", typed()).event("x.done").id("msg_1"),
+        Case::new("postmark", json(r#"{"RecordType":"Bounce"}"#)).event("Bounce"),
+        Case::new("pusher", json(r#"{"time_ms":1,"events":[{"name":"channel_occupied"}]}"#)).event("channel_occupied"),
+        Case::new("recharge", json(r#"{"charge":{}}"#)),
+        Case::new("render", typed()).event("x.done").id("msg_1"),
+        Case::new("retell", json(r#"{"event":"call_ended"}"#)).event("call_ended"),
+        Case::new("revolut", json(r#"{"event":"ORDER_COMPLETED"}"#)).event("ORDER_COMPLETED"),
+        Case::new("sanity", with(json(r#"{"_id":"resume"}"#), "idempotency-key", "i1")).unsigned_id("i1"),
+        Case::new("shipbob", with(typed(), "x-webhook-topic", "order.shipped")).event("order.shipped").id("msg_1"),
+        Case::new("shopline", with(with(typed(), "x-shopline-topic", "orders/create"), "x-shopline-webhook-id", "s1"))
+            .event("orders/create")
+            .unsigned_id("s1"),
+        Case::new("sightengine", json(r#"{"status":"success"}"#)),
+        Case::new("smartcar", json(r#"{"eventId":"s1","eventType":"VEHICLE_STATE"}"#)).event("VEHICLE_STATE").id("s1"),
+        Case::new("statsig", json(r#"{"data":[]}"#)),
+        Case::new("supabase", json(r#"{"user":{}}"#)).id("msg_1"),
+        Case::new("surge", typed()).event("x.done").id("evt_1"),
+        Case::new("tally", json(r#"{"eventId":"t1","eventType":"FORM_RESPONSE"}"#)).event("FORM_RESPONSE").id("t1"),
+        Case::new("terraform", json(r#"{"notifications":[{"trigger":"run:completed"}]}"#)).event("run:completed"),
+        Case::new("tiktok", json(r#"{"event":"video.publish.completed"}"#)).event("video.publish.completed"),
+        Case::new("tiktok_shop", json(r#"{"tts_notification_id":"7380","data":{}}"#)).id("7380"),
+        Case::new("token_io", with(typed(), "token-event", "PAYMENT_STATUS_CHANGED"))
+            .event("PAYMENT_STATUS_CHANGED")
+            .key(SigningKey::ed25519().unwrap()),
+        Case::new("uber", json(r#"{"event_id":"u1","event_type":"orders.cancel"}"#)).event("orders.cancel").id("u1"),
+        Case::new("webex", json(r#"{"id":"w1","event":"created"}"#)).event("created"),
+        Case::new("webflow", json(r#"{"triggerType":"form_submission"}"#)).event("form_submission"),
     ]
 }
 
@@ -367,11 +456,27 @@ pub const BODY_UNSIGNED: &[&str] = &[
     "microsoft_graph",
     "cloudevents",
     "azure_event_grid",
+    "auth0",
+    "chargebee",
+    "favro",
+    "pipedrive",
+    "postmark",
 ];
 
 /// Senders that repeat a shared token.
-const TOKENS: &[&str] =
-    &["gitlab", "okta", "telegram", "hugging_face", "microsoft_graph", "cloudevents", "azure_event_grid"];
+const TOKENS: &[&str] = &[
+    "gitlab",
+    "okta",
+    "telegram",
+    "hugging_face",
+    "microsoft_graph",
+    "cloudevents",
+    "azure_event_grid",
+    "auth0",
+    "chargebee",
+    "pipedrive",
+    "postmark",
+];
 
 /// Senders whose signature has no time, so that a copy looks genuine for ever.
 const TIMELESS: &[&str] = &[
@@ -417,6 +522,44 @@ const TIMELESS: &[&str] = &[
     "microsoft_graph",
     "cloudevents",
     "azure_event_grid",
+    "aftership",
+    "alchemy",
+    "ashby",
+    "auth0",
+    "cal_com",
+    "chargebee",
+    "checkout_com",
+    "clickup",
+    "coinify",
+    "commerce_layer",
+    "cursor",
+    "easypost",
+    "envoy",
+    "fastspring",
+    "favro",
+    "fireflies",
+    "fourthwall",
+    "gitea",
+    "grafana",
+    "hookdeck",
+    "launchdarkly",
+    "logto",
+    "microsoft_teams",
+    "modern_treasury",
+    "mollie",
+    "nuvemshop",
+    "nylas",
+    "pipedrive",
+    "postmark",
+    "pusher",
+    "shopline",
+    "smartcar",
+    "tally",
+    "terraform",
+    "tiktok_shop",
+    "token_io",
+    "uber",
+    "webex",
 ];
 
 const NOW: u64 = 1_800_000_000;
@@ -439,13 +582,17 @@ pub fn sample_config(name: &str) -> SenderConfig {
     let secret = config.clone().with_secrets([Secret::from_bytes(SECRET)]).with_public_url("https://hooks.example.com");
     match name {
         // RFC 8032, section 7.1, test 1.
-        "discord" | "telnyx" => {
+        "discord" | "telnyx" | "token_io" => {
             config.with_public_keys(["d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a"])
         }
         "sendgrid" => config.with_public_keys([
             "MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAE83T4O/n84iotIvIW4mdBgQ/7dAfSmpqIM8kF9mN1flpVKS3GRqe62gw+2fNNRaINXvVpiglSI8eNEc6wEA3F+g==",
         ]),
-        "braintree" => secret.with_public_key("a_public_key"),
+        // The key that Kick publishes.
+        "kick" => config.with_public_keys([
+            "MIIBIjANBgkqhkiG9w0BAQEFAAOCAQ8AMIIBCgKCAQEAq/+l1WnlRrGSolDMA+A86rAhMbQGmQ2SapVcGM3zq8ANXjnhDWocMqfWcTd95btDydITa10kDvHzw9WQOqp2MZI7ZyrfzJuz5nhTPCiJwTwnEtWft7nV14BYRDHvlfqPUaZ+1KR4OCaO/wWIk/rQL/TjY0M70gse8rlBkbo2a8rKhu69RQTRsoaf4DVhDPEeSeI5jVrRDGAMGL3cGuyY6CLKGdjVEM78g3JfYOvDU/RvfqD7L89TZ3iN94jrmWdGz34JNlEI5hqK8dd7C5EFBEbZ5jgB8s8ReQV8H+MkuffjdAj3ajDDX3DOJMIut1lBrUVD1AaSrGCKHooWoL2etwIDAQAB",
+        ]),
+        "braintree" | "tiktok_shop" => secret.with_public_key("a_public_key"),
         "paypal" => config.with_webhook_id("WH-1"),
         "plaid" => config.with_jwks_url("https://keys.example.com"),
         "google_oidc" => config

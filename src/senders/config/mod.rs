@@ -123,7 +123,7 @@ settings! {
             keys.into_iter().map(Into::into).collect();
         /// The rules of a sender that is not built in: `scheme`.
         scheme: Option<SchemeConfig>, with_scheme(scheme: SchemeConfig) = Some(scheme);
-        /// The public key that names an account: `braintree`.
+        /// The public key that names an account, `braintree`, or the key of an app, `tiktok_shop`.
         public_key: Option<String>, with_public_key(key: impl Into<String>) = Some(key.into());
         /// The address of this service as senders see it: for those that sign it.
         public_url: Option<String>, with_public_url(url: impl Into<String>) = Some(url.into());

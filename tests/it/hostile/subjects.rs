@@ -162,11 +162,11 @@ impl Subject {
         for name in ["authorization", "authentication"].iter().chain(&TOKEN_HEADERS) {
             for value in request.headers().get_all(*name).iter().filter(|_| !signed.body) {
                 let text = value.as_bytes();
-                let token = match text.get(..6) {
-                    Some(scheme) if scheme.eq_ignore_ascii_case(b"bearer") => text[6..].trim_ascii_start(),
-                    _ => text,
+                let is_scheme = |name: &&&str| {
+                    text.get(..name.len()).is_some_and(|scheme| scheme.eq_ignore_ascii_case(name.as_bytes()))
                 };
-                add("token", token);
+                let scheme = ["bearer", "basic"].iter().find(is_scheme);
+                add("token", scheme.map_or(text, |name| text[name.len()..].trim_ascii_start()));
             }
         }
         // Elsewhere, in a query or a body, it is at least there.
