@@ -90,9 +90,8 @@ impl Delivery {
 
     /// Keeps how the sender wants to be answered, for an inbox that answers in the handler's place.
     #[cfg(feature = "inbox")]
-    pub(crate) fn with_behavior(mut self, behavior: &Behavior) -> Self {
+    pub(crate) fn set_behavior(&mut self, behavior: &Behavior) {
         self.expected = behavior.expected();
-        self
     }
 
     #[cfg(feature = "inbox")]

@@ -37,14 +37,11 @@ impl Protocol {
 
     /// Converts a response of this crate into the protocol. Answers that a sender's protocol demands stay as they are.
     pub(crate) fn translate(self, mut response: Response<Bytes>) -> Response<Bytes> {
-        match (self, response.extensions_mut().remove::<Rejection>()) {
-            (Self::Grpc, Some(rejection)) => rejection.into_grpc_response(),
-            (Self::Http, Some(rejection)) => {
-                response.extensions_mut().insert(rejection);
-                response
-            }
-            (_, None) => response,
-        }
+        let rejection = match self {
+            Self::Grpc => response.extensions_mut().remove::<Rejection>(),
+            Self::Http => None,
+        };
+        rejection.map_or(response, Rejection::into_grpc_response)
     }
 
     /// Converts a response from behind the layer: an HTTP rejection by a layer or extractor there becomes a gRPC one.

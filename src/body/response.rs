@@ -24,7 +24,8 @@ pin_project! {
     #[project = InnerOrFixedProj]
     enum InnerOrFixed<R> {
         Inner { #[pin] body: R },
-        Fixed { #[pin] body: Full<Bytes>, trailers: Option<HeaderMap> },
+        // Boxed, because they are rare and every response is moved with room for them.
+        Fixed { #[pin] body: Full<Bytes>, trailers: Option<Box<HeaderMap>> },
     }
 }
 
@@ -39,7 +40,7 @@ impl<R> ResponseBody<R> {
 
     /// What a body had before it was collected.
     pub(crate) fn collected(body: Bytes, trailers: Option<HeaderMap>) -> Self {
-        Self { kind: InnerOrFixed::Fixed { body: Full::new(body), trailers } }
+        Self { kind: InnerOrFixed::Fixed { body: Full::new(body), trailers: trailers.map(Box::new) } }
     }
 }
 
@@ -59,7 +60,7 @@ impl<R: Body<Data = Bytes>> Body for ResponseBody<R> {
             InnerOrFixedProj::Fixed { body, trailers } => match ready!(body.poll_frame(cx)) {
                 Some(Ok(frame)) => Poll::Ready(Some(Ok(frame))),
                 Some(Err(never)) => match never {},
-                None => Poll::Ready(trailers.take().map(|trailers| Ok(Frame::trailers(trailers)))),
+                None => Poll::Ready(trailers.take().map(|trailers| Ok(Frame::trailers(*trailers)))),
             },
         }
     }

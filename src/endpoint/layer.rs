@@ -3,7 +3,6 @@
 use std::fmt;
 use std::sync::Arc;
 
-use http::Request;
 use http::request::Parts;
 use tower_layer::Layer;
 
@@ -74,7 +73,8 @@ pub(super) struct Endpoint<E> {
     service: E,
 }
 
-enum Matcher {
+/// Which requests belong to an endpoint.
+pub(super) enum Matcher {
     Path(Text),
     Head(Box<dyn Fn(&Parts) -> bool + Send + Sync>),
 }
@@ -130,15 +130,8 @@ impl<E> Endpoint<E> {
         Ok(Self { matcher: Matcher::Path(path), service })
     }
 
-    /// Returns whether the request belongs to the endpoint, and the request as it was.
-    pub(super) fn matches<B>(&self, request: Request<B>) -> (bool, Request<B>) {
-        match &self.matcher {
-            Matcher::Path(path) => (request.uri().path() == path.as_str(), request),
-            Matcher::Head(accepts) => {
-                let (head, body) = request.into_parts();
-                (accepts(&head), Request::from_parts(head, body))
-            }
-        }
+    pub(super) fn matcher(&self) -> &Matcher {
+        &self.matcher
     }
 
     pub(super) fn service(&self) -> &E {

@@ -12,7 +12,7 @@ use crate::config::ConfigError;
 use crate::rejection::BoxError;
 use crate::text::Text;
 
-use super::layer::Endpoint;
+use super::layer::{Endpoint, Matcher};
 use super::{EndpointBody, EndpointFuture};
 
 /// The service of an [`EndpointLayer`](crate::EndpointLayer): it answers the endpoint's requests and passes on all others.
@@ -53,8 +53,17 @@ where
         self.inner.poll_ready(cx)
     }
 
-    fn call(&mut self, request: Request<B>) -> Self::Future {
-        let (is_endpoints, request) = self.endpoint.matches(request);
+    fn call(&mut self, mut request: Request<B>) -> Self::Future {
+        let is_endpoints = match self.endpoint.matcher() {
+            Matcher::Path(path) => request.uri().path() == path.as_str(),
+            // A request is large, so it is taken apart for this one alone.
+            Matcher::Head(accepts) => {
+                let (head, body) = request.into_parts();
+                let is_accepted = accepts(&head);
+                request = Request::from_parts(head, body);
+                is_accepted
+            }
+        };
         if !is_endpoints {
             return EndpointFuture::inner(self.inner.call(request));
         }

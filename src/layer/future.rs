@@ -41,6 +41,8 @@ pin_project! {
         // Dropped once it is judged.
         #[pin]
         body: Option<B>,
+        // Of the body that the handler has. Beside the state, since what is in it is copied once more.
+        lease: Lease,
         shared: Arc<WebhookSettings<P>>,
         watch: Stopwatch,
         protocol: Protocol,
@@ -57,7 +59,7 @@ pin_project! {
         /// The request is being verified.
         Verify { call: Option<PendingCall<S>>, stage: Stage<P::Verification> },
         /// The handler works.
-        Handle { #[pin] handling: S::Future, lease: Lease },
+        Handle { #[pin] handling: S::Future },
         /// The answer is known without a handler.
         Reply { response: Option<Response<Bytes>> },
     }
@@ -102,7 +104,7 @@ where
         let protocol = Protocol::of(request.method(), request.version(), request.headers());
         let (head, body) = request.into_parts();
         let state = RequestState::Verify { call: Some(PendingCall { inner, head }), stage: Stage::Begin };
-        Self { state, body: Some(body), shared, watch, protocol }
+        Self { state, body: Some(body), lease: Lease::default(), shared, watch, protocol }
     }
 }
 
@@ -290,10 +292,9 @@ where
                                 lift_body_limit(head);
                             }
                             let Some(PendingCall { mut inner, head }) = call.take() else { polled_again() };
-                            this.state.set(RequestState::Handle {
-                                lease: received.lease,
-                                handling: inner.call(Request::from_parts(head, Full::new(received.body))),
-                            });
+                            *this.lease = received.lease;
+                            let handling = inner.call(Request::from_parts(head, Full::new(received.body)));
+                            this.state.set(RequestState::Handle { handling });
                             this.body.set(None);
                         }
                         Next::Reply(response) => {
@@ -302,7 +303,7 @@ where
                         }
                     }
                 }
-                RequestStateProj::Handle { handling, .. } => {
+                RequestStateProj::Handle { handling } => {
                     let response = ready!(handling.poll(cx))?;
                     shared.observe_response(&response);
                     return Poll::Ready(Ok(this.protocol.pass_on(response)));

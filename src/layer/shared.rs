@@ -60,9 +60,10 @@ impl<P: Provider> WebhookSettings<P> {
         }
         // A delivery is large, and `insert` would move it three times.
         extensions.get_or_insert_with(|| {
-            let delivery = Delivery::new(name, self.traits, verified, body);
+            #[cfg_attr(not(feature = "inbox"), allow(unused_mut))]
+            let mut delivery = Delivery::new(name, self.traits, verified, body);
             #[cfg(feature = "inbox")]
-            let delivery = delivery.with_behavior(self.provider.behavior());
+            delivery.set_behavior(self.provider.behavior());
             delivery
         });
     }
