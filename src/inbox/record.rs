@@ -30,6 +30,7 @@
 //! | 15 | unique key | 32 bytes |
 //! | 16 | order key | UTF-8 |
 //! | 17 | what identifies the delivery, if that is an id | UTF-8 |
+//! | 18 | who parsed the body during the verification (1: SNS, 2: Connect), and what they need beside it | 1 byte, bytes |
 //!
 //! Numbers are little-endian. A time is seconds since 1970 (8 bytes) and nanoseconds (4 bytes). Fields that are absent are
 //! left out. A field that an older version can do without gets a new tag, and unknown tags are skipped; anything else gets a
@@ -110,6 +111,8 @@ pub(crate) struct Record {
     pub(crate) order_key: Option<Text>,
     /// The id of [`Delivery::identity`](crate::Delivery::identity).
     pub(crate) identity: Option<Text>,
+    /// What the payload's types need beside the body.
+    pub(crate) parsed: Option<Bytes>,
 }
 
 impl Record {
@@ -139,6 +142,7 @@ impl Record {
             unique_key,
             order_key: None,
             identity: None,
+            parsed: None,
         }
     }
 
@@ -198,6 +202,9 @@ impl Record {
         if let Some(timestamp) = self.timestamp {
             field(&mut out, tag::TIMESTAMP, &time_bytes(timestamp));
         }
+        if let Some(parsed) = &self.parsed {
+            field(&mut out, tag::PARSED, parsed);
+        }
         for (name, value) in &self.headers {
             let mut header = Vec::with_capacity(name.as_str().len() + value.len() + 2);
             length(&mut header, name.as_str().len());
@@ -256,6 +263,7 @@ impl Record {
                 tag::RECEIVED_AT => record.received_at = read_time(value)?,
                 tag::TIMESTAMP => record.timestamp = Some(read_time(value)?),
                 tag::HEADER => header(value, &mut record.headers)?,
+                tag::PARSED => record.parsed = Some(Bytes::copy_from_slice(value)),
                 tag::BODY => record.body = bytes.slice_ref(value),
                 _ => {}
             }
@@ -433,6 +441,7 @@ mod tag {
     pub(super) const UNIQUE_KEY: u8 = 15;
     pub(super) const ORDER_KEY: u8 = 16;
     pub(super) const IDENTITY: u8 = 17;
+    pub(super) const PARSED: u8 = 18;
 }
 
 fn field(out: &mut Vec<u8>, tag: u8, value: &[u8]) {
@@ -544,9 +553,11 @@ mod tests {
             headers in vec(("[a-z][a-z-]{0,10}", vec(0x20..0x7f_u8, 0..20)), 0..5),
             method in "[A-Z]{3,7}",
             body in vec(any::<u8>(), 0..300),
+            parsed in option::of(vec(any::<u8>(), 0..20)),
         ) -> Record {
             let mut record = Record::new(texts.0, texts.1, UniqueKey(numbers.2), body.into(), times.0);
             record.url = texts.2;
+            record.parsed = parsed.map(Bytes::from);
             (record.id, record.event, record.traceparent, record.tracestate) = options;
             (record.proven, record.key_index, record.timestamp) = (numbers.0, numbers.1, times.1);
             record.method = Method::from_bytes(method.as_bytes()).unwrap();

@@ -29,6 +29,11 @@ use super::record::Entry;
 ///
 /// A future that is dropped may have had its effect or not, wholly.
 pub trait InboxStore: Send + Sync + 'static {
+    /// Returns the largest record that can ever be put, in bytes. The inbox refuses larger ones for good, with 413.
+    fn largest_record(&self) -> usize {
+        usize::MAX
+    }
+
     /// Stores a delivery. When this returns, it is durable.
     ///
     /// # Errors
@@ -38,7 +43,8 @@ pub trait InboxStore: Send + Sync + 'static {
 
     /// Takes deliveries that are due and counts an attempt for each, durably, before it returns.
     ///
-    /// Half of the room is kept for deliveries that were never tried, so that neither they nor retries starve. A due time that
+    /// Half of the room is kept for deliveries that were never tried, so that neither they nor retries starve; the half that
+    /// [`Take::retries_first`] names is rounded up. A due time that
     /// lies further ahead than [`Take::longest_delay`] comes from a clock that was wrong, and counts as reached. Deliveries
     /// whose format is newer than [`Take::format`] are left alone.
     ///
@@ -249,6 +255,8 @@ pub struct Take {
     pub now: SystemTime,
     /// The longest delay of a retry.
     pub longest_delay: Duration,
+    /// Whether retries have the larger half of an odd number.
+    pub retries_first: bool,
 }
 
 /// What was taken.

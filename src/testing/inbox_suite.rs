@@ -162,7 +162,15 @@ impl<S: InboxStore> Rule<'_, S> {
     }
 
     fn order(&self, max: u32, lease: Duration, seconds: u64) -> Take {
-        Take { scope: self.scope.clone(), format: 1, max, lease, now: at(seconds), longest_delay: LONGEST_DELAY }
+        Take {
+            scope: self.scope.clone(),
+            format: 1,
+            max,
+            lease,
+            now: at(seconds),
+            longest_delay: LONGEST_DELAY,
+            retries_first: false,
+        }
     }
 
     async fn take_all(&self, max: u32, lease: Duration, seconds: u64) -> Taken {
@@ -479,7 +487,15 @@ impl<S: InboxStore> Rule<'_, S> {
         };
         self.is(numbers(10).await, (5, 5), "new ones and retries");
         self.is(numbers(25).await, (13, 12), "new ones and retries");
-        self.is(numbers(10).await, (2, 3), "what is left");
+        self.is(numbers(1).await, (1, 0), "a single place for new ones");
+        let take = Take { retries_first: true, ..self.order(1, LONG, 60) };
+        let attempts = self.ok(self.there.take(take).await).attempts;
+        self.is(
+            attempts.iter().map(|attempt| attempt.number).collect(),
+            vec![2],
+            "and for retries, if they come first",
+        );
+        self.is(numbers(10).await, (1, 2), "what is left");
     }
 
     async fn a_clock_that_was_wrong_delays_nothing_for_long(self) {

@@ -258,7 +258,7 @@ pub(super) async fn take(db: &impl Db, take: &Take) -> Result<Taken> {
         "WITH {}, {}, {}, {},
          fresh AS (SELECT * FROM due_fresh UNION ALL SELECT * FROM late_fresh),
          retry AS (SELECT * FROM due_retry UNION ALL SELECT * FROM late_retry),
-         retried AS (SELECT id FROM retry LIMIT greatest($3 / 2, $3 - (SELECT count(*) FROM fresh))),
+         retried AS (SELECT id FROM retry LIMIT greatest(($3 + $7) / 2, $3 - (SELECT count(*) FROM fresh))),
          picked AS (
              (SELECT id FROM fresh LIMIT $3 - (SELECT count(*) FROM retried)) UNION ALL SELECT id FROM retried),
          taken AS (
@@ -281,6 +281,7 @@ pub(super) async fn take(db: &impl Db, take: &Take) -> Result<Taken> {
                 (&take.now, Type::TIMESTAMPTZ),
                 (&far, Type::TIMESTAMPTZ),
                 (&lease, Type::FLOAT8),
+                (&i64::from(take.retries_first), Type::INT8),
             ],
         )
         .await?;

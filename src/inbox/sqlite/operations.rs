@@ -169,8 +169,9 @@ pub(super) fn take(
     }
     let max = take.max as usize;
     let (mut ids, mut retries) = (due(connection, take, FRESH)?, due(connection, take, RETRY)?);
+    let half = (max + usize::from(take.retries_first)) / 2;
     // Each kind may have the half, and what the other one leaves.
-    let for_retries = retries.len().min((max / 2).max(max.saturating_sub(ids.len())));
+    let for_retries = retries.len().min(half.max(max.saturating_sub(ids.len())));
     ids.truncate(max - for_retries);
     retries.truncate(for_retries);
     ids.append(&mut retries);

@@ -12,6 +12,9 @@ use crate::delivery::Delivery;
 use crate::payload::{FromDelivery, json};
 use crate::rejection::{Reason, Rejection};
 
+#[cfg(feature = "inbox")]
+use super::envelope::Envelope;
+
 /// The type of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -109,6 +112,21 @@ pub struct Notification<T = String> {
     pub timestamp: Option<SystemTime>,
     pub(super) unsubscribe_url: Option<String>,
     pub(super) attributes: Option<String>,
+}
+
+impl Notification<String> {
+    /// Returns what is known of a raw delivery.
+    pub(super) fn raw(message: &str, message_id: &str, topic_arn: &str) -> Self {
+        Self {
+            message: message.to_owned(),
+            subject: None,
+            message_id: message_id.to_owned(),
+            topic_arn: topic_arn.to_owned(),
+            timestamp: None,
+            unsubscribe_url: None,
+            attributes: None,
+        }
+    }
 }
 
 impl<T> Notification<T> {
@@ -279,6 +297,10 @@ impl Unsubscribed {
     }
 }
 
+/// What tells a raw delivery from others where it is stored; no link begins with it.
+#[cfg(feature = "inbox")]
+const RAW: &str = "raw:";
+
 impl Message {
     /// Returns the message's type.
     #[must_use]
@@ -308,6 +330,32 @@ impl Message {
             Self::Confirmation(it) => it.topic_arn(),
             Self::Unsubscribed(it) => it.topic_arn(),
         }
+    }
+
+    /// Returns what the body doesn't say: the topic of a raw delivery, or where a link leads.
+    #[cfg(feature = "inbox")]
+    pub(crate) fn beside_the_body(&self) -> String {
+        match self {
+            Self::Notification(it) if it.timestamp.is_none() => format!("{RAW}{}", it.topic_arn),
+            Self::Notification(_) => String::new(),
+            Self::Confirmation(Confirmation(link)) | Self::Unsubscribed(Unsubscribed(link)) => link.url.clone(),
+        }
+    }
+
+    /// Undoes [`beside_the_body`](Self::beside_the_body).
+    #[cfg(feature = "inbox")]
+    pub(crate) fn restore(beside: &[u8], id: Option<&str>, body: &[u8]) -> Option<Self> {
+        let beside = std::str::from_utf8(beside).ok()?;
+        if let Some(topic) = beside.strip_prefix(RAW) {
+            let text = std::str::from_utf8(body).ok()?;
+            return Some(Self::Notification(Notification::raw(text, id.unwrap_or_default(), topic)));
+        }
+        let envelope = Envelope::parse(body).ok()?;
+        let mut message = envelope.check(None).ok()?.message;
+        if let Self::Confirmation(Confirmation(link)) | Self::Unsubscribed(Unsubscribed(link)) = &mut message {
+            link.url = beside.to_owned();
+        }
+        Some(message)
     }
 }
 

@@ -31,6 +31,7 @@ enum Fault {
     CountsWhatIsGivenBack,
     IgnoresLines,
     NeverBlocks,
+    PrefersNewOnes,
     TrustsTheClock,
     TakesAnyFormat,
     IgnoresThePause,
@@ -75,6 +76,9 @@ impl InboxStore for Broken {
     async fn take(&self, mut take: Take) -> Result<Taken, InboxError> {
         if self.is(Fault::TrustsTheClock) {
             take.longest_delay = Duration::from_secs(1 << 40);
+        }
+        if self.is(Fault::PrefersNewOnes) {
+            take.retries_first = false;
         }
         if self.is(Fault::TakesAnyFormat) {
             take.format = 9;
@@ -203,6 +207,7 @@ async fn the_suite_names_the_rule_that_a_store_breaks() {
         (Fault::CountsWhatIsGivenBack, "what_is_given_back_is_not_counted"),
         (Fault::IgnoresLines, "a_line_moves_one_by_one_in_order"),
         (Fault::NeverBlocks, "a_dead_head_blocks_or_steps_aside"),
+        (Fault::PrefersNewOnes, "neither_new_ones_nor_retries_starve"),
         (Fault::TrustsTheClock, "a_clock_that_was_wrong_delays_nothing_for_long"),
         (Fault::TakesAnyFormat, "a_newer_format_is_left_alone"),
         (Fault::IgnoresThePause, "a_paused_scope_is_not_taken"),
