@@ -192,7 +192,7 @@ impl InboxSettings {
             }
             Err(failed) => {
                 let asked = failed.retry_after.min(self.retry.longest());
-                Outcome::Retry { at: now + self.retry.delay(number).max(asked), failure: failed.failure }
+                Outcome::Retry { at: now + self.retry.delay(number).max(asked), now, failure: failed.failure }
             }
         }
     }

@@ -148,10 +148,7 @@ impl Record {
 
     /// Sets the key of the deliveries that are handled one after the other.
     pub(crate) fn with_order_key(mut self, key: Text) -> Self {
-        self.order_key = Some(match key.len() {
-            0..=MAX_ORDER_KEY => key,
-            _ => hex::encode(Sha256::digest(key.as_bytes())).into(),
-        });
+        self.order_key = Some(shortened(key));
         self
     }
 
@@ -167,6 +164,7 @@ impl Record {
             event: self.event.clone(),
             event_id: self.id.clone(),
             order_key: self.order_key.clone(),
+            lane: None,
             unique_key: self.unique_key,
             body_digest: i64::from_le_bytes(body_digest),
             received_at: self.received_at,
@@ -277,6 +275,14 @@ impl Record {
     }
 }
 
+/// Returns a name that is as different from others as this one, and not long.
+pub(super) fn shortened(name: Text) -> Text {
+    match name.len() {
+        0..=MAX_ORDER_KEY => name,
+        _ => hex::encode(Sha256::digest(name.as_bytes())).into(),
+    }
+}
+
 /// Prints no header, no URL (whose query may hold a token) and no part of the body.
 impl fmt::Debug for Record {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -309,6 +315,9 @@ pub struct Entry {
     pub event_id: Option<Text>,
     /// Deliveries of one scope with the same key are handled one after the other, in the order in which they were stored.
     pub order_key: Option<Text>,
+    /// Without an order key: deliveries of one scope in the same lane wait for each other until the first attempt at one of
+    /// them is over, so that no more than one of a lane is due. The oldest goes first.
+    pub lane: Option<Text>,
     /// What a repetition is recognised by.
     pub unique_key: UniqueKey,
     /// The first 8 bytes of the body's SHA-256: two deliveries with one unique key and different digests are in conflict.
@@ -317,6 +326,14 @@ pub struct Entry {
     pub received_at: SystemTime,
     /// The sealed record.
     pub record: Bytes,
+}
+
+impl Entry {
+    /// Returns what the delivery stands in line by.
+    #[cfg(any(feature = "sqlite", feature = "postgres"))]
+    pub(super) fn line(&self) -> Option<&Text> {
+        self.order_key.as_ref().or(self.lane.as_ref())
+    }
 }
 
 impl fmt::Debug for Entry {

@@ -102,6 +102,7 @@ async fn accept(settings: Arc<InboxSettings>, delivery: Delivery, head: Parts) -
 
 async fn put(settings: &InboxSettings, delivery: &Delivery, head: &Parts) -> Result<&'static str, Rejection> {
     let mut entry = settings.record(delivery, head).seal(&settings.seal);
+    entry.lane = settings.lane(delivery);
     let largest = settings.store.largest_record();
     if entry.record.len() > largest {
         // A sender that was answered 503 would try again and again.

@@ -325,6 +325,8 @@ pub enum Outcome {
     Retry {
         /// Not before this time.
         at: SystemTime,
+        /// The present time.
+        now: SystemTime,
         /// Why it failed.
         failure: Failure,
     },

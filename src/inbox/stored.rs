@@ -15,7 +15,7 @@ use crate::delivery::{Delivery, Identity, Signed, Verified};
 use crate::senders::stored;
 use crate::text::Text;
 
-use super::record::{Record, RecordError, UniqueKey};
+use super::record::{Record, RecordError, UniqueKey, shortened};
 use super::settings::InboxSettings;
 use super::store::DeliveryId;
 
@@ -78,6 +78,14 @@ impl InboxSettings {
             Some(key) => record.with_order_key(key),
             None => record,
         }
+    }
+
+    /// Returns the lane of a delivery: one of as many as its tenant may have deliveries handled at once.
+    pub(super) fn lane(&self, delivery: &Delivery) -> Option<Text> {
+        let (limit, tenant) = self.tenants.as_ref()?;
+        // Without random numbers, one at a time.
+        let number = getrandom::u32().unwrap_or_default() % limit;
+        Some(format!("{}\u{1}{number}", shortened(tenant(delivery).unwrap_or_default())).into())
     }
 
     fn keeps(&self, delivery: &Delivery, name: &HeaderName, value: &HeaderValue) -> bool {

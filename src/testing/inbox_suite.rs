@@ -43,6 +43,7 @@ pub async fn inbox_suite<S: InboxStore>(open: impl AsyncFn() -> S) {
     rule("a_line_moves_one_by_one_in_order").a_line_moves_one_by_one_in_order().await;
     rule("a_dead_head_blocks_or_steps_aside").a_dead_head_blocks_or_steps_aside().await;
     rule("a_line_moves_on_when_its_head_is_cancelled_or_erased").a_line_moves_on().await;
+    rule("lanes_take_turns_and_retries_leave_them").lanes_take_turns_and_retries_leave_them().await;
     rule("neither_new_ones_nor_retries_starve").neither_new_ones_nor_retries_starve().await;
     rule("a_clock_that_was_wrong_delays_nothing_for_long").a_clock_that_was_wrong_delays_nothing_for_long().await;
     rule("a_newer_format_is_left_alone").a_newer_format_is_left_alone().await;
@@ -104,7 +105,7 @@ fn dead(block: bool) -> Outcome {
 }
 
 fn retry(seconds: u64) -> Outcome {
-    Outcome::Retry { at: at(seconds), failure: failure() }
+    Outcome::Retry { at: at(seconds), now: at(0), failure: failure() }
 }
 
 /// Two replicas of one service, and a scope for one rule.
@@ -468,6 +469,36 @@ impl<S: InboxStore> Rule<'_, S> {
         self.finish(head.token, dead(true)).await;
         self.ok(self.there.cancel(ids[3], at(0)).await);
         self.is(self.take(0).await.token.id, ids[4], "after the dead head was cancelled");
+    }
+
+    async fn lanes_take_turns_and_retries_leave_them(self) {
+        for (n, name) in ["a1", "a2", "a3", "b1", "b2"].into_iter().enumerate() {
+            let mut record = self.record(name, name);
+            record.received_at = at(n as u64);
+            let mut entry = record.seal(&Seal::checksum());
+            entry.lane = Some(if name.starts_with('a') { "a" } else { "b" }.into());
+            self.put(entry).await;
+        }
+        let done = |seconds| Outcome::Done { keep: true, now: at(seconds) };
+        let one = async |seconds: u64, outcome: Outcome| {
+            let attempts = self.take_all(1, LONG, seconds).await.attempts;
+            self.is(attempts.len(), 1, "so many are due");
+            let names = self.names(&attempts).await.join(" ");
+            self.finish(attempts[0].token, outcome).await;
+            names
+        };
+        let first = self.take_all(10, LONG, 10).await.attempts;
+        self.is(self.names(&first).await, names(&["a1", "b1"]), "one of each lane");
+        self.is(self.take_all(10, LONG, 10).await.attempts.len(), 0, "nothing while they are in flight");
+        for attempt in first {
+            self.finish(attempt.token, Outcome::GiveBack).await;
+        }
+        self.is(one(10, done(20)).await, "a1".into(), "the oldest");
+        self.is(one(30, done(31)).await, "b1".into(), "then the other lane");
+        let retry = Outcome::Retry { at: at(60), now: at(40), failure: failure() };
+        self.is(one(40, retry).await, "a2".into(), "by turns");
+        self.is(one(50, done(50)).await, "b2".into(), "by turns, a retry too");
+        self.is(self.names(&self.take_all(10, LONG, 60).await.attempts).await, names(&["a2", "a3"]), "past the retry");
     }
 
     async fn neither_new_ones_nor_retries_starve(self) {

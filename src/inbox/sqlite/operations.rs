@@ -4,6 +4,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rusqlite::{Connection, OptionalExtension as _, params};
 
+use crate::text::Text;
+
 use super::super::record::Entry;
 use super::super::store::{
     Attempt, CrashPolicy, DeliveryId, Erased, Failure, FailureKind, Lease, Outcome, Pruned, Put, Reaped, Replay,
@@ -53,7 +55,7 @@ pub(super) fn put(connection: &Connection, entry: &Entry) -> Result<Put> {
 
 fn insert(connection: &Connection, entry: &Entry) -> Result<i64> {
     let received_at = millis(entry.received_at);
-    let is_behind = match &entry.order_key {
+    let is_behind = match entry.line() {
         Some(key) => others_in_line(connection, &entry.scope, key, 0)?,
         None => false,
     };
@@ -61,7 +63,7 @@ fn insert(connection: &Connection, entry: &Entry) -> Result<i64> {
         .prepare_cached(
             "INSERT INTO delivery
              (scope, provider, event, event_id, key, order_key, line, format, state, received_at, due_at)
-             VALUES (?, ?, ?, ?, ?, ?6, ?6, ?, 'waiting', ?8, iif(?9, NULL, ?8))",
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?, 'waiting', ?9, iif(?10, NULL, ?9))",
         )?
         .execute(params![
             entry.scope.as_str(),
@@ -70,6 +72,7 @@ fn insert(connection: &Connection, entry: &Entry) -> Result<i64> {
             entry.event_id.as_deref(),
             entry.unique_key.short(),
             entry.order_key.as_deref(),
+            entry.line().map(Text::as_str),
             entry.format,
             received_at,
             is_behind,
@@ -120,19 +123,32 @@ fn end(connection: &Connection, id: i64, state: State, ended_at: Option<i64>, ke
         )?
         .execute(params![state.as_str(), ended_at, keeps_line, id])?;
     match ended {
-        (scope, Some(line), true) if !keeps_line => promote(connection, &scope, &line),
+        (scope, Some(line), true) if !keeps_line => promote(connection, &scope, &line, ended_at.unwrap_or_default()),
         _ => Ok(()),
     }
 }
 
-fn promote(connection: &Connection, scope: &str, line: &str) -> Result<()> {
+/// Lets the first one of a line go ahead. Tenants take turns: the next one of a lane comes after those that are due already.
+fn promote(connection: &Connection, scope: &str, line: &str, now: i64) -> Result<()> {
     connection
         .prepare_cached(
-            "UPDATE delivery SET due_at = received_at WHERE state = 'waiting' AND id =
+            "UPDATE delivery SET due_at = iif(order_key IS NULL, max(received_at, ?), received_at)
+             WHERE state = 'waiting' AND id =
              (SELECT id FROM delivery WHERE scope = ? AND line = ? ORDER BY id LIMIT 1)",
         )?
-        .execute([scope, line])?;
+        .execute(params![now, scope, line])?;
     Ok(())
+}
+
+/// Takes a delivery that was tried out of its lane, if it has one, so that the next one is not held up by retries.
+fn leave_lane(connection: &Connection, id: i64, now: i64) -> Result<()> {
+    let lane: Option<(String, String)> = connection
+        .prepare_cached("SELECT scope, line FROM delivery WHERE id = ? AND order_key IS NULL AND line IS NOT NULL")?
+        .query_row([id], |row| Ok((row.get(0)?, row.get(1)?)))
+        .optional()?;
+    let Some((scope, lane)) = lane else { return Ok(()) };
+    connection.prepare_cached("UPDATE delivery SET line = NULL WHERE id = ?")?.execute([id])?;
+    promote(connection, &scope, &lane, now)
 }
 
 /// Removes a delivery that has left its line. Its key stays with the state, or goes with it.
@@ -300,7 +316,10 @@ pub(super) fn finish(connection: &Connection, token: Token, outcome: &Outcome) -
         set_failure(connection, id, failure)?;
     }
     match (after.as_deref(), outcome) {
-        (Some(REPLAY), _) => requeue(connection, id, received_at)?,
+        (Some(REPLAY), _) => {
+            leave_lane(connection, id, received_at)?;
+            requeue(connection, id, received_at)?;
+        }
         (_, Outcome::Done { keep, now }) => {
             end(connection, id, State::Done, Some(millis(*now)), false)?;
             if !keep {
@@ -310,7 +329,8 @@ pub(super) fn finish(connection: &Connection, token: Token, outcome: &Outcome) -
         // The time of its end was set when it was cancelled.
         (Some(CANCEL), _) => end(connection, id, State::Cancelled, None, false)?,
         (_, Outcome::Dead { block, now, .. }) => end(connection, id, State::Dead, Some(millis(*now)), *block)?,
-        (_, Outcome::Retry { at, .. }) => {
+        (_, Outcome::Retry { at, now, .. }) => {
+            leave_lane(connection, id, millis(*now))?;
             connection
                 .prepare_cached("UPDATE delivery SET state = 'waiting', due_at = ?, crashes = 0 WHERE id = ?")?
                 .execute([millis(*at), id])?;
@@ -344,7 +364,10 @@ pub(super) fn reap(connection: &Connection, policy: &CrashPolicy, leases: &mut L
         let detail = "its process died or did not extend its lease".to_owned();
         set_failure(connection, id, &Failure { kind: FailureKind::Crash, detail })?;
         match after.as_deref() {
-            Some(REPLAY) => requeue(connection, id, millis(policy.now))?,
+            Some(REPLAY) => {
+                leave_lane(connection, id, millis(policy.now))?;
+                requeue(connection, id, millis(policy.now))?;
+            }
             Some(_) => end(connection, id, State::Cancelled, None, false)?,
             None if crashes + 1 >= policy.crashes || attempts >= policy.attempts => {
                 end(connection, id, State::Dead, Some(millis(policy.now)), policy.block)?;
@@ -352,6 +375,7 @@ pub(super) fn reap(connection: &Connection, policy: &CrashPolicy, leases: &mut L
                 continue;
             }
             None => {
+                leave_lane(connection, id, millis(policy.now))?;
                 connection
                     .prepare_cached(
                         "UPDATE delivery SET state = 'waiting', due_at = ?, crashes = crashes + 1 WHERE id = ?",

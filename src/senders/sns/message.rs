@@ -12,9 +12,6 @@ use crate::delivery::Delivery;
 use crate::payload::{FromDelivery, json};
 use crate::rejection::{Reason, Rejection};
 
-#[cfg(feature = "inbox")]
-use super::envelope::Envelope;
-
 /// The type of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -299,7 +296,7 @@ impl Unsubscribed {
 
 /// What tells a raw delivery from others where it is stored; no link begins with it.
 #[cfg(feature = "inbox")]
-const RAW: &str = "raw:";
+pub(super) const RAW: &str = "raw:";
 
 impl Message {
     /// Returns the message's type.
@@ -340,22 +337,6 @@ impl Message {
             Self::Notification(_) => String::new(),
             Self::Confirmation(Confirmation(link)) | Self::Unsubscribed(Unsubscribed(link)) => link.url.clone(),
         }
-    }
-
-    /// Undoes [`beside_the_body`](Self::beside_the_body).
-    #[cfg(feature = "inbox")]
-    pub(crate) fn restore(beside: &[u8], id: Option<&str>, body: &[u8]) -> Option<Self> {
-        let beside = std::str::from_utf8(beside).ok()?;
-        if let Some(topic) = beside.strip_prefix(RAW) {
-            let text = std::str::from_utf8(body).ok()?;
-            return Some(Self::Notification(Notification::raw(text, id.unwrap_or_default(), topic)));
-        }
-        let envelope = Envelope::parse(body).ok()?;
-        let mut message = envelope.check(None).ok()?.message;
-        if let Self::Confirmation(Confirmation(link)) | Self::Unsubscribed(Unsubscribed(link)) = &mut message {
-            link.url = beside.to_owned();
-        }
-        Some(message)
     }
 }
 

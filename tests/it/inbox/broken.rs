@@ -31,6 +31,7 @@ enum Fault {
     CountsWhatIsGivenBack,
     IgnoresLines,
     NeverBlocks,
+    IgnoresLanes,
     PrefersNewOnes,
     TrustsTheClock,
     TakesAnyFormat,
@@ -62,6 +63,9 @@ impl InboxStore for Broken {
     async fn put(&self, mut entry: Entry) -> Result<Put, InboxError> {
         if self.is(Fault::IgnoresTheBody) {
             entry.body_digest = 0;
+        }
+        if self.is(Fault::IgnoresLanes) {
+            entry.lane = None;
         }
         if self.is(Fault::IgnoresLines) {
             entry.order_key = None;
@@ -123,7 +127,8 @@ impl InboxStore for Broken {
                     kind: tower_webhook::inbox::FailureKind::Handler,
                     detail: String::new(),
                 };
-                outcome = Outcome::Retry { at: SystemTime::UNIX_EPOCH, failure };
+                let now = SystemTime::UNIX_EPOCH;
+                outcome = Outcome::Retry { at: now, now, failure };
             }
             _ => {}
         }
@@ -207,6 +212,7 @@ async fn the_suite_names_the_rule_that_a_store_breaks() {
         (Fault::CountsWhatIsGivenBack, "what_is_given_back_is_not_counted"),
         (Fault::IgnoresLines, "a_line_moves_one_by_one_in_order"),
         (Fault::NeverBlocks, "a_dead_head_blocks_or_steps_aside"),
+        (Fault::IgnoresLanes, "lanes_take_turns_and_retries_leave_them"),
         (Fault::PrefersNewOnes, "neither_new_ones_nor_retries_starve"),
         (Fault::TrustsTheClock, "a_clock_that_was_wrong_delays_nothing_for_long"),
         (Fault::TakesAnyFormat, "a_newer_format_is_left_alone"),

@@ -26,7 +26,7 @@
 //! | 18 | What is never stored or shown | `the_handler_gets_what_arrived_with_what_was_proven`, `parameters_that_are_secrets_are_left_out`, `debug_shows_neither_body_nor_headers_nor_keys` |
 //! | 19 | Ages and erasure | `each_kind_has_its_own_age`, `what_is_erased_is_gone_but_known`, `what_is_erased_leaves_no_bytes_in_the_file` |
 //! | 20 | The user's transaction | `a_delivery_is_done_exactly_if_the_users_transaction_is_committed`, `what_fails_within_a_transaction_is_not_acknowledged` |
-//! | 21 | Fairness | `a_tenant_with_a_backlog_does_not_delay_another` |
+//! | 21 | Fairness | `a_tenant_with_a_backlog_does_not_delay_another_and_keeps_to_its_limit`, `lanes_take_turns_and_retries_leave_them` |
 //! | 22 | Metrics | `depth_age_attempts_and_put_latency_are_metrics`, `numbers_are_told` |
 //! | 23 | Settings that lose data | `a_server_that_answers_before_it_writes_is_refused_and_so_is_tls_that_is_not_there`, `a_full_disk_refuses_at_once_lets_work_be_done_and_accepts_again_when_there_is_room`, `the_file_system_is_that_of_the_nearest_mount_point` |
 //! | 24 | Interactive senders | `an_interactive_request_gets_the_handlers_own_answer` |
