@@ -64,6 +64,8 @@ mod builder;
 mod erased;
 mod operate;
 mod pace;
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+mod past;
 #[cfg(feature = "postgres")]
 pub mod postgres;
 pub(crate) mod record;
@@ -88,8 +90,8 @@ pub use service::{Inbox, InboxFuture};
 pub use settings::OrderOnDead;
 pub use store::{
     Attempt, CrashPolicy, DeliveryId, Detail, Erased, Failure, FailureKind, Filter, InboxError, InboxErrorKind,
-    InboxStore, Lease, Listing, Outcome, Page, Pruned, Put, Reaped, Replay, Retention, State, Stats, Summary, Take,
-    Taken, Token,
+    InboxStore, Lease, Listing, MOST_PAST_ATTEMPTS, Outcome, Page, PastAttempt, Pruned, Put, Reaped, Replay, Retention,
+    State, Stats, Summary, Take, Taken, Token,
 };
 pub use stored::InboxAttempt;
 pub use worker::InboxWorker;

@@ -352,6 +352,20 @@ pub struct Failure {
     pub detail: String,
 }
 
+/// The most failed attempts that a store keeps of a delivery: the last ones.
+pub const MOST_PAST_ATTEMPTS: usize = 10;
+
+/// An attempt that failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PastAttempt {
+    /// Its number since the delivery was stored or replayed, from 1.
+    pub number: u32,
+    /// When it failed, to the millisecond.
+    pub ended_at: SystemTime,
+    /// Why.
+    pub failure: Failure,
+}
+
 /// The kind of a [`Failure`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -525,6 +539,8 @@ pub struct Detail {
     pub summary: Summary,
     /// The sealed record.
     pub record: Bytes,
+    /// The last failed attempts, the oldest first: [`MOST_PAST_ATTEMPTS`](super::MOST_PAST_ATTEMPTS) at most.
+    pub past: Vec<PastAttempt>,
 }
 
 impl fmt::Debug for Detail {

@@ -39,6 +39,7 @@ pub async fn inbox_suite<S: InboxStore>(open: impl AsyncFn() -> S) {
     rule("a_lease_ends_unless_it_is_extended").a_lease_ends_unless_it_is_extended().await;
     rule("the_last_crash_is_death").the_last_crash_is_death().await;
     rule("a_retry_waits_for_its_time").a_retry_waits_for_its_time().await;
+    rule("the_last_failures_are_kept").the_last_failures_are_kept().await;
     rule("what_is_given_back_is_not_counted").what_is_given_back_is_not_counted().await;
     rule("a_line_moves_one_by_one_in_order").a_line_moves_one_by_one_in_order().await;
     rule("a_dead_head_blocks_or_steps_aside").a_dead_head_blocks_or_steps_aside().await;
@@ -392,6 +393,20 @@ impl<S: InboxStore> Rule<'_, S> {
         self.is(found.last_failure, Some(failure()), "why it failed");
         self.is(found.due_at, Some(at(60)), "when it is due");
         self.is(self.take(60).await.number, 2, "at its time");
+    }
+
+    async fn the_last_failures_are_kept(self) {
+        let id = self.put(self.entry("a")).await;
+        for n in 1..=12 {
+            let token = self.take(0).await.token;
+            let detail = format!("the handler answered 500,\nthe {n}th time");
+            let failure = Failure { kind: FailureKind::Handler, detail };
+            self.finish(token, Outcome::Retry { at: at(0), now: at(n), failure }).await;
+        }
+        let detail = self.ok(self.there.get(id).await).expect("it is stored");
+        let kept = detail.past.iter().map(|attempt| (attempt.number, attempt.ended_at));
+        self.is(kept.collect(), (3..=12).map(|n| (n, at(n.into()))).collect::<Vec<_>>(), "the last ten");
+        self.holds(detail.past[9].failure.detail.ends_with("the 12th time"), "with their details");
     }
 
     async fn what_is_given_back_is_not_counted(self) {

@@ -9,6 +9,7 @@ use tokio_postgres::{Error, Row};
 
 use crate::text::Text;
 
+use super::super::past;
 use super::super::record::Entry;
 use super::super::store::{
     Attempt, CrashPolicy, DeliveryId, Erased, Failure, FailureKind, Lease, Outcome, Pruned, Put, Reaped, Replay,
@@ -238,12 +239,16 @@ async fn remove(db: &impl Db, id: i64, gone: Option<(State, SystemTime)>) -> Res
     .map(drop)
 }
 
-async fn set_failure(db: &impl Db, id: i64, failure: &Failure) -> Result<()> {
+async fn set_failure(db: &impl Db, id: i64, failure: &Failure, now: SystemTime) -> Result<()> {
+    let row = db
+        .query_typed_one("SELECT attempts, past FROM webhook_inbox.delivery WHERE id = $1", &[(&id, Type::INT8)])
+        .await?;
+    let past = past::add(row.try_get(1)?, number(&row, 0)?, now, failure);
     // Postgres stores no NUL in texts.
     let detail = failure.detail.replace('\0', "");
     db.execute_typed(
-        "UPDATE webhook_inbox.delivery SET failure = $2, failure_detail = $3 WHERE id = $1",
-        &[(&id, Type::INT8), (&failure.kind.as_str(), Type::TEXT), (&detail, Type::TEXT)],
+        "UPDATE webhook_inbox.delivery SET failure = $2, failure_detail = $3, past = $4 WHERE id = $1",
+        &[(&id, Type::INT8), (&failure.kind.as_str(), Type::TEXT), (&detail, Type::TEXT), (&past, Type::TEXT)],
     )
     .await
     .map(drop)
@@ -354,8 +359,8 @@ pub(super) async fn finish(db: &impl Db, token: Token, outcome: &Outcome) -> Res
         Outcome::Done { now, .. } | Outcome::Dead { now, .. } | Outcome::Retry { now, .. } => *now,
         Outcome::GiveBack => received_at,
     };
-    if let Outcome::Retry { failure, .. } | Outcome::Dead { failure, .. } = outcome {
-        set_failure(db, id, failure).await?;
+    if let Outcome::Retry { failure, now, .. } | Outcome::Dead { failure, now, .. } = outcome {
+        set_failure(db, id, failure, *now).await?;
     }
     match (after.as_deref(), outcome) {
         (Some(REPLAY), _) => requeue(db, id, received_at).await?,
@@ -406,7 +411,7 @@ pub(super) async fn reap(db: &impl Db, policy: &CrashPolicy) -> Result<Reaped> {
         let (attempts, crashes) = (number(&row, 1)?, number(&row, 2)?);
         let after: Option<String> = row.try_get(3)?;
         let detail = "its process died or did not extend its lease".to_owned();
-        set_failure(db, id, &Failure { kind: FailureKind::Crash, detail }).await?;
+        set_failure(db, id, &Failure { kind: FailureKind::Crash, detail }, policy.now).await?;
         match after.as_deref() {
             Some(REPLAY) => requeue(db, id, policy.now).await?,
             Some(_) => end(db, id, State::Cancelled, None, false).await?,

@@ -6,6 +6,7 @@ use rusqlite::{Connection, OptionalExtension as _, params};
 
 use crate::text::Text;
 
+use super::super::past;
 use super::super::record::Entry;
 use super::super::store::{
     Attempt, CrashPolicy, DeliveryId, Erased, Failure, FailureKind, Lease, Outcome, Pruned, Put, Reaped, Replay,
@@ -237,7 +238,7 @@ fn set_aside(connection: &Connection, id: i64, now: SystemTime) -> Result<()> {
         .query_row([id], |row| row.get(0))?;
     if is_waiting {
         let detail = "SQLite cannot read the record".to_owned();
-        set_failure(connection, id, &Failure { kind: FailureKind::Damaged, detail })?;
+        set_failure(connection, id, &Failure { kind: FailureKind::Damaged, detail }, now)?;
         end(connection, id, State::Dead, Some(millis(now)), false)?;
     }
     Ok(())
@@ -296,12 +297,13 @@ pub(super) fn extend(connection: &Connection, tokens: &[Token], lease: Duration)
 const CANCEL: &str = "cancel";
 const REPLAY: &str = "replay";
 
-fn set_failure(connection: &Connection, id: i64, failure: &Failure) -> Result<()> {
-    connection.prepare_cached("UPDATE delivery SET failure = ?, failure_detail = ? WHERE id = ?")?.execute(params![
-        failure.kind.as_str(),
-        failure.detail,
-        id
-    ])?;
+fn set_failure(connection: &Connection, id: i64, failure: &Failure, now: SystemTime) -> Result<()> {
+    let (number, past): (u32, Option<String>) = connection
+        .prepare_cached("SELECT attempts, past FROM delivery WHERE id = ?")?
+        .query_row([id], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    connection.prepare_cached("UPDATE delivery SET failure = ?, failure_detail = ?, past = ? WHERE id = ?")?.execute(
+        params![failure.kind.as_str(), failure.detail, past::add(past.as_deref(), number, now, failure), id],
+    )?;
     Ok(())
 }
 
@@ -312,8 +314,8 @@ pub(super) fn finish(connection: &Connection, token: Token, outcome: &Outcome) -
         .query_row([id, token.fence], |row| Ok((row.get(0)?, row.get(1)?)))
         .optional()?;
     let Some((after, received_at)) = held else { return Ok(false) };
-    if let Outcome::Retry { failure, .. } | Outcome::Dead { failure, .. } = outcome {
-        set_failure(connection, id, failure)?;
+    if let Outcome::Retry { failure, now, .. } | Outcome::Dead { failure, now, .. } = outcome {
+        set_failure(connection, id, failure, *now)?;
     }
     match (after.as_deref(), outcome) {
         (Some(REPLAY), _) => {
@@ -362,7 +364,7 @@ pub(super) fn reap(connection: &Connection, policy: &CrashPolicy, leases: &mut L
             continue;
         }
         let detail = "its process died or did not extend its lease".to_owned();
-        set_failure(connection, id, &Failure { kind: FailureKind::Crash, detail })?;
+        set_failure(connection, id, &Failure { kind: FailureKind::Crash, detail }, policy.now)?;
         match after.as_deref() {
             Some(REPLAY) => {
                 leave_lane(connection, id, millis(policy.now))?;

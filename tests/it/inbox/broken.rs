@@ -31,6 +31,7 @@ enum Fault {
     CountsWhatIsGivenBack,
     IgnoresLines,
     NeverBlocks,
+    ForgetsFailures,
     IgnoresLanes,
     PrefersNewOnes,
     TrustsTheClock,
@@ -160,7 +161,11 @@ impl InboxStore for Broken {
     }
 
     async fn get(&self, id: DeliveryId) -> Result<Option<Detail>, InboxError> {
-        self.store.get(id).await
+        let mut detail = self.store.get(id).await?;
+        if let Some(detail) = detail.as_mut().filter(|_| self.is(Fault::ForgetsFailures)) {
+            detail.past.truncate(1);
+        }
+        Ok(detail)
     }
 
     async fn replay(&self, id: DeliveryId, force: bool, now: SystemTime) -> Result<Replay, InboxError> {
@@ -212,6 +217,7 @@ async fn the_suite_names_the_rule_that_a_store_breaks() {
         (Fault::CountsWhatIsGivenBack, "what_is_given_back_is_not_counted"),
         (Fault::IgnoresLines, "a_line_moves_one_by_one_in_order"),
         (Fault::NeverBlocks, "a_dead_head_blocks_or_steps_aside"),
+        (Fault::ForgetsFailures, "the_last_failures_are_kept"),
         (Fault::IgnoresLanes, "lanes_take_turns_and_retries_leave_them"),
         (Fault::PrefersNewOnes, "neither_new_ones_nor_retries_starve"),
         (Fault::TrustsTheClock, "a_clock_that_was_wrong_delays_nothing_for_long"),

@@ -563,6 +563,12 @@ async fn operators_see_and_decide_over_http() {
     let id = &page["deliveries"][0]["id"];
     let (_, shown) = receiver.ask(Method::GET, &format!("/deliveries/{id}")).await;
     assert_eq!((&shown["body"], &shown["headers"]["acme-id"]), (&"eyJhIjoxfQ==".into(), &"bad-1".into()));
+    let past = &shown["past"][0];
+    assert_eq!((&past["attempt"], &past["kind"]), (&1.into(), &"refused".into()));
+    assert!(
+        past["detail"] == "the handler answered 403" && past["ended_at"].as_str().unwrap().ends_with('Z'),
+        "{past}"
+    );
     assert_eq!(receiver.ask(Method::POST, &format!("/deliveries/{id}/replay")).await.0, 202);
     assert_eq!(receiver.ask(Method::POST, "/replay?state=dead").await.0, 202);
     assert_eq!(receiver.ask(Method::POST, "/replay").await.0, 400);
