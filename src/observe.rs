@@ -215,6 +215,23 @@ pub(crate) fn inbox(provider: &str, outcome: &'static str) {
     count_inbox(provider, outcome);
 }
 
+/// Reports how long it took to store a delivery.
+#[cfg(feature = "inbox")]
+pub(crate) fn inbox_put(took: std::time::Duration) {
+    #[cfg(feature = "metrics")]
+    metrics::histogram!("webhook_inbox_put_seconds").record(took.as_secs_f64());
+    let _ = took;
+}
+
+/// Reports how many deliveries a store put at once.
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+pub(crate) fn inbox_batch(deliveries: usize) {
+    #[cfg(feature = "metrics")]
+    #[allow(clippy::cast_precision_loss, reason = "a histogram holds floats")]
+    metrics::histogram!("webhook_inbox_batch_size").record(deliveries as f64);
+    let _ = deliveries;
+}
+
 /// Reports an attempt at a stored delivery that came to an end.
 #[cfg(feature = "inbox")]
 pub(crate) fn inbox_attempt(provider: &str, id: i64, attempt: u32, failure: Option<(bool, &str, &str)>) {

@@ -23,6 +23,7 @@ use crate::observe;
 use crate::rejection::{BoxError, Rejection};
 use crate::text::Text;
 
+use super::pace::Ended;
 use super::record::{Record, RecordError};
 use super::settings::{InboxSettings, OrderOnDead};
 use super::store::{Attempt, Failure, FailureKind, Outcome};
@@ -49,7 +50,8 @@ pub(super) async fn run_attempt<S, R>(
     settings: Arc<InboxSettings>,
     attempt: Attempt,
     mut stopped: oneshot::Receiver<Stop>,
-) where
+) -> Ended
+where
     S: Service<Request<Full<Bytes>>, Response = Response<R>> + Send,
     S::Future: Send,
     S::Error: Into<BoxError>,
@@ -60,9 +62,13 @@ pub(super) async fn run_attempt<S, R>(
         Ok(request) => tokio::select! {
             biased;
             result = handle(service, request, &settings) => result,
-            why = &mut stopped => return stop(&settings, &attempt, &provider, why.unwrap_or(Stop::Shutdown)).await,
+            why = &mut stopped => {
+                stop(&settings, &attempt, &provider, why.unwrap_or(Stop::Shutdown)).await;
+                return Ended::Stopped;
+            }
         },
     };
+    let ended = if result.as_ref().is_err_and(|failed| !failed.is_final) { Ended::Failed } else { Ended::Handled };
     let outcome = settings.outcome(attempt.number, result);
     let failure = match &outcome {
         Outcome::Dead { failure, .. } => Some((true, failure)),
@@ -74,13 +80,16 @@ pub(super) async fn run_attempt<S, R>(
     let mut wait = TELL_AGAIN.0;
     loop {
         match settings.store.finish(attempt.token, outcome.clone()).await {
-            Ok(true) => return,
-            Ok(false) => return observe::inbox(&provider, "lost"),
+            Ok(true) => return ended,
+            Ok(false) => {
+                observe::inbox(&provider, "lost");
+                return ended;
+            }
             Err(error) => observe::inbox_store_failure("finish", &error),
         }
         tokio::select! {
             () = sleep(wait) => wait = (wait * 2).min(TELL_AGAIN.1),
-            _ = &mut stopped => return,
+            _ = &mut stopped => return ended,
         }
     }
 }
@@ -183,7 +192,7 @@ impl InboxSettings {
             }
             Err(failed) => {
                 let asked = failed.retry_after.min(self.retry.longest());
-                Outcome::Retry { at: now + self.retry.delay(number).max(asked), failure: failed.failure }
+                Outcome::Retry { at: now + self.retry.delay(number).max(asked), now, failure: failed.failure }
             }
         }
     }

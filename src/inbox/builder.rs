@@ -58,6 +58,7 @@ impl Inbox<()> {
                 clock: Arc::new(SystemClock),
                 headers: vec![header::CONTENT_TYPE, header::CONTENT_ENCODING, header::USER_AGENT],
                 order: None,
+                tenants: None,
                 bypass: Arc::new(|delivery| delivery.traits().is_interactive),
                 retry: Backoff::default(),
                 order_on_dead: OrderOnDead::default(),
@@ -83,6 +84,20 @@ impl InboxBuilder {
     /// stored; those for which it returns `None` are handled in any order, as all are by default.
     pub fn with_order(mut self, key: impl Fn(&Delivery) -> Option<Text> + Send + Sync + 'static) -> Self {
         self.settings.order = Some(Arc::new(key));
+        self
+    }
+
+    /// Sets how many deliveries of one tenant are tried for the first time at once, at least 1, and whose a delivery is. The
+    /// tenants take turns, so that none waits for another one's backlog. Those for which it returns `None` belong to one tenant.
+    ///
+    /// The limit holds over all replicas. Retries are apart from it: they have half of the places, and their back-off. With an
+    /// [order key](Self::with_order) a delivery stands in that line instead.
+    pub fn with_tenants(
+        mut self,
+        limit: u32,
+        tenant: impl Fn(&Delivery) -> Option<Text> + Send + Sync + 'static,
+    ) -> Self {
+        self.settings.tenants = Some((limit.max(1), Arc::new(tenant)));
         self
     }
 

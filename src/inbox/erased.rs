@@ -17,11 +17,16 @@ pub(super) type StoreFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, Inbox
 macro_rules! erased {
     ($($name:ident($($argument:ident: $type:ty),*) -> $output:ty;)*) => {
         pub(super) trait ErasedStore: Send + Sync {
+            fn largest_record(&self) -> usize;
             fn woken(&self, generation: u64) -> Pin<Box<dyn Future<Output = ()> + Send + '_>>;
             $(fn $name(&self, $($argument: $type),*) -> StoreFuture<'_, $output>;)*
         }
 
         impl<S: InboxStore> ErasedStore for S {
+            fn largest_record(&self) -> usize {
+                S::largest_record(self)
+            }
+
             fn woken(&self, generation: u64) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
                 Box::pin(S::woken(self, generation))
             }

@@ -52,14 +52,20 @@
 //! A dead delivery stays until you [replay](Inbox::replay) or [erase](Inbox::erase) it, or the sender repeats it. Handlers see a
 //! delivery at least once: a process can die between the handler's end and the note of it.
 //!
-//! What providers parse while they verify isn't stored: payloads of the SNS and Connect types can't be extracted behind an
-//! inbox yet. Neither are the parts of an axum route: wrap a `Router` if the handler extracts a `Path`.
+//! While most attempts fail, fewer run at once, down to an eighth of the
+//! [concurrency](InboxBuilder::with_concurrency); as they succeed again, their number doubles with each round. Deliveries that
+//! were never tried and retries have half of the places each.
+//!
+//! The parts of an axum route aren't stored: wrap a `Router` if the handler extracts a `Path`.
 
 mod attempt;
 mod backoff;
 mod builder;
 mod erased;
 mod operate;
+mod pace;
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+mod past;
 #[cfg(feature = "postgres")]
 pub mod postgres;
 pub(crate) mod record;
@@ -84,8 +90,8 @@ pub use service::{Inbox, InboxFuture};
 pub use settings::OrderOnDead;
 pub use store::{
     Attempt, CrashPolicy, DeliveryId, Detail, Erased, Failure, FailureKind, Filter, InboxError, InboxErrorKind,
-    InboxStore, Lease, Listing, Outcome, Page, Pruned, Put, Reaped, Replay, Retention, State, Stats, Summary, Take,
-    Taken, Token,
+    InboxStore, Lease, Listing, MOST_PAST_ATTEMPTS, Outcome, Page, PastAttempt, Pruned, Put, Reaped, Replay, Retention,
+    State, Stats, Summary, Take, Taken, Token,
 };
 pub use stored::InboxAttempt;
 pub use worker::InboxWorker;

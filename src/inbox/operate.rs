@@ -10,7 +10,8 @@ use crate::text::Text;
 use super::record::Record;
 use super::service::Inbox;
 use super::store::{
-    DeliveryId, Erased, Filter, InboxError, InboxErrorKind, Listing, Page, Pruned, Replay, Stats, Summary,
+    DeliveryId, Detail, Erased, Filter, InboxError, InboxErrorKind, Listing, Page, PastAttempt, Pruned, Replay, Stats,
+    Summary,
 };
 
 /// A stored delivery as it arrived.
@@ -23,6 +24,10 @@ pub struct StoredDelivery {
     pub method: Method,
     /// The URL of its request, without parameters that are secrets.
     pub url: Text,
+    /// The last failed attempts, the oldest first: [`MOST_PAST_ATTEMPTS`](super::MOST_PAST_ATTEMPTS) at most.
+    pub past: Vec<PastAttempt>,
+    /// The trace that the request belonged to, as its `traceparent` said.
+    pub traceparent: Option<Text>,
     /// The headers that were kept.
     pub headers: HeaderMap,
     /// The body.
@@ -78,8 +83,9 @@ impl<S> Inbox<S> {
         let record = Record::decode(&detail.record, &self.settings.seal).map_err(|error| {
             InboxError::new(InboxErrorKind::Corrupt, "the stored delivery cannot be read").with_source(error)
         })?;
-        let Record { method, url, headers, body, .. } = record;
-        Ok(Some(StoredDelivery { summary: detail.summary, method, url, headers, body }))
+        let Record { method, url, traceparent, headers, body, .. } = record;
+        let Detail { summary, past, .. } = detail;
+        Ok(Some(StoredDelivery { summary, method, url, past, traceparent, headers, body }))
     }
 
     /// Has a delivery handled again, with its attempts counted anew. One that is done is handled again only if `force` is set.

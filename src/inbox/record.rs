@@ -30,6 +30,7 @@
 //! | 15 | unique key | 32 bytes |
 //! | 16 | order key | UTF-8 |
 //! | 17 | what identifies the delivery, if that is an id | UTF-8 |
+//! | 18 | who parsed the body during the verification (1: SNS, 2: Connect), and what they need beside it | 1 byte, bytes |
 //!
 //! Numbers are little-endian. A time is seconds since 1970 (8 bytes) and nanoseconds (4 bytes). Fields that are absent are
 //! left out. A field that an older version can do without gets a new tag, and unknown tags are skipped; anything else gets a
@@ -110,6 +111,8 @@ pub(crate) struct Record {
     pub(crate) order_key: Option<Text>,
     /// The id of [`Delivery::identity`](crate::Delivery::identity).
     pub(crate) identity: Option<Text>,
+    /// What the payload's types need beside the body.
+    pub(crate) parsed: Option<Bytes>,
 }
 
 impl Record {
@@ -139,15 +142,13 @@ impl Record {
             unique_key,
             order_key: None,
             identity: None,
+            parsed: None,
         }
     }
 
     /// Sets the key of the deliveries that are handled one after the other.
     pub(crate) fn with_order_key(mut self, key: Text) -> Self {
-        self.order_key = Some(match key.len() {
-            0..=MAX_ORDER_KEY => key,
-            _ => hex::encode(Sha256::digest(key.as_bytes())).into(),
-        });
+        self.order_key = Some(shortened(key));
         self
     }
 
@@ -163,6 +164,7 @@ impl Record {
             event: self.event.clone(),
             event_id: self.id.clone(),
             order_key: self.order_key.clone(),
+            lane: None,
             unique_key: self.unique_key,
             body_digest: i64::from_le_bytes(body_digest),
             received_at: self.received_at,
@@ -197,6 +199,9 @@ impl Record {
         field(&mut out, tag::RECEIVED_AT, &time_bytes(self.received_at));
         if let Some(timestamp) = self.timestamp {
             field(&mut out, tag::TIMESTAMP, &time_bytes(timestamp));
+        }
+        if let Some(parsed) = &self.parsed {
+            field(&mut out, tag::PARSED, parsed);
         }
         for (name, value) in &self.headers {
             let mut header = Vec::with_capacity(name.as_str().len() + value.len() + 2);
@@ -256,6 +261,7 @@ impl Record {
                 tag::RECEIVED_AT => record.received_at = read_time(value)?,
                 tag::TIMESTAMP => record.timestamp = Some(read_time(value)?),
                 tag::HEADER => header(value, &mut record.headers)?,
+                tag::PARSED => record.parsed = Some(Bytes::copy_from_slice(value)),
                 tag::BODY => record.body = bytes.slice_ref(value),
                 _ => {}
             }
@@ -266,6 +272,14 @@ impl Record {
             return Err(RecordError::Damaged("a field is missing"));
         }
         Ok(record)
+    }
+}
+
+/// Returns a name that is as different from others as this one, and not long.
+pub(super) fn shortened(name: Text) -> Text {
+    match name.len() {
+        0..=MAX_ORDER_KEY => name,
+        _ => hex::encode(Sha256::digest(name.as_bytes())).into(),
     }
 }
 
@@ -301,6 +315,9 @@ pub struct Entry {
     pub event_id: Option<Text>,
     /// Deliveries of one scope with the same key are handled one after the other, in the order in which they were stored.
     pub order_key: Option<Text>,
+    /// Without an order key: deliveries of one scope in the same lane wait for each other until the first attempt at one of
+    /// them is over, so that no more than one of a lane is due. The oldest goes first.
+    pub lane: Option<Text>,
     /// What a repetition is recognised by.
     pub unique_key: UniqueKey,
     /// The first 8 bytes of the body's SHA-256: two deliveries with one unique key and different digests are in conflict.
@@ -309,6 +326,14 @@ pub struct Entry {
     pub received_at: SystemTime,
     /// The sealed record.
     pub record: Bytes,
+}
+
+impl Entry {
+    /// Returns what the delivery stands in line by.
+    #[cfg(any(feature = "sqlite", feature = "postgres"))]
+    pub(super) fn line(&self) -> Option<&Text> {
+        self.order_key.as_ref().or(self.lane.as_ref())
+    }
 }
 
 impl fmt::Debug for Entry {
@@ -433,6 +458,7 @@ mod tag {
     pub(super) const UNIQUE_KEY: u8 = 15;
     pub(super) const ORDER_KEY: u8 = 16;
     pub(super) const IDENTITY: u8 = 17;
+    pub(super) const PARSED: u8 = 18;
 }
 
 fn field(out: &mut Vec<u8>, tag: u8, value: &[u8]) {
@@ -544,9 +570,11 @@ mod tests {
             headers in vec(("[a-z][a-z-]{0,10}", vec(0x20..0x7f_u8, 0..20)), 0..5),
             method in "[A-Z]{3,7}",
             body in vec(any::<u8>(), 0..300),
+            parsed in option::of(vec(any::<u8>(), 0..20)),
         ) -> Record {
             let mut record = Record::new(texts.0, texts.1, UniqueKey(numbers.2), body.into(), times.0);
             record.url = texts.2;
+            record.parsed = parsed.map(Bytes::from);
             (record.id, record.event, record.traceparent, record.tracestate) = options;
             (record.proven, record.key_index, record.timestamp) = (numbers.0, numbers.1, times.1);
             record.method = Method::from_bytes(method.as_bytes()).unwrap();

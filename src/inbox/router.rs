@@ -17,7 +17,7 @@ use crate::text::Text;
 use crate::time::TimeFormat;
 
 use super::service::Inbox;
-use super::store::{DeliveryId, Filter, InboxError, InboxErrorKind, Page, Replay, State, Summary};
+use super::store::{DeliveryId, Filter, InboxError, InboxErrorKind, Page, PastAttempt, Replay, State, Summary};
 
 /// The deliveries of a page by default, and at most.
 const PAGE: u32 = 50;
@@ -32,7 +32,7 @@ impl<S> Inbox<S> {
     /// |---|---|
     /// | `GET /stats` | numbers by state, and the age of the oldest delivery that is due |
     /// | `GET /deliveries?state=&provider=&event=&event_id=&limit=&cursor=` | a page of deliveries, the newest first |
-    /// | `GET /deliveries/{id}` | one delivery with its headers, and its body in base64 |
+    /// | `GET /deliveries/{id}` | one delivery with its last failed attempts, its headers, and its body in base64 |
     /// | `POST /deliveries/{id}/replay?force=` | has it handled again |
     /// | `DELETE /deliveries/{id}` | removes it, or cancels it if it is being handled |
     /// | `POST /replay?state=dead&provider=&event=&limit=` | has the dead handled again |
@@ -129,6 +129,8 @@ async fn show(AxumState(Operator(inbox)): AxumState<Operator>, Path(id): Path<i6
     let mut shown = describe(&delivery.summary);
     shown.insert("method".to_owned(), delivery.method.as_str().into());
     shown.insert("url".to_owned(), delivery.url.as_str().into());
+    shown.insert("traceparent".to_owned(), delivery.traceparent.as_deref().into());
+    shown.insert("past".to_owned(), delivery.past.iter().map(describe_past).collect());
     shown.insert("headers".to_owned(), headers.into());
     shown.insert("body".to_owned(), STANDARD.encode(&delivery.body).into());
     Ok(axum::Json(Value::Object(shown)).into_response())
@@ -198,6 +200,15 @@ fn describe(summary: &Summary) -> Map<String, Value> {
         ("last_error", last_error.into()),
     ];
     fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+}
+
+fn describe_past(attempt: &PastAttempt) -> Value {
+    json!({
+        "attempt": attempt.number,
+        "ended_at": TimeFormat::Rfc3339.format(attempt.ended_at),
+        "kind": attempt.failure.kind.as_str(),
+        "detail": attempt.failure.detail,
+    })
 }
 
 fn refused(status: StatusCode, error: &str) -> Response {

@@ -12,6 +12,7 @@ use http::{Request, Response, StatusCode};
 use http_body_util::Full;
 use pin_project_lite::pin_project;
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 use tower_service::Service;
 
 use crate::answer::Answer;
@@ -88,25 +89,33 @@ impl<S: Service<Request<Full<Bytes>>> + Clone> Inbox<S> {
 
 /// Stores a delivery and returns the answer for its sender.
 async fn accept(settings: Arc<InboxSettings>, delivery: Delivery, head: Parts) -> Response<Bytes> {
+    let started = Instant::now();
     match put(&settings, &delivery, &head).await {
         Ok(outcome) => {
+            observe::inbox_put(started.elapsed());
             observe::inbox(delivery.provider(), outcome);
             expected(delivery.expected()).into_response()
         }
-        Err(error) => {
-            observe::inbox_store_failure("put", &error);
-            Rejection::new(Reason::StoreUnavailable)
-                .with_provider(delivery.provider_text())
-                .with_source(error)
-                .into_http_response()
-        }
+        Err(rejection) => rejection.with_provider(delivery.provider_text()).into_http_response(),
     }
 }
 
-async fn put(settings: &InboxSettings, delivery: &Delivery, head: &Parts) -> Result<&'static str, InboxError> {
+async fn put(settings: &InboxSettings, delivery: &Delivery, head: &Parts) -> Result<&'static str, Rejection> {
     let mut entry = settings.record(delivery, head).seal(&settings.seal);
+    entry.lane = settings.lane(delivery);
+    let largest = settings.store.largest_record();
+    if entry.record.len() > largest {
+        // A sender that was answered 503 would try again and again.
+        return Err(
+            Rejection::new(Reason::BodyTooLarge).with_detail(format!("the store takes at most {largest} bytes"))
+        );
+    }
+    let failed = |error: InboxError| {
+        observe::inbox_store_failure("put", &error);
+        Rejection::new(Reason::StoreUnavailable).with_source(error)
+    };
     let again = entry.clone();
-    Ok(match settings.store.put(entry).await? {
+    Ok(match settings.store.put(entry).await.map_err(failed)? {
         Put::Stored(_) => "stored",
         Put::Known(_) => "known",
         Put::Revived(_) => "revived",
@@ -114,7 +123,7 @@ async fn put(settings: &InboxSettings, delivery: &Delivery, head: &Parts) -> Res
             // Two events with one id: both are kept, and the second one's repetitions are known by its body too.
             entry = again;
             entry.unique_key = key_with_body(entry.unique_key, entry.body_digest);
-            match settings.store.put(entry).await? {
+            match settings.store.put(entry).await.map_err(failed)? {
                 Put::Known(_) | Put::Revived(_) => "known",
                 Put::Stored(_) | Put::Conflict(_) => "conflict",
             }

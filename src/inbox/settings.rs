@@ -34,6 +34,8 @@ pub(super) struct InboxSettings {
     pub(super) clock: Arc<dyn Clock>,
     pub(super) headers: Vec<HeaderName>,
     pub(super) order: Option<Arc<ChooseOrder>>,
+    /// How many deliveries of a tenant are handled at once, and whose a delivery is.
+    pub(super) tenants: Option<(u32, Arc<ChooseOrder>)>,
     pub(super) bypass: Arc<ChooseBypass>,
     pub(super) retry: Backoff,
     pub(super) order_on_dead: OrderOnDead,

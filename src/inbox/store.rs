@@ -29,6 +29,11 @@ use super::record::Entry;
 ///
 /// A future that is dropped may have had its effect or not, wholly.
 pub trait InboxStore: Send + Sync + 'static {
+    /// Returns the largest record that can ever be put, in bytes. The inbox refuses larger ones for good, with 413.
+    fn largest_record(&self) -> usize {
+        usize::MAX
+    }
+
     /// Stores a delivery. When this returns, it is durable.
     ///
     /// # Errors
@@ -38,7 +43,8 @@ pub trait InboxStore: Send + Sync + 'static {
 
     /// Takes deliveries that are due and counts an attempt for each, durably, before it returns.
     ///
-    /// Half of the room is kept for deliveries that were never tried, so that neither they nor retries starve. A due time that
+    /// Half of the room is kept for deliveries that were never tried, so that neither they nor retries starve; the half that
+    /// [`Take::retries_first`] names is rounded up. A due time that
     /// lies further ahead than [`Take::longest_delay`] comes from a clock that was wrong, and counts as reached. Deliveries
     /// whose format is newer than [`Take::format`] are left alone.
     ///
@@ -249,6 +255,8 @@ pub struct Take {
     pub now: SystemTime,
     /// The longest delay of a retry.
     pub longest_delay: Duration,
+    /// Whether retries have the larger half of an odd number.
+    pub retries_first: bool,
 }
 
 /// What was taken.
@@ -317,6 +325,8 @@ pub enum Outcome {
     Retry {
         /// Not before this time.
         at: SystemTime,
+        /// The present time.
+        now: SystemTime,
         /// Why it failed.
         failure: Failure,
     },
@@ -340,6 +350,20 @@ pub struct Failure {
     pub kind: FailureKind,
     /// A sentence for the operator, with no secret in it.
     pub detail: String,
+}
+
+/// The most failed attempts that a store keeps of a delivery: the last ones.
+pub const MOST_PAST_ATTEMPTS: usize = 10;
+
+/// An attempt that failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PastAttempt {
+    /// Its number since the delivery was stored or replayed, from 1.
+    pub number: u32,
+    /// When it failed, to the millisecond.
+    pub ended_at: SystemTime,
+    /// Why.
+    pub failure: Failure,
 }
 
 /// The kind of a [`Failure`].
@@ -515,6 +539,8 @@ pub struct Detail {
     pub summary: Summary,
     /// The sealed record.
     pub record: Bytes,
+    /// The last failed attempts, the oldest first: [`MOST_PAST_ATTEMPTS`](super::MOST_PAST_ATTEMPTS) at most.
+    pub past: Vec<PastAttempt>,
 }
 
 impl fmt::Debug for Detail {

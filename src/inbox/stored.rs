@@ -12,9 +12,10 @@ use crate::behavior::Traits;
 use crate::body_fields::FoundId;
 use crate::dedup::Key;
 use crate::delivery::{Delivery, Identity, Signed, Verified};
+use crate::senders::stored;
 use crate::text::Text;
 
-use super::record::{Record, RecordError, UniqueKey};
+use super::record::{Record, RecordError, UniqueKey, shortened};
 use super::settings::InboxSettings;
 use super::store::DeliveryId;
 
@@ -63,6 +64,7 @@ impl InboxSettings {
         record.proven = proven(delivery.signed(), delivery.traits(), is_number);
         record.key_index = delivery.key_index().try_into().unwrap_or(u16::MAX);
         record.timestamp = delivery.timestamp();
+        record.parsed = stored::store(delivery);
         record.method = head.method.clone();
         record.url = without_secrets(&head.uri).into();
         record.traceparent = header(TRACEPARENT);
@@ -76,6 +78,14 @@ impl InboxSettings {
             Some(key) => record.with_order_key(key),
             None => record,
         }
+    }
+
+    /// Returns the lane of a delivery: one of as many as its tenant may have deliveries handled at once.
+    pub(super) fn lane(&self, delivery: &Delivery) -> Option<Text> {
+        let (limit, tenant) = self.tenants.as_ref()?;
+        // Without random numbers, one at a time.
+        let number = getrandom::u32().unwrap_or_default() % limit;
+        Some(format!("{}\u{1}{number}", shortened(tenant(delivery).unwrap_or_default())).into())
     }
 
     fn keeps(&self, delivery: &Delivery, name: &HeaderName, value: &HeaderValue) -> bool {
@@ -102,11 +112,15 @@ impl Record {
     /// Returns the request as it was handed on when it arrived, for one attempt.
     pub(super) fn into_request(self, id: DeliveryId, number: u32) -> Result<Request<Full<Bytes>>, RecordError> {
         let (signed, traits, is_number) = read_proven(self.proven);
-        let verified = Verified::new(signed)
+        let mut verified = Verified::new(signed)
             .with_id(self.id)
             .with_event(self.event)
             .with_timestamp(self.timestamp)
             .with_key_index(self.key_index.into());
+        if let Some(parsed) = &self.parsed {
+            let restored = stored::restore(parsed, verified.id.as_deref(), &self.body);
+            verified.parsed = Some(restored.ok_or(RecordError::Damaged("its payload cannot be parsed again"))?);
+        }
         let identity = self.identity.map(|text| FoundId { text, is_string: !is_number });
         let delivery = Delivery::restore(&self.provider, traits, verified, identity, self.body.clone());
         #[cfg(feature = "axum")]

@@ -19,6 +19,7 @@ use crate::observe;
 use crate::rejection::BoxError;
 
 use super::attempt::{Stop, run_attempt};
+use super::pace::{Ended, Pace};
 use super::record::RECORD_VERSION;
 use super::settings::{InboxSettings, OrderOnDead};
 use super::store::{CrashPolicy, InboxError, Lease, State, Take, Taken, Token};
@@ -64,11 +65,13 @@ impl<S> InboxWorker<S> {
         let running = Running::default();
         let work = async {
             let mut attempts = JoinSet::new();
+            let mut pace = Pace::new(settings.concurrency);
             let mut shutdown = pin!(shutdown);
             loop {
-                while attempts.try_join_next().is_some() {}
-                let room = settings.concurrency - attempts.len();
-                let taken = take(&settings, room).await;
+                while let Some(ended) = attempts.try_join_next() {
+                    pace.note(ended.unwrap_or(Ended::Stopped));
+                }
+                let taken = take(&settings, pace.places().saturating_sub(attempts.len()), pace.retries_first()).await;
                 for attempt in taken.iter().flat_map(|taken| &taken.attempts) {
                     let stopped = running.add(attempt.token, settings.lease);
                     attempts.spawn(run_attempt(service.clone(), settings.clone(), attempt.clone(), stopped));
@@ -76,8 +79,8 @@ impl<S> InboxWorker<S> {
                 tokio::select! {
                     () = &mut shutdown => break,
                     // There is room again, and the next one of a line may be due.
-                    Some(_) = attempts.join_next() => {}
-                    () = due(&settings, taken.as_ref()), if attempts.len() < settings.concurrency => {}
+                    Some(ended) = attempts.join_next() => pace.note(ended.unwrap_or(Ended::Stopped)),
+                    () = due(&settings, taken.as_ref()), if attempts.len() < pace.places() => {}
                 }
             }
             finish(&settings, &running, attempts).await;
@@ -90,7 +93,7 @@ impl<S> InboxWorker<S> {
 }
 
 /// Takes what is due, if there is room. `None` if the store fails.
-async fn take(settings: &InboxSettings, room: usize) -> Option<Taken> {
+async fn take(settings: &InboxSettings, room: usize, retries_first: bool) -> Option<Taken> {
     if room == 0 {
         return Some(Taken::default());
     }
@@ -101,6 +104,7 @@ async fn take(settings: &InboxSettings, room: usize) -> Option<Taken> {
         lease: settings.lease,
         now: settings.clock.now(),
         longest_delay: settings.retry.longest(),
+        retries_first,
     };
     told("take", settings.store.take(take).await)
 }
@@ -121,7 +125,7 @@ async fn due(settings: &InboxSettings, taken: Option<&Taken>) {
 }
 
 /// Lets the handlers finish, for a while.
-async fn finish(settings: &InboxSettings, running: &Running, mut attempts: JoinSet<()>) {
+async fn finish(settings: &InboxSettings, running: &Running, mut attempts: JoinSet<Ended>) {
     let mut all = pin!(async { while attempts.join_next().await.is_some() {} });
     if timeout(settings.shutdown_timeout, &mut all).await.is_err() {
         running.stop(|_| Some(Stop::Shutdown));

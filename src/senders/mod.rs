@@ -51,6 +51,8 @@ pub mod pce;
 #[doc(hidden)]
 pub mod sns;
 mod standard_webhooks;
+#[cfg(feature = "inbox")]
+pub(crate) mod stored;
 mod table;
 #[cfg(feature = "sns")]
 #[doc(hidden)]

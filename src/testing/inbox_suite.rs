@@ -39,10 +39,12 @@ pub async fn inbox_suite<S: InboxStore>(open: impl AsyncFn() -> S) {
     rule("a_lease_ends_unless_it_is_extended").a_lease_ends_unless_it_is_extended().await;
     rule("the_last_crash_is_death").the_last_crash_is_death().await;
     rule("a_retry_waits_for_its_time").a_retry_waits_for_its_time().await;
+    rule("the_last_failures_are_kept").the_last_failures_are_kept().await;
     rule("what_is_given_back_is_not_counted").what_is_given_back_is_not_counted().await;
     rule("a_line_moves_one_by_one_in_order").a_line_moves_one_by_one_in_order().await;
     rule("a_dead_head_blocks_or_steps_aside").a_dead_head_blocks_or_steps_aside().await;
     rule("a_line_moves_on_when_its_head_is_cancelled_or_erased").a_line_moves_on().await;
+    rule("lanes_take_turns_and_retries_leave_them").lanes_take_turns_and_retries_leave_them().await;
     rule("neither_new_ones_nor_retries_starve").neither_new_ones_nor_retries_starve().await;
     rule("a_clock_that_was_wrong_delays_nothing_for_long").a_clock_that_was_wrong_delays_nothing_for_long().await;
     rule("a_newer_format_is_left_alone").a_newer_format_is_left_alone().await;
@@ -104,7 +106,7 @@ fn dead(block: bool) -> Outcome {
 }
 
 fn retry(seconds: u64) -> Outcome {
-    Outcome::Retry { at: at(seconds), failure: failure() }
+    Outcome::Retry { at: at(seconds), now: at(0), failure: failure() }
 }
 
 /// Two replicas of one service, and a scope for one rule.
@@ -162,7 +164,15 @@ impl<S: InboxStore> Rule<'_, S> {
     }
 
     fn order(&self, max: u32, lease: Duration, seconds: u64) -> Take {
-        Take { scope: self.scope.clone(), format: 1, max, lease, now: at(seconds), longest_delay: LONGEST_DELAY }
+        Take {
+            scope: self.scope.clone(),
+            format: 1,
+            max,
+            lease,
+            now: at(seconds),
+            longest_delay: LONGEST_DELAY,
+            retries_first: false,
+        }
     }
 
     async fn take_all(&self, max: u32, lease: Duration, seconds: u64) -> Taken {
@@ -385,6 +395,20 @@ impl<S: InboxStore> Rule<'_, S> {
         self.is(self.take(60).await.number, 2, "at its time");
     }
 
+    async fn the_last_failures_are_kept(self) {
+        let id = self.put(self.entry("a")).await;
+        for n in 1..=12 {
+            let token = self.take(0).await.token;
+            let detail = format!("the handler answered 500,\nthe {n}th time");
+            let failure = Failure { kind: FailureKind::Handler, detail };
+            self.finish(token, Outcome::Retry { at: at(0), now: at(n), failure }).await;
+        }
+        let detail = self.ok(self.there.get(id).await).expect("it is stored");
+        let kept = detail.past.iter().map(|attempt| (attempt.number, attempt.ended_at));
+        self.is(kept.collect(), (3..=12).map(|n| (n, at(n.into()))).collect::<Vec<_>>(), "the last ten");
+        self.holds(detail.past[9].failure.detail.ends_with("the 12th time"), "with their details");
+    }
+
     async fn what_is_given_back_is_not_counted(self) {
         let id = self.put(self.entry("a")).await;
         for _ in 0..3 {
@@ -462,6 +486,36 @@ impl<S: InboxStore> Rule<'_, S> {
         self.is(self.take(0).await.token.id, ids[4], "after the dead head was cancelled");
     }
 
+    async fn lanes_take_turns_and_retries_leave_them(self) {
+        for (n, name) in ["a1", "a2", "a3", "b1", "b2"].into_iter().enumerate() {
+            let mut record = self.record(name, name);
+            record.received_at = at(n as u64);
+            let mut entry = record.seal(&Seal::checksum());
+            entry.lane = Some(if name.starts_with('a') { "a" } else { "b" }.into());
+            self.put(entry).await;
+        }
+        let done = |seconds| Outcome::Done { keep: true, now: at(seconds) };
+        let one = async |seconds: u64, outcome: Outcome| {
+            let attempts = self.take_all(1, LONG, seconds).await.attempts;
+            self.is(attempts.len(), 1, "so many are due");
+            let names = self.names(&attempts).await.join(" ");
+            self.finish(attempts[0].token, outcome).await;
+            names
+        };
+        let first = self.take_all(10, LONG, 10).await.attempts;
+        self.is(self.names(&first).await, names(&["a1", "b1"]), "one of each lane");
+        self.is(self.take_all(10, LONG, 10).await.attempts.len(), 0, "nothing while they are in flight");
+        for attempt in first {
+            self.finish(attempt.token, Outcome::GiveBack).await;
+        }
+        self.is(one(10, done(20)).await, "a1".into(), "the oldest");
+        self.is(one(30, done(31)).await, "b1".into(), "then the other lane");
+        let retry = Outcome::Retry { at: at(60), now: at(40), failure: failure() };
+        self.is(one(40, retry).await, "a2".into(), "by turns");
+        self.is(one(50, done(50)).await, "b2".into(), "by turns, a retry too");
+        self.is(self.names(&self.take_all(10, LONG, 60).await.attempts).await, names(&["a2", "a3"]), "past the retry");
+    }
+
     async fn neither_new_ones_nor_retries_starve(self) {
         for n in 0..20 {
             self.put(self.entry(&format!("old {n}"))).await;
@@ -479,7 +533,15 @@ impl<S: InboxStore> Rule<'_, S> {
         };
         self.is(numbers(10).await, (5, 5), "new ones and retries");
         self.is(numbers(25).await, (13, 12), "new ones and retries");
-        self.is(numbers(10).await, (2, 3), "what is left");
+        self.is(numbers(1).await, (1, 0), "a single place for new ones");
+        let take = Take { retries_first: true, ..self.order(1, LONG, 60) };
+        let attempts = self.ok(self.there.take(take).await).attempts;
+        self.is(
+            attempts.iter().map(|attempt| attempt.number).collect(),
+            vec![2],
+            "and for retries, if they come first",
+        );
+        self.is(numbers(10).await, (1, 2), "what is left");
     }
 
     async fn a_clock_that_was_wrong_delays_nothing_for_long(self) {

@@ -612,7 +612,9 @@ async fn over_all_senders_what_differs_is_handled_and_what_is_repeated_is_handle
             let first = bench.sign(case);
             let delivery = send(&bench.scheme, at, first.clone()).await.unwrap();
             let is_named = !names(case.name, &first, &delivery, 0).is_empty();
-            let differs = *chance.pick(&ways(&first, &delivery, is_named));
+            let ways = ways(&first, &delivery, is_named);
+            assert!(!ways.is_empty(), "{}: {delivery:?}", case.name);
+            let differs = *chance.pick(&ways);
             let end = chance.next() >> 32;
             // The signed one has the ids that signing gives, and is signed anew. Parts of a form would be there twice.
             let base = if first.body().starts_with(b"--") { &*original } else { &first };

@@ -201,3 +201,45 @@ async fn a_grpc_handler_that_failed_is_called_again_and_one_that_succeeded_is_no
     assert_eq!(message(&server.send_http2(succeeding.clone()).await), "once from cdr_manager in 11 bytes");
     assert!(server.send_http2(succeeding).await.headers.contains_key("webhook-duplicate"));
 }
+
+#[cfg(feature = "sqlite")]
+#[tokio::test]
+async fn a_grpc_server_stores_its_webhooks_in_an_inbox_and_its_calls_go_on() {
+    use tower_webhook::inbox::sqlite::SqliteStore;
+    use tower_webhook::inbox::{Backoff, Inbox, InboxAttempt};
+
+    let folder = crate::inbox::sqlite::Folder::new();
+    let handled = Arc::new(Mutex::new(Vec::new()));
+    let noted = handled.clone();
+    let handler = service_fn(move |request: Request<Full<Bytes>>| {
+        let noted = noted.clone();
+        async move {
+            let attempt = request.extensions().get::<InboxAttempt>().unwrap().number;
+            let Webhook(report) = Webhook::<Report>::from_extensions(request.extensions())?;
+            noted.lock().unwrap().push((report.file_name.unwrap_or_default(), attempt));
+            // What `?` returns is no answer to the sender, but a reason to try again.
+            if attempt == 1 {
+                Err(Rejection::new(Reason::HandlerFailed))
+            } else {
+                Ok(Response::<Full<Bytes>>::default())
+            }
+        }
+    });
+    let (inbox, worker) = Inbox::new(SqliteStore::open(folder.file()).unwrap())
+        .with_retry(Backoff::exponential(Duration::ZERO..Duration::ZERO))
+        .wrap(handler);
+    let endpoint = EndpointLayer::new("/webhooks/cdr", WebhookLayer::new(cdr()), inbox.clone()).unwrap();
+    let (server, mut client) = start(|incoming| {
+        let mut server = TonicServer::builder().accept_http1(true).layer(endpoint);
+        server.add_service(Greeter::default()).serve_with_incoming(incoming)
+    })
+    .await;
+    let worker = tokio::spawn(worker.run(std::future::pending()));
+    let report = Request::post("/webhooks/cdr").body(r#"{"fileName":"tx1.zip"}"#).unwrap();
+    let reply = server.send(testing::sign(&cdr(), report).unwrap()).await;
+    assert_eq!((reply.status.as_u16(), reply.text()), (200, ""));
+    assert_eq!(client.greet("Alice").await.unwrap(), "Hello, Alice!");
+    crate::support::until("it is done", async || inbox.stats().await.unwrap().done == 1).await;
+    assert_eq!(*handled.lock().unwrap(), [("tx1.zip".to_owned(), 1), ("tx1.zip".to_owned(), 2)]);
+    worker.abort();
+}

@@ -13,7 +13,7 @@ const MOST_PUTS: usize = 128;
 const MOST_PUT_BYTES: usize = 8 * 1024 * 1024;
 /// The most puts that wait, and the most bytes.
 const MOST_WAITING: usize = 4096;
-const MOST_WAITING_BYTES: usize = 64 * 1024 * 1024;
+pub(super) const MOST_WAITING_BYTES: usize = 64 * 1024 * 1024;
 /// Statements at the same time: while the server writes one to its disk, another one travels.
 const MOST_STATEMENTS: usize = 2;
 

@@ -241,6 +241,7 @@ impl PutAll for PostgresStore {
     }
 
     async fn put_all(&self, entries: Vec<Entry>) -> Result<Vec<Put>, InboxError> {
+        crate::observe::inbox_batch(entries.len());
         let stored = if operations::is_ordered(&entries) {
             transaction!(self, |client| operations::insert(client, &entries))?
         } else {
@@ -259,6 +260,10 @@ impl PutAll for PostgresStore {
 }
 
 impl InboxStore for PostgresStore {
+    fn largest_record(&self) -> usize {
+        gather::MOST_WAITING_BYTES
+    }
+
     async fn put(&self, entry: Entry) -> Result<Put, InboxError> {
         let put = gather::put(self, entry)?;
         within(self.shared.timeout, async { put.await.unwrap_or_else(|_| Err(gather::ended())) }).await

@@ -7,6 +7,9 @@ use sha2::{Digest as _, Sha256};
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Error, Row};
 
+use crate::text::Text;
+
+use super::super::past;
 use super::super::record::Entry;
 use super::super::store::{
     Attempt, CrashPolicy, DeliveryId, Erased, Failure, FailureKind, Lease, Outcome, Pruned, Put, Reaped, Replay,
@@ -57,7 +60,8 @@ impl Lines {
     async fn of(db: &impl Db, ids: &[i64]) -> Result<Self> {
         let rows = db
             .query_typed(
-                "SELECT scope, order_key FROM webhook_inbox.delivery WHERE id = ANY($1) AND order_key IS NOT NULL",
+                "SELECT scope, coalesce(order_key, line) FROM webhook_inbox.delivery
+                 WHERE id = ANY($1) AND coalesce(order_key, line) IS NOT NULL",
                 &[(&ids, Type::INT8_ARRAY)],
             )
             .await?;
@@ -65,14 +69,16 @@ impl Lines {
         Self::lock(db, rows.iter().map(line).collect::<Result<_>>()?).await
     }
 
-    /// Lets the first one of each line that has no head go ahead. A head is due, in flight, or dead and blocks.
-    async fn settle(self, db: &impl Db) -> Result<()> {
+    /// Lets the first one of each line that has no head go ahead. A head is due, in flight, or dead and blocks. Tenants take
+    /// turns: the next one of a lane comes after those that are due already.
+    async fn settle(self, db: &impl Db, now: SystemTime) -> Result<()> {
         for Line { scope, key } in &self.0 {
             db.execute_typed(
-                "UPDATE webhook_inbox.delivery SET due_at = received_at WHERE id =
+                "UPDATE webhook_inbox.delivery
+                 SET due_at = CASE WHEN order_key IS NULL THEN greatest(received_at, $3) ELSE received_at END WHERE id =
                      (SELECT min(id) FROM webhook_inbox.delivery WHERE scope = $1 AND line = $2
                       HAVING bool_and(state = 'waiting' AND due_at IS NULL))",
-                &[(scope, Type::TEXT), (key, Type::TEXT)],
+                &[(scope, Type::TEXT), (key, Type::TEXT), (&now, Type::TIMESTAMPTZ)],
             )
             .await?;
         }
@@ -82,14 +88,13 @@ impl Lines {
 
 /// Whether a batch has to be put within a transaction of several statements.
 pub(super) fn is_ordered(entries: &[Entry]) -> bool {
-    entries.iter().any(|entry| entry.order_key.is_some())
+    entries.iter().any(|entry| entry.line().is_some())
 }
 
 /// Stores deliveries with keys that differ from each other. Of those whose key is known there is no number.
 pub(super) async fn insert(db: &impl Db, entries: &[Entry]) -> Result<Vec<Option<DeliveryId>>> {
-    let line = |entry: &Entry| {
-        Some(Line { scope: entry.scope.as_str().to_owned(), key: entry.order_key.as_ref()?.as_str().to_owned() })
-    };
+    let line =
+        |entry: &Entry| Some(Line { scope: entry.scope.as_str().to_owned(), key: entry.line()?.as_str().to_owned() });
     let lines = Lines::lock(db, entries.iter().filter_map(line).collect()).await?;
     let keys: Vec<&[u8]> = entries.iter().map(|entry| entry.unique_key.short()).collect();
     let bodies: Vec<i64> = entries.iter().map(|entry| entry.body_digest).collect();
@@ -98,10 +103,11 @@ pub(super) async fn insert(db: &impl Db, entries: &[Entry]) -> Result<Vec<Option
     let events: Vec<Option<&str>> = entries.iter().map(|entry| entry.event.as_deref()).collect();
     let event_ids: Vec<Option<&str>> = entries.iter().map(|entry| entry.event_id.as_deref()).collect();
     let order_keys: Vec<Option<&str>> = entries.iter().map(|entry| entry.order_key.as_deref()).collect();
+    let lines_of: Vec<Option<&str>> = entries.iter().map(|entry| entry.line().map(Text::as_str)).collect();
     let formats: Vec<i16> = entries.iter().map(|entry| i16::from(entry.format)).collect();
     let times: Vec<SystemTime> = entries.iter().map(|entry| entry.received_at).collect();
     let records: Vec<&[u8]> = entries.iter().map(|entry| &entry.record[..]).collect();
-    let parameters: [(&(dyn ToSql + Sync), Type); 10] = [
+    let parameters: [(&(dyn ToSql + Sync), Type); 11] = [
         (&keys, Type::BYTEA_ARRAY),
         (&bodies, Type::INT8_ARRAY),
         (&scopes, Type::TEXT_ARRAY),
@@ -109,6 +115,7 @@ pub(super) async fn insert(db: &impl Db, entries: &[Entry]) -> Result<Vec<Option
         (&events, Type::TEXT_ARRAY),
         (&event_ids, Type::TEXT_ARRAY),
         (&order_keys, Type::TEXT_ARRAY),
+        (&lines_of, Type::TEXT_ARRAY),
         (&formats, Type::INT2_ARRAY),
         (&times, Type::TIMESTAMPTZ_ARRAY),
         (&records, Type::BYTEA_ARRAY),
@@ -116,8 +123,8 @@ pub(super) async fn insert(db: &impl Db, entries: &[Entry]) -> Result<Vec<Option
     let rows = db
         .query_typed(
             "WITH input AS (
-                 SELECT * FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) WITH ORDINALITY AS input
-                     (key, body, scope, provider, event, event_id, order_key, format, received_at, record, n)),
+                 SELECT * FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) WITH ORDINALITY AS input
+                     (key, body, scope, provider, event, event_id, order_key, line, format, received_at, record, n)),
              fresh AS (
                  INSERT INTO webhook_inbox.unique_key (key, body, delivery)
                      SELECT key, body, nextval('webhook_inbox.delivery_id') FROM input ORDER BY n
@@ -125,8 +132,8 @@ pub(super) async fn insert(db: &impl Db, entries: &[Entry]) -> Result<Vec<Option
              deliveries AS (
                  INSERT INTO webhook_inbox.delivery
                      (id, scope, provider, event, event_id, key, order_key, line, format, state, received_at, due_at)
-                     SELECT delivery, scope, provider, event, event_id, key, order_key, order_key, format, 'waiting',
-                         received_at, CASE WHEN order_key IS NULL THEN received_at END
+                     SELECT delivery, scope, provider, event, event_id, key, order_key, line, format, 'waiting',
+                         received_at, CASE WHEN line IS NULL THEN received_at END
                      FROM input JOIN fresh USING (key)),
              records AS (
                  INSERT INTO webhook_inbox.record SELECT delivery, record FROM input JOIN fresh USING (key))
@@ -134,7 +141,7 @@ pub(super) async fn insert(db: &impl Db, entries: &[Entry]) -> Result<Vec<Option
             &parameters,
         )
         .await?;
-    lines.settle(db).await?;
+    lines.settle(db, entries.iter().map(|entry| entry.received_at).max().unwrap_or(UNIX_EPOCH)).await?;
     let mut stored = HashMap::new();
     for row in &rows {
         stored.insert(row.try_get::<_, &[u8]>(0)?, DeliveryId(row.try_get(1)?));
@@ -173,7 +180,7 @@ pub(super) async fn repeat(db: &impl Db, entry: &Entry) -> Result<Option<Put>> {
         &[(&i16::from(entry.format), Type::INT2), (&id, Type::INT8)],
     )
     .await?;
-    lines.settle(db).await?;
+    lines.settle(db, entry.received_at).await?;
     Ok(Some(Put::Revived(DeliveryId(id))))
 }
 
@@ -232,12 +239,16 @@ async fn remove(db: &impl Db, id: i64, gone: Option<(State, SystemTime)>) -> Res
     .map(drop)
 }
 
-async fn set_failure(db: &impl Db, id: i64, failure: &Failure) -> Result<()> {
+async fn set_failure(db: &impl Db, id: i64, failure: &Failure, now: SystemTime) -> Result<()> {
+    let row = db
+        .query_typed_one("SELECT attempts, past FROM webhook_inbox.delivery WHERE id = $1", &[(&id, Type::INT8)])
+        .await?;
+    let past = past::add(row.try_get(1)?, number(&row, 0)?, now, failure);
     // Postgres stores no NUL in texts.
     let detail = failure.detail.replace('\0', "");
     db.execute_typed(
-        "UPDATE webhook_inbox.delivery SET failure = $2, failure_detail = $3 WHERE id = $1",
-        &[(&id, Type::INT8), (&failure.kind.as_str(), Type::TEXT), (&detail, Type::TEXT)],
+        "UPDATE webhook_inbox.delivery SET failure = $2, failure_detail = $3, past = $4 WHERE id = $1",
+        &[(&id, Type::INT8), (&failure.kind.as_str(), Type::TEXT), (&detail, Type::TEXT), (&past, Type::TEXT)],
     )
     .await
     .map(drop)
@@ -258,7 +269,7 @@ pub(super) async fn take(db: &impl Db, take: &Take) -> Result<Taken> {
         "WITH {}, {}, {}, {},
          fresh AS (SELECT * FROM due_fresh UNION ALL SELECT * FROM late_fresh),
          retry AS (SELECT * FROM due_retry UNION ALL SELECT * FROM late_retry),
-         retried AS (SELECT id FROM retry LIMIT greatest($3 / 2, $3 - (SELECT count(*) FROM fresh))),
+         retried AS (SELECT id FROM retry LIMIT greatest(($3 + $7) / 2, $3 - (SELECT count(*) FROM fresh))),
          picked AS (
              (SELECT id FROM fresh LIMIT $3 - (SELECT count(*) FROM retried)) UNION ALL SELECT id FROM retried),
          taken AS (
@@ -281,6 +292,7 @@ pub(super) async fn take(db: &impl Db, take: &Take) -> Result<Taken> {
                 (&take.now, Type::TIMESTAMPTZ),
                 (&far, Type::TIMESTAMPTZ),
                 (&lease, Type::FLOAT8),
+                (&i64::from(take.retries_first), Type::INT8),
             ],
         )
         .await?;
@@ -343,8 +355,12 @@ pub(super) async fn finish(db: &impl Db, token: Token, outcome: &Outcome) -> Res
         .await?;
     let Some(held) = held else { return Ok(false) };
     let (after, received_at): (Option<String>, SystemTime) = (held.try_get(0)?, held.try_get(1)?);
-    if let Outcome::Retry { failure, .. } | Outcome::Dead { failure, .. } = outcome {
-        set_failure(db, id, failure).await?;
+    let now = match outcome {
+        Outcome::Done { now, .. } | Outcome::Dead { now, .. } | Outcome::Retry { now, .. } => *now,
+        Outcome::GiveBack => received_at,
+    };
+    if let Outcome::Retry { failure, now, .. } | Outcome::Dead { failure, now, .. } = outcome {
+        set_failure(db, id, failure, *now).await?;
     }
     match (after.as_deref(), outcome) {
         (Some(REPLAY), _) => requeue(db, id, received_at).await?,
@@ -355,7 +371,8 @@ pub(super) async fn finish(db: &impl Db, token: Token, outcome: &Outcome) -> Res
         (_, Outcome::Dead { block, now, .. }) => end(db, id, State::Dead, Some(*now), *block).await?,
         (_, Outcome::Retry { at, .. }) => {
             db.execute_typed(
-                "UPDATE webhook_inbox.delivery SET state = 'waiting', due_at = $2, crashes = 0 WHERE id = $1",
+                "UPDATE webhook_inbox.delivery SET state = 'waiting', line = order_key, due_at = $2, crashes = 0
+                 WHERE id = $1",
                 &[(&id, Type::INT8), (at, Type::TIMESTAMPTZ)],
             )
             .await?;
@@ -369,7 +386,7 @@ pub(super) async fn finish(db: &impl Db, token: Token, outcome: &Outcome) -> Res
             .await?;
         }
     }
-    lines.settle(db).await?;
+    lines.settle(db, now).await?;
     Ok(true)
 }
 
@@ -394,7 +411,7 @@ pub(super) async fn reap(db: &impl Db, policy: &CrashPolicy) -> Result<Reaped> {
         let (attempts, crashes) = (number(&row, 1)?, number(&row, 2)?);
         let after: Option<String> = row.try_get(3)?;
         let detail = "its process died or did not extend its lease".to_owned();
-        set_failure(db, id, &Failure { kind: FailureKind::Crash, detail }).await?;
+        set_failure(db, id, &Failure { kind: FailureKind::Crash, detail }, policy.now).await?;
         match after.as_deref() {
             Some(REPLAY) => requeue(db, id, policy.now).await?,
             Some(_) => end(db, id, State::Cancelled, None, false).await?,
@@ -405,8 +422,8 @@ pub(super) async fn reap(db: &impl Db, policy: &CrashPolicy) -> Result<Reaped> {
             }
             None => {
                 db.execute_typed(
-                    "UPDATE webhook_inbox.delivery SET state = 'waiting', due_at = $2, crashes = crashes + 1
-                     WHERE id = $1",
+                    "UPDATE webhook_inbox.delivery SET state = 'waiting', line = order_key, due_at = $2,
+                         crashes = crashes + 1 WHERE id = $1",
                     &[(&id, Type::INT8), (&policy.now, Type::TIMESTAMPTZ)],
                 )
                 .await?;
@@ -414,7 +431,7 @@ pub(super) async fn reap(db: &impl Db, policy: &CrashPolicy) -> Result<Reaped> {
         }
         reaped.retried += 1;
     }
-    lines.settle(db).await?;
+    lines.settle(db, policy.now).await?;
     Ok(reaped)
 }
 
@@ -459,7 +476,7 @@ pub(super) async fn replay(db: &impl Db, id: i64, force: bool, now: SystemTime) 
             Replay::Queued
         }
     };
-    lines.settle(db).await?;
+    lines.settle(db, now).await?;
     Ok(replay)
 }
 
@@ -473,7 +490,7 @@ pub(super) async fn replay_dead(db: &impl Db, filter: &Conditions, limit: u32, n
             replayed += 1;
         }
     }
-    lines.settle(db).await?;
+    lines.settle(db, now).await?;
     Ok(replayed)
 }
 
@@ -484,7 +501,7 @@ pub(super) async fn cancel(db: &impl Db, id: i64, now: SystemTime) -> Result<boo
         Some(State::InFlight) => cancel_running(db, id, now).await?,
         Some(State::Waiting | State::Dead) => end(db, id, State::Cancelled, Some(now), false).await?,
     }
-    lines.settle(db).await?;
+    lines.settle(db, now).await?;
     Ok(true)
 }
 
@@ -515,7 +532,7 @@ pub(super) async fn erase(db: &impl Db, filter: &Conditions, limit: u32, now: Sy
         remove(db, id, Some((known_as, now))).await?;
         erased.erased += 1;
     }
-    lines.settle(db).await?;
+    lines.settle(db, now).await?;
     Ok(erased)
 }
 
@@ -548,7 +565,7 @@ pub(super) async fn prune(db: &impl Db, retention: &Retention, limit: u32, now: 
                 pruned.done += 1;
             }
         }
-        lines.settle(db).await?;
+        lines.settle(db, now).await?;
     }
     let keys = db
         .execute_typed(

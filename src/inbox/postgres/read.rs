@@ -8,6 +8,7 @@ use tokio_postgres::{Error, Row};
 
 use crate::text::Text;
 
+use super::super::past;
 use super::super::store::{DeliveryId, Detail, Failure, FailureKind, Filter, Listing, Page, State, Stats, Summary};
 use super::db::{Db, number, state};
 
@@ -99,10 +100,14 @@ pub(super) async fn list(db: &impl Db, filter: &Filter, page: Page) -> Result<Li
 
 pub(super) async fn get(db: &impl Db, id: i64) -> Result<Option<Detail>> {
     let sql = format!(
-        "SELECT {COLUMNS}, record FROM webhook_inbox.delivery JOIN webhook_inbox.record USING (id) WHERE id = $1"
+        "SELECT {COLUMNS}, record, past FROM webhook_inbox.delivery JOIN webhook_inbox.record USING (id) WHERE id = $1"
     );
     let row = db.query_typed_opt(&sql, &[(&id, Type::INT8)]).await?;
-    row.map(|row| Ok(Detail { summary: summary(&row)?, record: row.try_get::<_, Vec<u8>>(14)?.into() })).transpose()
+    let detail = |row: Row| {
+        let (record, past) = (row.try_get::<_, Vec<u8>>(14)?.into(), past::read(row.try_get(15)?));
+        Ok(Detail { summary: summary(&row)?, record, past })
+    };
+    row.map(detail).transpose()
 }
 
 fn summary(row: &Row) -> Result<Summary> {

@@ -11,7 +11,8 @@ const MIGRATION_LOCK: i64 = 0x7768_6962;
 
 /// Each step is applied once, in order. Later versions add steps, which only add to the tables, so that an older process can
 /// go on beside a newer one.
-const STEPS: [&str; 1] = ["
+const STEPS: [&str; 2] = [
+    "
 CREATE TABLE webhook_inbox.delivery (
     id bigint PRIMARY KEY,
     scope text NOT NULL,
@@ -64,7 +65,12 @@ CREATE INDEX in_flight ON webhook_inbox.delivery (lease_until) WHERE state = 'in
 CREATE INDEX ended ON webhook_inbox.delivery (state, ended_at) WHERE ended_at IS NOT NULL;
 CREATE INDEX ended_by_id ON webhook_inbox.delivery (state, id) WHERE ended_at IS NOT NULL;
 CREATE INDEX gone ON webhook_inbox.unique_key (gone_at) WHERE gone_at IS NOT NULL;
-"];
+",
+    "
+-- A line for each of the last failed attempts.
+ALTER TABLE webhook_inbox.delivery ADD COLUMN past text;
+",
+];
 
 /// Creates the tables, or brings them up to date.
 pub(super) async fn migrate(client: &Client) -> Result<(), Error> {

@@ -196,7 +196,14 @@ impl SqliteBuilder {
     }
 }
 
+/// SQLite's own limit, less the other columns.
+const LARGEST_RECORD: usize = 999_000_000;
+
 impl InboxStore for SqliteStore {
+    fn largest_record(&self) -> usize {
+        self.shared.settings.queue_bytes.min(LARGEST_RECORD)
+    }
+
     async fn put(&self, entry: Entry) -> Result<Put, InboxError> {
         let bytes = entry.record.len();
         let stored = self.shared.queue.put(bytes, move |work| operations::put(work.connection, &entry))?;

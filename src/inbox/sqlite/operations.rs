@@ -4,6 +4,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rusqlite::{Connection, OptionalExtension as _, params};
 
+use crate::text::Text;
+
+use super::super::past;
 use super::super::record::Entry;
 use super::super::store::{
     Attempt, CrashPolicy, DeliveryId, Erased, Failure, FailureKind, Lease, Outcome, Pruned, Put, Reaped, Replay,
@@ -53,7 +56,7 @@ pub(super) fn put(connection: &Connection, entry: &Entry) -> Result<Put> {
 
 fn insert(connection: &Connection, entry: &Entry) -> Result<i64> {
     let received_at = millis(entry.received_at);
-    let is_behind = match &entry.order_key {
+    let is_behind = match entry.line() {
         Some(key) => others_in_line(connection, &entry.scope, key, 0)?,
         None => false,
     };
@@ -61,7 +64,7 @@ fn insert(connection: &Connection, entry: &Entry) -> Result<i64> {
         .prepare_cached(
             "INSERT INTO delivery
              (scope, provider, event, event_id, key, order_key, line, format, state, received_at, due_at)
-             VALUES (?, ?, ?, ?, ?, ?6, ?6, ?, 'waiting', ?8, iif(?9, NULL, ?8))",
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?, 'waiting', ?9, iif(?10, NULL, ?9))",
         )?
         .execute(params![
             entry.scope.as_str(),
@@ -70,6 +73,7 @@ fn insert(connection: &Connection, entry: &Entry) -> Result<i64> {
             entry.event_id.as_deref(),
             entry.unique_key.short(),
             entry.order_key.as_deref(),
+            entry.line().map(Text::as_str),
             entry.format,
             received_at,
             is_behind,
@@ -120,19 +124,32 @@ fn end(connection: &Connection, id: i64, state: State, ended_at: Option<i64>, ke
         )?
         .execute(params![state.as_str(), ended_at, keeps_line, id])?;
     match ended {
-        (scope, Some(line), true) if !keeps_line => promote(connection, &scope, &line),
+        (scope, Some(line), true) if !keeps_line => promote(connection, &scope, &line, ended_at.unwrap_or_default()),
         _ => Ok(()),
     }
 }
 
-fn promote(connection: &Connection, scope: &str, line: &str) -> Result<()> {
+/// Lets the first one of a line go ahead. Tenants take turns: the next one of a lane comes after those that are due already.
+fn promote(connection: &Connection, scope: &str, line: &str, now: i64) -> Result<()> {
     connection
         .prepare_cached(
-            "UPDATE delivery SET due_at = received_at WHERE state = 'waiting' AND id =
+            "UPDATE delivery SET due_at = iif(order_key IS NULL, max(received_at, ?), received_at)
+             WHERE state = 'waiting' AND id =
              (SELECT id FROM delivery WHERE scope = ? AND line = ? ORDER BY id LIMIT 1)",
         )?
-        .execute([scope, line])?;
+        .execute(params![now, scope, line])?;
     Ok(())
+}
+
+/// Takes a delivery that was tried out of its lane, if it has one, so that the next one is not held up by retries.
+fn leave_lane(connection: &Connection, id: i64, now: i64) -> Result<()> {
+    let lane: Option<(String, String)> = connection
+        .prepare_cached("SELECT scope, line FROM delivery WHERE id = ? AND order_key IS NULL AND line IS NOT NULL")?
+        .query_row([id], |row| Ok((row.get(0)?, row.get(1)?)))
+        .optional()?;
+    let Some((scope, lane)) = lane else { return Ok(()) };
+    connection.prepare_cached("UPDATE delivery SET line = NULL WHERE id = ?")?.execute([id])?;
+    promote(connection, &scope, &lane, now)
 }
 
 /// Removes a delivery that has left its line. Its key stays with the state, or goes with it.
@@ -169,8 +186,9 @@ pub(super) fn take(
     }
     let max = take.max as usize;
     let (mut ids, mut retries) = (due(connection, take, FRESH)?, due(connection, take, RETRY)?);
+    let half = (max + usize::from(take.retries_first)) / 2;
     // Each kind may have the half, and what the other one leaves.
-    let for_retries = retries.len().min((max / 2).max(max.saturating_sub(ids.len())));
+    let for_retries = retries.len().min(half.max(max.saturating_sub(ids.len())));
     ids.truncate(max - for_retries);
     retries.truncate(for_retries);
     ids.append(&mut retries);
@@ -220,7 +238,7 @@ fn set_aside(connection: &Connection, id: i64, now: SystemTime) -> Result<()> {
         .query_row([id], |row| row.get(0))?;
     if is_waiting {
         let detail = "SQLite cannot read the record".to_owned();
-        set_failure(connection, id, &Failure { kind: FailureKind::Damaged, detail })?;
+        set_failure(connection, id, &Failure { kind: FailureKind::Damaged, detail }, now)?;
         end(connection, id, State::Dead, Some(millis(now)), false)?;
     }
     Ok(())
@@ -279,12 +297,13 @@ pub(super) fn extend(connection: &Connection, tokens: &[Token], lease: Duration)
 const CANCEL: &str = "cancel";
 const REPLAY: &str = "replay";
 
-fn set_failure(connection: &Connection, id: i64, failure: &Failure) -> Result<()> {
-    connection.prepare_cached("UPDATE delivery SET failure = ?, failure_detail = ? WHERE id = ?")?.execute(params![
-        failure.kind.as_str(),
-        failure.detail,
-        id
-    ])?;
+fn set_failure(connection: &Connection, id: i64, failure: &Failure, now: SystemTime) -> Result<()> {
+    let (number, past): (u32, Option<String>) = connection
+        .prepare_cached("SELECT attempts, past FROM delivery WHERE id = ?")?
+        .query_row([id], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    connection.prepare_cached("UPDATE delivery SET failure = ?, failure_detail = ?, past = ? WHERE id = ?")?.execute(
+        params![failure.kind.as_str(), failure.detail, past::add(past.as_deref(), number, now, failure), id],
+    )?;
     Ok(())
 }
 
@@ -295,11 +314,14 @@ pub(super) fn finish(connection: &Connection, token: Token, outcome: &Outcome) -
         .query_row([id, token.fence], |row| Ok((row.get(0)?, row.get(1)?)))
         .optional()?;
     let Some((after, received_at)) = held else { return Ok(false) };
-    if let Outcome::Retry { failure, .. } | Outcome::Dead { failure, .. } = outcome {
-        set_failure(connection, id, failure)?;
+    if let Outcome::Retry { failure, now, .. } | Outcome::Dead { failure, now, .. } = outcome {
+        set_failure(connection, id, failure, *now)?;
     }
     match (after.as_deref(), outcome) {
-        (Some(REPLAY), _) => requeue(connection, id, received_at)?,
+        (Some(REPLAY), _) => {
+            leave_lane(connection, id, received_at)?;
+            requeue(connection, id, received_at)?;
+        }
         (_, Outcome::Done { keep, now }) => {
             end(connection, id, State::Done, Some(millis(*now)), false)?;
             if !keep {
@@ -309,7 +331,8 @@ pub(super) fn finish(connection: &Connection, token: Token, outcome: &Outcome) -
         // The time of its end was set when it was cancelled.
         (Some(CANCEL), _) => end(connection, id, State::Cancelled, None, false)?,
         (_, Outcome::Dead { block, now, .. }) => end(connection, id, State::Dead, Some(millis(*now)), *block)?,
-        (_, Outcome::Retry { at, .. }) => {
+        (_, Outcome::Retry { at, now, .. }) => {
+            leave_lane(connection, id, millis(*now))?;
             connection
                 .prepare_cached("UPDATE delivery SET state = 'waiting', due_at = ?, crashes = 0 WHERE id = ?")?
                 .execute([millis(*at), id])?;
@@ -341,9 +364,12 @@ pub(super) fn reap(connection: &Connection, policy: &CrashPolicy, leases: &mut L
             continue;
         }
         let detail = "its process died or did not extend its lease".to_owned();
-        set_failure(connection, id, &Failure { kind: FailureKind::Crash, detail })?;
+        set_failure(connection, id, &Failure { kind: FailureKind::Crash, detail }, policy.now)?;
         match after.as_deref() {
-            Some(REPLAY) => requeue(connection, id, millis(policy.now))?,
+            Some(REPLAY) => {
+                leave_lane(connection, id, millis(policy.now))?;
+                requeue(connection, id, millis(policy.now))?;
+            }
             Some(_) => end(connection, id, State::Cancelled, None, false)?,
             None if crashes + 1 >= policy.crashes || attempts >= policy.attempts => {
                 end(connection, id, State::Dead, Some(millis(policy.now)), policy.block)?;
@@ -351,6 +377,7 @@ pub(super) fn reap(connection: &Connection, policy: &CrashPolicy, leases: &mut L
                 continue;
             }
             None => {
+                leave_lane(connection, id, millis(policy.now))?;
                 connection
                     .prepare_cached(
                         "UPDATE delivery SET state = 'waiting', due_at = ?, crashes = crashes + 1 WHERE id = ?",

@@ -5,6 +5,7 @@ use rusqlite::{Connection, OptionalExtension as _, Row, params_from_iter};
 
 use crate::text::Text;
 
+use super::super::past;
 use super::super::store::{DeliveryId, Detail, Failure, FailureKind, Filter, Listing, Page, State, Stats, Summary};
 use super::columns::{millis, state, time};
 
@@ -86,9 +87,13 @@ pub(super) fn list(connection: &Connection, filter: &Filter, page: Page) -> Resu
 }
 
 pub(super) fn get(connection: &Connection, id: i64) -> Result<Option<Detail>> {
-    let sql = format!("SELECT {COLUMNS}, (SELECT record FROM record r WHERE r.id = d.id) FROM delivery d WHERE id = ?");
+    let sql =
+        format!("SELECT {COLUMNS}, (SELECT record FROM record r WHERE r.id = d.id), past FROM delivery d WHERE id = ?");
     connection
-        .query_row(&sql, [id], |row| Ok(Detail { summary: summary(row)?, record: row.get::<_, Vec<u8>>(14)?.into() }))
+        .query_row(&sql, [id], |row| {
+            let past = past::read(row.get::<_, Option<String>>(15)?.as_deref());
+            Ok(Detail { summary: summary(row)?, record: row.get::<_, Vec<u8>>(14)?.into(), past })
+        })
         .optional()
 }
 

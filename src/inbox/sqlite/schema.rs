@@ -10,7 +10,7 @@ const APPLICATION_ID: i32 = 0x7768_6962;
 
 /// The version of the tables (`PRAGMA user_version`). Later versions only add, so that an older process can go on beside a
 /// newer one: new columns have defaults, and nothing is renamed or removed.
-const SCHEMA_VERSION: i32 = 1;
+const SCHEMA_VERSION: i32 = 2;
 
 /// How long a connection waits for another process that writes.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(2);
@@ -87,6 +87,9 @@ CREATE TRIGGER count_move AFTER UPDATE OF state ON delivery WHEN old.state <> ne
 END;
 ";
 
+/// What version 2 added: a line for each of the last failed attempts.
+const VERSION_2: &str = "ALTER TABLE delivery ADD COLUMN past TEXT";
+
 /// Why a file cannot be used, beside what SQLite says.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum FileError {
@@ -136,7 +139,10 @@ fn create(connection: &Connection) -> rusqlite::Result<()> {
     // Another process may have been faster.
     let version: i32 = connection.query_row("PRAGMA user_version", (), |row| row.get(0))?;
     if version < SCHEMA_VERSION {
-        connection.execute_batch(SCHEMA)?;
+        if version == 0 {
+            connection.execute_batch(SCHEMA)?;
+        }
+        connection.execute_batch(VERSION_2)?;
         connection.execute_batch(&format!(
             "PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {SCHEMA_VERSION}"
         ))?;

@@ -234,6 +234,9 @@ impl Writer {
             return;
         }
         let accepts = puts.len();
+        if accepts > 0 {
+            crate::observe::inbox_batch(accepts);
+        }
         puts.append(&mut others);
         let mut all = puts;
         let Err(error) = self.commit(&mut all) else { return reply(all, &Ok(())) };

@@ -30,7 +30,7 @@ use crate::senders::knowledge;
 use crate::text::Text;
 use crate::time::Clock;
 
-use payload::ConnectPayload;
+pub(crate) use payload::ConnectPayload;
 use token_rules::TokenRules;
 
 pub use token_rules::{DEFAULT_LEEWAY, TokenHeader};

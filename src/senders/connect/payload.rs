@@ -1,5 +1,7 @@
 //! The claims and the body of a verified request.
 
+#[cfg(feature = "inbox")]
+use bytes::Bytes;
 use serde::de::DeserializeOwned;
 use sha2::{Digest as _, Sha256};
 
@@ -9,7 +11,7 @@ use crate::rejection::Rejection;
 use crate::text::Text;
 
 /// The claims and the body of a verified request, kept for [`Trigger`](super::Trigger).
-pub(super) struct ConnectPayload {
+pub(crate) struct ConnectPayload {
     /// The claims of the token.
     pub(super) claims: Object,
     /// The members of the body. Only those that repeat a claim are proven.
@@ -17,6 +19,19 @@ pub(super) struct ConnectPayload {
 }
 
 impl ConnectPayload {
+    /// Returns the claims, which came in a header.
+    #[cfg(feature = "inbox")]
+    pub(crate) fn beside_the_body(&self) -> &[u8] {
+        self.claims.text()
+    }
+
+    /// Undoes [`beside_the_body`](Self::beside_the_body).
+    #[cfg(feature = "inbox")]
+    pub(crate) fn restore(claims: &Bytes, body: &Bytes) -> Option<Self> {
+        let body = if body.is_empty() { Object::default() } else { Object::read(body)? };
+        Some(Self { claims: Object::read(claims)?, body })
+    }
+
     /// Returns the claim, else the body's member, read from null if there is neither.
     pub(super) fn member<T: DeserializeOwned>(&self, name: &str) -> Result<T, Rejection> {
         json(self.claims.get(name).or_else(|| self.body.get(name)).unwrap_or(b"null"))

@@ -15,6 +15,8 @@ use crate::time::TimeFormat;
 
 use super::address::{Emulator, confirmation_url};
 use super::arn::TopicArn;
+#[cfg(feature = "inbox")]
+use super::message::RAW;
 use super::message::{Confirmation, Message, MessageType, Notification, SubscriptionLink, Unsubscribed};
 
 /// The longest token accepted; genuine ones have up to 256 characters.
@@ -234,6 +236,24 @@ impl<'a> Envelope<'a> {
             MessageType::UnsubscribeConfirmation => Message::Unsubscribed(Unsubscribed(link()?)),
         };
         Ok(Unverified { topic, timestamp, version, signature, signing_cert_url, message })
+    }
+}
+
+#[cfg(feature = "inbox")]
+impl Message {
+    /// Undoes [`beside_the_body`](Self::beside_the_body).
+    pub(crate) fn restore(beside: &[u8], id: Option<&str>, body: &[u8]) -> Option<Self> {
+        let beside = std::str::from_utf8(beside).ok()?;
+        if let Some(topic) = beside.strip_prefix(RAW) {
+            let text = std::str::from_utf8(body).ok()?;
+            return Some(Self::Notification(Notification::raw(text, id.unwrap_or_default(), topic)));
+        }
+        let envelope = Envelope::parse(body).ok()?;
+        let mut message = envelope.check(None).ok()?.message;
+        if let Self::Confirmation(Confirmation(link)) | Self::Unsubscribed(Unsubscribed(link)) = &mut message {
+            link.url = beside.to_owned();
+        }
+        Some(message)
     }
 }
 

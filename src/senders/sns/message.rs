@@ -111,6 +111,21 @@ pub struct Notification<T = String> {
     pub(super) attributes: Option<String>,
 }
 
+impl Notification<String> {
+    /// Returns what is known of a raw delivery.
+    pub(super) fn raw(message: &str, message_id: &str, topic_arn: &str) -> Self {
+        Self {
+            message: message.to_owned(),
+            subject: None,
+            message_id: message_id.to_owned(),
+            topic_arn: topic_arn.to_owned(),
+            timestamp: None,
+            unsubscribe_url: None,
+            attributes: None,
+        }
+    }
+}
+
 impl<T> Notification<T> {
     /// Returns the attributes that the message was published with. They are **not signed**, so never authorize anything by
     /// them.
@@ -286,6 +301,10 @@ impl Unsubscribed {
     }
 }
 
+/// What tells a raw delivery from others where it is stored; no link begins with it.
+#[cfg(feature = "inbox")]
+pub(super) const RAW: &str = "raw:";
+
 impl Message {
     /// Returns the message's type.
     #[must_use]
@@ -314,6 +333,16 @@ impl Message {
             Self::Notification(it) => &it.topic_arn,
             Self::Confirmation(it) => it.topic_arn(),
             Self::Unsubscribed(it) => it.topic_arn(),
+        }
+    }
+
+    /// Returns what the body doesn't say: the topic of a raw delivery, or where a link leads.
+    #[cfg(feature = "inbox")]
+    pub(crate) fn beside_the_body(&self) -> String {
+        match self {
+            Self::Notification(it) if it.timestamp.is_none() => format!("{RAW}{}", it.topic_arn),
+            Self::Notification(_) => String::new(),
+            Self::Confirmation(Confirmation(link)) | Self::Unsubscribed(Unsubscribed(link)) => link.url.clone(),
         }
     }
 }

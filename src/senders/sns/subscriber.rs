@@ -308,15 +308,11 @@ impl Subscriber {
         // A payload that is not UTF-8 is delivered too, as bytes only.
         match std::str::from_utf8(body) {
             Err(_) => verified,
-            Ok(text) => verified.with_parsed(Message::Notification(Notification {
-                message: text.to_owned(),
-                subject: None,
-                message_id: headers.message_id.unwrap_or_default().to_owned(),
-                topic_arn: headers.topic_arn.unwrap_or_default().to_owned(),
-                timestamp: None,
-                unsubscribe_url: None,
-                attributes: None,
-            })),
+            Ok(text) => verified.with_parsed(Message::Notification(Notification::raw(
+                text,
+                headers.message_id.unwrap_or_default(),
+                headers.topic_arn.unwrap_or_default(),
+            ))),
         }
     }
 }

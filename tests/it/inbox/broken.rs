@@ -31,6 +31,9 @@ enum Fault {
     CountsWhatIsGivenBack,
     IgnoresLines,
     NeverBlocks,
+    ForgetsFailures,
+    IgnoresLanes,
+    PrefersNewOnes,
     TrustsTheClock,
     TakesAnyFormat,
     IgnoresThePause,
@@ -62,6 +65,9 @@ impl InboxStore for Broken {
         if self.is(Fault::IgnoresTheBody) {
             entry.body_digest = 0;
         }
+        if self.is(Fault::IgnoresLanes) {
+            entry.lane = None;
+        }
         if self.is(Fault::IgnoresLines) {
             entry.order_key = None;
         }
@@ -75,6 +81,9 @@ impl InboxStore for Broken {
     async fn take(&self, mut take: Take) -> Result<Taken, InboxError> {
         if self.is(Fault::TrustsTheClock) {
             take.longest_delay = Duration::from_secs(1 << 40);
+        }
+        if self.is(Fault::PrefersNewOnes) {
+            take.retries_first = false;
         }
         if self.is(Fault::TakesAnyFormat) {
             take.format = 9;
@@ -119,7 +128,8 @@ impl InboxStore for Broken {
                     kind: tower_webhook::inbox::FailureKind::Handler,
                     detail: String::new(),
                 };
-                outcome = Outcome::Retry { at: SystemTime::UNIX_EPOCH, failure };
+                let now = SystemTime::UNIX_EPOCH;
+                outcome = Outcome::Retry { at: now, now, failure };
             }
             _ => {}
         }
@@ -151,7 +161,11 @@ impl InboxStore for Broken {
     }
 
     async fn get(&self, id: DeliveryId) -> Result<Option<Detail>, InboxError> {
-        self.store.get(id).await
+        let mut detail = self.store.get(id).await?;
+        if let Some(detail) = detail.as_mut().filter(|_| self.is(Fault::ForgetsFailures)) {
+            detail.past.truncate(1);
+        }
+        Ok(detail)
     }
 
     async fn replay(&self, id: DeliveryId, force: bool, now: SystemTime) -> Result<Replay, InboxError> {
@@ -203,6 +217,9 @@ async fn the_suite_names_the_rule_that_a_store_breaks() {
         (Fault::CountsWhatIsGivenBack, "what_is_given_back_is_not_counted"),
         (Fault::IgnoresLines, "a_line_moves_one_by_one_in_order"),
         (Fault::NeverBlocks, "a_dead_head_blocks_or_steps_aside"),
+        (Fault::ForgetsFailures, "the_last_failures_are_kept"),
+        (Fault::IgnoresLanes, "lanes_take_turns_and_retries_leave_them"),
+        (Fault::PrefersNewOnes, "neither_new_ones_nor_retries_starve"),
         (Fault::TrustsTheClock, "a_clock_that_was_wrong_delays_nothing_for_long"),
         (Fault::TakesAnyFormat, "a_newer_format_is_left_alone"),
         (Fault::IgnoresThePause, "a_paused_scope_is_not_taken"),

@@ -1,5 +1,6 @@
 //! The example gateway with an inbox.
 
+use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader};
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::{Arc, Mutex};
@@ -14,12 +15,13 @@ use serde_json::{Value, json};
 use tower::Layer as _;
 use tower_webhook::{WebhookLayer, senders, testing};
 
+use super::nothing_lost::{Figures, Sending};
 use super::sqlite::Folder;
 use crate::support::{Server, serve, until};
 
 struct Gateway {
     child: Child,
-    stdout: BufReader<ChildStdout>,
+    stdout: Option<BufReader<ChildStdout>>,
     server: Server,
 }
 
@@ -38,7 +40,7 @@ impl Gateway {
         let file = folder.file().with_file_name("gateway.json");
         std::fs::write(&file, config.to_string()).unwrap();
         let mut child = Command::new(example).arg(file).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        let stdout = BufReader::new(child.stdout.take().unwrap());
+        let stdout = child.stdout.take().map(BufReader::new);
         let mut ready = String::new();
         let mut stderr = BufReader::new(child.stderr.take().unwrap());
         stderr.read_line(&mut ready).unwrap();
@@ -56,9 +58,15 @@ impl Gateway {
         (reply.status, serde_json::from_slice(&reply.body).unwrap_or_default())
     }
 
+    /// Reads its output to the end, so that it can go on writing.
+    fn ignore_lines(&mut self) {
+        let stdout = self.stdout.take().unwrap();
+        std::thread::spawn(move || stdout.lines().map_while(Result::ok).for_each(drop));
+    }
+
     fn line(&mut self) -> Value {
         let mut line = String::new();
-        self.stdout.read_line(&mut line).unwrap();
+        self.stdout.as_mut().unwrap().read_line(&mut line).unwrap();
         serde_json::from_str(&line).unwrap()
     }
 }
@@ -174,4 +182,50 @@ async fn the_gateway_forwards_at_once_without_an_inbox_and_handles_by_itself_wit
     assert_eq!(gateway.line()["id"], "d1");
     assert_eq!(gateway.server.send(push("/b", "d2", "{}")).await.status, 200);
     assert_eq!(gateway.line(), json!({"provider": "github", "id": "d2", "event": "push", "bytes": 2, "attempt": 1}));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_gateway_that_is_terminated_under_load_loses_nothing_it_acknowledged() {
+    let handled = Arc::new(Mutex::new(BTreeMap::<String, usize>::new()));
+    let noted = handled.clone();
+    let handler = move |headers: HeaderMap| async move {
+        tokio::time::sleep(Duration::from_millis(3)).await;
+        *noted.lock().unwrap().entry(headers["x-github-delivery"].to_str().unwrap().to_owned()).or_default() += 1;
+    };
+    let target = serve(Router::new().route("/in", post(handler))).await;
+    let folder = Folder::new();
+    let config = json!({
+        "listen": "127.0.0.1:0",
+        "inbox": format!("sqlite:{}", folder.file().display()),
+        "forward": format!("http://{}/in", target.address),
+        "retry": {"first_seconds": 0.01, "longest_seconds": 0.05, "attempts": 40},
+        "lease_seconds": 1,
+        "admin": {"path": "/_inbox", "bearer": "t0ken"},
+        "endpoints": [{"path": "/a", "provider": "github", "secrets": ["Jefe"]}],
+    });
+    let mut gateway = Gateway::start(&folder, &config);
+    gateway.ignore_lines();
+    let sending = Sending::start([gateway.server.address], |id| push("/a", id, "{}"));
+    let rounds = std::env::var("ROUNDS").map_or(2, |rounds| rounds.parse().unwrap());
+    for _ in 0..rounds {
+        tokio::time::sleep(Duration::from_millis(400)).await;
+        let ending = Instant::now();
+        assert!(Command::new("kill").args(["-TERM", &gateway.child.id().to_string()]).status().unwrap().success());
+        assert!(gateway.child.wait().unwrap().success());
+        assert!(ending.elapsed() < Duration::from_secs(10));
+        gateway = Gateway::start(&folder, &config);
+        gateway.ignore_lines();
+        sending.lead_to(0, gateway.server.address);
+    }
+    let (sent, acknowledged) = sending.stop().await;
+    let mut stored = 0;
+    until("everything is forwarded", async || {
+        let stats = gateway.ask(Method::GET, "/stats").await.1;
+        stored = stats["done"].as_u64().unwrap();
+        stats["waiting"] == 0 && stats["in_flight"] == 0
+    })
+    .await;
+    assert!(acknowledged.len() > 20 * rounds, "only {} were acknowledged", acknowledged.len());
+    let handled = handled.lock().unwrap().clone();
+    Figures { sent, acknowledged, stored, handled }.tell(&format!("gateway terminated under load x{rounds}"));
 }

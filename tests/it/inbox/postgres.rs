@@ -12,14 +12,14 @@ use tower_webhook::inbox::postgres::PostgresStore;
 use tower_webhook::inbox::{Filter, InboxErrorKind, InboxStore as _, Outcome, Page, Put, State, Take};
 use tower_webhook::testing::{inbox_entry, inbox_suite};
 
-use super::postgres_server::Postgres;
+use super::postgres_server::{PgBouncer, Postgres};
 use crate::support::until;
 
 const SCOPE: &str = "hooks";
 
 fn take(max: u32) -> Take {
     let (lease, longest_delay) = (Duration::from_secs(60), Duration::from_secs(3600));
-    Take { scope: SCOPE.into(), format: 1, max, lease, now: SystemTime::now(), longest_delay }
+    Take { scope: SCOPE.into(), format: 1, max, lease, now: SystemTime::now(), longest_delay, retries_first: false }
 }
 
 fn done() -> Outcome {
@@ -51,6 +51,20 @@ async fn postgres_keeps_the_rules_within_one_process_and_over_two() {
     inbox_suite(async || PostgresStore::connect(server.url()).await.unwrap()).await;
     let store = PostgresStore::connect(server.url()).await.unwrap();
     inbox_suite(async || store.clone()).await;
+}
+
+#[tokio::test]
+async fn the_rules_hold_through_pgbouncer_in_transaction_mode() {
+    let server = Postgres::start().await;
+    let bouncer = PgBouncer::start(&server).await;
+    inbox_suite(async || PostgresStore::connect(bouncer.url()).await.unwrap()).await;
+    // No notification comes through: what a replica stored is seen by looking.
+    let (here, there) =
+        (PostgresStore::connect(bouncer.url()).await.unwrap(), PostgresStore::connect(server.url()).await);
+    let idle = here.take(take(1)).await.unwrap();
+    there.unwrap().put(inbox_entry(SCOPE, "late", b"")).await.unwrap();
+    here.woken(idle.generation).await;
+    until("it is seen", async || !here.take(take(1)).await.unwrap().attempts.is_empty()).await;
 }
 
 /// Puts from many tasks until it is told to stop, and returns what was acknowledged.

@@ -125,6 +125,56 @@ impl Drop for Postgres {
     }
 }
 
+/// A PgBouncer in transaction mode before a server: statements of one connection reach any of few connections of the server.
+pub struct PgBouncer {
+    port: u16,
+    child: Child,
+}
+
+impl PgBouncer {
+    pub async fn start(server: &Postgres) -> Self {
+        let file = server.dir.join("pgbouncer.ini");
+        let spawn = |port: u16| {
+            let config = format!(
+                "[databases]\npostgres = host=127.0.0.1 port={} user=postgres\n[pgbouncer]\nlisten_addr = 127.0.0.1\n\
+                 listen_port = {port}\nunix_socket_dir =\nauth_type = any\npool_mode = transaction\ndefault_pool_size = 3\n",
+                server.port
+            );
+            std::fs::write(&file, config).unwrap();
+            let child = of_the_user("/usr/sbin/pgbouncer".as_ref()).arg("-q").arg(&file).stderr(Stdio::null()).spawn();
+            child.unwrap_or_else(|error| panic!("pgbouncer cannot be started ({error}); scripts/test installs it"))
+        };
+        let port = free_port();
+        let mut bouncer = Self { port, child: spawn(port) };
+        for _ in 0..5 {
+            let url = bouncer.url();
+            let mut ended = false;
+            until("pgbouncer answers", async || {
+                ended = bouncer.child.try_wait().unwrap().is_some();
+                ended || tokio_postgres::connect(&url, tokio_postgres::NoTls).await.is_ok()
+            })
+            .await;
+            if !ended {
+                return bouncer;
+            }
+            bouncer.port = free_port();
+            bouncer.child = spawn(bouncer.port);
+        }
+        panic!("pgbouncer does not start");
+    }
+
+    pub fn url(&self) -> String {
+        format!("postgres://postgres@127.0.0.1:{}/postgres", self.port)
+    }
+}
+
+impl Drop for PgBouncer {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
 /// Sends a signal, and returns whether there was a process to get it.
 fn signal(process: &str, name: &str) -> bool {
     Command::new("kill")
@@ -152,7 +202,7 @@ fn spawn(port: u16, dir: &Path, options: &[String]) -> Child {
         .unwrap()
 }
 
-/// A program of the server, which refuses to be run by root.
+/// A program of the server.
 fn program(name: &str) -> Command {
     let versions = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
     let path = versions
@@ -160,6 +210,11 @@ fn program(name: &str) -> Command {
         .filter(|path| path.exists())
         .max()
         .unwrap_or_else(|| panic!("{name} is not there; install postgresql, scripts/test does"));
+    of_the_user(&path)
+}
+
+/// A program that refuses to be run by root.
+fn of_the_user(path: &Path) -> Command {
     if is_root() {
         let mut command = Command::new("setpriv");
         command.args(["--reuid=postgres", "--regid=postgres", "--clear-groups"]).arg(path).current_dir("/");

@@ -1,9 +1,7 @@
 //! An inbox behind a real server: accepted, handled, tried again.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::SocketAddr;
-use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -22,8 +20,8 @@ use tokio::task::{JoinHandle, JoinSet};
 use tower::{Layer as _, service_fn};
 use tower_webhook::inbox::sqlite::SqliteStore;
 use tower_webhook::inbox::{
-    Backoff, DeliveryId, FailureKind, Filter, Inbox, InboxAttempt, InboxBuilder, OrderOnDead, Page, Replay, State,
-    StoredDelivery,
+    Backoff, DeliveryId, FailureKind, Filter, Inbox, InboxAttempt, InboxBuilder, InboxStore, OrderOnDead, Page, Replay,
+    State, StoredDelivery,
 };
 use tower_webhook::provider::{Behavior, ExpectedAnswer};
 use tower_webhook::scheme::header;
@@ -33,7 +31,7 @@ use super::sqlite::Folder;
 use crate::support::{Reply, Server, serve, until};
 
 /// A sender that signs its ids.
-fn acme() -> Scheme {
+pub(super) fn acme() -> Scheme {
     Scheme::hmac_sha256()
         .signature(header("acme-signature").hex())
         .signed("{id}.{body}")
@@ -44,33 +42,33 @@ fn acme() -> Scheme {
         .unwrap()
 }
 
-fn signed(id: &str, body: impl Into<Bytes>) -> Request<Full<Bytes>> {
+pub(super) fn signed(id: &str, body: impl Into<Bytes>) -> Request<Full<Bytes>> {
     signed_to("/hook", id, body)
 }
 
-fn signed_to(path: &str, id: &str, body: impl Into<Bytes>) -> Request<Full<Bytes>> {
+pub(super) fn signed_to(path: &str, id: &str, body: impl Into<Bytes>) -> Request<Full<Bytes>> {
     let request = Request::post(path).header("acme-id", id).header("acme-event", "paid").body(body.into()).unwrap();
     testing::sign(&acme(), request).unwrap()
 }
 
 /// A server, its inbox, and the worker that runs beside it.
-struct Receiver<S> {
-    server: Server,
-    inbox: Inbox<S>,
-    shutdown: Option<oneshot::Sender<()>>,
-    worker: JoinHandle<()>,
+pub(super) struct Receiver<S> {
+    pub(super) server: Server,
+    pub(super) inbox: Inbox<S>,
+    pub(super) shutdown: Option<oneshot::Sender<()>>,
+    pub(super) worker: JoinHandle<()>,
 }
 
-type Route = axum::routing::MethodRouter;
+pub(super) type Route = axum::routing::MethodRouter;
 
 /// Tries soon again, and ends leases soon.
-fn quick(store: SqliteStore) -> InboxBuilder {
+pub(super) fn quick(store: impl InboxStore) -> InboxBuilder {
     Inbox::new(store)
         .with_retry(Backoff::exponential(Duration::from_millis(5)..Duration::from_millis(50)).attempts(100))
         .with_lease(Duration::from_secs(2))
 }
 
-async fn receive(builder: InboxBuilder, handler: Route) -> Receiver<Route> {
+pub(super) async fn receive(builder: InboxBuilder, handler: Route) -> Receiver<Route> {
     receive_from(acme(), builder, handler).await
 }
 
@@ -87,7 +85,7 @@ async fn receive_from(sender: Scheme, builder: InboxBuilder, handler: Route) -> 
 }
 
 impl<S> Receiver<S> {
-    async fn deliver(&self, id: &str, body: impl Into<Bytes>) -> Reply {
+    pub(super) async fn deliver(&self, id: &str, body: impl Into<Bytes>) -> Reply {
         self.server.send(signed(id, body)).await
     }
 
@@ -97,12 +95,12 @@ impl<S> Receiver<S> {
         (reply.status, serde_json::from_slice(&reply.body).unwrap_or_default())
     }
 
-    async fn all(&self) -> Vec<tower_webhook::inbox::Summary> {
+    pub(super) async fn all(&self) -> Vec<tower_webhook::inbox::Summary> {
         self.inbox.list(Filter::default(), Page { before: None, limit: 10_000 }).await.unwrap().deliveries
     }
 
     /// Waits until each delivery is done or dead.
-    async fn settled(&self) {
+    pub(super) async fn settled(&self) {
         until("everything is handled", async || {
             let stats = self.inbox.stats().await.unwrap();
             stats.waiting + stats.in_flight == 0
@@ -110,30 +108,30 @@ impl<S> Receiver<S> {
         .await;
     }
 
-    async fn shut_down(&mut self) {
+    pub(super) async fn shut_down(&mut self) {
         let _ = self.shutdown.take().map(|shutdown| shutdown.send(()));
         tokio::time::timeout(Duration::from_secs(10), &mut self.worker).await.expect("it ends in time").unwrap();
     }
 }
 
-fn store(folder: &Folder) -> SqliteStore {
+pub(super) fn store(folder: &Folder) -> SqliteStore {
     SqliteStore::open(folder.file()).unwrap()
 }
 
 /// What handlers noted: how often they began and succeeded, by id.
 #[derive(Clone, Default)]
-struct Notes(Arc<Mutex<BTreeMap<String, (usize, usize)>>>);
+pub(super) struct Notes(Arc<Mutex<BTreeMap<String, (usize, usize)>>>);
 
 impl Notes {
-    fn began(&self, delivery: &Delivery) {
+    pub(super) fn began(&self, delivery: &Delivery) {
         self.0.lock().unwrap().entry(delivery.id().unwrap().to_owned()).or_default().0 += 1;
     }
 
-    fn ended(&self, delivery: &Delivery) {
+    pub(super) fn ended(&self, delivery: &Delivery) {
         self.0.lock().unwrap().entry(delivery.id().unwrap().to_owned()).or_default().1 += 1;
     }
 
-    fn all(&self) -> BTreeMap<String, (usize, usize)> {
+    pub(super) fn all(&self) -> BTreeMap<String, (usize, usize)> {
         self.0.lock().unwrap().clone()
     }
 }
@@ -381,28 +379,6 @@ async fn a_dead_head_blocks_its_line_if_it_should() {
 }
 
 #[tokio::test]
-async fn a_handler_that_panics_in_a_third_of_its_calls_loses_nothing() {
-    let folder = Folder::new();
-    let notes = Notes::default();
-    let (noted, calls) = (notes.clone(), AtomicUsize::new(0));
-    let calls = Arc::new(calls);
-    let handler = move |delivery: Delivery| async move {
-        noted.began(&delivery);
-        assert!(calls.fetch_add(1, Ordering::SeqCst) % 10 >= 3, "it happens");
-        noted.ended(&delivery);
-    };
-    let receiver = receive(quick(store(&folder)), post(handler)).await;
-    for n in 0..200 {
-        assert_eq!(receiver.deliver(&n.to_string(), "x").await.status, 200);
-    }
-    receiver.settled().await;
-    let notes = notes.all();
-    assert_eq!(notes.len(), 200);
-    assert!(notes.values().all(|(_, ended)| *ended == 1), "each is handled once");
-    assert!(notes.values().map(|(began, _)| began).sum::<usize>() >= 280);
-}
-
-#[tokio::test]
 async fn a_handler_slower_than_its_senders_patience_ends_once_for_each_event() {
     let folder = Folder::new();
     let notes = Notes::default();
@@ -587,6 +563,12 @@ async fn operators_see_and_decide_over_http() {
     let id = &page["deliveries"][0]["id"];
     let (_, shown) = receiver.ask(Method::GET, &format!("/deliveries/{id}")).await;
     assert_eq!((&shown["body"], &shown["headers"]["acme-id"]), (&"eyJhIjoxfQ==".into(), &"bad-1".into()));
+    let past = &shown["past"][0];
+    assert_eq!((&past["attempt"], &past["kind"]), (&1.into(), &"refused".into()));
+    assert!(
+        past["detail"] == "the handler answered 403" && past["ended_at"].as_str().unwrap().ends_with('Z'),
+        "{past}"
+    );
     assert_eq!(receiver.ask(Method::POST, &format!("/deliveries/{id}/replay")).await.0, 202);
     assert_eq!(receiver.ask(Method::POST, "/replay?state=dead").await.0, 202);
     assert_eq!(receiver.ask(Method::POST, "/replay").await.0, 400);
@@ -621,100 +603,4 @@ fn inbox_and_worker_go_to_other_threads() {
     let running = worker.run(std::future::pending());
     sends(&running);
     let _: Option<StoredDelivery> = None;
-}
-
-const CHILD: &str = "TOWER_WEBHOOK_TEST_RECEIVER";
-
-/// Not a test of its own: the receiver that is killed. Its handler notes each id in a file before it answers.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn child_that_receives() {
-    let Some(file) = std::env::var_os(CHILD) else { return };
-    let notes = std::path::PathBuf::from(&file).with_file_name("handled");
-    let notes = std::fs::File::options().create(true).append(true).open(notes).unwrap();
-    let notes = Arc::new(notes);
-    let handler = move |delivery: Delivery| async move {
-        tokio::time::sleep(Duration::from_millis(3)).await;
-        (&*notes).write_all(format!("{}\n", delivery.id().unwrap()).as_bytes()).unwrap();
-    };
-    let builder = quick(SqliteStore::open(file).unwrap()).with_lease(Duration::from_millis(500)).with_crashes(100);
-    let receiver = receive(builder, post(handler)).await;
-    std::io::stdout().write_all(format!("listening {}\n", receiver.server.address).as_bytes()).unwrap();
-    std::future::pending::<()>().await;
-}
-
-fn spawn_receiver(folder: &Folder) -> (Child, SocketAddr) {
-    let mut child = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "inbox::receiver::child_that_receives", "--nocapture"])
-        .env(CHILD, folder.file())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-    let address = lines
-        .map_while(Result::ok)
-        .find_map(|line| Some(line.split_once("listening ")?.1.parse().unwrap()))
-        .expect("it listens");
-    (child, address)
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_receiver_that_is_killed_under_load_loses_nothing_it_acknowledged() {
-    const ROUNDS: usize = 6;
-    let folder = Folder::new();
-    let (mut sent, mut acknowledged) = (0, BTreeSet::new());
-    for round in 0..ROUNDS {
-        let (mut child, address) = spawn_receiver(&folder);
-        let mut sending = JoinSet::new();
-        for task in 0..8 {
-            sending.spawn(async move {
-                let server = Server { address, task: tokio::spawn(async {}) };
-                let mut acknowledged = Vec::new();
-                for n in 0.. {
-                    let id = format!("{round}-{task}-{n}");
-                    match try_to_send(&server, signed(&id, vec![b'x'; 1024])).await {
-                        Some(status) if status.is_success() => acknowledged.push(id),
-                        Some(_) => {}
-                        None => return (n + 1, acknowledged),
-                    }
-                }
-                unreachable!()
-            });
-        }
-        tokio::time::sleep(Duration::from_millis(300 + 70 * round as u64)).await;
-        child.kill().unwrap();
-        child.wait().unwrap();
-        for (of_task, ids) in sending.join_all().await {
-            sent += of_task;
-            acknowledged.extend(ids);
-        }
-    }
-    let (mut child, _) = spawn_receiver(&folder);
-    let inbox = Inbox::new(store(&folder)).wrap(()).0;
-    let handled = async || std::fs::read_to_string(folder.file().with_file_name("handled")).unwrap_or_default();
-    let began = Instant::now();
-    loop {
-        let stats = inbox.stats().await.unwrap();
-        if stats.waiting + stats.in_flight == 0 {
-            assert_eq!(stats.dead, 0);
-            break;
-        }
-        assert!(began.elapsed() < Duration::from_secs(30), "{stats:?}");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-    child.kill().unwrap();
-    child.wait().unwrap();
-    let noted = handled().await;
-    let mut times = BTreeMap::<&str, usize>::new();
-    noted.lines().for_each(|id| *times.entry(id).or_default() += 1);
-    let lost: Vec<_> = acknowledged.iter().filter(|id| !times.contains_key(id.as_str())).collect();
-    let twice = times.values().filter(|times| **times > 1).count();
-    println!(
-        "killed {ROUNDS} times: sent {sent}, acknowledged {}, handled {}, lost {}, handled twice {twice}",
-        acknowledged.len(),
-        times.len(),
-        lost.len(),
-    );
-    assert_eq!(lost, Vec::<&String>::new());
-    assert!(acknowledged.len() > 50);
 }

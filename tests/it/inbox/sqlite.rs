@@ -15,7 +15,7 @@ use tower_webhook::testing::{inbox_entry, inbox_record_is_whole, inbox_suite};
 use crate::support::until;
 
 /// A folder that goes with its value.
-pub struct Folder(PathBuf);
+pub struct Folder(pub PathBuf);
 
 impl Folder {
     pub fn new() -> Self {
@@ -61,7 +61,15 @@ const LEASE: Duration = Duration::from_secs(60);
 
 fn take(max: u32) -> Take {
     let longest_delay = Duration::from_secs(3600);
-    Take { scope: SCOPE.into(), format: 1, max, lease: LEASE, now: SystemTime::now(), longest_delay }
+    Take {
+        scope: SCOPE.into(),
+        format: 1,
+        max,
+        lease: LEASE,
+        now: SystemTime::now(),
+        longest_delay,
+        retries_first: false,
+    }
 }
 
 fn page() -> Page {
@@ -149,10 +157,10 @@ async fn a_process_that_is_killed_under_load_loses_nothing_it_acknowledged() {
 }
 
 /// A file system in memory of a few megabytes, which is unmounted with its value. Mounting needs root.
-struct SmallDisk(Folder);
+pub struct SmallDisk(pub Folder);
 
 impl SmallDisk {
-    fn new(mebibytes: u32) -> Self {
+    pub fn new(mebibytes: u32) -> Self {
         let folder = Folder::new();
         let size = format!("size={mebibytes}m");
         let status = Command::new("mount").args(["-t", "tmpfs", "-o", &size, "tmpfs"]).arg(&folder.0).status();

@@ -23,13 +23,13 @@ use tower_webhook::{Delivery, Fetch, FetchFuture, Reason, Rejection, Sns, Webhoo
 use crate::support::{Reply, Server, serve};
 
 /// One key for all tests: making one takes a while.
-fn fake() -> FakeSns {
+pub fn fake() -> FakeSns {
     static FAKE: OnceLock<FakeSns> = OnceLock::new();
     FAKE.get_or_init(FakeSns::new).clone()
 }
 
 /// The time at which these tests happen.
-fn now() -> SystemTime {
+pub fn now() -> SystemTime {
     UNIX_EPOCH + Duration::from_secs(1_800_000_000)
 }
 
