@@ -131,6 +131,8 @@ mod observe;
 mod payload;
 mod pointer;
 pub mod provider;
+#[cfg(feature = "asymmetric")]
+mod public_key;
 mod public_url;
 mod rejection;
 pub mod scheme;
@@ -168,7 +170,7 @@ pub use fetch::{HttpsClient, HttpsClientBuilder};
 pub use layer::layer::WebhookLayer;
 pub use payload::{FromDelivery, Json, Webhook};
 pub use rejection::{Reason, Rejection};
-pub use scheme::Scheme;
+pub use scheme::scheme::Scheme;
 pub use secrets::{CachePolicy, Head, KeyFormat, MAX_SECRETS, Secret, Secrets};
 #[cfg(feature = "jwt")]
 pub use senders::Connect;

@@ -57,6 +57,18 @@ impl PublicUrl {
         }
     }
 
+    /// Returns the address of a request without the values of its query: they may be secrets.
+    pub(crate) fn shown(&self, head: &Parts) -> Option<String> {
+        let mut text = Vec::new();
+        self.feed(head, |bytes| text.extend_from_slice(bytes)).ok()?;
+        let text = String::from_utf8(text).ok()?;
+        let Some((address, query)) = text.split_once('?') else { return Some(text) };
+        let names = query
+            .split('&')
+            .map(|field| field.split_once('=').map_or_else(|| "..".to_owned(), |(name, _)| format!("{name}=..")));
+        Some(format!("{address}?{}", names.collect::<Vec<_>>().join("&")))
+    }
+
     /// Returns the other spellings of a configured address: with and without the port, with and without a user.
     pub(crate) fn other_spellings(&self) -> Vec<Self> {
         let Self::Base(base) = self else { return Vec::new() };

@@ -10,12 +10,12 @@ use crate::rejection::{Reason, Rejection};
 #[cfg(feature = "testing")]
 use crate::sign::SignError;
 
-use super::builder::SchemeBuilder;
-use super::form::Fields;
+use super::fields::Fields;
 use super::place::Place;
+use super::settings::Settings;
 #[cfg(feature = "testing")]
 use super::sign::Unsigned;
-use super::signature::{Candidates, Signature};
+use super::source::Signature;
 #[cfg(feature = "asymmetric")]
 use super::template::Values;
 use super::template::{Piece, Template};
@@ -27,48 +27,43 @@ pub(super) struct SignedText {
     pub(super) template: Template,
     /// Where a SHA-256 of the body is, in a place that is signed.
     body_hash: Option<Signature>,
+    /// Whether everything that is signed before the body is known before the body is.
+    pub(super) streams: bool,
 }
 
 impl SignedText {
-    pub(super) fn new(builder: &SchemeBuilder) -> Result<Self, ConfigError> {
-        let url = builder.public_url.clone().transpose()?;
-        let template = Template::parse(&builder.template, url.as_ref())?;
-        let body_hash = builder.body_hash.clone().map(|hash| hash.0).transpose()?;
-        if !(template.covers_body() || body_hash.is_some() || builder.empty_body || builder.body_unsigned) {
+    pub(super) fn new(settings: &Settings) -> Result<Self, ConfigError> {
+        let template = Template::parse(&settings.template, settings.public_url.as_ref(), &settings.pieces)?;
+        let body_hash = settings.body_hash.clone();
+        let signed = template.covers();
+        if !(signed.body || body_hash.is_some() || settings.empty_body || settings.body_unsigned) {
             return Err(ConfigError::conflict(
                 "the signed template has no {body} and no {params}: anyone could change the body",
             ));
         }
-        Ok(Self { signature: builder.place_of_signature()?, template, body_hash })
-    }
-
-    /// Returns whether everything that is signed before the body is known before the body is.
-    pub(super) fn streams(&self, builder: &SchemeBuilder) -> bool {
+        let missing = || ConfigError::missing("the scheme does not say where the signature is");
+        let signature = settings.signature.clone().ok_or_else(missing)?;
+        let Fields { timestamp, id, .. } = &settings.fields;
         let in_body = |place: Option<&Place>| place.is_some_and(Place::in_body);
-        let timestamp = builder.timestamp.as_ref().and_then(|timestamp| timestamp.0.as_ref().ok());
-        let id = builder.id.as_ref().and_then(|id| id.0.as_ref().ok());
-        self.template.streams()
-            && !(self.template.has(&Piece::Timestamp) && in_body(timestamp.map(|timestamp| &timestamp.place)))
-            && !(self.template.has(&Piece::Id) && in_body(id))
-    }
-
-    pub(super) fn is_in_text(&self) -> (bool, bool) {
-        (self.template.has(&Piece::Timestamp), self.template.has(&Piece::Id))
+        let streams = template.streams()
+            && !(signed.timestamp && in_body(timestamp.as_ref().map(|timestamp| &timestamp.place)))
+            && !(signed.id && in_body(id.as_ref()));
+        Ok(Self { signature, template, body_hash, streams })
     }
 
     pub(super) fn covers(&self, fields: &Fields, empty_body: bool) -> Signed {
-        let template = &self.template;
-        let body = template.covers_body() || self.body_hash.is_some() || empty_body;
+        let own = self.template.covers();
+        let body = own.body || self.body_hash.is_some() || empty_body;
         let covers = |place: &Place| match place.header() {
-            Some(name) => template.has(&Piece::Header(name.clone())),
+            Some(name) => self.template.has(&Piece::Header(name.clone())),
             None => body && place.in_body(),
         };
         Signed {
             body,
-            timestamp: fields.timestamp.as_ref().is_some_and(|it| fields.timestamp_in_text || covers(&it.place)),
-            id: fields.id.as_ref().is_some_and(|id| fields.id_in_text || covers(id)),
-            event: fields.event.as_ref().is_some_and(covers),
-            url: template.covers_url(),
+            timestamp: fields.timestamp.as_ref().is_some_and(|it| own.timestamp || covers(&it.place)),
+            id: fields.id.as_ref().is_some_and(|id| own.id || covers(id)),
+            event: fields.event.as_ref().is_some_and(|event| own.event || covers(event)),
+            url: own.url,
         }
     }
 
@@ -94,8 +89,7 @@ impl SignedText {
     pub(super) fn check_body(&self, head: &Parts, body: &[u8]) -> Result<(), Rejection> {
         let Some(hash) = &self.body_hash else { return Ok(()) };
         let digest = Sha256::digest(body);
-        let mut claimed = Candidates::new();
-        hash.read(head, body, digest.len(), &mut claimed)?;
+        let claimed = hash.read(head, body, digest.len())?;
         if claimed.iter().any(|claimed| !bool::from(claimed.as_bytes().ct_eq(&digest))) {
             return Err(Rejection::new(Reason::BodyMismatch)
                 .with_detail(format!("its SHA-256 is not the one in {}", hash.names())));
@@ -103,13 +97,14 @@ impl SignedText {
         Ok(())
     }
 
+    /// Describes a signature by this algorithm, for tables.
     #[cfg(feature = "testing")]
     pub(super) fn describe(&self, algorithm: &str) -> String {
-        let hash = self
-            .body_hash
-            .as_ref()
-            .map_or_else(String::new, |hash| format!(", the body's SHA-256 in {}", hash.names()));
-        self.signature.describe(algorithm, &self.template) + &hash
+        let Self { signature, template, body_hash, .. } = self;
+        let (names, encoding) = (signature.names(), signature.encoding.name());
+        let hash = body_hash.as_ref().map(|hash| format!(", the body's SHA-256 in {}", hash.names()));
+        let text = template.text.escape_default();
+        format!("{algorithm} in {names} ({encoding}) over `{text}`{}", hash.unwrap_or_default())
     }
 
     #[cfg(feature = "testing")]
@@ -126,6 +121,7 @@ impl SignedText {
         self.template
             .feed(&request.values(), &mut |bytes| message.extend_from_slice(bytes))
             .map_err(|_| SignError::new("the request lacks something that is signed"))?;
-        self.signature.put(request, &sign(&message)?)
+        let text = self.signature.encoding.encode(&sign(&message)?);
+        self.signature.places[0].put(request.head, request.body, &text)
     }
 }

@@ -9,7 +9,7 @@ mod secret;
 
 pub use cache::CachePolicy;
 pub use head::Head;
-pub(crate) use keyring::{Keyring, KeysFor};
+pub(crate) use keyring::{Keyring, KeysFor, MatchedKey};
 #[cfg(feature = "asymmetric")]
 pub(crate) use lookup::DECOY;
 pub(crate) use lookup::Keys;

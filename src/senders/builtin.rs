@@ -17,17 +17,15 @@ use crate::answer::Answer;
 use crate::config::ConfigError;
 use crate::encoding::Encoding;
 #[cfg(feature = "jwt")]
-use crate::jwt::{Algorithm, TimeRules};
+use crate::jwt::{Algorithm, JwtRules, TimeRules};
 use crate::mac::Digest;
 use crate::mac::Mac;
 #[cfg(feature = "asymmetric")]
 use crate::pointer::member;
+use crate::pointer::member_is;
 use crate::rejection::{Reason, Rejection};
-#[cfg(feature = "jwt")]
-use crate::scheme::JwtRules;
 use crate::scheme::{
-    Handshake, Scheme, SchemeBuilder, Source, challenge_in, echo, header, json, member_is, numbered_headers, object,
-    query,
+    Handshake, Scheme, SchemeBuilder, Source, challenge_in, echo, header, json, numbered_headers, object, query,
 };
 use crate::secrets::KeyFormat;
 use crate::text::Text;

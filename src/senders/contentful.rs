@@ -8,10 +8,8 @@ use crate::config::ConfigError;
 use crate::delivery::Signed;
 use crate::headers::LONGEST_HEADER;
 use crate::headers::single;
-use crate::mac::Mac;
-use crate::mac::MacKind;
 use crate::rejection::{Reason, Rejection};
-use crate::scheme::{HeaderRule, Scheme, SchemeBuilder, header};
+use crate::scheme::{Scheme, header};
 use crate::secrets::Secrets;
 use crate::uri::requested_uri;
 
@@ -59,24 +57,14 @@ pub(super) fn from_config(config: &mut SenderConfig) -> Result<Scheme, ConfigErr
 }
 
 fn behind(prefix: String, secrets: Secrets) -> Result<Scheme, ConfigError> {
-    let rule = HeaderRule {
-        signature: header("x-contentful-signature").hex().0?,
-        lengths: MacKind::Sha256.digest_len()..=MacKind::Sha256.digest_len(),
-        covers: Signed::default().with_body(true).with_timestamp(true).with_event(true).with_url(true),
-        ends_with_body: true,
-        about: ("HMAC-SHA256", "{method}\\n{path}\\n{signed headers}\\n{body}".to_owned()),
-        text: Box::new(move |values| {
-            let head = values.head;
-            let text = format!("{}\n{}\n", head.method, path(&prefix, head));
-            Ok(vec![
-                text.into_bytes().into(),
-                headers(head, values.timestamp.is_some())?.into(),
-                b"\n".into(),
-                values.body.into(),
-            ])
-        }),
-    };
-    SchemeBuilder::rule(rule, |secret| Mac::new(MacKind::Sha256, secret))
+    let signed = Signed::default();
+    Scheme::hmac_sha256()
+        .signature(header("x-contentful-signature").hex())
+        .signed("{method}\n{path}\n{signed headers}\n{body}")
+        .with_piece("path", signed.with_url(true), move |values| Ok(path(&prefix, values.head).into_bytes()))
+        .with_piece("signed headers", signed.with_timestamp(true).with_event(true), |values| {
+            headers(values.head, values.timestamp.is_some())
+        })
         .timestamp(header(TIME).unix_millis().within(std::time::Duration::from_secs(30)))
         .with_methods([Method::POST, Method::PUT, Method::PATCH, Method::GET, Method::DELETE])
         .event(header("x-contentful-topic"))
