@@ -27,7 +27,7 @@ pub(crate) fn single<'a>(
 }
 
 #[inline]
-pub(crate) fn check_length(name: &HeaderName, value: &HeaderValue, longest: usize) -> Result<(), Rejection> {
+fn check_length(name: &HeaderName, value: &HeaderValue, longest: usize) -> Result<(), Rejection> {
     if value.len() > longest {
         return Err(too_long(name, longest));
     }

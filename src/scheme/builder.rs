@@ -22,11 +22,10 @@ use crate::secrets::{KeyFormat, Secrets};
 use crate::text::Text;
 
 use super::custom::{CustomProof, Rule};
-use super::form::Form;
+use super::form::{AnyForm, Form};
 use super::handshake::Handshake;
 #[cfg(feature = "jwt")]
 use super::jwt::JwtProof;
-use super::kinds::AnyForm;
 use super::mac::MacProof;
 use super::place::header_name;
 #[cfg(feature = "paypal")]
@@ -75,7 +74,7 @@ impl Scheme {
         Self::mac(MacKind::Sha1)
     }
 
-    /// A sender that signs with SHA-256 of the secret followed by the text. This is **no** HMAC: whoever has seen one signed
+    /// A sender that signs with SHA-256 of the secret followed by the text. This is **no** HMAC: anyone who has seen one signed
     /// text can append to it and sign the result, without the secret. The body has to be one JSON value with nothing
     /// behind it, which closes that way for JSON.
     pub fn sha256_of_secret_and_text_for_legacy_senders_only() -> SchemeBuilder {
@@ -151,8 +150,10 @@ impl SchemeBuilder {
     /// A sender that signs with a MAC, by a rule of its own. `key` makes the key from a secret.
     pub(crate) fn rule(rule: impl Rule, key: fn(&[u8]) -> Result<Mac, ConfigError>) -> Self {
         let rule: Arc<dyn Rule> = Arc::new(rule);
-        let proof = move |settings: &Settings| CustomProof::new(rule.clone(), key, settings);
-        Self::new(move |settings| Form::new(settings, proof(settings)?).map(AnyForm::Custom))
+        Self::new(move |settings| {
+            let proof = CustomProof { rule: rule.clone(), keys: settings.keys(key)? };
+            Form::new(settings, proof).map(AnyForm::Custom)
+        })
     }
 
     /// A sender that signs with RSA and SHA-256, with a key that is fetched.
@@ -362,12 +363,6 @@ impl SchemeBuilder {
         self
     }
 
-    /// Accepts only requests without a body, so that the signature needn't cover it.
-    pub(crate) fn empty_body(mut self) -> Self {
-        self.settings.empty_body = true;
-        self
-    }
-
     /// Adds another form in which the sender signs, with the same secrets.
     pub(crate) fn or(mut self, other: Self) -> Self {
         self.others.push(other);
@@ -411,11 +406,6 @@ impl SchemeBuilder {
 
 impl fmt::Debug for SchemeBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SchemeBuilder")
-            .field("signature", &self.settings.signature)
-            .field("timestamp", &self.settings.fields.timestamp)
-            .field("template", &self.settings.template)
-            .field("secrets", &self.settings.secrets)
-            .finish_non_exhaustive()
+        f.debug_struct("SchemeBuilder").field("template", &self.settings.template).finish_non_exhaustive()
     }
 }

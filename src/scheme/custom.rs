@@ -1,17 +1,16 @@
 //! Proof by a rule of one sender's own: a function that yields, for a body, the signed texts and the signatures over them.
 
-#[cfg(feature = "testing")]
-use bytes::Bytes;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+#[cfg(feature = "testing")]
+use bytes::Bytes;
 use http::request::Parts;
 use subtle::{Choice, ConstantTimeEq as _};
 
-use crate::config::ConfigError;
 use crate::encoding::Encoding;
 use crate::mac::Mac;
-use crate::provider::MaybeReady;
+use crate::provider::{MaybeReady, Recognition};
 use crate::rejection::{Reason, Rejection};
 use crate::secrets::{Keys, KeysFor, MatchedKey};
 #[cfg(feature = "testing")]
@@ -19,7 +18,6 @@ use crate::sign::SignError;
 
 use super::fields::Unverified;
 use super::proof::{Judged, Proof, Run};
-use super::settings::Settings;
 #[cfg(feature = "testing")]
 use super::sign::{SignWith, Signer, Unsigned};
 use super::template::Values;
@@ -71,18 +69,8 @@ impl Item {
 /// Proof by the rule of one sender.
 #[derive(Clone)]
 pub(super) struct CustomProof {
-    rule: Arc<dyn Rule>,
-    keys: Keys<Mac>,
-}
-
-impl CustomProof {
-    pub(super) fn new(
-        rule: Arc<dyn Rule>,
-        key: fn(&[u8]) -> Result<Mac, ConfigError>,
-        settings: &Settings,
-    ) -> Result<Self, ConfigError> {
-        Ok(Self { rule, keys: settings.keys(key)? })
-    }
+    pub(super) rule: Arc<dyn Rule>,
+    pub(super) keys: Keys<Mac>,
 }
 
 impl Proof for CustomProof {
@@ -92,6 +80,10 @@ impl Proof for CustomProof {
 
     fn is_in_body(&self) -> bool {
         true
+    }
+
+    fn recognizes(&self, _: &Parts) -> Recognition {
+        Recognition::Perhaps
     }
 
     fn recognizes_body(&self, _: &Parts, body: &[u8]) -> bool {

@@ -79,7 +79,7 @@ impl Fields {
             }
         }
         if let Some(timestamp) = self.timestamp.as_ref().filter(|timestamp| !timestamp.place.in_body()) {
-            read.timestamp = Some(timestamp.read(head, b"", read.now)?);
+            read.timestamp = timestamp.read(head, b"", read.now)?;
         }
         if let Some(id) = self.id.as_ref().filter(|id| !id.in_body()) {
             read.id = id.text(head, b"", Reason::MalformedHeader)?;
@@ -109,7 +109,7 @@ impl Fields {
     /// Reads a timestamp that is in the body, unless it was read before.
     pub(super) fn read_timestamp(&self, read: &mut Unverified, head: &Parts, body: &[u8]) -> Result<(), Rejection> {
         if let (None, Some(timestamp)) = (&read.timestamp, &self.timestamp) {
-            read.timestamp = timestamp.read_verified(head, body, read.now)?;
+            read.timestamp = timestamp.read(head, body, read.now)?;
         }
         Ok(())
     }

@@ -1,6 +1,5 @@
-//! A form of a scheme: one way in which a sender signs, and the verification of a request by it.
+//! A form of a scheme: one way in which a sender signs, by any kind of proof, and the verification of a request by it.
 
-use std::mem;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -10,22 +9,29 @@ use http::request::Parts;
 
 use crate::config::ConfigError;
 use crate::delivery::{Signed, SignedText, Verified};
-use crate::provider::{MaybeReady, Outcome};
-use crate::rejection::{Reason, Rejection};
-use crate::secrets::MatchedKey;
+use crate::mac::Mac;
+use crate::provider::{MaybeReady, Outcome, Recognition};
+use crate::rejection::Rejection;
+use crate::secrets::{Keys, MatchedKey};
 use crate::time::Tolerance;
 
+use super::custom::CustomProof;
 use super::fields::{Fields, Unverified};
 use super::handshake::Handshake;
+#[cfg(feature = "jwt")]
+use super::jwt::JwtProof;
+use super::mac::MacProof;
 use super::proof::{Judged, Proof, Run};
+#[cfg(feature = "asymmetric")]
+use super::public_key::PublicKeyProof;
 use super::settings::Settings;
+use super::token::TokenProof;
 
 /// One way in which a sender signs.
 #[derive(Clone)]
 pub(super) struct Form<P> {
     pub(super) methods: Vec<Method>,
     pub(super) applies: Option<(&'static str, fn(&Parts) -> bool)>,
-    pub(super) empty_body: bool,
     pub(super) fields: Fields,
     /// What the proof covers at most, found out once, like the next two.
     pub(super) signed: Signed,
@@ -44,7 +50,7 @@ impl<P: Proof> Form<P> {
         let mut fields = settings.fields.clone().with_body_fields(settings.in_body.clone())?;
         let in_text = proof.text().map_or_else(Signed::default, |text| text.template.covers());
         (fields.timestamp_in_text, fields.id_in_text) = (in_text.timestamp, in_text.id);
-        let signed = proof.covers(&fields, settings.empty_body);
+        let signed = proof.covers(&fields);
         if fields.timestamp_in_text && fields.timestamp.is_none() {
             return Err(ConfigError::missing("the scheme signs a timestamp and does not say where it is"));
         }
@@ -62,7 +68,6 @@ impl<P: Proof> Form<P> {
         Ok(Arc::new(Self {
             methods: settings.methods.clone(),
             applies: settings.applies,
-            empty_body: settings.empty_body,
             signed,
             covers_more: proof.text().is_some_and(|text| text.template.covers_more(fields.timestamp.as_ref())),
             is_in_body: proof.is_in_body(),
@@ -95,15 +100,23 @@ impl<P: Proof> Form<P> {
         let mut read = Unverified::new(now);
         let offer = if self.is_in_body { P::Offer::default() } else { self.proof.read(head, b"", &mut read)? };
         self.fields.read(&mut read, head)?;
-        let (form, progress) = (self.clone(), P::Progress::default());
+        let form = self.clone();
         match self.proof.start(&offer, &read.values(head, b""), now)? {
             MaybeReady::Ready(keys) => {
-                Ok(MaybeReady::Ready(wrap(Attempt { form, read, run: Run { offer, keys, progress } })))
+                let run = Run { offer, keys, progress: P::Progress::default() };
+                Ok(MaybeReady::Ready(wrap(Attempt { form, read, run })))
             }
             MaybeReady::Pending(keys) => Ok(MaybeReady::pending(async move {
-                Ok(wrap(Attempt { form, read, run: Run { offer, keys: keys.await?, progress } }))
+                let run = Run { offer, keys: keys.await?, progress: P::Progress::default() };
+                Ok(wrap(Attempt { form, read, run }))
             })),
         }
+    }
+
+    /// Returns what is signed besides the body and the time, if that is more than literals.
+    fn signed_text(&self, read: &Unverified, head: &Parts, body: &[u8]) -> Result<Option<Box<SignedText>>, Rejection> {
+        let (values, time) = (read.values(head, body), self.fields.timestamp.as_ref());
+        self.proof.text().map(|text| text.template.without_time(&values, time).map(Box::new)).transpose()
     }
 
     /// Returns what the handler is told of a request that was proven. What was read is taken.
@@ -156,48 +169,131 @@ impl<P: Proof> Attempt<P> {
             self.run.offer = form.proof.read(head, body, &mut self.read)?;
         }
         form.fields.read_text(&mut self.read, head, body)?;
-        match form.proof.finish(&mut self.run, &self.read.values(head, body), rest)? {
-            MaybeReady::Ready(key) => {
-                self.check_body(head, body)?;
-                let mac = self.form.proof.mac(&self.run, key.index);
-                for handshake in handshakes {
-                    if let Some(answer) = handshake.finish(head, body, mac)? {
-                        return Ok(Outcome::Answer(answer).into());
-                    }
-                }
-                let text = self.signed_text(head, body)?;
-                Ok(Outcome::Deliver(self.form.verified(&mut self.read, key, text)).into())
-            }
-            MaybeReady::Pending(key) => {
-                self.check_body(head, body)?;
-                let text = self.signed_text(head, body)?;
-                let read = Unverified::new(self.read.now);
-                let (form, mut read) = (self.form.clone(), mem::replace(&mut self.read, read));
-                Ok(MaybeReady::pending(async move { Ok(Outcome::Deliver(form.verified(&mut read, key.await?, text))) }))
-            }
-        }
-    }
-
-    /// Returns what is signed besides the body and the time, if that is more than literals.
-    #[inline]
-    fn signed_text(&self, head: &Parts, body: &[u8]) -> Result<Option<Box<SignedText>>, Rejection> {
-        if !self.form.covers_more {
-            return Ok(None);
-        }
-        let (values, time) = (self.read.values(head, body), self.form.fields.timestamp.as_ref());
-        self.form.proof.text().map(|text| text.template.without_time(&values, time).map(Box::new)).transpose()
-    }
-
-    /// Checks what is left to be compared with the body.
-    #[inline]
-    fn check_body(&mut self, head: &Parts, body: &[u8]) -> Result<(), Rejection> {
-        let form = &*self.form;
-        if form.empty_body && !body.is_empty() {
-            return Err(Rejection::new(Reason::BodyMismatch).with_detail("there is a body, and nothing signs it"));
-        }
+        let verdict = form.proof.finish(&mut self.run, &self.read.values(head, body), rest)?;
         if let Some(text) = form.proof.text() {
             text.check_body(head, body)?;
         }
-        form.fields.read_timestamp(&mut self.read, head, body)
+        form.fields.read_timestamp(&mut self.read, head, body)?;
+        if let MaybeReady::Ready(key) = &verdict {
+            let mac = form.proof.mac(&self.run, key.index);
+            for handshake in handshakes {
+                if let Some(answer) = handshake.finish(head, body, mac)? {
+                    return Ok(Outcome::Answer(answer).into());
+                }
+            }
+        }
+        let text = if form.covers_more { form.signed_text(&self.read, head, body)? } else { None };
+        match verdict {
+            MaybeReady::Ready(key) => Ok(Outcome::Deliver(form.verified(&mut self.read, key, text)).into()),
+            MaybeReady::Pending(key) => {
+                let verified = form.verified(&mut self.read, MatchedKey::default(), text);
+                Ok(MaybeReady::pending(async move { key.await.map(|_| Outcome::Deliver(verified)) }))
+            }
+        }
+    }
+}
+
+macro_rules! kinds {
+    ($($(#[$feature:meta])? $kind:ident($proof:ty),)*) => {
+        /// A form of a scheme, by any kind of proof.
+        #[derive(Clone)]
+        pub(super) enum AnyForm {
+            $($(#[$feature])? $kind(Arc<Form<$proof>>),)*
+        }
+
+        /// A request being verified by a form of a scheme.
+        pub(super) enum AnyAttempt {
+            $($(#[$feature])? $kind(Attempt<$proof>),)*
+        }
+
+        impl AnyForm {
+            /// See [`Form::begin`].
+            #[inline]
+            pub(super) fn begin<T: Send + 'static>(
+                &self,
+                head: &Parts,
+                now: SystemTime,
+                wrap: impl FnOnce(AnyAttempt) -> T + Send + 'static,
+            ) -> Judged<T> {
+                match self {
+                    $($(#[$feature])? Self::$kind(form) => form.begin(head, now, |it| wrap(AnyAttempt::$kind(it))),)*
+                }
+            }
+        }
+
+        impl AnyAttempt {
+            pub(super) fn receive(&mut self, head: &Parts, chunk: &[u8]) {
+                match self {
+                    $($(#[$feature])? Self::$kind(attempt) => attempt.receive(head, chunk),)*
+                }
+            }
+
+            #[inline]
+            pub(super) fn finish(
+                &mut self,
+                handshakes: &[Handshake],
+                head: &Parts,
+                body: &Bytes,
+                rest: &[u8],
+            ) -> Judged<Outcome> {
+                match self {
+                    $($(#[$feature])? Self::$kind(attempt) => attempt.finish(handshakes, head, body, rest),)*
+                }
+            }
+        }
+
+        /// Evaluates an expression for a form of any kind.
+        macro_rules! of_form {
+            ($any:expr, $form:ident => $value:expr) => {
+                match $any {
+                    $($(#[$feature])? AnyForm::$kind($form) => $value,)*
+                }
+            };
+        }
+    };
+}
+
+// The kinds of proof: a new one is a file, and a line here.
+kinds! {
+    Mac(MacProof),
+    Token(TokenProof),
+    #[cfg(feature = "asymmetric")]
+    PublicKey(PublicKeyProof),
+    #[cfg(feature = "jwt")]
+    Jwt(JwtProof),
+    Custom(CustomProof),
+}
+#[cfg(feature = "testing")]
+pub(super) use of_form;
+
+impl AnyForm {
+    pub(super) fn is_for(&self, head: &Parts) -> bool {
+        of_form!(self, form => form.is_for(head))
+    }
+
+    pub(super) fn methods(&self) -> &[Method] {
+        of_form!(self, form => &form.methods)
+    }
+
+    pub(super) fn is_timed(&self) -> bool {
+        of_form!(self, form => form.is_timed())
+    }
+
+    pub(super) fn recognizes(&self, head: &Parts) -> Recognition {
+        of_form!(self, form => form.proof.recognizes(head))
+    }
+
+    pub(super) fn recognizes_body(&self, head: &Parts, body: &[u8]) -> bool {
+        of_form!(self, form => form.proof.recognizes_body(head, body))
+    }
+
+    pub(super) fn mac_keys(&self) -> Option<&Keys<Mac>> {
+        of_form!(self, form => form.proof.mac_keys())
+    }
+
+    /// Sets the tolerance, and returns whether there is one to be set.
+    pub(super) fn set_tolerance(&mut self, tolerance: Tolerance) -> bool {
+        let own = of_form!(self, form => Arc::make_mut(form).tolerance_mut());
+        own.map(|own| *own = tolerance).is_some()
     }
 }

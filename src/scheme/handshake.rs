@@ -11,10 +11,7 @@ use http::{Method, StatusCode};
 use crate::answer::Answer;
 use crate::headers::{LONGEST_HEADER, single};
 use crate::mac::Mac;
-use crate::pointer;
 use crate::provider::Begin;
-#[cfg(test)]
-use crate::provider::MaybeReady;
 use crate::rejection::{Reason, Rejection};
 use crate::secrets::{Keys, KeysFor};
 use crate::urlencoded;
@@ -38,7 +35,7 @@ const MAX_ECHO: usize = 1024;
 /// let acme = Scheme::hmac_sha256()
 ///     .signature(header("x-acme-signature").hex())
 ///     .with_handshake(Handshake::query_echo(Method::GET, "challenge"))
-///     .secret("whatever Acme's portal shows")
+///     .secret("the secret that Acme's portal shows")
 ///     .build("acme")?;
 /// # Ok(())
 /// # }
@@ -84,12 +81,6 @@ impl Handshake {
             move |head| head.method == method && query_parameter(head, &name).is_some(),
             move |head| echo(&query_parameter(head, &parameter).unwrap_or_else(|| Ok(String::new()))?),
         )
-    }
-
-    /// Answers a GET that has this header with a JSON object whose only member is the header's value.
-    pub fn header_to_json(header: impl Into<String>, member: impl Into<String>) -> Self {
-        let (header, member) = (header.into(), member.into());
-        Self::header(Method::GET, &header, move |_, _, value| Ok(object(&[(&member, &printable(value.as_bytes())?)])))
     }
 
     /// Answers `HEAD`, and `GET` if `get` says so, with an empty 200: for senders that try the address before they use it.
@@ -237,43 +228,27 @@ pub(crate) fn echo(text: &str) -> Result<Answer, Rejection> {
     printable(text.as_bytes()).map(Answer::text)
 }
 
-/// Answers with a JSON object of texts.
-pub(crate) fn object(members: &[(&str, &str)]) -> Answer {
-    let members: serde_json::Map<_, _> =
-        members.iter().map(|(name, text)| ((*name).to_owned(), (*text).into())).collect();
-    Answer::json(serde_json::Value::Object(members).to_string())
-}
-
-/// Returns a member of a body that is a challenge.
-pub(crate) fn challenge_in(body: &[u8], pointer: &str) -> Result<String, Rejection> {
-    let malformed = || Rejection::new(Reason::MalformedBody).with_detail("the challenge is missing");
-    let text = pointer::member(body, pointer).map_err(|_| malformed())?.ok_or_else(malformed)?;
-    if text.is_empty() {
-        return Err(malformed());
-    }
-    printable(text.as_bytes())
-}
-
-/// Asks a handshake whose answer is ready.
 #[cfg(test)]
-pub(crate) fn ask(
-    handshake: &Handshake,
-    request: http::request::Builder,
-) -> Option<Result<(StatusCode, String), Reason>> {
-    let (head, ()) = request.body(()).ok()?.into_parts();
-    Some(match handshake.begin(&head)? {
-        Ok(MaybeReady::Ready(Begin::Answer(answer))) => {
-            let response = answer.into_response();
-            Ok((response.status(), String::from_utf8_lossy(response.body()).into_owned()))
-        }
-        Ok(_) => panic!("an answer was expected"),
-        Err(rejection) => Err(rejection.reason()),
-    })
-}
+pub(crate) mod tests {
+    use crate::provider::MaybeReady;
 
-#[cfg(test)]
-mod tests {
     use super::*;
+
+    /// Asks a handshake whose answer is ready.
+    pub(crate) fn ask(
+        handshake: &Handshake,
+        request: http::request::Builder,
+    ) -> Option<Result<(StatusCode, String), Reason>> {
+        let (head, ()) = request.body(()).ok()?.into_parts();
+        Some(match handshake.begin(&head)? {
+            Ok(MaybeReady::Ready(Begin::Answer(answer))) => {
+                let response = answer.into_response();
+                Ok((response.status(), String::from_utf8_lossy(response.body()).into_owned()))
+            }
+            Ok(_) => panic!("an answer was expected"),
+            Err(rejection) => Err(rejection.reason()),
+        })
+    }
 
     #[test]
     fn echoes_are_bounded_and_printable() {

@@ -12,7 +12,7 @@ use crate::provider::{MaybeReady, Recognition};
 use crate::rejection::{Reason, Rejection};
 use crate::secrets::{Keys, KeysFor, MatchedKey};
 #[cfg(feature = "testing")]
-use crate::sign::SignError;
+use crate::sign::{SignError, set_header};
 use crate::text::Text;
 use crate::time::Tolerance;
 
@@ -20,7 +20,7 @@ use super::fields::{Fields, Unverified};
 use super::proof::{Judged, Proof, Run};
 use super::settings::Settings;
 #[cfg(feature = "testing")]
-use super::sign::{SignWith, Signer, Unsigned, insert};
+use super::sign::{SignWith, Signer, Unsigned};
 use super::template::Values;
 
 #[derive(Clone)]
@@ -63,7 +63,7 @@ impl JwtProof {
     #[cfg(feature = "testing")]
     fn put(&self, request: &mut Unsigned<'_>, sign: &SignWith<'_>) -> Result<(), SignError> {
         let token = self.rules.sign(request.body, request.now, sign)?;
-        insert(request.head, self.rules.header.clone(), token)
+        set_header(request.head, self.rules.header.clone(), token)
     }
 }
 
@@ -85,7 +85,7 @@ impl Proof for JwtProof {
         head.headers.contains_key(&self.rules.header).into()
     }
 
-    fn covers(&self, fields: &Fields, _: bool) -> Signed {
+    fn covers(&self, fields: &Fields) -> Signed {
         let body = self.rules.body_hash.is_some();
         Signed {
             body,

@@ -112,12 +112,7 @@ impl Proof for MacProof {
 
     #[cfg(feature = "testing")]
     fn describe(&self) -> String {
-        self.text.describe(match self.kind {
-            MacKind::Sha1 => "HMAC-SHA1",
-            MacKind::Sha256 => "HMAC-SHA256",
-            MacKind::Sha512 => "HMAC-SHA512",
-            MacKind::SecretThenTextSha256 => "SHA-256 of secret and text",
-        })
+        self.text.describe(self.kind.name())
     }
 
     #[cfg(feature = "testing")]

@@ -7,7 +7,6 @@ mod form;
 mod handshake;
 #[cfg(feature = "jwt")]
 mod jwt;
-mod kinds;
 mod mac;
 mod place;
 mod proof;
@@ -31,8 +30,8 @@ pub use builder::SchemeBuilder;
 pub(crate) use custom::{Item, Rule};
 pub use handshake::Handshake;
 #[cfg(test)]
-pub(crate) use handshake::ask;
-pub(crate) use handshake::{challenge_in, echo, object, printable, query_parameter};
+pub(crate) use handshake::tests::ask;
+pub(crate) use handshake::{echo, printable, query_parameter};
 #[cfg(feature = "paypal")]
 pub(crate) use public_key::FetchKey;
 pub(crate) use scheme::Scheme;
@@ -43,7 +42,7 @@ pub(crate) use source::part;
 pub use source::{
     SignatureSpec, Source, TimestampSpec, basic, bearer, form, header, json, numbered_headers, path_segment, query,
 };
+pub(crate) use template::Values;
 #[cfg(feature = "testing")]
 #[doc(hidden)]
 pub use testing::SchemeFacts;
-pub(crate) use token::Token;

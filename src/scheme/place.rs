@@ -8,7 +8,7 @@ use http::header::{AUTHORIZATION, HeaderName, HeaderValue};
 use http::request::Parts;
 
 use crate::config::ConfigError;
-use crate::headers::{self, LONGEST_HEADER, check_length, single};
+use crate::headers::{self, LONGEST_HEADER, single};
 use crate::multipart;
 use crate::pointer;
 use crate::provider::Recognition;
@@ -52,11 +52,7 @@ pub(super) enum Value<'a> {
     Decoded(Cow<'a, [u8]>),
 }
 
-impl<'a> Value<'a> {
-    fn new(value: &'a HeaderValue) -> Self {
-        Self::Header(value, 0..value.len())
-    }
-
+impl Value<'_> {
     pub(super) fn as_bytes(&self) -> &[u8] {
         match self {
             Self::Header(value, part) => &value.as_bytes()[part.clone()],
@@ -68,11 +64,7 @@ impl<'a> Value<'a> {
         match self {
             Self::Header(value, whole) => Self::Header(value, whole.start + part.start..whole.start + part.end),
             Self::Decoded(Cow::Borrowed(bytes)) => Self::Decoded(Cow::Borrowed(&bytes[part])),
-            Self::Decoded(Cow::Owned(mut bytes)) => {
-                bytes.truncate(part.end);
-                bytes.drain(..part.start);
-                Self::Decoded(Cow::Owned(bytes))
-            }
+            Self::Decoded(Cow::Owned(bytes)) => Self::Decoded(Cow::Owned(bytes[part].to_vec())),
         }
     }
 
@@ -122,21 +114,18 @@ impl Place {
     /// Returns the whole value, with prefix and list. The body is empty as long as it isn't known.
     fn raw<'a>(&self, head: &'a Parts, body: &'a [u8], malformed: Reason) -> Result<Option<Value<'a>>, Rejection> {
         Ok(match &self.spot {
-            Spot::Header(name) => single(head, name, LONGEST_HEADER)?.map(Value::new),
+            Spot::Header(name) => single(head, name, LONGEST_HEADER)?.map(|value| Value::Header(value, 0..value.len())),
             Spot::Numbered(_) => None,
-            Spot::Bearer => match single(head, &AUTHORIZATION, LONGEST_HEADER)? {
-                Some(value) => {
-                    let token = headers::bearer(value).ok_or_else(|| self.unreadable(malformed))?;
-                    Some(Value::Header(value, value.len() - token.len()..value.len()))
-                }
-                None => None,
-            },
-            Spot::Basic => match single(head, &AUTHORIZATION, LONGEST_HEADER)? {
-                Some(value) => {
-                    Some(Value::Decoded(Cow::Owned(headers::basic(value).ok_or_else(|| self.unreadable(malformed))?)))
-                }
-                None => None,
-            },
+            Spot::Bearer => {
+                let Some(value) = single(head, &AUTHORIZATION, LONGEST_HEADER)? else { return Ok(None) };
+                let token = headers::bearer(value).ok_or_else(|| self.unreadable(malformed))?;
+                Some(Value::Header(value, value.len() - token.len()..value.len()))
+            }
+            Spot::Basic => {
+                let Some(value) = single(head, &AUTHORIZATION, LONGEST_HEADER)? else { return Ok(None) };
+                let credentials = headers::basic(value).ok_or_else(|| self.unreadable(malformed))?;
+                Some(Value::Decoded(credentials.into()))
+            }
             Spot::Query(parameter) => {
                 urlencoded::query_field(head, parameter, Reason::MalformedSignature)?.map(Value::Decoded)
             }
@@ -241,16 +230,16 @@ impl Place {
         stem: &HeaderName,
         mut take: impl FnMut(&[u8]) -> Result<(), Rejection>,
     ) -> Result<usize, Rejection> {
+        let is_numbered = |name: &HeaderName| {
+            let number = name.as_str().strip_prefix(stem.as_str()).filter(|number| !number.starts_with(['0', '+']));
+            number.and_then(|number| number.parse().ok()).is_some_and(|number: usize| number <= MAX_NUMBERED)
+        };
         let mut count = 0;
-        for number in 1..=MAX_NUMBERED {
-            let Some(mut values) = numbered(head, stem.as_str(), number) else { continue };
-            let Some(value) = values.next() else { continue };
-            if values.next().is_some() {
-                return Err(Rejection::new(Reason::DuplicateHeader).with_detail(format!("`{stem}{number}`")));
+        for name in head.headers.keys().filter(|name| is_numbered(name)) {
+            if let Some(value) = single(head, name, LONGEST_HEADER)? {
+                take(self.behind_prefix(value)?)?;
+                count += 1;
             }
-            check_length(stem, value, LONGEST_HEADER)?;
-            take(self.behind_prefix(value)?)?;
-            count += 1;
         }
         Ok(count)
     }
@@ -312,15 +301,6 @@ impl fmt::Display for Place {
 
 pub(super) fn header_name(name: &str) -> Result<HeaderName, ConfigError> {
     HeaderName::from_bytes(name.as_bytes()).map_err(|_| ConfigError::invalid("a header name is not valid"))
-}
-
-fn numbered<'a>(head: &'a Parts, stem: &str, number: usize) -> Option<impl Iterator<Item = &'a HeaderValue>> {
-    let mut name = [0_u8; 64];
-    let mut rest = &mut name[..];
-    std::io::Write::write_fmt(&mut rest, format_args!("{stem}{number}")).ok()?;
-    let left = rest.len();
-    let name = std::str::from_utf8(&name[..64 - left]).ok()?;
-    Some(head.headers.get_all(name).iter())
 }
 
 #[cfg(test)]

@@ -51,14 +51,7 @@ pub(super) trait Proof: Clone + Send + Sync + 'static {
 
     /// Returns whether the head has the proof.
     fn recognizes(&self, head: &Parts) -> Recognition {
-        let any = |wanted| self.places().iter().any(|place| place.recognizes(head) == wanted);
-        if any(Recognition::Yes) {
-            Recognition::Yes
-        } else if self.is_in_body() || any(Recognition::Perhaps) {
-            Recognition::Perhaps
-        } else {
-            Recognition::No
-        }
+        best(self.places().iter().map(|place| place.recognizes(head)))
     }
 
     /// Returns whether the body has the proof that the head could not show.
@@ -67,8 +60,8 @@ pub(super) trait Proof: Clone + Send + Sync + 'static {
     }
 
     /// Returns what the proof covers.
-    fn covers(&self, fields: &Fields, empty_body: bool) -> Signed {
-        self.text().map_or_else(Signed::default, |text| text.covers(fields, empty_body))
+    fn covers(&self, fields: &Fields) -> Signed {
+        self.text().map_or_else(Signed::default, |text| text.covers(fields))
     }
 
     /// Returns whether a verification reads the clock although the form has no timestamp.
@@ -93,7 +86,8 @@ pub(super) trait Proof: Clone + Send + Sync + 'static {
         let _ = (run, values, chunk);
     }
 
-    /// Decides. `rest` is the part of the body that `receive` was not given.
+    /// Decides. `rest` is the part of the body that `receive` was not given. A key that has to be fetched is its sender's,
+    /// whichever it is: only that it signed counts.
     fn finish(&self, run: &mut Run<Self>, values: &Values<'_>, rest: &[u8]) -> Judged<MatchedKey>;
 
     /// Returns the keys of handshakes that are answered with a MAC.
@@ -114,6 +108,15 @@ pub(super) trait Proof: Clone + Send + Sync + 'static {
     /// Signs as the sender would, or returns `None` if this kind of proof needs another signer.
     #[cfg(feature = "testing")]
     fn sign(&self, request: &mut Unsigned<'_>, signer: &Signer<'_>) -> Option<Result<(), SignError>>;
+}
+
+/// Returns the surest of several answers, `No` if there are none.
+pub(super) fn best(answers: impl Iterator<Item = Recognition>) -> Recognition {
+    answers.fold(Recognition::No, |best, next| match (best, next) {
+        (Recognition::Yes, _) | (_, Recognition::Yes) => Recognition::Yes,
+        (Recognition::Perhaps, _) | (_, Recognition::Perhaps) => Recognition::Perhaps,
+        _ => Recognition::No,
+    })
 }
 
 /// What a proof keeps of one request.

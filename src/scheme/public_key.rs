@@ -13,9 +13,7 @@ use crate::config::ConfigError;
 use crate::provider::BoxFuture;
 use crate::provider::MaybeReady;
 use crate::public_key::{Algorithm, PublicKey, matching_key};
-#[cfg(feature = "paypal")]
-use crate::rejection::Reason;
-use crate::rejection::Rejection;
+use crate::rejection::{Reason, Rejection};
 use crate::secrets::{Keys, KeysFor, MatchedKey};
 #[cfg(feature = "testing")]
 use crate::sign::SignError;
@@ -32,6 +30,8 @@ use super::template::Values;
 #[derive(Clone)]
 pub(super) struct PublicKeyProof {
     algorithm: Algorithm,
+    /// The longest signature, in bytes.
+    longest: usize,
     keys: PublicKeys,
     text: SignedText,
 }
@@ -64,14 +64,15 @@ pub(super) enum KeysAtHand {
 impl PublicKeyProof {
     pub(super) fn new(algorithm: Algorithm, settings: &Settings) -> Result<Self, ConfigError> {
         let keys = settings.public_keys()?.into_keys(move |key| PublicKey::new(algorithm, key))?;
-        Ok(Self { algorithm, keys: PublicKeys::Given(keys), text: SignedText::new(settings)? })
+        let longest = algorithm.longest_signature();
+        Ok(Self { algorithm, longest, keys: PublicKeys::Given(keys), text: SignedText::new(settings)? })
     }
 
-    /// RSA with SHA-256, by a key that is fetched.
+    /// RSA with SHA-256, by a key of up to 4096 bits that is fetched.
     #[cfg(feature = "paypal")]
     pub(super) fn fetched(keys: Arc<dyn FetchKey>, settings: &Settings) -> Result<Self, ConfigError> {
-        let keys = PublicKeys::Fetched(keys);
-        Ok(Self { algorithm: Algorithm::RsaPkcs1Sha256, keys, text: SignedText::new(settings)? })
+        let (algorithm, keys) = (Algorithm::RsaPkcs1Sha256, PublicKeys::Fetched(keys));
+        Ok(Self { algorithm, longest: 512, keys, text: SignedText::new(settings)? })
     }
 }
 
@@ -85,7 +86,7 @@ impl Proof for PublicKeyProof {
     }
 
     fn read(&self, head: &Parts, body: &[u8], _: &mut Unverified) -> Result<Vec<Vec<u8>>, Rejection> {
-        self.text.signature.read_up_to(head, body, self.algorithm.longest_signature())
+        self.text.signature.read_up_to(head, body, self.longest)
     }
 
     #[cfg_attr(not(feature = "paypal"), allow(unused_variables))]

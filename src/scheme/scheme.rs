@@ -15,9 +15,9 @@ use crate::rejection::{Reason, Rejection};
 use crate::text::Text;
 use crate::time::{Clock, Tolerance};
 
+use super::form::{AnyAttempt, AnyForm};
 use super::handshake::{AnswerUnsigned, Handshake};
-use super::kinds::{AnyAttempt, AnyForm};
-use super::proof::Judged;
+use super::proof::{Judged, best};
 
 /// A sender that is described in a few declarative lines.
 ///
@@ -43,7 +43,6 @@ use super::proof::Judged;
 /// # }
 /// ```
 #[derive(Clone)]
-#[must_use]
 pub struct Scheme(pub(super) Arc<Inner>);
 
 #[derive(Clone)]
@@ -64,6 +63,7 @@ pub(super) struct Inner {
 impl Scheme {
     /// Accepts what either of the two accepts: for a sender that is about to change how it signs. The handshakes are those of
     /// both, the body limit is the larger one, and everything else is that of the first.
+    #[must_use]
     pub fn or(self, other: Self) -> Self {
         let other = Arc::unwrap_or_clone(other.0);
         self.with(|own| {
@@ -93,11 +93,13 @@ impl Scheme {
     }
 
     /// Sets another limit for the body than the sender's usual one, in bytes.
+    #[must_use]
     pub fn with_body_limit(self, bytes: usize) -> Self {
         self.with(|own| own.body_limit = bytes)
     }
 
     /// Adds a handshake.
+    #[must_use]
     pub fn with_handshake(self, handshake: Handshake) -> Self {
         self.with(|own| own.handshakes.push(handshake))
     }
@@ -117,11 +119,13 @@ impl Scheme {
     /// # Ok(())
     /// # }
     /// ```
+    #[must_use]
     pub fn with_challenge_key(self, index: usize) -> Self {
         self.with(|own| own.handshakes.iter_mut().for_each(|handshake| handshake.by_key(index)))
     }
 
     /// Sets how the sender behaves around its requests.
+    #[must_use]
     pub fn with_behavior(self, behavior: Behavior) -> Self {
         self.with(|own| own.behavior = behavior)
     }
@@ -137,23 +141,27 @@ impl Scheme {
 
     /// Begins with every form that the head fits.
     fn begin_all(&self, head: &Parts, now: SystemTime) -> Judged<Begin<SchemeVerification>> {
-        let mut begun: Option<MaybeReady<Attempts>> = None;
+        let mut begun = Vec::new();
         let mut fault: Option<Rejection> = None;
         for form in self.forms_for(head) {
-            match (form.begin(head, now, |attempt| attempt), begun.take()) {
-                (Ok(first), None) => begun = Some(first.and_then(|first| Ok((first, Vec::new())))?),
-                (Ok(next), Some(attempts)) => begun = Some(together(attempts, next)),
-                (Err(rejection), attempts) => {
-                    begun = attempts;
-                    // That something is wrong tells more than that something is missing.
-                    if fault.as_ref().is_none_or(|first| first.reason() == Reason::MissingSignature) {
-                        fault = Some(rejection);
-                    }
+            match form.begin(head, now, |attempt| attempt) {
+                Ok(attempt) => begun.push(attempt),
+                // That something is wrong tells more than that something is missing.
+                Err(rejection) if fault.as_ref().is_none_or(|first| first.reason() == Reason::MissingSignature) => {
+                    fault = Some(rejection);
                 }
+                Err(_) => {}
             }
         }
-        if let Some(attempts) = begun {
-            return attempts.and_then(|(first, rest)| Ok(verify(first, rest)));
+        let mut begun = begun.into_iter();
+        if let Some(first) = begun.next() {
+            let begun = begun.try_fold(first.and_then(|first| Ok((first, Vec::new())))?, |attempts, next| {
+                attempts.and(next).and_then(|((first, mut rest), next)| {
+                    rest.push(next);
+                    Ok((first, rest))
+                })
+            });
+            return begun?.and_then(|(first, rest)| Ok(verify(first, rest)));
         }
         let methods = || self.0.forms.iter().flat_map(AnyForm::methods);
         Err(match fault {
@@ -184,15 +192,7 @@ impl Provider for Scheme {
         if self.0.handshakes.iter().any(|handshake| handshake.recognizes(head)) {
             return Recognition::Yes;
         }
-        let mut best = Recognition::No;
-        for form in self.forms_for(head) {
-            match form.recognizes(head) {
-                Recognition::Yes => return Recognition::Yes,
-                Recognition::Perhaps => best = Recognition::Perhaps,
-                Recognition::No => {}
-            }
-        }
-        best
+        best(self.forms_for(head).map(|form| form.recognizes(head)))
     }
 
     fn recognizes_body(&self, head: &Parts, body: &[u8]) -> bool {
@@ -262,22 +262,6 @@ impl Provider for Scheme {
             Some(AnyForm::Jwt(form)) if form.proof.is_bearer() => crate::jwt::challenge(rejection),
             _ => rejection,
         }
-    }
-}
-
-type Attempts = (AnyAttempt, Vec<AnyAttempt>);
-
-fn together(attempts: MaybeReady<Attempts>, next: MaybeReady<AnyAttempt>) -> MaybeReady<Attempts> {
-    match (attempts, next) {
-        (MaybeReady::Ready((first, mut rest)), MaybeReady::Ready(next)) => {
-            rest.push(next);
-            MaybeReady::Ready((first, rest))
-        }
-        (attempts, next) => MaybeReady::pending(async move {
-            let (first, mut rest) = attempts.wait().await?;
-            rest.push(next.wait().await?);
-            Ok((first, rest))
-        }),
     }
 }
 

@@ -20,8 +20,6 @@ pub(super) struct Settings {
     pub(super) methods: Vec<Method>,
     /// Chooses the requests that the form is for, if the methods don't: in words, and as a function.
     pub(super) applies: Option<(&'static str, fn(&Parts) -> bool)>,
-    /// Whether only requests without a body are accepted.
-    pub(super) empty_body: bool,
     pub(super) fields: Fields,
     /// The fields of the body that the builder was given.
     pub(super) in_body: BodyFields,

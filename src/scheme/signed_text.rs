@@ -18,7 +18,7 @@ use super::sign::Unsigned;
 use super::source::Signature;
 #[cfg(feature = "asymmetric")]
 use super::template::Values;
-use super::template::{Piece, Template};
+use super::template::Template;
 
 /// Where the signature is, and what it signs.
 #[derive(Clone)]
@@ -36,7 +36,7 @@ impl SignedText {
         let template = Template::parse(&settings.template, settings.public_url.as_ref(), &settings.pieces)?;
         let body_hash = settings.body_hash.clone();
         let signed = template.covers();
-        if !(signed.body || body_hash.is_some() || settings.empty_body || settings.body_unsigned) {
+        if !(signed.body || body_hash.is_some() || settings.body_unsigned) {
             return Err(ConfigError::conflict(
                 "the signed template has no {body} and no {params}: anyone could change the body",
             ));
@@ -51,11 +51,11 @@ impl SignedText {
         Ok(Self { signature, template, body_hash, streams })
     }
 
-    pub(super) fn covers(&self, fields: &Fields, empty_body: bool) -> Signed {
+    pub(super) fn covers(&self, fields: &Fields) -> Signed {
         let own = self.template.covers();
-        let body = own.body || self.body_hash.is_some() || empty_body;
+        let body = own.body || self.body_hash.is_some();
         let covers = |place: &Place| match place.header() {
-            Some(name) => self.template.has(&Piece::Header(name.clone())),
+            Some(name) => self.template.has_header(name),
             None => body && place.in_body(),
         };
         Signed {

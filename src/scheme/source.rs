@@ -213,7 +213,8 @@ impl Signature {
         self.each(head, body, |text| {
             let is_short = text.len() <= self.encoding.text_len(longest);
             let decoded = if is_short { self.encoding.decode(text) } else { None };
-            found.push(decoded.ok_or_else(|| self.undecodable(format_args!("up to {longest}")))?);
+            let decoded = decoded.filter(|signature| !signature.is_empty());
+            found.push(decoded.ok_or_else(|| self.undecodable(format_args!("1 to {longest}")))?);
             Ok(())
         })?;
         Ok(found)
@@ -287,25 +288,20 @@ pub(super) struct Timestamp {
 }
 
 impl Timestamp {
-    /// Reads the timestamp of a body that was verified.
-    pub(super) fn read_verified(
+    /// Returns the timestamp as it was written, and the time it stands for.
+    pub(super) fn read(
         &self,
         head: &Parts,
         body: &[u8],
         now: SystemTime,
     ) -> Result<Option<(Text, SystemTime)>, Rejection> {
-        if self.optional && !self.place.is_there(head, body) {
-            // A text that isn't JSON is not one without a timestamp.
-            return self.place.text(head, body, Reason::MalformedTimestamp).map(|_| None);
-        }
-        self.read(head, body, now).map(Some)
-    }
-
-    /// Returns the timestamp as it was written, and the time it stands for.
-    pub(super) fn read(&self, head: &Parts, body: &[u8], now: SystemTime) -> Result<(Text, SystemTime), Rejection> {
         let place = &self.place;
         let missing = || Rejection::new(Reason::MissingHeader).with_detail(format!("there is no timestamp in {place}"));
-        let text = place.text(head, body, Reason::MalformedTimestamp)?.ok_or_else(missing)?;
+        let text = match place.text(head, body, Reason::MalformedTimestamp)? {
+            Some(text) => text,
+            None if self.optional => return Ok(None),
+            None => return Err(missing()),
+        };
         let unreadable = || {
             Rejection::new(Reason::MalformedTimestamp)
                 .with_detail(format!("{place} is not a time in {:?}", self.format))
@@ -315,7 +311,7 @@ impl Timestamp {
         if !self.tolerance.allows(time, now) {
             self.tolerance.check(&format!("the timestamp in {place}"), time, now)?;
         }
-        Ok((text, time))
+        Ok(Some((text, time)))
     }
 }
 

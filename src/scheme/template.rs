@@ -16,8 +16,8 @@ use crate::urlencoded;
 use super::source::Timestamp;
 
 /// A piece of the signed text.
-#[derive(Clone, PartialEq)]
-pub(super) enum Piece {
+#[derive(Clone)]
+enum Piece {
     Literal(Box<[u8]>),
     Timestamp,
     Id,
@@ -44,12 +44,6 @@ pub(super) struct CustomPiece {
 
 /// Writes a piece. Without a timestamp in the values, it leaves the time out.
 pub(super) type WritePiece = dyn Fn(&Values<'_>) -> Result<Vec<u8>, Rejection> + Send + Sync;
-
-impl PartialEq for CustomPiece {
-    fn eq(&self, other: &Self) -> bool {
-        self.name == other.name
-    }
-}
 
 /// The pieces before the body, and those after it. The body itself is fed as it arrives.
 #[derive(Clone)]
@@ -120,8 +114,8 @@ impl Template {
         self.before.iter().chain(&self.after)
     }
 
-    pub(super) fn has(&self, piece: &Piece) -> bool {
-        self.pieces().any(|own| own == piece)
+    pub(super) fn has_header(&self, name: &HeaderName) -> bool {
+        self.pieces().any(|piece| matches!(piece, Piece::Header(own) if own == name))
     }
 
     /// Returns whether the body is all that is signed.
@@ -131,24 +125,26 @@ impl Template {
 
     /// Returns what the text covers whatever the places of time, id and event are.
     pub(super) fn covers(&self) -> Signed {
-        let mut signed = Signed::default()
-            .with_body(self.has_body)
-            .with_timestamp(self.has(&Piece::Timestamp))
-            .with_id(self.has(&Piece::Id))
-            .with_url(self.has(&Piece::Path) && self.has(&Piece::Query));
+        let mut signed = Signed::default().with_body(self.has_body);
+        let (mut path, mut query) = (false, false);
         for piece in self.pieces() {
             match piece {
+                Piece::Timestamp => signed.timestamp = true,
+                Piece::Id => signed.id = true,
                 Piece::Params => signed.body = true,
                 Piece::Url(_) => signed.url = true,
+                Piece::Path => path = true,
+                Piece::Query => query = true,
                 Piece::Custom(custom) => {
                     signed.body |= custom.covers.body;
                     signed.timestamp |= custom.covers.timestamp;
                     signed.event |= custom.covers.event;
                     signed.url |= custom.covers.url;
                 }
-                _ => {}
+                Piece::Literal(_) | Piece::Method | Piece::Header(_) => {}
             }
         }
+        signed.url |= path && query;
         signed
     }
 
@@ -159,7 +155,7 @@ impl Template {
 
     /// Returns whether the text before the body is known before the body is.
     pub(super) fn streams(&self) -> bool {
-        let needs_body = |piece: &Piece| *piece == Piece::Params || piece.is_digest();
+        let needs_body = |piece: &Piece| matches!(piece, Piece::Params) || piece.is_digest();
         self.has_body && !self.before.iter().any(needs_body)
     }
 

@@ -8,11 +8,9 @@ use http::request::Parts;
 
 use crate::rejection::Reason;
 use crate::sign::SignError;
-use crate::text::Text;
 use crate::time::Tolerance;
 
-use super::form::Form;
-use super::kinds::{AnyForm, of_form};
+use super::form::{AnyForm, Form, of_form};
 use super::proof::Proof;
 use super::scheme::Scheme;
 use super::sign::{Signer, Unsigned};
@@ -92,8 +90,7 @@ pub struct SchemeFacts {
 
 impl<P: Proof> Form<P> {
     fn describe(&self) -> String {
-        let about = self.applies.map_or(if self.empty_body { ", without a body" } else { "" }, |(about, _)| about);
-        self.proof.describe() + about
+        self.proof.describe() + self.applies.map_or("", |(about, _)| about)
     }
 
     /// Signs, or returns `None` if the form is not for such a request or signer.
@@ -104,41 +101,36 @@ impl<P: Proof> Form<P> {
         now: SystemTime,
         signer: &Signer<'_>,
     ) -> Option<Result<(), SignError>> {
-        if !self.is_for(head) || (self.empty_body && !body.is_empty()) {
+        if !self.is_for(head) {
             return None;
         }
-        match self.fill(head, body, now) {
-            Ok((timestamp, id)) => self.proof.sign(&mut Unsigned { head, body, now, timestamp, id }, signer),
+        let mut request = Unsigned { head, body, now, timestamp: None, id: None };
+        match self.fill(&mut request) {
+            Ok(()) => self.proof.sign(&mut request, signer),
             Err(error) => Some(Err(error)),
         }
     }
 
     /// Adds what is signed besides the body.
-    fn fill(
-        &self,
-        head: &mut Parts,
-        body: &mut Bytes,
-        now: SystemTime,
-    ) -> Result<(Option<String>, Option<Text>), SignError> {
-        let fields = &self.fields;
-        for (name, value) in &fields.required {
+    fn fill(&self, request: &mut Unsigned<'_>) -> Result<(), SignError> {
+        let Unsigned { head, body, now, timestamp, id } = request;
+        for (name, value) in &self.fields.required {
             head.headers.insert(name, value.clone());
         }
-        for place in self.proof.places() {
-            place.clear(head);
+        self.proof.places().iter().for_each(|place| place.clear(head));
+        if let Some(own) = &self.fields.timestamp {
+            let text = own.format.format(*now).ok_or_else(|| SignError::new("the time lies before 1970"))?;
+            own.place.clear(head);
+            own.place.put(head, body, &text)?;
+            *timestamp = Some(text);
         }
-        let mut written = None;
-        if let Some(timestamp) = &fields.timestamp {
-            let text = timestamp.format.format(now).ok_or_else(|| SignError::new("the time lies before 1970"))?;
-            timestamp.place.clear(head);
-            timestamp.place.put(head, body, &text)?;
-            written = Some(text);
+        if let Some(place) = &self.fields.id {
+            let read = |head: &Parts, body: &[u8]| place.text(head, body, Reason::MalformedHeader).ok().flatten();
+            if self.fields.id_in_text && read(head, body).is_none() {
+                place.put(head, body, "msg_1")?;
+            }
+            *id = read(head, body);
         }
-        let Some(place) = &fields.id else { return Ok((written, None)) };
-        let read = |head: &Parts, body: &[u8]| place.text(head, body, Reason::MalformedHeader).ok().flatten();
-        if fields.id_in_text && read(head, body).is_none() {
-            place.put(head, body, "msg_1")?;
-        }
-        Ok((written, read(head, body)))
+        Ok(())
     }
 }

@@ -3,13 +3,11 @@
 use std::time::SystemTime;
 
 use http::request::Parts;
-use sha2::{Digest as _, Sha256};
-use subtle::ConstantTimeEq as _;
 
 use crate::config::ConfigError;
 use crate::provider::MaybeReady;
 use crate::rejection::{Reason, Rejection};
-use crate::secrets::{Keys, KeysFor, MatchedKey};
+use crate::secrets::{Keys, KeysFor, MatchedKey, Token};
 #[cfg(feature = "testing")]
 use crate::sign::SignError;
 
@@ -21,20 +19,6 @@ use super::settings::Settings;
 use super::sign::{Signer, Unsigned};
 use super::source::Source;
 use super::template::Values;
-
-/// The digest of a token. Digests are compared, so that the time tells neither the length nor a common start.
-#[derive(Clone, Copy, Default)]
-pub(crate) struct Token([u8; 32]);
-
-impl Token {
-    pub(crate) fn of(text: &[u8]) -> Self {
-        Self(Sha256::digest(text).into())
-    }
-
-    pub(crate) fn is(&self, other: &Self) -> bool {
-        self.0.ct_eq(&other.0).into()
-    }
-}
 
 #[derive(Clone)]
 pub(super) struct TokenProof {

@@ -6,6 +6,7 @@ mod keyring;
 mod lookup;
 mod print;
 mod secret;
+mod token;
 
 pub use cache::CachePolicy;
 pub use head::Head;
@@ -16,3 +17,4 @@ pub(crate) use lookup::Keys;
 pub use lookup::Secrets;
 pub(crate) use print::KeyPrint;
 pub use secret::{KeyFormat, MAX_SECRETS, Secret};
+pub(crate) use token::Token;

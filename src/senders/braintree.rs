@@ -14,9 +14,7 @@ use crate::scheme::SignWith;
 use crate::scheme::{Handshake, Item, Rule, Scheme, SchemeBuilder};
 use crate::secrets::Secrets;
 #[cfg(feature = "testing")]
-use crate::sign::SignError;
-#[cfg(feature = "testing")]
-use crate::urlencoded::encode as encode_form;
+use crate::sign::{SignError, with_field};
 use crate::urlencoded::field as form_field;
 
 use super::knowledge;
@@ -111,9 +109,8 @@ impl Rule for Payload {
     fn sign(&self, body: &mut Bytes, sign: &SignWith<'_>) -> Result<(), SignError> {
         let payload = payload(body).map_err(|_| SignError::new("the body has no payload"))?;
         let signature = hex::encode(sign(payload.as_bytes())?);
-        let fields = [("bt_signature", format!("{}|{signature}", self.public_key)), ("bt_payload", payload)];
-        let fields = fields.map(|(name, value)| format!("{name}={}", encode_form(&value)));
-        *body = fields.join("&").into();
+        let form = with_field("", "bt_signature", &format!("{}|{signature}", self.public_key));
+        *body = with_field(&form, "bt_payload", &payload).into();
         Ok(())
     }
 }

@@ -20,13 +20,9 @@ use crate::encoding::Encoding;
 use crate::jwt::{Algorithm, JwtRules, TimeRules};
 use crate::mac::Digest;
 use crate::mac::Mac;
-#[cfg(feature = "asymmetric")]
-use crate::pointer::member;
-use crate::pointer::member_is;
+use crate::pointer::{member, member_is};
 use crate::rejection::{Reason, Rejection};
-use crate::scheme::{
-    Handshake, Scheme, SchemeBuilder, Source, challenge_in, echo, header, json, numbered_headers, object, query,
-};
+use crate::scheme::{Handshake, Scheme, SchemeBuilder, Source, echo, header, json, numbered_headers, printable, query};
 use crate::secrets::KeyFormat;
 use crate::text::Text;
 #[cfg(feature = "jwt")]
@@ -88,7 +84,7 @@ senders! {
             .with_handshake(Handshake::signed_body(|head, body, _| {
                 let kind = head.headers.get("aeg-event-type").map(|kind| kind.as_bytes());
                 let asks = kind == Some(b"SubscriptionValidation");
-                let answer = |code: String| object(&[("validationResponse", &code)]);
+                let answer = |code: String| Answer::object(&[("validationResponse", &code)]);
                 asks.then(|| challenge_in(body, "/0/data/validationCode").map(answer)).transpose()
             }));
 
@@ -280,7 +276,7 @@ senders! {
                     return Err(no_challenge());
                 }
                 let response = hex::encode(mac.of(code.as_bytes()).as_bytes());
-                Ok(object(&[("challengeCode", code), ("challengeResponse", &response)]))
+                Ok(Answer::object(&[("challengeCode", code), ("challengeResponse", &response)]))
             }));
 
     own mailgun = "Mailgun",
@@ -504,7 +500,7 @@ senders! {
             .signature(header("x-twitter-webhooks-signature").prefix("sha256=").base64())
             .with_handshake(Handshake::query_mac("crc_token", |mac, token| {
                 let response = format!("sha256={}", Encoding::Base64.encode(challenge_mac(mac, token, b"+/_=-")?.as_bytes()));
-                Ok(object(&[("response_token", &response)]))
+                Ok(Answer::object(&[("response_token", &response)]))
             }))
             .with_handshake(Handshake::signed_body(|_, body, _| match body.trim_ascii_start() {
                 [b'{', ..] => Ok(None),
@@ -589,7 +585,7 @@ senders! {
                 };
                 let plain = challenge_in(body, "/payload/plainToken")?;
                 let encrypted = hex::encode(challenge_mac(mac, &plain, b"+/_=-")?.as_bytes());
-                Ok(Some(object(&[("plainToken", &plain), ("encryptedToken", &encrypted)])))
+                Ok(Some(Answer::object(&[("plainToken", &plain), ("encryptedToken", &encrypted)])))
             }));
 }
 
@@ -627,6 +623,16 @@ fn woocommerce_ping(body: &[u8]) -> Result<Option<Answer>, Rejection> {
     let number = body.strip_prefix(b"webhook_id=").unwrap_or_default();
     let is_ping = (1..=20).contains(&number.len()) && number.iter().all(u8::is_ascii_digit);
     Ok(is_ping.then(|| Answer::empty(StatusCode::OK)))
+}
+
+/// A member of a body that is a challenge.
+fn challenge_in(body: &[u8], pointer: &str) -> Result<String, Rejection> {
+    let malformed = || Rejection::new(Reason::MalformedBody).with_detail("the challenge is missing");
+    let text = member(body, pointer).map_err(|_| malformed())?.ok_or_else(malformed)?;
+    if text.is_empty() {
+        return Err(malformed());
+    }
+    printable(text.as_bytes())
 }
 
 /// The MAC of a challenge of letters, digits and these characters, which no JSON event is made of: the MAC of any other text

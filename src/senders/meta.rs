@@ -6,8 +6,8 @@ use http::request::Parts;
 use crate::answer::Answer;
 use crate::config::ConfigError;
 use crate::rejection::{Reason, Rejection};
-use crate::scheme::{Handshake, Scheme, Token, echo, header, json, query_parameter};
-use crate::secrets::{KeyFormat, Secret, Secrets};
+use crate::scheme::{Handshake, Scheme, echo, header, json, query_parameter};
+use crate::secrets::{KeyFormat, Secret, Secrets, Token};
 
 use super::{SenderConfig, knowledge};
 
