@@ -19,7 +19,7 @@ use crate::sign::SignError;
 use super::fields::Unverified;
 use super::proof::{Judged, Proof, Run};
 #[cfg(feature = "testing")]
-use super::sign::{SignWith, Signer, Unsigned};
+use super::sign::{SignResult, SignWith, Signer, Unsigned};
 use super::template::Values;
 
 /// What one sender signs of a body, if no template describes it. Its implementation is in the sender's own file.
@@ -98,8 +98,8 @@ impl Proof for CustomProof {
         Ok(self.keys.find(values.head, None))
     }
 
-    fn finish(&self, run: &mut Run<Self>, _: &Values<'_>, _: &[u8]) -> Judged<MatchedKey> {
-        let keys = &run.keys;
+    fn finish(&self, run: Run<'_, Self>, _: &Values<'_>, _: &[u8]) -> Judged<MatchedKey> {
+        let keys = run.keys;
         let mut signed = run.offer.iter().map(|item| keys.ring.first_that(|mac| item.is_by(mac)));
         let first = signed.next().flatten();
         keys.verdict(first.filter(|_| signed.all(|key| key.is_some()))).map(MaybeReady::Ready)
@@ -115,7 +115,7 @@ impl Proof for CustomProof {
     }
 
     #[cfg(feature = "testing")]
-    fn sign(&self, request: &mut Unsigned<'_>, signer: &Signer<'_>) -> Option<Result<(), SignError>> {
+    fn sign(&self, request: &mut Unsigned<'_>, signer: &Signer<'_>) -> SignResult {
         let Signer::Secret = signer else { return None };
         Some(self.rule.sign(request.body, &|message| Ok(self.keys.signing_key()?.of(message).as_bytes().to_vec())))
     }

@@ -33,10 +33,11 @@ pub(super) struct Form<P> {
     pub(super) methods: Vec<Method>,
     pub(super) applies: Option<(&'static str, fn(&Parts) -> bool)>,
     pub(super) fields: Fields,
-    /// What the proof covers at most, found out once, like the next two.
+    /// What the proof covers at most. Like the next two, it is found out once.
     pub(super) signed: Signed,
-    /// Whether it may cover more than the body, the time and the id.
+    /// Whether the proof may cover more than the body, the time and the id.
     covers_more: bool,
+    /// Whether the proof is read from the body.
     is_in_body: bool,
     pub(super) proof: P,
 }
@@ -103,20 +104,28 @@ impl<P: Proof> Form<P> {
         let form = self.clone();
         match self.proof.start(&offer, &read.values(head, b""), now)? {
             MaybeReady::Ready(keys) => {
-                let run = Run { offer, keys, progress: P::Progress::default() };
-                Ok(MaybeReady::Ready(wrap(Attempt { form, read, run })))
+                Ok(MaybeReady::Ready(wrap(Attempt { form, read, offer, keys, progress: P::Progress::default() })))
             }
             MaybeReady::Pending(keys) => Ok(MaybeReady::pending(async move {
-                let run = Run { offer, keys: keys.await?, progress: P::Progress::default() };
-                Ok(wrap(Attempt { form, read, run }))
+                Ok(wrap(Attempt { form, read, offer, keys: keys.await?, progress: P::Progress::default() }))
             })),
         }
     }
 
+    /// Checks what is left to be compared with the body.
+    #[inline]
+    fn check_body(&self, read: &mut Unverified, head: &Parts, body: &[u8]) -> Result<(), Rejection> {
+        if let Some(text) = self.proof.text() {
+            text.check_body(head, body)?;
+        }
+        self.fields.read_timestamp(read, head, body)
+    }
+
     /// Returns what is signed besides the body and the time, if that is more than literals.
+    #[inline]
     fn signed_text(&self, read: &Unverified, head: &Parts, body: &[u8]) -> Result<Option<Box<SignedText>>, Rejection> {
-        let (values, time) = (read.values(head, body), self.fields.timestamp.as_ref());
-        self.proof.text().map(|text| text.template.without_time(&values, time).map(Box::new)).transpose()
+        let Some(text) = self.proof.text().filter(|_| self.covers_more) else { return Ok(None) };
+        text.template.without_time(&read.values(head, body), self.fields.timestamp.as_ref()).map(Box::new).map(Some)
     }
 
     /// Returns what the handler is told of a request that was proven. What was read is taken.
@@ -147,12 +156,15 @@ impl<P: Proof> Form<P> {
 pub(super) struct Attempt<P: Proof> {
     form: Arc<Form<P>>,
     read: Unverified,
-    run: Run<P>,
+    offer: P::Offer,
+    keys: P::Keys,
+    progress: P::Progress,
 }
 
 impl<P: Proof> Attempt<P> {
     pub(super) fn receive(&mut self, head: &Parts, chunk: &[u8]) {
-        self.form.proof.receive(&mut self.run, &self.read.values(head, b""), chunk);
+        let Self { form, read, offer, keys, progress } = self;
+        form.proof.receive(Run { offer, keys, progress }, &read.values(head, b""), chunk);
     }
 
     /// Called once.
@@ -164,29 +176,27 @@ impl<P: Proof> Attempt<P> {
         body: &Bytes,
         rest: &[u8],
     ) -> Judged<Outcome> {
-        let form = &*self.form;
+        let Self { form, read, offer, keys, progress } = self;
         if form.is_in_body {
-            self.run.offer = form.proof.read(head, body, &mut self.read)?;
+            *offer = form.proof.read(head, body, read)?;
         }
-        form.fields.read_text(&mut self.read, head, body)?;
-        let verdict = form.proof.finish(&mut self.run, &self.read.values(head, body), rest)?;
-        if let Some(text) = form.proof.text() {
-            text.check_body(head, body)?;
-        }
-        form.fields.read_timestamp(&mut self.read, head, body)?;
-        if let MaybeReady::Ready(key) = &verdict {
-            let mac = form.proof.mac(&self.run, key.index);
-            for handshake in handshakes {
-                if let Some(answer) = handshake.finish(head, body, mac)? {
-                    return Ok(Outcome::Answer(answer).into());
+        form.fields.read_text(read, head, body)?;
+        match form.proof.finish(Run { offer, keys, progress }, &read.values(head, body), rest)? {
+            MaybeReady::Ready(key) => {
+                form.check_body(read, head, body)?;
+                let mac = form.proof.mac(keys, key.index);
+                for handshake in handshakes {
+                    if let Some(answer) = handshake.finish(head, body, mac)? {
+                        return Ok(Outcome::Answer(answer).into());
+                    }
                 }
+                let text = form.signed_text(read, head, body)?;
+                Ok(Outcome::Deliver(form.verified(read, key, text)).into())
             }
-        }
-        let text = if form.covers_more { form.signed_text(&self.read, head, body)? } else { None };
-        match verdict {
-            MaybeReady::Ready(key) => Ok(Outcome::Deliver(form.verified(&mut self.read, key, text)).into()),
             MaybeReady::Pending(key) => {
-                let verified = form.verified(&mut self.read, MatchedKey::default(), text);
+                form.check_body(read, head, body)?;
+                let text = form.signed_text(read, head, body)?;
+                let verified = form.verified(read, MatchedKey::default(), text);
                 Ok(MaybeReady::pending(async move { key.await.map(|_| Outcome::Deliver(verified)) }))
             }
         }

@@ -9,7 +9,7 @@ use crate::delivery::Signed;
 use crate::jwt::{Backend, ClaimedToken, Jwks, JwtRules, Token, malformed};
 use crate::mac::{Mac, MacKind};
 use crate::provider::{MaybeReady, Recognition};
-use crate::rejection::{Reason, Rejection};
+use crate::rejection::Rejection;
 use crate::secrets::{Keys, KeysFor, MatchedKey};
 #[cfg(feature = "testing")]
 use crate::sign::{SignError, set_header};
@@ -20,12 +20,12 @@ use super::fields::{Fields, Unverified};
 use super::proof::{Judged, Proof, Run};
 use super::settings::Settings;
 #[cfg(feature = "testing")]
-use super::sign::{SignWith, Signer, Unsigned};
+use super::sign::{SignResult, SignWith, Signer, Unsigned};
 use super::template::Values;
 
 #[derive(Clone)]
 pub(super) struct JwtProof {
-    rules: JwtRules,
+    pub(super) rules: JwtRules,
     keys: JwtKeys,
 }
 
@@ -56,10 +56,6 @@ impl JwtProof {
         Ok(Self { rules, keys })
     }
 
-    pub(super) fn is_bearer(&self) -> bool {
-        self.rules.is_bearer()
-    }
-
     #[cfg(feature = "testing")]
     fn put(&self, request: &mut Unsigned<'_>, sign: &SignWith<'_>) -> Result<(), SignError> {
         let token = self.rules.sign(request.body, request.now, sign)?;
@@ -68,11 +64,10 @@ impl JwtProof {
 }
 
 fn proven(text: &[u8], keys: &KeysFor<Mac>) -> Result<JwtKeysFor, Rejection> {
-    let matched = Token::split(text)?.verify_hs256(&keys.ring);
-    if !keys.known {
-        return Err(Reason::UnknownTenant.into());
+    match Token::split(text)?.verify_hs256(&keys.ring) {
+        Err(fault) if keys.known => Err(fault),
+        matched => keys.verdict(matched.ok()).map(JwtKeysFor::Proven),
     }
-    keys.verdict(Some(matched?)).map(JwtKeysFor::Proven)
 }
 
 impl Proof for JwtProof {
@@ -127,10 +122,10 @@ impl Proof for JwtProof {
         }
     }
 
-    fn finish(&self, run: &mut Run<Self>, values: &Values<'_>, _: &[u8]) -> Judged<MatchedKey> {
-        let token = &run.offer;
+    fn finish(&self, run: Run<'_, Self>, values: &Values<'_>, _: &[u8]) -> Judged<MatchedKey> {
+        let token = run.offer;
         self.rules.check_hash(token, values.body)?;
-        match &run.keys {
+        match run.keys {
             JwtKeysFor::Proven(key) => Ok(MaybeReady::Ready(*key)),
             JwtKeysFor::ToFind(jwks, now) => {
                 let kid = token.kid.as_deref().ok_or_else(|| malformed("it names no key"))?;
@@ -155,7 +150,7 @@ impl Proof for JwtProof {
     }
 
     #[cfg(feature = "testing")]
-    fn sign(&self, request: &mut Unsigned<'_>, signer: &Signer<'_>) -> Option<Result<(), SignError>> {
+    fn sign(&self, request: &mut Unsigned<'_>, signer: &Signer<'_>) -> SignResult {
         match (&self.keys, signer) {
             (JwtKeys::Shared(keys), Signer::Secret) => {
                 Some(self.put(request, &|message| Ok(keys.signing_key()?.of(message).as_bytes().to_vec())))

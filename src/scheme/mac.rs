@@ -10,14 +10,12 @@ use crate::pointer;
 use crate::provider::MaybeReady;
 use crate::rejection::{Reason, Rejection};
 use crate::secrets::{Keyring, Keys, KeysFor, MatchedKey};
-#[cfg(feature = "testing")]
-use crate::sign::SignError;
 
 use super::fields::Unverified;
 use super::proof::{Judged, Proof, Run};
 use super::settings::Settings;
 #[cfg(feature = "testing")]
-use super::sign::{Signer, Unsigned};
+use super::sign::{SignResult, Signer, Unsigned};
 use super::signed_text::SignedText;
 use super::source::Candidates;
 use super::template::Values;
@@ -36,9 +34,9 @@ impl MacProof {
         Ok(Self { kind, keys, text: SignedText::new(settings)? })
     }
 
-    fn matching(&self, run: &mut Run<Self>, values: &Values<'_>, rest: &[u8]) -> Result<Option<usize>, Rejection> {
-        let (offer, keys, template) = (&run.offer, &run.keys, &self.text.template);
-        if let Some(macs) = &mut run.progress {
+    fn matching(&self, run: Run<'_, Self>, values: &Values<'_>, rest: &[u8]) -> Result<Option<usize>, Rejection> {
+        let (offer, keys, template) = (run.offer, run.keys, &self.text.template);
+        if let Some(macs) = run.progress {
             macs.update(rest);
             template.feed_after(values, &mut |bytes| macs.update(bytes))?;
             return Ok(matching_key(macs.codes(), offer.iter()));
@@ -75,7 +73,7 @@ impl Proof for MacProof {
         Ok(self.keys.find(values.head, None))
     }
 
-    fn receive(&self, run: &mut Run<Self>, values: &Values<'_>, chunk: &[u8]) {
+    fn receive(&self, run: Run<'_, Self>, values: &Values<'_>, chunk: &[u8]) {
         if !self.text.streams {
             return;
         }
@@ -83,18 +81,19 @@ impl Proof for MacProof {
             let mut macs = Macs::new(Keyring::clone(&run.keys.ring));
             // If that fails, it fails again when the whole is judged, and is refused there.
             if self.text.template.feed_before(values, &mut |bytes| macs.update(bytes)).is_ok() {
-                run.progress = Some(macs);
+                *run.progress = Some(macs);
             }
         }
-        if let Some(macs) = &mut run.progress {
+        if let Some(macs) = run.progress {
             macs.update(chunk);
         }
     }
 
     #[inline]
-    fn finish(&self, run: &mut Run<Self>, values: &Values<'_>, rest: &[u8]) -> Judged<MatchedKey> {
+    fn finish(&self, run: Run<'_, Self>, values: &Values<'_>, rest: &[u8]) -> Judged<MatchedKey> {
+        let keys = run.keys;
         let matched = self.matching(run, values, rest)?;
-        let key = run.keys.verdict(matched).map_err(|rejection| self.text.explain(rejection, values.head))?;
+        let key = keys.verdict(matched).map_err(|rejection| self.text.explain(rejection, values.head))?;
         // SHA-256 of secret and text can be continued by anyone who has seen one: nothing may follow the JSON value.
         if self.kind == MacKind::SecretThenTextSha256 && !pointer::is_one_value(values.body) {
             return Err(Rejection::new(Reason::MalformedBody).with_detail("it is not one JSON value and nothing else"));
@@ -106,8 +105,8 @@ impl Proof for MacProof {
         Some(&self.keys)
     }
 
-    fn mac<'a>(&self, run: &'a Run<Self>, index: usize) -> Option<&'a Mac> {
-        run.keys.ring.iter().nth(index)
+    fn mac<'a>(&self, keys: &'a KeysFor<Mac>, index: usize) -> Option<&'a Mac> {
+        keys.ring.iter().nth(index)
     }
 
     #[cfg(feature = "testing")]
@@ -116,7 +115,7 @@ impl Proof for MacProof {
     }
 
     #[cfg(feature = "testing")]
-    fn sign(&self, request: &mut Unsigned<'_>, signer: &Signer<'_>) -> Option<Result<(), SignError>> {
+    fn sign(&self, request: &mut Unsigned<'_>, signer: &Signer<'_>) -> SignResult {
         let Signer::Secret = signer else { return None };
         Some(self.text.sign(request, |message| Ok(self.keys.signing_key()?.of(message).as_bytes().to_vec())))
     }

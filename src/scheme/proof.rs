@@ -10,14 +10,12 @@ use crate::mac::Mac;
 use crate::provider::{MaybeReady, Recognition};
 use crate::rejection::Rejection;
 use crate::secrets::{Keys, MatchedKey};
-#[cfg(feature = "testing")]
-use crate::sign::SignError;
 use crate::time::Tolerance;
 
 use super::fields::{Fields, Unverified};
 use super::place::Place;
 #[cfg(feature = "testing")]
-use super::sign::{Signer, Unsigned};
+use super::sign::{SignResult, Signer, Unsigned};
 use super::signed_text::SignedText;
 use super::template::Values;
 
@@ -82,13 +80,13 @@ pub(super) trait Proof: Clone + Send + Sync + 'static {
     fn start(&self, offer: &Self::Offer, values: &Values<'_>, now: SystemTime) -> Judged<Self::Keys>;
 
     /// Takes the next part of the body. A part that was not given is in the rest that `finish` gets.
-    fn receive(&self, run: &mut Run<Self>, values: &Values<'_>, chunk: &[u8]) {
+    fn receive(&self, run: Run<'_, Self>, values: &Values<'_>, chunk: &[u8]) {
         let _ = (run, values, chunk);
     }
 
     /// Decides. `rest` is the part of the body that `receive` was not given. A key that has to be fetched is its sender's,
     /// whichever it is: only that it signed counts.
-    fn finish(&self, run: &mut Run<Self>, values: &Values<'_>, rest: &[u8]) -> Judged<MatchedKey>;
+    fn finish(&self, run: Run<'_, Self>, values: &Values<'_>, rest: &[u8]) -> Judged<MatchedKey>;
 
     /// Returns the keys of handshakes that are answered with a MAC.
     fn mac_keys(&self) -> Option<&Keys<Mac>> {
@@ -96,8 +94,8 @@ pub(super) trait Proof: Clone + Send + Sync + 'static {
     }
 
     /// Returns the key that signed, if it is one of MACs.
-    fn mac<'a>(&self, run: &'a Run<Self>, index: usize) -> Option<&'a Mac> {
-        let _ = (run, index);
+    fn mac<'a>(&self, keys: &'a Self::Keys, index: usize) -> Option<&'a Mac> {
+        let _ = (keys, index);
         None
     }
 
@@ -107,7 +105,7 @@ pub(super) trait Proof: Clone + Send + Sync + 'static {
 
     /// Signs as the sender would, or returns `None` if this kind of proof needs another signer.
     #[cfg(feature = "testing")]
-    fn sign(&self, request: &mut Unsigned<'_>, signer: &Signer<'_>) -> Option<Result<(), SignError>>;
+    fn sign(&self, request: &mut Unsigned<'_>, signer: &Signer<'_>) -> SignResult;
 }
 
 /// Returns the surest of several answers, `No` if there are none.
@@ -119,9 +117,9 @@ pub(super) fn best(answers: impl Iterator<Item = Recognition>) -> Recognition {
     })
 }
 
-/// What a proof keeps of one request.
-pub(super) struct Run<P: Proof> {
-    pub(super) offer: P::Offer,
-    pub(super) keys: P::Keys,
-    pub(super) progress: P::Progress,
+/// What a proof keeps of one request. These are references, as a struct of the values would be copied into the attempt.
+pub(super) struct Run<'a, P: Proof> {
+    pub(super) offer: &'a mut P::Offer,
+    pub(super) keys: &'a P::Keys,
+    pub(super) progress: &'a mut P::Progress,
 }

@@ -13,16 +13,14 @@ use crate::config::ConfigError;
 use crate::provider::BoxFuture;
 use crate::provider::MaybeReady;
 use crate::public_key::{Algorithm, PublicKey, matching_key};
-use crate::rejection::{Reason, Rejection};
+use crate::rejection::Rejection;
 use crate::secrets::{Keys, KeysFor, MatchedKey};
-#[cfg(feature = "testing")]
-use crate::sign::SignError;
 
 use super::fields::Unverified;
 use super::proof::{Judged, Proof, Run};
 use super::settings::Settings;
 #[cfg(feature = "testing")]
-use super::sign::{Signer, Unsigned};
+use super::sign::{SignResult, Signer, Unsigned};
 use super::signed_text::SignedText;
 use super::template::Values;
 
@@ -30,8 +28,6 @@ use super::template::Values;
 #[derive(Clone)]
 pub(super) struct PublicKeyProof {
     algorithm: Algorithm,
-    /// The longest signature, in bytes.
-    longest: usize,
     keys: PublicKeys,
     text: SignedText,
 }
@@ -64,15 +60,14 @@ pub(super) enum KeysAtHand {
 impl PublicKeyProof {
     pub(super) fn new(algorithm: Algorithm, settings: &Settings) -> Result<Self, ConfigError> {
         let keys = settings.public_keys()?.into_keys(move |key| PublicKey::new(algorithm, key))?;
-        let longest = algorithm.longest_signature();
-        Ok(Self { algorithm, longest, keys: PublicKeys::Given(keys), text: SignedText::new(settings)? })
+        Ok(Self { algorithm, keys: PublicKeys::Given(keys), text: SignedText::new(settings)? })
     }
 
     /// RSA with SHA-256, by a key of up to 4096 bits that is fetched.
     #[cfg(feature = "paypal")]
     pub(super) fn fetched(keys: Arc<dyn FetchKey>, settings: &Settings) -> Result<Self, ConfigError> {
         let (algorithm, keys) = (Algorithm::RsaPkcs1Sha256, PublicKeys::Fetched(keys));
-        Ok(Self { algorithm, longest: 512, keys, text: SignedText::new(settings)? })
+        Ok(Self { algorithm, keys, text: SignedText::new(settings)? })
     }
 }
 
@@ -86,7 +81,12 @@ impl Proof for PublicKeyProof {
     }
 
     fn read(&self, head: &Parts, body: &[u8], _: &mut Unverified) -> Result<Vec<Vec<u8>>, Rejection> {
-        self.text.signature.read_up_to(head, body, self.longest)
+        let longest = match &self.keys {
+            PublicKeys::Given(_) => self.algorithm.longest_signature(),
+            #[cfg(feature = "paypal")]
+            PublicKeys::Fetched(_) => 512,
+        };
+        self.text.signature.read_up_to(head, body, longest)
     }
 
     #[cfg_attr(not(feature = "paypal"), allow(unused_variables))]
@@ -102,21 +102,25 @@ impl Proof for PublicKeyProof {
         }
     }
 
-    fn finish(&self, run: &mut Run<Self>, values: &Values<'_>, _: &[u8]) -> Judged<MatchedKey> {
+    fn finish(&self, run: Run<'_, Self>, values: &Values<'_>, _: &[u8]) -> Judged<MatchedKey> {
         let message = self.text.message(values)?;
-        match &run.keys {
+        match run.keys {
             KeysAtHand::Given(keys) => {
-                let verdict = keys.verdict(matching_key(&keys.ring, &message, &run.offer));
+                let verdict = keys.verdict(matching_key(&keys.ring, &message, run.offer));
                 let key = verdict.map_err(|rejection| self.text.explain(rejection, values.head))?;
                 Ok(MaybeReady::Ready(key))
             }
             #[cfg(feature = "paypal")]
             KeysAtHand::ToFetch(keys, now) => {
-                let (key, offer) = (keys.fetch(values.head, *now), std::mem::take(&mut run.offer));
+                let (key, offer) = (keys.fetch(values.head, *now), std::mem::take(run.offer));
                 Ok(MaybeReady::pending(async move {
                     let key = key.await?;
                     let is_signed = offer.iter().any(|signature| key.verifies_sha256(&message, signature));
-                    if is_signed { Ok(MatchedKey::default()) } else { Err(Reason::SignatureMismatch.into()) }
+                    if is_signed {
+                        Ok(MatchedKey::default())
+                    } else {
+                        Err(crate::rejection::Reason::SignatureMismatch.into())
+                    }
                 }))
             }
         }
@@ -133,7 +137,7 @@ impl Proof for PublicKeyProof {
     }
 
     #[cfg(feature = "testing")]
-    fn sign(&self, request: &mut Unsigned<'_>, signer: &Signer<'_>) -> Option<Result<(), SignError>> {
+    fn sign(&self, request: &mut Unsigned<'_>, signer: &Signer<'_>) -> SignResult {
         let Signer::PrivateKey(key) = signer else { return None };
         Some(self.text.sign(request, key))
     }

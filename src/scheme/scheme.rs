@@ -259,7 +259,7 @@ impl Provider for Scheme {
         };
         match self.0.forms.first() {
             #[cfg(feature = "jwt")]
-            Some(AnyForm::Jwt(form)) if form.proof.is_bearer() => crate::jwt::challenge(rejection),
+            Some(AnyForm::Jwt(form)) if form.proof.rules.is_bearer() => crate::jwt::challenge(rejection),
             _ => rejection,
         }
     }
@@ -269,23 +269,17 @@ impl Provider for Scheme {
 /// that waits for a key is waited for only to be compared.
 fn better(first: Judged<Outcome>, second: Judged<Outcome>) -> Judged<Outcome> {
     match (first, second) {
-        (Err(first), Err(second)) => Err(graver(first, second)),
+        (Err(first), Err(second)) if !first.reason().is_transient() && second.reason().is_transient() => Err(second),
+        (Err(first), Err(_)) => Err(first),
         (Ok(MaybeReady::Ready(outcome)), _) | (Err(_), Ok(MaybeReady::Ready(outcome))) => Ok(outcome.into()),
-        (first, second) => Ok(MaybeReady::pending(async move {
-            match (settled(first).await, settled(second).await) {
-                (Ok(outcome), _) | (Err(_), Ok(outcome)) => Ok(outcome),
-                (Err(first), Err(second)) => Err(graver(first, second)),
-            }
-        })),
+        (first, second) => {
+            Ok(MaybeReady::pending(async move { better(settled(first).await, settled(second).await)?.wait().await }))
+        }
     }
 }
 
-fn graver(first: Rejection, second: Rejection) -> Rejection {
-    if !first.reason().is_transient() && second.reason().is_transient() { second } else { first }
-}
-
-async fn settled(verdict: Judged<Outcome>) -> Result<Outcome, Rejection> {
-    verdict?.wait().await
+async fn settled(verdict: Judged<Outcome>) -> Judged<Outcome> {
+    verdict?.wait().await.map(MaybeReady::Ready)
 }
 
 /// A request being verified by a [`Scheme`].

@@ -27,6 +27,9 @@ pub(crate) enum Signer<'a> {
 /// Signs a message.
 pub(crate) type SignWith<'a> = dyn Fn(&[u8]) -> Result<Vec<u8>, SignError> + 'a;
 
+/// Whether signing worked; `None` if it needs another signer.
+pub(super) type SignResult = Option<Result<(), SignError>>;
+
 /// A request that has everything but its proof.
 pub(super) struct Unsigned<'a> {
     pub(super) head: &'a mut Parts,

@@ -16,9 +16,9 @@ use super::settings::Settings;
 #[cfg(feature = "testing")]
 use super::sign::Unsigned;
 use super::source::Signature;
-#[cfg(feature = "asymmetric")]
-use super::template::Values;
 use super::template::Template;
+#[cfg(any(feature = "asymmetric", feature = "testing"))]
+use super::template::Values;
 
 /// Where the signature is, and what it signs.
 #[derive(Clone)]
@@ -67,7 +67,7 @@ impl SignedText {
         }
     }
 
-    #[cfg(feature = "asymmetric")]
+    #[cfg(any(feature = "asymmetric", feature = "testing"))]
     pub(super) fn message(&self, values: &Values<'_>) -> Result<Vec<u8>, Rejection> {
         let mut message = Vec::new();
         self.template.feed(values, &mut |bytes| message.extend_from_slice(bytes))?;
@@ -117,10 +117,8 @@ impl SignedText {
             let text = hash.encoding.encode(&Sha256::digest(&*request.body));
             hash.places[0].put(request.head, request.body, &text)?;
         }
-        let mut message = Vec::new();
-        self.template
-            .feed(&request.values(), &mut |bytes| message.extend_from_slice(bytes))
-            .map_err(|_| SignError::new("the request lacks something that is signed"))?;
+        let lacking = |_| SignError::new("the request lacks something that is signed");
+        let message = self.message(&request.values()).map_err(lacking)?;
         let text = self.signature.encoding.encode(&sign(&message)?);
         self.signature.places[0].put(request.head, request.body, &text)
     }

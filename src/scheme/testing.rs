@@ -13,7 +13,7 @@ use crate::time::Tolerance;
 use super::form::{AnyForm, Form, of_form};
 use super::proof::Proof;
 use super::scheme::Scheme;
-use super::sign::{Signer, Unsigned};
+use super::sign::{SignResult, Signer, Unsigned};
 
 impl Scheme {
     /// Adds what the sender would add.
@@ -26,7 +26,8 @@ impl Scheme {
         let (head, body) = request.into_parts();
         for form in &self.0.forms {
             let (mut head, mut body) = (head.clone(), body.clone());
-            if let Some(signed) = of_form!(form, form => form.sign(&mut head, &mut body, now, signer)) {
+            let mut unsigned = Unsigned { head: &mut head, body: &mut body, now, timestamp: None, id: None };
+            if let Some(signed) = of_form!(form, form => form.sign(&mut unsigned, signer)) {
                 return signed.map(|()| Request::from_parts(head, body));
             }
         }
@@ -42,7 +43,7 @@ impl Scheme {
         let inner = &self.0;
         let mut forms: Vec<String> = Vec::new();
         for form in &inner.forms {
-            let form = of_form!(form, form => form.describe());
+            let form = of_form!(form, form => form.proof.describe() + form.applies.map_or("", |(about, _)| about));
             // Forms that differ by a key or an address alone are one to a reader.
             if !forms.contains(&form) {
                 forms.push(form);
@@ -89,24 +90,13 @@ pub struct SchemeFacts {
 }
 
 impl<P: Proof> Form<P> {
-    fn describe(&self) -> String {
-        self.proof.describe() + self.applies.map_or("", |(about, _)| about)
-    }
-
     /// Signs, or returns `None` if the form is not for such a request or signer.
-    fn sign(
-        &self,
-        head: &mut Parts,
-        body: &mut Bytes,
-        now: SystemTime,
-        signer: &Signer<'_>,
-    ) -> Option<Result<(), SignError>> {
-        if !self.is_for(head) {
+    fn sign(&self, request: &mut Unsigned<'_>, signer: &Signer<'_>) -> SignResult {
+        if !self.is_for(request.head) {
             return None;
         }
-        let mut request = Unsigned { head, body, now, timestamp: None, id: None };
-        match self.fill(&mut request) {
-            Ok(()) => self.proof.sign(&mut request, signer),
+        match self.fill(request) {
+            Ok(()) => self.proof.sign(request, signer),
             Err(error) => Some(Err(error)),
         }
     }

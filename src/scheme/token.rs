@@ -8,15 +8,13 @@ use crate::config::ConfigError;
 use crate::provider::MaybeReady;
 use crate::rejection::{Reason, Rejection};
 use crate::secrets::{Keys, KeysFor, MatchedKey, Token};
-#[cfg(feature = "testing")]
-use crate::sign::SignError;
 
 use super::fields::Unverified;
 use super::place::Place;
 use super::proof::{Judged, Proof, Run};
 use super::settings::Settings;
 #[cfg(feature = "testing")]
-use super::sign::{Signer, Unsigned};
+use super::sign::{SignResult, Signer, Unsigned};
 use super::source::Source;
 use super::template::Values;
 
@@ -57,8 +55,8 @@ impl Proof for TokenProof {
         Ok(self.keys.find(values.head, None))
     }
 
-    fn finish(&self, run: &mut Run<Self>, _: &Values<'_>, _: &[u8]) -> Judged<MatchedKey> {
-        run.keys.verdict(run.keys.ring.first_that(|token| token.is(&run.offer))).map(MaybeReady::Ready)
+    fn finish(&self, run: Run<'_, Self>, _: &Values<'_>, _: &[u8]) -> Judged<MatchedKey> {
+        run.keys.verdict(run.keys.ring.first_that(|token| token.is(run.offer))).map(MaybeReady::Ready)
     }
 
     #[cfg(feature = "testing")]
@@ -68,7 +66,7 @@ impl Proof for TokenProof {
 
     /// The scheme holds only digests, so the token comes from the test.
     #[cfg(feature = "testing")]
-    fn sign(&self, request: &mut Unsigned<'_>, signer: &Signer<'_>) -> Option<Result<(), SignError>> {
+    fn sign(&self, request: &mut Unsigned<'_>, signer: &Signer<'_>) -> SignResult {
         let Signer::Token(token) = signer else { return None };
         Some(self.place.put(request.head, request.body, token))
     }
