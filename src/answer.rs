@@ -47,6 +47,13 @@ impl Answer {
         Self::with_type("application/json", body.into())
     }
 
+    /// Creates a 200 with a JSON object of texts.
+    pub(crate) fn object(members: &[(&str, &str)]) -> Self {
+        let members: serde_json::Map<_, _> =
+            members.iter().map(|(name, text)| ((*name).to_owned(), (*text).into())).collect();
+        Self::json(serde_json::Value::Object(members).to_string())
+    }
+
     /// Sets a header.
     #[must_use]
     pub fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Self {

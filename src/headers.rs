@@ -32,7 +32,7 @@ pub(crate) fn required<'a>(head: &'a Parts, name: &HeaderName, longest: usize) -
 }
 
 #[inline]
-pub(crate) fn check_length(name: &HeaderName, value: &HeaderValue, longest: usize) -> Result<(), Rejection> {
+fn check_length(name: &HeaderName, value: &HeaderValue, longest: usize) -> Result<(), Rejection> {
     if value.len() > longest {
         return Err(too_long(name, longest));
     }

@@ -133,6 +133,8 @@ mod observe;
 mod payload;
 mod pointer;
 pub mod provider;
+#[cfg(feature = "asymmetric")]
+mod public_key;
 mod public_url;
 mod rejection;
 pub mod scheme;
@@ -173,7 +175,7 @@ pub use layer::layer::WebhookLayer;
 pub use payload::Form;
 pub use payload::{FormJson, FromDelivery, Json, Webhook};
 pub use rejection::{Reason, Rejection};
-pub use scheme::Scheme;
+pub use scheme::scheme::Scheme;
 pub use secrets::{CachePolicy, Head, KeyFormat, MAX_SECRETS, Secret, Secrets};
 #[cfg(feature = "jwt")]
 pub use senders::Connect;

@@ -23,6 +23,16 @@ pub(crate) enum MacKind {
 }
 
 impl MacKind {
+    #[cfg(feature = "testing")]
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Sha1 => "HMAC-SHA1",
+            Self::Sha256 => "HMAC-SHA256",
+            Self::Sha512 => "HMAC-SHA512",
+            Self::SecretThenTextSha256 => "SHA-256 of secret and text",
+        }
+    }
+
     pub(crate) const fn digest_len(self) -> usize {
         match self {
             Self::Sha1 => 20,

@@ -11,3 +11,8 @@ pub(crate) fn member(text: &[u8], pointer: &str) -> Result<Option<String>, NotJs
     let [found] = pick(text, [pointer])?;
     Ok(found.map(Cow::into_owned))
 }
+
+/// Returns whether the scalar at a JSON pointer is this text.
+pub(crate) fn member_is(body: &[u8], pointer: &str, text: &str) -> bool {
+    member(body, pointer).is_ok_and(|found| found.as_deref() == Some(text))
+}

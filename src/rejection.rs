@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{self, HeaderName, HeaderValue};
-use http::{HeaderMap, Response, StatusCode};
+use http::{HeaderMap, Method, Response, StatusCode};
 
 use crate::text::Text;
 
@@ -260,6 +260,17 @@ impl Rejection {
     #[must_use]
     pub fn new(reason: Reason) -> Self {
         Self { reason, detail: None, provider: None, source: None, extra: None }
+    }
+
+    /// Refuses a method that is not one of these.
+    pub(crate) fn wrong_method<'a>(methods: impl IntoIterator<Item = &'a Method>) -> Self {
+        let mut allowed: Vec<_> = methods.into_iter().map(Method::as_str).collect();
+        allowed.dedup();
+        let rejection = Self::new(Reason::MethodNotAllowed);
+        match allowed.join(", ").try_into() {
+            Ok(allowed) => rejection.with_header(header::ALLOW, allowed),
+            Err(_) => rejection,
+        }
     }
 
     /// Sets a text for the operator that names the header, claim, member or setting at fault. It must hold no secret and no part

@@ -4,7 +4,12 @@ use std::borrow::Cow;
 use std::time::SystemTime;
 
 use bytes::Bytes;
-use http::Request;
+use http::header::{HeaderName, HeaderValue};
+use http::request::Parts;
+use http::{Request, Uri};
+use serde_json::{Map, Value};
+
+use crate::urlencoded::encode;
 
 /// A provider that knows how its sender signs.
 pub trait Sign {
@@ -26,4 +31,53 @@ impl SignError {
     pub fn new(message: impl Into<Cow<'static, str>>) -> Self {
         Self(message.into())
     }
+}
+
+pub(crate) fn unfit() -> SignError {
+    SignError::new("a value does not fit its place")
+}
+
+pub(crate) fn set_header(head: &mut Parts, name: HeaderName, value: String) -> Result<(), SignError> {
+    head.headers.insert(name, HeaderValue::try_from(value).map_err(|_| unfit())?);
+    Ok(())
+}
+
+/// Sets path and query.
+pub(crate) fn set_path(head: &mut Parts, path: &str) -> Result<(), SignError> {
+    let mut parts = head.uri.clone().into_parts();
+    parts.path_and_query = Some(path.parse().map_err(|_| unfit())?);
+    head.uri = Uri::from_parts(parts).map_err(|_| unfit())?;
+    Ok(())
+}
+
+/// Returns a form with this as the only field of its name.
+pub(crate) fn with_field(form: &str, name: &str, value: &str) -> String {
+    let others = form.split('&').filter(|field| !field.is_empty() && field.split('=').next() != Some(name));
+    let own = format!("{name}={}", encode(value));
+    others.chain([&*own]).collect::<Vec<_>>().join("&")
+}
+
+/// Adds a field to the front of a multipart form.
+pub(crate) fn add_part(body: &mut Bytes, name: &str, value: &str) -> Result<(), SignError> {
+    let delimiter = body.split(|byte| *byte == b'\r').next().filter(|line| line.starts_with(b"--"));
+    let delimiter = delimiter.ok_or_else(unfit)?;
+    let part = format!("\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n");
+    *body = [delimiter, part.as_bytes(), &body[..]].concat().into();
+    Ok(())
+}
+
+/// Sets a member of a JSON body, and makes the objects on the way to it.
+pub(crate) fn set_member(body: &mut Bytes, pointer: &str, value: String) -> Result<(), SignError> {
+    let mut json = serde_json::from_slice(body).map_err(|_| unfit())?;
+    let mut member = &mut json;
+    for name in pointer.split('/').skip(1) {
+        member = match member {
+            Value::Object(members) => members.entry(name).or_insert_with(|| Value::Object(Map::new())),
+            Value::Array(items) => items.get_mut(name.parse::<usize>().map_err(|_| unfit())?).ok_or_else(unfit)?,
+            _ => return Err(unfit()),
+        };
+    }
+    *member = value.into();
+    *body = json.to_string().into();
+    Ok(())
 }

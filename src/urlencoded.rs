@@ -9,6 +9,7 @@ use http::header::CONTENT_TYPE;
 use http::request::Parts;
 
 use crate::rejection::{Reason, Rejection};
+use crate::uri::requested_uri;
 
 /// The most fields that a form may have. Twilio's largest have about sixty.
 const MAX_FIELDS: usize = 1000;
@@ -47,6 +48,15 @@ pub(crate) fn field<'a>(text: &'a [u8], name: &str, malformed: Reason) -> Result
         }
     }
     Ok(found)
+}
+
+/// The one value of a field of the query, as [`field`] returns it.
+pub(crate) fn query_field<'a>(
+    head: &'a Parts,
+    name: &str,
+    malformed: Reason,
+) -> Result<Option<Cow<'a, [u8]>>, Rejection> {
+    field(requested_uri(head).query().unwrap_or_default().as_bytes(), name, malformed)
 }
 
 /// Every field as name and value without separators, sorted by name; of a name that comes more than once, each distinct

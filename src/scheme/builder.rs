@@ -9,95 +9,182 @@ use http::request::Parts;
 use http::{Method, StatusCode};
 
 use crate::behavior::Behavior;
-use crate::body_fields::BodyFields;
 use crate::config::ConfigError;
 use crate::delivery::Signed;
-use crate::multipart;
-use crate::rejection::Reason;
+#[cfg(feature = "jwt")]
+use crate::jwt::{Jwks, JwtRules};
+use crate::mac::{Mac, MacKind};
+#[cfg(feature = "asymmetric")]
+use crate::public_key::Algorithm;
+use crate::public_url::PublicUrl;
+use crate::rejection::Rejection;
 use crate::secrets::{KeyFormat, Secrets};
 use crate::text::Text;
-use crate::urlencoded;
 
-use super::form::{Fields, Form};
+use super::custom::{CustomProof, Rule};
+use super::form::{AnyForm, Form};
 use super::handshake::Handshake;
-use super::place::Spot;
-use super::proof::{AnyForm, Proof};
-use super::signature::{Signature, SignatureSpec};
-use super::source::{Source, header_name};
-use super::timestamp::TimestampSpec;
-use super::{Inner, Scheme};
-use crate::public_url::PublicUrl;
+#[cfg(feature = "jwt")]
+use super::jwt::JwtProof;
+use super::mac::MacProof;
+use super::place::header_name;
+#[cfg(feature = "paypal")]
+use super::public_key::FetchKey;
+#[cfg(feature = "asymmetric")]
+use super::public_key::PublicKeyProof;
+use super::scheme::{Inner, Scheme};
+use super::settings::Settings;
+use super::source::{SignatureSpec, Source, TimestampSpec};
+use super::template::{CustomPiece, Values};
+use super::token::TokenProof;
 
-/// Builds a [`Scheme`]. Nothing is checked before [`build`](Self::build).
+/// Builds a [`Scheme`]. Errors are returned by [`build`](Self::build).
 #[derive(Clone)]
 #[must_use = "a builder does nothing until `build`"]
 pub struct SchemeBuilder {
-    /// Makes a form of these settings, by the kind of proof that the builder was made for.
+    /// Makes a form of the settings, by the kind of proof that the builder was made for.
     make: Arc<Make>,
-    methods: Vec<Method>,
+    settings: Settings,
+    /// The first setting that was not valid.
+    fault: Option<ConfigError>,
     body_limit: Option<usize>,
-    applies: Option<(&'static str, fn(&Parts) -> bool)>,
-    pub(super) empty_body: bool,
-    pub(super) signature: Option<SignatureSpec>,
-    required: Vec<(String, String)>,
-    pub(super) timestamp: Option<TimestampSpec>,
-    pub(super) id: Option<Source>,
-    event: Option<Source>,
-    in_body: BodyFields,
-    pub(super) template: Cow<'static, str>,
-    pub(super) body_unsigned: bool,
-    pub(super) body_hash: Option<SignatureSpec>,
-    pub(super) public_url: Option<Result<PublicUrl, ConfigError>>,
     handshakes: Vec<Handshake>,
     refusal: Option<StatusCode>,
     unsigned: Option<StatusCode>,
     behavior: Behavior,
-    pub(super) key_format: KeyFormat,
-    secrets: Option<Secrets>,
-    public_keys: Option<Secrets>,
+    /// Other forms in which the sender signs.
     others: Vec<Self>,
 }
 
-type Make = dyn Fn(&SchemeBuilder) -> Result<AnyForm, ConfigError> + Send + Sync;
+type Make = dyn Fn(&Settings) -> Result<AnyForm, ConfigError> + Send + Sync;
+
+impl Scheme {
+    /// A sender that signs with HMAC-SHA256.
+    pub fn hmac_sha256() -> SchemeBuilder {
+        Self::mac(MacKind::Sha256)
+    }
+
+    /// A sender that signs with HMAC-SHA512.
+    pub fn hmac_sha512() -> SchemeBuilder {
+        Self::mac(MacKind::Sha512)
+    }
+
+    /// A sender that signs with HMAC-SHA1. No forgery of it is known, but nobody should choose it today.
+    pub fn hmac_sha1_for_legacy_senders_only() -> SchemeBuilder {
+        Self::mac(MacKind::Sha1)
+    }
+
+    /// A sender that signs with SHA-256 of the secret followed by the text. This is **no** HMAC: anyone who has seen one signed
+    /// text can append to it and sign the result, without the secret. The body has to be one JSON value with nothing
+    /// behind it, which closes that way for JSON.
+    pub fn sha256_of_secret_and_text_for_legacy_senders_only() -> SchemeBuilder {
+        Self::mac(MacKind::SecretThenTextSha256)
+    }
+
+    /// A sender that repeats a shared secret at this place. It proves who sends and covers nothing: body and headers are
+    /// as trustworthy as the connection.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tower_webhook::Scheme;
+    /// use tower_webhook::scheme::header;
+    ///
+    /// # fn main() -> Result<(), tower_webhook::ConfigError> {
+    /// let acme = Scheme::token(header("x-acme-token")).secret("a long random text").build("acme")?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn token(place: Source) -> SchemeBuilder {
+        SchemeBuilder::new(move |settings| Form::new(settings, TokenProof::new(&place, settings)?).map(AnyForm::Token))
+    }
+
+    /// A sender that signs with Ed25519. Keys are set by [`with_public_key`](SchemeBuilder::with_public_key).
+    #[cfg(feature = "asymmetric")]
+    pub fn ed25519() -> SchemeBuilder {
+        Self::public(Algorithm::Ed25519)
+    }
+
+    /// A sender that signs with ECDSA on P-256 and SHA-256, the signature in DER. Keys are set by
+    /// [`with_public_key`](SchemeBuilder::with_public_key).
+    #[cfg(feature = "asymmetric")]
+    pub fn ecdsa_p256() -> SchemeBuilder {
+        Self::public(Algorithm::EcdsaP256)
+    }
+
+    /// A sender that signs with RSA PKCS#1 v1.5 and SHA-256, with keys of 2048 bits and more. Keys are set by
+    /// [`with_public_key`](SchemeBuilder::with_public_key).
+    #[cfg(feature = "asymmetric")]
+    pub fn rsa_pkcs1_sha256() -> SchemeBuilder {
+        Self::public(Algorithm::RsaPkcs1Sha256)
+    }
+
+    fn mac(kind: MacKind) -> SchemeBuilder {
+        SchemeBuilder::new(move |settings| Form::new(settings, MacProof::new(kind, settings)?).map(AnyForm::Mac))
+    }
+
+    #[cfg(feature = "asymmetric")]
+    fn public(algorithm: Algorithm) -> SchemeBuilder {
+        let proof = move |settings: &Settings| PublicKeyProof::new(algorithm, settings);
+        SchemeBuilder::new(move |settings| Form::new(settings, proof(settings)?).map(AnyForm::PublicKey))
+    }
+}
 
 impl SchemeBuilder {
-    pub(super) fn new(make: impl Fn(&Self) -> Result<AnyForm, ConfigError> + Send + Sync + 'static) -> Self {
+    fn new(make: impl Fn(&Settings) -> Result<AnyForm, ConfigError> + Send + Sync + 'static) -> Self {
+        let settings =
+            Settings { methods: vec![Method::POST], template: Cow::Borrowed("{body}"), ..Settings::default() };
         Self {
             make: Arc::new(make),
-            methods: vec![Method::POST],
+            settings,
+            fault: None,
             body_limit: None,
-            applies: None,
-            empty_body: false,
-            signature: None,
-            required: Vec::new(),
-            timestamp: None,
-            id: None,
-            event: None,
-            in_body: BodyFields::new(),
-            template: Cow::Borrowed("{body}"),
-            body_unsigned: false,
-            body_hash: None,
-            public_url: None,
             handshakes: Vec::new(),
             refusal: None,
             unsigned: None,
             behavior: Behavior::UNKNOWN,
-            key_format: KeyFormat::Text,
-            secrets: None,
-            public_keys: None,
             others: Vec::new(),
         }
     }
 
+    /// A sender that signs with a MAC, by a rule of its own. `key` makes the key from a secret.
+    pub(crate) fn rule(rule: impl Rule, key: fn(&[u8]) -> Result<Mac, ConfigError>) -> Self {
+        let rule: Arc<dyn Rule> = Arc::new(rule);
+        Self::new(move |settings| {
+            let proof = CustomProof { rule: rule.clone(), keys: settings.keys(key)? };
+            Form::new(settings, proof).map(AnyForm::Custom)
+        })
+    }
+
+    /// A sender that signs with RSA and SHA-256, with a key that is fetched.
+    #[cfg(feature = "paypal")]
+    pub(crate) fn fetched_key(keys: impl FetchKey) -> Self {
+        let keys: Arc<dyn FetchKey> = Arc::new(keys);
+        let proof = move |settings: &Settings| PublicKeyProof::fetched(keys.clone(), settings);
+        Self::new(move |settings| Form::new(settings, proof(settings)?).map(AnyForm::PublicKey))
+    }
+
+    /// A sender that signs with tokens: with the keys of its issuer, or else with the secrets of the builder.
+    #[cfg(feature = "jwt")]
+    pub(crate) fn jwt(rules: JwtRules, issuer: Option<Jwks>) -> Self {
+        let proof = move |settings: &Settings| JwtProof::new(rules.clone(), issuer.clone(), settings);
+        Self::new(move |settings| Form::new(settings, proof(settings)?).map(AnyForm::Jwt))
+    }
+
+    /// Takes what is valid, and keeps the first fault.
+    fn take<T>(&mut self, setting: Result<T, ConfigError>) -> Option<T> {
+        setting.map_err(|fault| self.fault.get_or_insert(fault).clone()).ok()
+    }
+
     /// Sets where the signature is. Required, unless the scheme is a [token](Scheme::token).
     pub fn signature(mut self, signature: SignatureSpec) -> Self {
-        self.signature = Some(signature);
+        self.settings.signature = self.take(signature.0);
         self
     }
 
     /// Sets where the timestamp is, if the sender signs one. It must then be part of what is signed.
     pub fn timestamp(mut self, timestamp: TimestampSpec) -> Self {
-        self.timestamp = Some(timestamp);
+        self.settings.fields.timestamp = self.take(timestamp.0);
         self
     }
 
@@ -116,46 +203,85 @@ impl SchemeBuilder {
     /// Anything else is literal text. The text must cover the body by `{body}` or `{params}`, or else by a
     /// [hash](Self::with_body_hash).
     pub fn signed(mut self, template: impl Into<Cow<'static, str>>) -> Self {
-        self.template = template.into();
+        self.settings.template = template.into();
+        self
+    }
+
+    /// Adds a piece to those that the template may name. What it covers counts as signed; if that is the body, the piece is a
+    /// digest of it. Without a timestamp in the values, `write` leaves the time out.
+    pub(crate) fn with_piece(
+        mut self,
+        name: &'static str,
+        covers: Signed,
+        write: impl Fn(&Values<'_>) -> Result<Vec<u8>, Rejection> + Send + Sync + 'static,
+    ) -> Self {
+        self.settings.pieces.push(Arc::new(CustomPiece { name, covers, write: Box::new(write) }));
+        self
+    }
+
+    /// Tells which address a piece of the sender's own holds, without what may be secret in it: a mismatch may be due to it.
+    pub(crate) fn with_shown_address(
+        mut self,
+        address: impl Fn(&Parts) -> Option<String> + Send + Sync + 'static,
+    ) -> Self {
+        self.settings.address = Some(Arc::new(address));
         self
     }
 
     /// Sets what is signed, for the few senders that don't sign their body: anyone who has seen one signed request can send
     /// any body with its signature.
     pub fn signed_without_the_body(mut self, template: impl Into<Cow<'static, str>>) -> Self {
-        self.template = template.into();
-        self.body_unsigned = true;
+        self.settings.template = template.into();
+        self.settings.body_unsigned = true;
         self
     }
 
     /// Sets where the SHA-256 of the body is, in a place that is signed. The body is compared with it.
     pub fn with_body_hash(mut self, hash: SignatureSpec) -> Self {
-        self.body_hash = Some(hash);
+        self.settings.body_hash = self.take(hash.0);
         self
     }
 
     /// Sets where the id of the event or delivery is. It is required in a request only if it is signed.
     pub fn id(mut self, id: Source) -> Self {
-        self.id = Some(id);
+        self.settings.fields.id = self.take(id.0);
         self
     }
 
     /// Sets where the event's name is.
     pub fn event(mut self, event: Source) -> Self {
-        self.event = Some(event);
+        self.settings.fields.event = self.take(event.0);
         self
     }
 
     /// Sets how to find, in a verified body, the id that stays the same over the sender's retries, if the one that
     /// [`id`](Self::id) names does not. It is called only when [`Delivery::identity`](crate::Delivery::identity) is.
     pub fn with_identity(mut self, choose: impl Fn(&[u8]) -> Option<Text> + Send + Sync + 'static) -> Self {
-        self.in_body = self.in_body.with_identity(choose);
+        self.settings.in_body = self.settings.in_body.with_identity(choose);
+        self
+    }
+
+    /// Sets the JSON pointer of the id that stays the same over the sender's retries, if the one that [`id`](Self::id) names
+    /// does not.
+    pub fn with_identity_at(mut self, pointer: impl Into<Text>) -> Self {
+        self.settings.in_body = self.settings.in_body.with_identity_at(pointer);
+        self
+    }
+
+    /// Sets the JSON pointers of several values, and how they are joined into the id that stays the same over the sender's
+    /// retries.
+    pub fn with_identity_from<T: Into<Text>>(
+        mut self,
+        pointers: impl IntoIterator<Item = T>,
+        join: impl Fn(&[Option<Cow<'_, str>>]) -> Option<Text> + Send + Sync + 'static,
+    ) -> Self {
+        self.settings.in_body = self.settings.in_body.with_identity_from(pointers, join);
         self
     }
 
     /// Sets the secret, or several.
     pub fn secret(mut self, secrets: impl Into<Secrets>) -> Self {
-        self.secrets = Some(secrets.into());
+        self.settings.secrets = Some(secrets.into());
         self
     }
 
@@ -163,19 +289,19 @@ impl SchemeBuilder {
     /// or `whpk_` and base64. [`Secret::from_bytes`](crate::Secret::from_bytes) takes the bytes themselves.
     #[cfg(feature = "asymmetric")]
     pub fn with_public_key(mut self, keys: impl Into<Secrets>) -> Self {
-        self.public_keys = Some(keys.into());
+        self.settings.public_keys = Some(keys.into());
         self
     }
 
     /// Sets how the sender's secret text stands for key bytes. The default is the text itself.
     pub fn with_key_format(mut self, format: KeyFormat) -> Self {
-        self.key_format = format;
+        self.settings.key_format = format;
         self
     }
 
     /// Sets the methods that the sender uses. The default is `POST` alone.
     pub fn with_methods(mut self, methods: impl IntoIterator<Item = Method>) -> Self {
-        self.methods = methods.into_iter().collect();
+        self.settings.methods = methods.into_iter().collect();
         self
     }
 
@@ -189,12 +315,12 @@ impl SchemeBuilder {
     /// Sets the address that the sender was given, up to where the path begins that this service sees:
     /// `https://hooks.example.com`. The requested path and query are appended byte for byte.
     pub fn with_public_url(mut self, base: &str) -> Self {
-        self.public_url = Some(PublicUrl::base(base));
+        self.settings.public_url = self.take(PublicUrl::base(base));
         self
     }
 
     pub(crate) fn at(mut self, url: PublicUrl) -> Self {
-        self.public_url = Some(Ok(url));
+        self.settings.public_url = Some(url);
         self
     }
 
@@ -202,7 +328,7 @@ impl SchemeBuilder {
     /// [set](Self::with_public_url). Use it only for a service that can be reached through such a proxy alone: other clients can
     /// write anything there.
     pub fn with_trusted_forwarded_headers(mut self) -> Self {
-        self.public_url.get_or_insert(Ok(PublicUrl::Forwarded));
+        self.settings.public_url.get_or_insert(PublicUrl::Forwarded);
         self
     }
 
@@ -214,7 +340,10 @@ impl SchemeBuilder {
 
     /// Requires a header to have exactly this value, such as the name of the method that the sender signed by.
     pub fn with_required_header(mut self, header: impl Into<String>, value: impl Into<String>) -> Self {
-        self.required.push((header.into(), value.into()));
+        let header = self.take(header_name(&header.into()));
+        let value = HeaderValue::try_from(value.into());
+        let value = self.take(value.map_err(|_| ConfigError::invalid("a header value is not valid")));
+        self.settings.fields.required.extend(header.zip(value));
         self
     }
 
@@ -239,13 +368,7 @@ impl SchemeBuilder {
 
     /// Chooses the requests that this form of signing is for. `about` says the same in a table.
     pub(crate) fn only_if(mut self, about: &'static str, applies: fn(&Parts) -> bool) -> Self {
-        self.applies = Some((about, applies));
-        self
-    }
-
-    /// Accepts only requests without a body, so that the signature needn't cover it.
-    pub(crate) fn empty_body(mut self) -> Self {
-        self.empty_body = true;
+        self.settings.applies = Some((about, applies));
         self
     }
 
@@ -265,18 +388,18 @@ impl SchemeBuilder {
         if name.is_empty() || !name.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_')) {
             return Err(ConfigError::invalid("a provider's name is snake_case: a to z, 0 to 9 and _"));
         }
-        let mut forms = vec![(self.make)(&self)?];
+        let mut forms = vec![self.form()?];
         for mut other in std::mem::take(&mut self.others) {
-            other.secrets = self.secrets.clone();
-            other.public_url = self.public_url.clone();
-            forms.push((other.make)(&other)?);
+            other.settings.secrets = self.settings.secrets.clone();
+            other.settings.public_url = self.settings.public_url.clone();
+            forms.push(other.form()?);
         }
-        let handshakes = self.handshakes.into_iter().map(|handshake| handshake.by_keys_of(&forms[0])).collect();
+        let by_keys = |handshake: Handshake| handshake.by_keys_of(forms[0].mac_keys());
         Ok(Scheme(Arc::new(Inner {
             name,
             body_limit: self.body_limit.unwrap_or(self.behavior.body_limit()),
             behavior: self.behavior,
-            handshakes,
+            handshakes: self.handshakes.into_iter().map(by_keys).collect(),
             refusal: self.refusal,
             unsigned: self.unsigned,
             is_timed: forms.iter().any(AnyForm::is_timed),
@@ -284,118 +407,14 @@ impl SchemeBuilder {
         })))
     }
 
-    /// Sets the JSON pointer of the id that stays the same over the sender's retries, if the one that [`id`](Self::id) names
-    /// does not.
-    pub fn with_identity_at(mut self, pointer: impl Into<Text>) -> Self {
-        self.in_body = self.in_body.with_identity_at(pointer);
-        self
+    fn form(&self) -> Result<AnyForm, ConfigError> {
+        self.fault.clone().map_or(Ok(()), Err)?;
+        (self.make)(&self.settings)
     }
-
-    /// Sets the JSON pointers of several values, and how they are joined into the id that stays the same over the sender's
-    /// retries.
-    pub fn with_identity_from<T: Into<Text>>(
-        mut self,
-        pointers: impl IntoIterator<Item = T>,
-        join: impl Fn(&[Option<Cow<'_, str>>]) -> Option<Text> + Send + Sync + 'static,
-    ) -> Self {
-        self.in_body = self.in_body.with_identity_from(pointers, join);
-        self
-    }
-
-    /// Makes a form of these settings and a proof.
-    pub(super) fn form<P: Proof>(&self, proof: P) -> Result<AnyForm, ConfigError>
-    where
-        AnyForm: From<Form<P>>,
-    {
-        if self.methods.is_empty() {
-            return Err(ConfigError::missing("the scheme accepts no method"));
-        }
-        let id = self.id.clone().map(|id| id.0).transpose()?;
-        let event = self.event.clone().map(|event| event.0).transpose()?;
-        let mut in_body = self.in_body.clone();
-        in_body = match id.as_ref().map(|id| id.spot.clone()) {
-            Some(Spot::Json(pointer)) => in_body.with_id_at(pointer),
-            Some(Spot::Form(field)) => in_body.with_id(move |body| form_field(body, &field)),
-            Some(Spot::Part(field)) => in_body.with_id(move |body| part_field(body, field)),
-            _ => in_body,
-        };
-        in_body = match event.as_ref().map(|event| event.spot.clone()) {
-            Some(Spot::Json(pointer)) => in_body.with_event_at(pointer),
-            Some(Spot::Form(field)) => in_body.with_event(move |body| form_field(body, &field)),
-            Some(Spot::Part(field)) => in_body.with_event(move |body| part_field(body, field)),
-            _ => in_body,
-        };
-        let fields = Fields {
-            required: self.required.iter().map(required).collect::<Result<_, _>>()?,
-            timestamp: self.timestamp.clone().map(|timestamp| timestamp.0).transpose()?,
-            id,
-            event,
-            in_body: in_body.shared(),
-            timestamp_in_text: false,
-            id_in_text: false,
-        };
-        let form = Form {
-            methods: self.methods.clone(),
-            applies: self.applies,
-            empty_body: self.empty_body,
-            fields,
-            signed: Signed::default(),
-            covers_more: false,
-            proof,
-        };
-        form.checked(self.body_unsigned).map(Into::into)
-    }
-
-    pub(super) fn place_of_signature(&self) -> Result<Signature, ConfigError> {
-        let missing = || ConfigError::missing("the scheme does not say where the signature is");
-        self.signature.clone().ok_or_else(missing)?.0
-    }
-
-    pub(super) fn secrets(&self) -> Result<Secrets, ConfigError> {
-        if self.public_keys.is_some() {
-            return Err(ConfigError::conflict("the scheme has secrets, so a public key means nothing"));
-        }
-        self.secrets.clone().ok_or_else(|| ConfigError::missing("there is no secret"))
-    }
-
-    #[cfg(feature = "asymmetric")]
-    pub(super) fn public_keys(&self) -> Result<Secrets, ConfigError> {
-        self.no_secrets()?;
-        self.public_keys.clone().ok_or_else(|| ConfigError::missing("there is no public key"))
-    }
-
-    #[cfg(any(feature = "asymmetric", feature = "jwt"))]
-    pub(super) fn no_secrets(&self) -> Result<(), ConfigError> {
-        if self.secrets.is_some() {
-            return Err(ConfigError::conflict("the scheme has public keys, so a secret means nothing"));
-        }
-        Ok(())
-    }
-}
-
-fn required((name, value): &(String, String)) -> Result<(http::HeaderName, HeaderValue), ConfigError> {
-    let value = HeaderValue::from_str(value);
-    Ok((header_name(name)?, value.map_err(|_| ConfigError::invalid("a header value is not valid"))?))
-}
-
-/// Returns a field of a verified form.
-fn form_field(body: &[u8], field: &str) -> Option<Text> {
-    let value = urlencoded::field(body, field, Reason::MalformedBody).ok()??;
-    Some(String::from_utf8(value.into_owned()).ok()?.into())
-}
-
-/// Returns a field of a verified multipart form.
-fn part_field(body: &[u8], field: &str) -> Option<Text> {
-    Some(std::str::from_utf8(multipart::field(body, field).ok()??).ok()?.to_owned().into())
 }
 
 impl fmt::Debug for SchemeBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SchemeBuilder")
-            .field("signature", &self.signature)
-            .field("timestamp", &self.timestamp)
-            .field("template", &self.template)
-            .field("secrets", &self.secrets)
-            .finish_non_exhaustive()
+        f.debug_struct("SchemeBuilder").field("template", &self.settings.template).finish_non_exhaustive()
     }
 }

@@ -1,165 +1,80 @@
-//! A form of a scheme: one way in which a sender signs, and the verification of a request by it.
+//! A form of a scheme: one way in which a sender signs, by any kind of proof, and the verification of a request by it.
 
-use std::mem;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use bytes::Bytes;
 use http::Method;
-use http::header::{ALLOW, HeaderName, HeaderValue};
 use http::request::Parts;
 
-use crate::body_fields::BodyFields;
 use crate::config::ConfigError;
 use crate::delivery::{Signed, SignedText, Verified};
-use crate::headers::{LONGEST_HEADER, single};
-use crate::provider::{MaybeReady, Outcome};
-use crate::rejection::{Reason, Rejection};
-use crate::secrets::KeyPrint;
-use crate::text::Text;
+use crate::mac::Mac;
+use crate::provider::{MaybeReady, Outcome, Recognition};
+use crate::rejection::Rejection;
+use crate::secrets::{Keys, MatchedKey};
 use crate::time::Tolerance;
 
+use super::custom::CustomProof;
+use super::fields::{Fields, Unverified};
 use super::handshake::Handshake;
-use super::place::{Place, Spot};
-use super::proof::{Judged, Proof};
-use super::template::Values;
-use super::timestamp::Timestamp;
+#[cfg(feature = "jwt")]
+use super::jwt::JwtProof;
+use super::mac::MacProof;
+use super::proof::{Judged, Proof, Run};
+#[cfg(feature = "asymmetric")]
+use super::public_key::PublicKeyProof;
+use super::settings::Settings;
+use super::token::TokenProof;
 
 /// One way in which a sender signs.
 #[derive(Clone)]
 pub(super) struct Form<P> {
     pub(super) methods: Vec<Method>,
-    /// Chooses the requests that the form is for, if the methods don't: in words, and as a function.
     pub(super) applies: Option<(&'static str, fn(&Parts) -> bool)>,
-    /// Whether only requests without a body are accepted.
-    pub(super) empty_body: bool,
     pub(super) fields: Fields,
-    /// What the proof covers at most, found out once.
+    /// What the proof covers at most. Like the next two, it is found out once.
     pub(super) signed: Signed,
-    /// Whether it may cover more than the body, the time and the id.
-    pub(super) covers_more: bool,
+    /// Whether the proof may cover more than the body, the time and the id.
+    covers_more: bool,
+    /// Whether the proof is read from the body.
+    is_in_body: bool,
     pub(super) proof: P,
 }
 
-/// Where a request has what it says about itself.
-#[derive(Clone)]
-pub(super) struct Fields {
-    /// Headers that must have exactly this value.
-    pub(super) required: Vec<(HeaderName, HeaderValue)>,
-    pub(super) timestamp: Option<Timestamp>,
-    pub(super) id: Option<Place>,
-    pub(super) event: Option<Place>,
-    pub(super) in_body: Option<Arc<BodyFields>>,
-    /// Whether the signed text holds them.
-    pub(super) timestamp_in_text: bool,
-    pub(super) id_in_text: bool,
-}
-
-/// What a request says about itself, well formed and not yet proven.
-#[derive(Default)]
-pub(super) struct Unverified {
-    pub(super) timestamp: Option<(Text, SystemTime)>,
-    pub(super) id: Option<Text>,
-    event: Option<Text>,
-}
-
-impl Fields {
-    /// Reads what is in the head.
-    #[inline]
-    fn read(&self, read: &mut Unverified, head: &Parts, now: SystemTime) -> Result<(), Rejection> {
-        for (name, value) in &self.required {
-            match single(head, name, LONGEST_HEADER)? {
-                Some(found) if found == value => {}
-                None => return Err(Rejection::new(Reason::MissingHeader).with_detail(format!("`{name}`"))),
-                Some(_) => {
-                    return Err(
-                        Rejection::new(Reason::UnacceptableAlgorithm).with_detail(format!("`{name}` is not {value:?}"))
-                    );
-                }
-            }
-        }
-        if let Some(timestamp) = self.timestamp.as_ref().filter(|timestamp| !timestamp.place.in_body()) {
-            read.timestamp = Some(timestamp.read(head, b"", now)?);
-        }
-        if let Some(id) = self.id.as_ref().filter(|id| !id.in_body()) {
-            read.id = id.text(head, b"", Reason::MalformedHeader)?;
-            if read.id.is_none() && self.id_in_text {
-                return Err(without_id(Reason::MissingHeader, id));
-            }
-        }
-        if let Some(event) = self.event.as_ref().filter(|event| !event.in_body()) {
-            read.event = event.text(head, b"", Reason::MalformedHeader)?;
-        }
-        Ok(())
-    }
-
-    /// Reads what is in the body and part of the signed text.
-    #[inline]
-    fn read_text(&self, read: &mut Unverified, head: &Parts, body: &[u8], now: SystemTime) -> Result<(), Rejection> {
-        if self.timestamp_in_text {
-            self.read_timestamp(read, head, body, now)?;
-        }
-        if let Some(id) = self.id.as_ref().filter(|id| self.id_in_text && id.in_body()) {
-            let text = id.text(head, body, Reason::MalformedBody)?;
-            read.id = Some(text.ok_or_else(|| without_id(Reason::MalformedBody, id))?);
-        }
-        Ok(())
-    }
-
-    /// Reads a timestamp that is in the body, unless it was read before.
-    fn read_timestamp(
-        &self,
-        read: &mut Unverified,
-        head: &Parts,
-        body: &[u8],
-        now: SystemTime,
-    ) -> Result<(), Rejection> {
-        if let (None, Some(timestamp)) = (&read.timestamp, &self.timestamp) {
-            read.timestamp = timestamp.read_verified(head, body, now)?;
-        }
-        Ok(())
-    }
-}
-
-#[cold]
-fn without_id(reason: Reason, place: &Place) -> Rejection {
-    Rejection::new(reason).with_detail(format!("there is no id in {place}"))
-}
-
-impl Unverified {
-    #[inline]
-    fn values<'a>(&'a self, head: &'a Parts, body: &'a [u8]) -> Values<'a> {
-        let timestamp = self.timestamp.as_ref().map(|(text, _)| text.as_str());
-        Values { head, body, timestamp, id: self.id.as_deref() }
-    }
-}
-
 impl<P: Proof> Form<P> {
-    /// Finishes a form, and checks that its parts fit together.
-    pub(super) fn checked(mut self, body_unsigned: bool) -> Result<Self, ConfigError> {
-        let Fields { timestamp, id, event, .. } = &self.fields;
-        let numbered = |place: &Place| matches!(place.spot, Spot::Numbered(_));
-        if id.iter().chain(event).chain(timestamp.iter().map(|it| &it.place)).any(numbered) {
-            return Err(ConfigError::conflict("numbered headers are for signatures alone"));
+    /// Makes a form of these settings and a proof, and checks that they fit together.
+    pub(super) fn new(settings: &Settings, proof: P) -> Result<Arc<Self>, ConfigError> {
+        if settings.methods.is_empty() {
+            return Err(ConfigError::missing("the scheme accepts no method"));
         }
-        (self.fields.timestamp_in_text, self.fields.id_in_text) = self.proof.is_in_text();
-        self.signed = self.proof.covers(&self.fields, self.empty_body);
-        self.covers_more = self.proof.covers_more(self.fields.timestamp.as_ref());
-        if self.fields.timestamp_in_text && self.fields.timestamp.is_none() {
+        let mut fields = settings.fields.clone().with_body_fields(settings.in_body.clone())?;
+        let in_text = proof.text().map_or_else(Signed::default, |text| text.template.covers());
+        (fields.timestamp_in_text, fields.id_in_text) = (in_text.timestamp, in_text.id);
+        let signed = proof.covers(&fields);
+        if fields.timestamp_in_text && fields.timestamp.is_none() {
             return Err(ConfigError::missing("the scheme signs a timestamp and does not say where it is"));
         }
-        if self.fields.id_in_text && self.fields.id.is_none() {
+        if fields.id_in_text && fields.id.is_none() {
             return Err(ConfigError::missing("the scheme signs an id and does not say where it is"));
         }
-        if self.fields.timestamp.is_some() && !self.signed.timestamp {
+        if fields.timestamp.is_some() && !signed.timestamp {
             return Err(ConfigError::conflict(
                 "the scheme reads a timestamp that is not signed: it would prove nothing",
             ));
         }
-        if self.signed.body && body_unsigned {
+        if signed.body && settings.body_unsigned {
             return Err(ConfigError::conflict("the scheme signs the body after all"));
         }
-        Ok(self)
+        Ok(Arc::new(Self {
+            methods: settings.methods.clone(),
+            applies: settings.applies,
+            signed,
+            covers_more: proof.text().is_some_and(|text| text.template.covers_more(fields.timestamp.as_ref())),
+            is_in_body: proof.is_in_body(),
+            fields,
+            proof,
+        }))
     }
 
     /// Returns whether the form is for such a request.
@@ -183,35 +98,43 @@ impl<P: Proof> Form<P> {
         now: SystemTime,
         wrap: impl FnOnce(Attempt<P>) -> T + Send + 'static,
     ) -> Judged<T> {
-        let mut read = Unverified::default();
-        let offer = self.proof.read(head, now, &mut read)?;
-        self.fields.read(&mut read, head, now)?;
+        let mut read = Unverified::new(now);
+        let offer = if self.is_in_body { P::Offer::default() } else { self.proof.read(head, b"", &mut read)? };
+        self.fields.read(&mut read, head)?;
         let form = self.clone();
-        match self.proof.start(&offer, &read.values(head, b""))? {
+        match self.proof.start(&offer, &read.values(head, b""), now)? {
             MaybeReady::Ready(keys) => {
-                Ok(MaybeReady::Ready(wrap(Attempt { form, read, offer, keys, progress: P::Progress::default(), now })))
+                Ok(MaybeReady::Ready(wrap(Attempt { form, read, offer, keys, progress: P::Progress::default() })))
             }
             MaybeReady::Pending(keys) => Ok(MaybeReady::pending(async move {
-                Ok(wrap(Attempt { form, read, offer, keys: keys.await?, progress: P::Progress::default(), now }))
+                Ok(wrap(Attempt { form, read, offer, keys: keys.await?, progress: P::Progress::default() }))
             })),
         }
     }
 
+    /// Checks what is left to be compared with the body.
+    #[inline]
+    fn check_body(&self, read: &mut Unverified, head: &Parts, body: &[u8]) -> Result<(), Rejection> {
+        if let Some(text) = self.proof.text() {
+            text.check_body(head, body)?;
+        }
+        self.fields.read_timestamp(read, head, body)
+    }
+
     /// Returns what is signed besides the body and the time, if that is more than literals.
+    #[inline]
     fn signed_text(&self, read: &Unverified, head: &Parts, body: &[u8]) -> Result<Option<Box<SignedText>>, Rejection> {
-        let text = self.proof.signed_text(&read.values(head, body), self.fields.timestamp.as_ref())?;
-        Ok(text.map(Box::new))
+        let Some(text) = self.proof.text().filter(|_| self.covers_more) else { return Ok(None) };
+        text.template.without_time(&read.values(head, body), self.fields.timestamp.as_ref()).map(Box::new).map(Some)
     }
 
     /// Returns what the handler is told of a request that was proven. What was read is taken.
-    fn verified(
-        &self,
-        read: &mut Unverified,
-        (key_index, key_print): (usize, Option<KeyPrint>),
-        text: Option<Box<SignedText>>,
-        fresh_for: Option<Duration>,
-    ) -> Verified {
-        let signed = self.proof.covers_of(self.signed, read);
+    fn verified(&self, read: &mut Unverified, key: MatchedKey, text: Option<Box<SignedText>>) -> Verified {
+        let mut signed = self.signed;
+        // A token may lack either.
+        signed.timestamp &= read.timestamp.is_some();
+        signed.id &= read.id.is_some() || self.fields.id.is_some();
+        let own = self.fields.timestamp.as_ref();
         // Written at once: each of the methods that set one part would hand on the whole.
         Verified {
             provider: None,
@@ -219,10 +142,10 @@ impl<P: Proof> Form<P> {
             event: read.event.take(),
             in_body: self.fields.in_body.clone(),
             timestamp: read.timestamp.take().map(|(_, time)| time),
-            fresh_for,
-            key_print,
+            fresh_for: own.map_or(read.fresh_for, |own| Some(own.tolerance.width())),
+            key_print: key.print,
             text,
-            key_index: key_index.try_into().unwrap_or(u16::MAX),
+            key_index: key.index.try_into().unwrap_or(u16::MAX),
             signed,
             parsed: None,
         }
@@ -236,12 +159,12 @@ pub(super) struct Attempt<P: Proof> {
     offer: P::Offer,
     keys: P::Keys,
     progress: P::Progress,
-    now: SystemTime,
 }
 
 impl<P: Proof> Attempt<P> {
     pub(super) fn receive(&mut self, head: &Parts, chunk: &[u8]) {
-        self.form.proof.receive(&self.keys, &mut self.progress, &self.read.values(head, b""), chunk);
+        let Self { form, read, offer, keys, progress } = self;
+        form.proof.receive(Run { offer, keys, progress }, &read.values(head, b""), chunk);
     }
 
     /// Called once.
@@ -252,68 +175,135 @@ impl<P: Proof> Attempt<P> {
         head: &Parts,
         body: &Bytes,
         rest: &[u8],
-    ) -> Result<MaybeReady<Outcome>, Rejection> {
-        let form = &*self.form;
-        form.proof.read_body(&mut self.offer, head, body)?;
-        form.fields.read_text(&mut self.read, head, body, self.now)?;
-        let values = self.read.values(head, body);
-        match form.proof.finish(&self.offer, &self.keys, &mut self.progress, &values, rest)? {
-            MaybeReady::Ready(key_index) => {
-                self.check_body(head, body)?;
-                let mac = self.form.proof.mac(&self.keys, key_index);
+    ) -> Judged<Outcome> {
+        let Self { form, read, offer, keys, progress } = self;
+        if form.is_in_body {
+            *offer = form.proof.read(head, body, read)?;
+        }
+        form.fields.read_text(read, head, body)?;
+        match form.proof.finish(Run { offer, keys, progress }, &read.values(head, body), rest)? {
+            MaybeReady::Ready(key) => {
+                form.check_body(read, head, body)?;
+                let mac = form.proof.mac(keys, key.index);
                 for handshake in handshakes {
                     if let Some(answer) = handshake.finish(head, body, mac)? {
                         return Ok(Outcome::Answer(answer).into());
                     }
                 }
-                let print = self.form.proof.key_print(&self.keys, key_index);
-                let (text, fresh_for) = (self.signed_text(head, body)?, self.fresh_for());
-                Ok(Outcome::Deliver(self.form.verified(&mut self.read, (key_index, print), text, fresh_for)).into())
+                let text = form.signed_text(read, head, body)?;
+                Ok(Outcome::Deliver(form.verified(read, key, text)).into())
             }
-            MaybeReady::Pending(key_index) => {
-                self.check_body(head, body)?;
-                let (text, fresh_for) = (self.signed_text(head, body)?, self.fresh_for());
-                let (form, mut read) = (self.form.clone(), mem::take(&mut self.read));
-                Ok(MaybeReady::pending(async move {
-                    // A key that was fetched is its sender's, whichever it is.
-                    Ok(Outcome::Deliver(form.verified(&mut read, (key_index.await?, None), text, fresh_for)))
-                }))
+            MaybeReady::Pending(key) => {
+                form.check_body(read, head, body)?;
+                let text = form.signed_text(read, head, body)?;
+                let verified = form.verified(read, MatchedKey::default(), text);
+                Ok(MaybeReady::pending(async move { key.await.map(|_| Outcome::Deliver(verified)) }))
             }
         }
-    }
-
-    #[inline]
-    fn fresh_for(&self) -> Option<Duration> {
-        match &self.form.fields.timestamp {
-            Some(timestamp) => Some(timestamp.tolerance.width()),
-            None => self.form.proof.fresh_for(&self.offer),
-        }
-    }
-
-    #[inline]
-    fn signed_text(&self, head: &Parts, body: &[u8]) -> Result<Option<Box<SignedText>>, Rejection> {
-        if self.form.covers_more { self.form.signed_text(&self.read, head, body) } else { Ok(None) }
-    }
-
-    /// Checks what is left to be compared with the body.
-    #[inline]
-    fn check_body(&mut self, head: &Parts, body: &[u8]) -> Result<(), Rejection> {
-        let form = &*self.form;
-        if form.empty_body && !body.is_empty() {
-            return Err(Rejection::new(Reason::BodyMismatch).with_detail("there is a body, and nothing signs it"));
-        }
-        form.proof.check_body(head, body)?;
-        form.fields.read_timestamp(&mut self.read, head, body, self.now)
     }
 }
 
-/// Refuses a method that is not one of these.
-pub(crate) fn wrong_method<'a>(methods: impl IntoIterator<Item = &'a Method>) -> Rejection {
-    let mut allowed: Vec<_> = methods.into_iter().map(Method::as_str).collect();
-    allowed.dedup();
-    let rejection = Rejection::new(Reason::MethodNotAllowed);
-    match allowed.join(", ").try_into() {
-        Ok(allowed) => rejection.with_header(ALLOW, allowed),
-        Err(_) => rejection,
+macro_rules! kinds {
+    ($($(#[$feature:meta])? $kind:ident($proof:ty),)*) => {
+        /// A form of a scheme, by any kind of proof.
+        #[derive(Clone)]
+        pub(super) enum AnyForm {
+            $($(#[$feature])? $kind(Arc<Form<$proof>>),)*
+        }
+
+        /// A request being verified by a form of a scheme.
+        pub(super) enum AnyAttempt {
+            $($(#[$feature])? $kind(Attempt<$proof>),)*
+        }
+
+        impl AnyForm {
+            /// See [`Form::begin`].
+            #[inline]
+            pub(super) fn begin<T: Send + 'static>(
+                &self,
+                head: &Parts,
+                now: SystemTime,
+                wrap: impl FnOnce(AnyAttempt) -> T + Send + 'static,
+            ) -> Judged<T> {
+                match self {
+                    $($(#[$feature])? Self::$kind(form) => form.begin(head, now, |it| wrap(AnyAttempt::$kind(it))),)*
+                }
+            }
+        }
+
+        impl AnyAttempt {
+            pub(super) fn receive(&mut self, head: &Parts, chunk: &[u8]) {
+                match self {
+                    $($(#[$feature])? Self::$kind(attempt) => attempt.receive(head, chunk),)*
+                }
+            }
+
+            #[inline]
+            pub(super) fn finish(
+                &mut self,
+                handshakes: &[Handshake],
+                head: &Parts,
+                body: &Bytes,
+                rest: &[u8],
+            ) -> Judged<Outcome> {
+                match self {
+                    $($(#[$feature])? Self::$kind(attempt) => attempt.finish(handshakes, head, body, rest),)*
+                }
+            }
+        }
+
+        /// Evaluates an expression for a form of any kind.
+        macro_rules! of_form {
+            ($any:expr, $form:ident => $value:expr) => {
+                match $any {
+                    $($(#[$feature])? AnyForm::$kind($form) => $value,)*
+                }
+            };
+        }
+    };
+}
+
+// The kinds of proof: a new one is a file, and a line here.
+kinds! {
+    Mac(MacProof),
+    Token(TokenProof),
+    #[cfg(feature = "asymmetric")]
+    PublicKey(PublicKeyProof),
+    #[cfg(feature = "jwt")]
+    Jwt(JwtProof),
+    Custom(CustomProof),
+}
+#[cfg(feature = "testing")]
+pub(super) use of_form;
+
+impl AnyForm {
+    pub(super) fn is_for(&self, head: &Parts) -> bool {
+        of_form!(self, form => form.is_for(head))
+    }
+
+    pub(super) fn methods(&self) -> &[Method] {
+        of_form!(self, form => &form.methods)
+    }
+
+    pub(super) fn is_timed(&self) -> bool {
+        of_form!(self, form => form.is_timed())
+    }
+
+    pub(super) fn recognizes(&self, head: &Parts) -> Recognition {
+        of_form!(self, form => form.proof.recognizes(head))
+    }
+
+    pub(super) fn recognizes_body(&self, head: &Parts, body: &[u8]) -> bool {
+        of_form!(self, form => form.proof.recognizes_body(head, body))
+    }
+
+    pub(super) fn mac_keys(&self) -> Option<&Keys<Mac>> {
+        of_form!(self, form => form.proof.mac_keys())
+    }
+
+    /// Sets the tolerance, and returns whether there is one to be set.
+    pub(super) fn set_tolerance(&mut self, tolerance: Tolerance) -> bool {
+        let own = of_form!(self, form => Arc::make_mut(form).tolerance_mut());
+        own.map(|own| *own = tolerance).is_some()
     }
 }

@@ -9,47 +9,34 @@ use crate::mac::{Mac, MacKind, Macs, matching_key};
 use crate::pointer;
 use crate::provider::MaybeReady;
 use crate::rejection::{Reason, Rejection};
-use crate::secrets::{KeyPrint, Keyring, Keys, KeysFor};
-#[cfg(feature = "testing")]
-use crate::sign::SignError;
+use crate::secrets::{Keyring, Keys, KeysFor, MatchedKey};
 
-use super::builder::SchemeBuilder;
-use super::form::Unverified;
-use super::proof::{Judged, Proof};
+use super::fields::Unverified;
+use super::proof::{Judged, Proof, Run};
+use super::settings::Settings;
 #[cfg(feature = "testing")]
-use super::sign::{Signer, Unsigned};
-use super::signature::Candidates;
+use super::sign::{SignResult, Signer, Unsigned};
 use super::signed_text::SignedText;
+use super::source::Candidates;
 use super::template::Values;
 
 /// Proof by an HMAC over the signed text.
 #[derive(Clone)]
-pub(crate) struct MacProof {
+pub(super) struct MacProof {
     kind: MacKind,
     keys: Keys<Mac>,
     text: SignedText,
-    /// Whether the MAC is computed while the body arrives.
-    streams: bool,
 }
 
 impl MacProof {
-    pub(super) fn new(kind: MacKind, builder: &SchemeBuilder) -> Result<Self, ConfigError> {
-        let format = builder.key_format;
-        let keys = builder.secrets()?.into_keys(move |secret| Mac::new(kind, &secret.key(format)?))?;
-        let text = SignedText::new(builder)?;
-        let streams = text.streams(builder);
-        Ok(Self { kind, keys, text, streams })
+    pub(super) fn new(kind: MacKind, settings: &Settings) -> Result<Self, ConfigError> {
+        let keys = settings.keys(move |key| Mac::new(kind, key))?;
+        Ok(Self { kind, keys, text: SignedText::new(settings)? })
     }
 
-    fn matching(
-        &self,
-        (keys, started): (&KeysFor<Mac>, &mut Option<Macs>),
-        offer: &Candidates,
-        values: &Values<'_>,
-        rest: &[u8],
-    ) -> Result<Option<usize>, Rejection> {
-        let template = &self.text.template;
-        if let Some(macs) = started {
+    fn matching(&self, run: Run<'_, Self>, values: &Values<'_>, rest: &[u8]) -> Result<Option<usize>, Rejection> {
+        let (offer, keys, template) = (run.offer, run.keys, &self.text.template);
+        if let Some(macs) = run.progress {
             macs.update(rest);
             template.feed_after(values, &mut |bytes| macs.update(bytes))?;
             return Ok(matching_key(macs.codes(), offer.iter()));
@@ -66,7 +53,6 @@ impl MacProof {
 }
 
 impl Proof for MacProof {
-    /// The signatures of the head; empty if they are in the body.
     type Offer = Candidates;
     type Keys = KeysFor<Mac>;
     /// The MACs of what has arrived.
@@ -77,68 +63,42 @@ impl Proof for MacProof {
     }
 
     #[inline]
-    fn read(&self, head: &Parts, _: SystemTime, _: &mut Unverified) -> Result<Candidates, Rejection> {
-        let mut found = Candidates::new();
-        if !self.text.signature.in_body() {
-            self.text.signature.read(head, b"", self.kind.digest_len(), &mut found)?;
-        }
-        Ok(found)
+    fn read(&self, head: &Parts, body: &[u8], _: &mut Unverified) -> Result<Candidates, Rejection> {
+        self.text.signature.read(head, body, self.kind.digest_len())
     }
 
     #[inline]
-    fn read_body(&self, offer: &mut Candidates, head: &Parts, body: &[u8]) -> Result<(), Rejection> {
-        if self.text.signature.in_body() {
-            self.text.signature.read(head, body, self.kind.digest_len(), offer)?;
-        }
-        Ok(())
-    }
-
-    #[inline]
-    fn start(&self, _: &Candidates, values: &Values<'_>) -> Judged<KeysFor<Mac>> {
+    fn start(&self, _: &Candidates, values: &Values<'_>, _: SystemTime) -> Judged<KeysFor<Mac>> {
         self.text.template.check(values)?;
-        Ok(keys_for(&self.keys, values.head, |keys| keys))
+        Ok(self.keys.find(values.head, None))
     }
 
-    fn receive(&self, keys: &KeysFor<Mac>, started: &mut Option<Macs>, values: &Values<'_>, chunk: &[u8]) {
-        if !self.streams {
+    fn receive(&self, run: Run<'_, Self>, values: &Values<'_>, chunk: &[u8]) {
+        if !self.text.streams {
             return;
         }
-        if started.is_none() {
-            let mut macs = Macs::new(Keyring::clone(&keys.ring));
+        if run.progress.is_none() {
+            let mut macs = Macs::new(Keyring::clone(&run.keys.ring));
             // If that fails, it fails again when the whole is judged, and is refused there.
             if self.text.template.feed_before(values, &mut |bytes| macs.update(bytes)).is_ok() {
-                *started = Some(macs);
+                *run.progress = Some(macs);
             }
         }
-        if let Some(macs) = started {
+        if let Some(macs) = run.progress {
             macs.update(chunk);
         }
     }
 
     #[inline]
-    fn finish(
-        &self,
-        offer: &Candidates,
-        keys: &KeysFor<Mac>,
-        started: &mut Option<Macs>,
-        values: &Values<'_>,
-        rest: &[u8],
-    ) -> Judged<usize> {
-        let matched = self.matching((keys, started), offer, values, rest)?;
-        let key_index = verdict(keys.known, matched).map_err(|rejection| self.text.explain(rejection, values.head))?;
-        Ok(MaybeReady::Ready(key_index))
-    }
-
-    fn check_body(&self, head: &Parts, body: &[u8]) -> Result<(), Rejection> {
+    fn finish(&self, run: Run<'_, Self>, values: &Values<'_>, rest: &[u8]) -> Judged<MatchedKey> {
+        let keys = run.keys;
+        let matched = self.matching(run, values, rest)?;
+        let key = keys.verdict(matched).map_err(|rejection| self.text.explain(rejection, values.head))?;
         // SHA-256 of secret and text can be continued by anyone who has seen one: nothing may follow the JSON value.
-        if self.kind == MacKind::SecretThenTextSha256 && !pointer::is_one_value(body) {
+        if self.kind == MacKind::SecretThenTextSha256 && !pointer::is_one_value(values.body) {
             return Err(Rejection::new(Reason::MalformedBody).with_detail("it is not one JSON value and nothing else"));
         }
-        self.text.check_body(head, body)
-    }
-
-    fn key_print(&self, keys: &KeysFor<Mac>, index: usize) -> Option<KeyPrint> {
-        keys.ring.print(index)
+        Ok(MaybeReady::Ready(key))
     }
 
     fn mac_keys(&self) -> Option<&Keys<Mac>> {
@@ -151,45 +111,12 @@ impl Proof for MacProof {
 
     #[cfg(feature = "testing")]
     fn describe(&self) -> String {
-        self.text.describe(match self.kind {
-            MacKind::Sha1 => "HMAC-SHA1",
-            MacKind::Sha256 => "HMAC-SHA256",
-            MacKind::Sha512 => "HMAC-SHA512",
-            MacKind::SecretThenTextSha256 => "SHA-256 of secret and text",
-        })
+        self.text.describe(self.kind.name())
     }
 
     #[cfg(feature = "testing")]
-    fn sign(&self, request: &mut Unsigned<'_>, signer: &Signer<'_>) -> Option<Result<(), SignError>> {
+    fn sign(&self, request: &mut Unsigned<'_>, signer: &Signer<'_>) -> SignResult {
         let Signer::Secret = signer else { return None };
-        Some(self.text.sign(request, |message| Ok(fixed_key(&self.keys)?.of(message).as_bytes().to_vec())))
+        Some(self.text.sign(request, |message| Ok(self.keys.signing_key()?.of(message).as_bytes().to_vec())))
     }
-}
-
-/// Finds the keys for a request, now or later.
-#[inline]
-pub(super) fn keys_for<K: Clone + Send + Sync + 'static, T: Send + 'static>(
-    keys: &Keys<K>,
-    head: &Parts,
-    with: impl FnOnce(KeysFor<K>) -> T + Send + 'static,
-) -> MaybeReady<T> {
-    match keys.find(head, None) {
-        MaybeReady::Ready(keys) => MaybeReady::Ready(with(keys)),
-        MaybeReady::Pending(keys) => MaybeReady::pending(async move { Ok(with(keys.await?)) }),
-    }
-}
-
-/// Refuses a request that no key has signed. The decoy that stands for an unknown tenant's key proves nothing.
-#[inline]
-pub(super) fn verdict(known: bool, matched: Option<usize>) -> Result<usize, Rejection> {
-    match matched {
-        _ if !known => Err(Reason::UnknownTenant.into()),
-        Some(index) => Ok(index),
-        None => Err(Reason::SignatureMismatch.into()),
-    }
-}
-
-#[cfg(feature = "testing")]
-pub(super) fn fixed_key(keys: &Keys<Mac>) -> Result<&Mac, SignError> {
-    keys.fixed().map(|ring| ring.first()).ok_or_else(|| SignError::new("its secrets are looked up"))
 }

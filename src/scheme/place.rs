@@ -7,7 +7,8 @@ use std::ops::Range;
 use http::header::{AUTHORIZATION, HeaderName, HeaderValue};
 use http::request::Parts;
 
-use crate::headers::{self, LONGEST_HEADER, check_length, single};
+use crate::config::ConfigError;
+use crate::headers::{self, LONGEST_HEADER, single};
 use crate::multipart;
 use crate::pointer;
 use crate::provider::Recognition;
@@ -53,11 +54,7 @@ pub(super) enum Value<'a> {
     Decoded(Cow<'a, [u8]>),
 }
 
-impl<'a> Value<'a> {
-    fn new(value: &'a HeaderValue) -> Self {
-        Self::Header(value, 0..value.len())
-    }
-
+impl Value<'_> {
     pub(super) fn as_bytes(&self) -> &[u8] {
         match self {
             Self::Header(value, part) => &value.as_bytes()[part.clone()],
@@ -69,15 +66,11 @@ impl<'a> Value<'a> {
         match self {
             Self::Header(value, whole) => Self::Header(value, whole.start + part.start..whole.start + part.end),
             Self::Decoded(Cow::Borrowed(bytes)) => Self::Decoded(Cow::Borrowed(&bytes[part])),
-            Self::Decoded(Cow::Owned(mut bytes)) => {
-                bytes.truncate(part.end);
-                bytes.drain(..part.start);
-                Self::Decoded(Cow::Owned(bytes))
-            }
+            Self::Decoded(Cow::Owned(bytes)) => Self::Decoded(Cow::Owned(bytes[part].to_vec())),
         }
     }
 
-    /// The value as a text, which shares a header's bytes.
+    /// Returns the value as a text, which shares a header's bytes.
     fn into_text(self) -> Option<Text> {
         match self {
             Self::Header(value, part) => Text::from_header_part(value, part),
@@ -87,7 +80,7 @@ impl<'a> Value<'a> {
 }
 
 impl Place {
-    /// Whether the value is in the body, so that it is only known at the end.
+    /// Returns whether the value is in the body, so that it is known only at the end.
     pub(super) fn in_body(&self) -> bool {
         matches!(self.spot, Spot::Json(_) | Spot::Form(_) | Spot::Part(_))
     }
@@ -98,7 +91,9 @@ impl Place {
             Spot::Header(name) => head.headers.contains_key(name),
             Spot::Numbered(stem) => head.headers.keys().any(|name| name.as_str().starts_with(stem.as_str())),
             Spot::Bearer | Spot::Basic => head.headers.contains_key(AUTHORIZATION),
-            Spot::Query(parameter) => matches!(query_field(head, parameter), Ok(Some(_)) | Err(_)),
+            Spot::Query(parameter) => {
+                matches!(urlencoded::query_field(head, parameter, Reason::MalformedSignature), Ok(Some(_)) | Err(_))
+            }
             Spot::PathEnd | Spot::Json(_) | Spot::Form(_) | Spot::Part(_) => return Recognition::Perhaps,
         }
         .into()
@@ -109,7 +104,7 @@ impl Place {
         matches!(self.value(head, body, Reason::MalformedSignature), Ok(Some(_)))
     }
 
-    /// The header, where it is one.
+    /// Returns the header that has the value, if one has.
     pub(super) fn header(&self) -> Option<&HeaderName> {
         match &self.spot {
             Spot::Header(name) => Some(name),
@@ -118,25 +113,24 @@ impl Place {
         }
     }
 
-    /// The whole value, with prefix and list. The body is empty as long as it is not known.
+    /// Returns the whole value, with prefix and list. The body is empty as long as it isn't known.
     fn raw<'a>(&self, head: &'a Parts, body: &'a [u8], malformed: Reason) -> Result<Option<Value<'a>>, Rejection> {
         Ok(match &self.spot {
-            Spot::Header(name) => single(head, name, LONGEST_HEADER)?.map(Value::new),
+            Spot::Header(name) => single(head, name, LONGEST_HEADER)?.map(|value| Value::Header(value, 0..value.len())),
             Spot::Numbered(_) => None,
-            Spot::Bearer => match single(head, &AUTHORIZATION, LONGEST_HEADER)? {
-                Some(value) => {
-                    let token = headers::bearer(value).ok_or_else(|| self.unreadable(malformed))?;
-                    Some(Value::Header(value, value.len() - token.len()..value.len()))
-                }
-                None => None,
-            },
-            Spot::Basic => match single(head, &AUTHORIZATION, LONGEST_HEADER)? {
-                Some(value) => {
-                    Some(Value::Decoded(Cow::Owned(headers::basic(value).ok_or_else(|| self.unreadable(malformed))?)))
-                }
-                None => None,
-            },
-            Spot::Query(parameter) => query_field(head, parameter)?.map(Value::Decoded),
+            Spot::Bearer => {
+                let Some(value) = single(head, &AUTHORIZATION, LONGEST_HEADER)? else { return Ok(None) };
+                let token = headers::bearer(value).ok_or_else(|| self.unreadable(malformed))?;
+                Some(Value::Header(value, value.len() - token.len()..value.len()))
+            }
+            Spot::Basic => {
+                let Some(value) = single(head, &AUTHORIZATION, LONGEST_HEADER)? else { return Ok(None) };
+                let credentials = headers::basic(value).ok_or_else(|| self.unreadable(malformed))?;
+                Some(Value::Decoded(credentials.into()))
+            }
+            Spot::Query(parameter) => {
+                urlencoded::query_field(head, parameter, Reason::MalformedSignature)?.map(Value::Decoded)
+            }
             Spot::PathEnd => {
                 let path = requested_uri(head).path();
                 let segment = path.rsplit('/').next().unwrap_or_default().as_bytes();
@@ -145,13 +139,26 @@ impl Place {
             Spot::Json(pointer) => pointer::member(body, pointer)
                 .map_err(|fault| Rejection::new(Reason::MalformedBody).with_source(fault))?
                 .map(|text| Value::Decoded(Cow::Owned(text.into_bytes()))),
-            Spot::Form(field) => urlencoded::field(body, field, Reason::MalformedBody)?.map(Value::Decoded),
-            Spot::Part(field) => multipart::field(body, field)?.map(|value| Value::Decoded(Cow::Borrowed(value))),
+            Spot::Form(_) | Spot::Part(_) => self.field(body)?.map(Value::Decoded),
         })
     }
 
-    /// The one value behind the prefix. `Ok(None)` where it is absent; `malformed` is why a value without the prefix
-    /// is refused.
+    /// Returns the whole field of a form.
+    fn field<'a>(&self, body: &'a [u8]) -> Result<Option<Cow<'a, [u8]>>, Rejection> {
+        match &self.spot {
+            Spot::Form(field) => urlencoded::field(body, field, Reason::MalformedBody),
+            Spot::Part(field) => Ok(multipart::field(body, field)?.map(Cow::Borrowed)),
+            _ => Ok(None),
+        }
+    }
+
+    /// Returns the whole field of a verified form as a text.
+    pub(super) fn verified_field(&self, body: &[u8]) -> Option<Text> {
+        Some(String::from_utf8(self.field(body).ok()??.into_owned()).ok()?.into())
+    }
+
+    /// Returns the value behind the prefix, or `None` if it is absent. `malformed` is the reason to refuse a value without the
+    /// prefix.
     pub(super) fn value<'a>(
         &self,
         head: &'a Parts,
@@ -176,7 +183,7 @@ impl Place {
         }
     }
 
-    /// The value as a text, behind that of its scope if it has one.
+    /// Returns the value as a text, behind that of its scope if it has one.
     pub(super) fn text(&self, head: &Parts, body: &[u8], malformed: Reason) -> Result<Option<Text>, Rejection> {
         let Some(value) = self.value(head, body, malformed)? else { return Ok(None) };
         let text = value.into_text().ok_or_else(|| self.unreadable(malformed))?;
@@ -187,7 +194,7 @@ impl Place {
         }))
     }
 
-    /// Every value that may be a signature. Returns how many there are.
+    /// Hands on every value that may be a signature, and returns how many there are.
     #[inline]
     pub(super) fn each(
         &self,
@@ -196,51 +203,63 @@ impl Place {
         mut take: impl FnMut(&[u8]) -> Result<(), Rejection>,
     ) -> Result<usize, Rejection> {
         let malformed = Reason::MalformedSignature;
-        if let Spot::Numbered(stem) = &self.spot {
-            let mut count = 0;
-            for number in 1..=MAX_NUMBERED {
-                let Some(mut values) = numbered(head, stem.as_str(), number) else { continue };
-                if let Some(value) = values.next() {
-                    check_length(stem, value, LONGEST_HEADER)?;
-                    let value = value.as_bytes().strip_prefix(self.prefix.as_bytes());
-                    take(value.ok_or_else(|| self.without_prefix(malformed))?)?;
-                    count += 1;
-                }
-                if values.next().is_some() {
-                    return Err(Rejection::new(Reason::DuplicateHeader).with_detail(format!("`{stem}{number}`")));
-                }
+        match (&self.spot, self.list) {
+            // Where nearly every signature is: as `value`, in fewer steps.
+            (Spot::Header(name), None) => {
+                let Some(value) = single(head, name, LONGEST_HEADER)? else { return Ok(0) };
+                take(self.behind_prefix(value)?).map(|()| 1)
             }
-            return Ok(count);
-        }
-        if let (Spot::Header(name), None) = (&self.spot, self.list) {
-            // Where nearly every signature is: as below, in fewer steps.
-            let Some(value) = single(head, name, LONGEST_HEADER)? else { return Ok(0) };
-            let value = value.as_bytes().strip_prefix(self.prefix.as_bytes());
-            return take(value.ok_or_else(|| self.without_prefix(malformed))?).map(|()| 1);
-        }
-        let Some(separator) = self.list else {
-            return match self.value(head, body, malformed)? {
+            (Spot::Numbered(stem), _) => self.each_numbered(head, stem, take),
+            (_, None) => match self.value(head, body, malformed)? {
                 Some(value) => take(value.as_bytes()).map(|()| 1),
                 None => Ok(0),
-            };
-        };
-        let Some(value) = self.raw(head, body, malformed)? else { return Ok(0) };
-        let bytes = value.as_bytes();
-        let mut count = 0;
-        for part in self.meant(bytes, separator) {
-            count += 1;
-            if count > MAX_IN_LIST {
-                return Err(Rejection::new(Reason::TooManySignatures)
-                    .with_detail(format!("{self} lists more than {MAX_IN_LIST}")));
+            },
+            (_, Some(separator)) => {
+                let Some(value) = self.raw(head, body, malformed)? else { return Ok(0) };
+                let bytes = value.as_bytes();
+                let mut count = 0;
+                for part in self.meant(bytes, separator) {
+                    count += 1;
+                    if count > MAX_IN_LIST {
+                        return Err(Rejection::new(Reason::TooManySignatures)
+                            .with_detail(format!("{self} lists more than {MAX_IN_LIST}")));
+                    }
+                    take(&bytes[part])?;
+                }
+                Ok(count)
             }
-            take(&bytes[part])?;
+        }
+    }
+
+    fn each_numbered(
+        &self,
+        head: &Parts,
+        stem: &HeaderName,
+        mut take: impl FnMut(&[u8]) -> Result<(), Rejection>,
+    ) -> Result<usize, Rejection> {
+        let is_numbered = |name: &HeaderName| {
+            let number = name.as_str().strip_prefix(stem.as_str()).filter(|number| !number.starts_with(['0', '+']));
+            number.and_then(|number| number.parse().ok()).is_some_and(|number: usize| number <= MAX_NUMBERED)
+        };
+        let mut count = 0;
+        for name in head.headers.keys().filter(|name| is_numbered(name)) {
+            if let Some(value) = single(head, name, LONGEST_HEADER)? {
+                take(self.behind_prefix(value)?)?;
+                count += 1;
+            }
         }
         Ok(count)
     }
 
+    #[inline]
+    fn behind_prefix<'a>(&self, value: &'a HeaderValue) -> Result<&'a [u8], Rejection> {
+        let behind = value.as_bytes().strip_prefix(self.prefix.as_bytes());
+        behind.ok_or_else(|| self.without_prefix(Reason::MalformedSignature))
+    }
+
     /// Refuses a value that is not of the kind that belongs there.
     #[cold]
-    pub(super) fn unreadable(&self, malformed: Reason) -> Rejection {
+    fn unreadable(&self, malformed: Reason) -> Rejection {
         Rejection::new(malformed).with_detail(format!("{self} is not in the sender's form"))
     }
 
@@ -249,7 +268,7 @@ impl Place {
         Rejection::new(malformed).with_detail(format!("what {} has does not start with `{}`", self.spot, self.prefix))
     }
 
-    /// The list's entries with the prefix, without it.
+    /// Returns where the list's entries with the prefix are, without it.
     fn meant(&self, list: &[u8], separator: u8) -> impl Iterator<Item = Range<usize>> {
         let mut next = 0;
         list.split(move |byte| *byte == separator).filter_map(move |entry| {
@@ -290,18 +309,8 @@ impl fmt::Display for Place {
     }
 }
 
-fn numbered<'a>(head: &'a Parts, stem: &str, number: usize) -> Option<impl Iterator<Item = &'a HeaderValue>> {
-    let mut name = [0_u8; 64];
-    let mut rest = &mut name[..];
-    std::io::Write::write_fmt(&mut rest, format_args!("{stem}{number}")).ok()?;
-    let left = rest.len();
-    let name = std::str::from_utf8(&name[..64 - left]).ok()?;
-    Some(head.headers.get_all(name).iter())
-}
-
-fn query_field<'a>(head: &'a Parts, parameter: &str) -> Result<Option<Cow<'a, [u8]>>, Rejection> {
-    let query = requested_uri(head).query().unwrap_or_default();
-    urlencoded::field(query.as_bytes(), parameter, Reason::MalformedSignature)
+pub(super) fn header_name(name: &str) -> Result<HeaderName, ConfigError> {
+    HeaderName::from_bytes(name.as_bytes()).map_err(|_| ConfigError::invalid("a header name is not valid"))
 }
 
 #[cfg(test)]

@@ -1,286 +1,144 @@
 //! Proof by a signature that a public key verifies. Feature `asymmetric`.
 
+#[cfg(feature = "paypal")]
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use aws_lc_rs::signature::{
-    ECDSA_P256_SHA256_ASN1, ED25519, ParsedPublicKey, RSA_PKCS1_2048_8192_SHA256, VerificationAlgorithm,
-};
-
 use http::request::Parts;
-use rustls_pki_types::SubjectPublicKeyInfoDer;
-use rustls_pki_types::pem::PemObject as _;
 
+#[cfg(feature = "paypal")]
+use crate::certificate::CertificateKey;
 use crate::config::ConfigError;
-use crate::encoding::Encoding;
+#[cfg(feature = "paypal")]
+use crate::provider::BoxFuture;
 use crate::provider::MaybeReady;
+use crate::public_key::{Algorithm, PublicKey, matching_key};
 use crate::rejection::Rejection;
-use crate::secrets::{DECOY, KeyFormat, KeyPrint, Keyring, Keys, KeysFor, Secret};
-#[cfg(feature = "testing")]
-use crate::sign::SignError;
+use crate::secrets::{Keys, KeysFor, MatchedKey};
 
-use super::builder::SchemeBuilder;
-use super::form::Unverified;
-use super::mac::{keys_for, verdict};
-use super::proof::{Judged, Proof};
+use super::fields::Unverified;
+use super::proof::{Judged, Proof, Run};
+use super::settings::Settings;
 #[cfg(feature = "testing")]
-use super::sign::{Signer, Unsigned};
+use super::sign::{SignResult, Signer, Unsigned};
 use super::signed_text::SignedText;
 use super::template::Values;
-
-/// A signature algorithm. The scheme names it; a message never does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Algorithm {
-    Ed25519,
-    /// ECDSA on P-256 with SHA-256, the signature in DER.
-    EcdsaP256,
-    /// RSA PKCS#1 v1.5 with SHA-256, keys of 2048 to 8192 bits.
-    RsaPkcs1Sha256,
-}
-
-impl Algorithm {
-    pub(super) const fn name(self) -> &'static str {
-        match self {
-            Self::Ed25519 => "Ed25519",
-            Self::EcdsaP256 => "ECDSA P-256 SHA-256",
-            Self::RsaPkcs1Sha256 => "RSA PKCS#1 SHA-256",
-        }
-    }
-
-    /// The longest signature, in bytes.
-    pub(super) const fn longest_signature(self) -> usize {
-        match self {
-            Self::Ed25519 => 64,
-            Self::EcdsaP256 => 72,
-            Self::RsaPkcs1Sha256 => 1024,
-        }
-    }
-
-    fn verification(self) -> &'static dyn VerificationAlgorithm {
-        match self {
-            Self::Ed25519 => &ED25519,
-            Self::EcdsaP256 => &ECDSA_P256_SHA256_ASN1,
-            Self::RsaPkcs1Sha256 => &RSA_PKCS1_2048_8192_SHA256,
-        }
-    }
-
-    /// The key tried where the tenant is unknown, so that the refusal costs what it usually costs.
-    const fn decoy(self) -> &'static str {
-        match self {
-            // RFC 8032, section 7.1, test 1.
-            Self::Ed25519 => "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a",
-            // The base point of P-256, whose private key is 1.
-            Self::EcdsaP256 => {
-                "046b17d1f2e12c4247f8bce6e563a440f277037d812deb33a0f4a13945d898c2964fe342e2fe1a7f9b8ee7eb4a7c0f9e162bce33576b315ececbb6406837bf51f5"
-            }
-            Self::RsaPkcs1Sha256 => include_str!("decoy_rsa.txt"),
-        }
-    }
-}
-
-/// A public key, parsed once.
-#[derive(Clone)]
-pub(crate) struct PublicKey(Arc<ParsedPublicKey>);
-
-impl PublicKey {
-    /// Reads a key in any of the forms that portals show: PEM, base64 or hexadecimal of the SubjectPublicKeyInfo or of the
-    /// bare key, `whpk_` and base64.
-    pub(crate) fn new(algorithm: Algorithm, key: &Secret) -> Result<Self, ConfigError> {
-        let bytes = key.key(KeyFormat::Text)?;
-        let parse = |der: &[u8]| {
-            ParsedPublicKey::new(algorithm.verification(), der)
-                .map(|key| Self(Arc::new(key)))
-                .map_err(|_| ConfigError::key(format!("a public key is not a valid {} key", algorithm.name())))
-        };
-        if *bytes == *DECOY {
-            return parse(&decode(algorithm.decoy()).unwrap_or_default());
-        }
-        match std::str::from_utf8(&bytes).ok().and_then(decode) {
-            Some(der) => parse(&der),
-            None => parse(&bytes),
-        }
-    }
-
-    pub(crate) fn verifies(&self, message: &[u8], signature: &[u8]) -> bool {
-        self.0.verify_sig(message, signature).is_ok()
-    }
-}
-
-fn decode(text: &str) -> Option<Vec<u8>> {
-    let text = text.trim();
-    if text.starts_with("-----BEGIN") {
-        return SubjectPublicKeyInfoDer::from_pem_slice(text.as_bytes()).ok().map(|key| key.to_vec());
-    }
-    let text = text.strip_prefix("whpk_").unwrap_or(text).as_bytes();
-    // A key in base64 is never hexadecimal alone: 32 bytes and more have 44 characters and more, one of them padding or
-    // the 0x30 of an SPKI as a capital letter.
-    Encoding::HexAnyCase.decode(text).or_else(|| Encoding::Base64.decode(text))
-}
-
-/// The most verifications of one request: two signatures, as a sender lists that rotates, by as many keys as there can be. Each
-/// costs some 70 microseconds, and anyone can list signatures. What lies beyond is answered like any other mismatch, so that
-/// the answer tells nothing of how many keys a tenant has.
-const MAX_VERIFICATIONS: usize = 16;
-
-/// Returns the position of a key that made one of the signatures.
-fn matching_key(ring: &Keyring<PublicKey>, message: &[u8], signatures: &[Vec<u8>]) -> Option<usize> {
-    let pairs =
-        signatures.iter().flat_map(|signature| ring.iter().enumerate().map(move |(at, key)| (at, key, signature)));
-    let mut pairs = pairs.take(MAX_VERIFICATIONS);
-    pairs.find(|(_, key, signature)| key.verifies(message, signature)).map(|(at, ..)| at)
-}
 
 /// Proof by a signature over the signed text.
 #[derive(Clone)]
 pub(super) struct PublicKeyProof {
     algorithm: Algorithm,
-    keys: Keys<PublicKey>,
+    keys: PublicKeys,
     text: SignedText,
 }
 
+#[derive(Clone)]
+enum PublicKeys {
+    Given(Keys<PublicKey>),
+    #[cfg(feature = "paypal")]
+    Fetched(Arc<dyn FetchKey>),
+}
+
+/// Keys that a request says where to fetch.
+#[cfg(feature = "paypal")]
+pub(crate) trait FetchKey: Send + Sync + 'static {
+    /// Checks where the key is said to be, before anything else is done.
+    fn check(&self, head: &Parts) -> Result<(), Rejection>;
+
+    /// Fetches the key, once every offline check has passed.
+    fn fetch(&self, head: &Parts, now: SystemTime) -> BoxFuture<Result<Arc<CertificateKey>, Rejection>>;
+}
+
+/// The keys for one request.
+pub(super) enum KeysAtHand {
+    Given(KeysFor<PublicKey>),
+    /// To be fetched as of this time.
+    #[cfg(feature = "paypal")]
+    ToFetch(Arc<dyn FetchKey>, SystemTime),
+}
+
 impl PublicKeyProof {
-    pub(super) fn new(algorithm: Algorithm, builder: &SchemeBuilder) -> Result<Self, ConfigError> {
-        let keys = builder.public_keys()?.into_keys(move |key| PublicKey::new(algorithm, key))?;
-        Ok(Self { algorithm, keys, text: SignedText::new(builder)? })
+    pub(super) fn new(algorithm: Algorithm, settings: &Settings) -> Result<Self, ConfigError> {
+        let keys = settings.public_keys()?.into_keys(move |key| PublicKey::new(algorithm, key))?;
+        Ok(Self { algorithm, keys: PublicKeys::Given(keys), text: SignedText::new(settings)? })
     }
 
-    fn signatures(&self, head: &Parts, body: &[u8]) -> Result<Vec<Vec<u8>>, Rejection> {
-        self.text.signature.read_up_to(head, body, self.algorithm.longest_signature())
+    /// RSA with SHA-256, by a key of up to 4096 bits that is fetched.
+    #[cfg(feature = "paypal")]
+    pub(super) fn fetched(keys: Arc<dyn FetchKey>, settings: &Settings) -> Result<Self, ConfigError> {
+        let (algorithm, keys) = (Algorithm::RsaPkcs1Sha256, PublicKeys::Fetched(keys));
+        Ok(Self { algorithm, keys, text: SignedText::new(settings)? })
     }
 }
 
 impl Proof for PublicKeyProof {
-    /// The signatures of the head; empty if they are in the body.
     type Offer = Vec<Vec<u8>>;
-    type Keys = KeysFor<PublicKey>;
+    type Keys = KeysAtHand;
     type Progress = ();
 
     fn text(&self) -> Option<&SignedText> {
         Some(&self.text)
     }
 
-    fn read(&self, head: &Parts, _: SystemTime, _: &mut Unverified) -> Result<Vec<Vec<u8>>, Rejection> {
-        if self.text.signature.in_body() {
-            return Ok(Vec::new());
-        }
-        self.signatures(head, b"")
+    fn read(&self, head: &Parts, body: &[u8], _: &mut Unverified) -> Result<Vec<Vec<u8>>, Rejection> {
+        let longest = match &self.keys {
+            PublicKeys::Given(_) => self.algorithm.longest_signature(),
+            #[cfg(feature = "paypal")]
+            PublicKeys::Fetched(_) => 512,
+        };
+        self.text.signature.read_up_to(head, body, longest)
     }
 
-    fn read_body(&self, offer: &mut Vec<Vec<u8>>, head: &Parts, body: &[u8]) -> Result<(), Rejection> {
-        if self.text.signature.in_body() {
-            *offer = self.signatures(head, body)?;
-        }
-        Ok(())
-    }
-
-    fn start(&self, _: &Vec<Vec<u8>>, values: &Values<'_>) -> Judged<KeysFor<PublicKey>> {
+    #[cfg_attr(not(feature = "paypal"), allow(unused_variables))]
+    fn start(&self, _: &Vec<Vec<u8>>, values: &Values<'_>, now: SystemTime) -> Judged<KeysAtHand> {
         self.text.template.check(values)?;
-        Ok(keys_for(&self.keys, values.head, |keys| keys))
+        match &self.keys {
+            PublicKeys::Given(keys) => keys.find(values.head, None).and_then(|keys| Ok(KeysAtHand::Given(keys))),
+            #[cfg(feature = "paypal")]
+            PublicKeys::Fetched(keys) => {
+                keys.check(values.head)?;
+                Ok(KeysAtHand::ToFetch(keys.clone(), now).into())
+            }
+        }
     }
 
-    fn finish(
-        &self,
-        offer: &Vec<Vec<u8>>,
-        keys: &KeysFor<PublicKey>,
-        (): &mut (),
-        values: &Values<'_>,
-        _: &[u8],
-    ) -> Judged<usize> {
+    fn finish(&self, run: Run<'_, Self>, values: &Values<'_>, _: &[u8]) -> Judged<MatchedKey> {
         let message = self.text.message(values)?;
-        let matched = matching_key(&keys.ring, &message, offer);
-        let key_index = verdict(keys.known, matched).map_err(|rejection| self.text.explain(rejection, values.head))?;
-        Ok(MaybeReady::Ready(key_index))
-    }
-
-    fn key_print(&self, keys: &KeysFor<PublicKey>, index: usize) -> Option<KeyPrint> {
-        keys.ring.print(index)
+        match run.keys {
+            KeysAtHand::Given(keys) => {
+                let verdict = keys.verdict(matching_key(&keys.ring, &message, run.offer));
+                let key = verdict.map_err(|rejection| self.text.explain(rejection, values.head))?;
+                Ok(MaybeReady::Ready(key))
+            }
+            #[cfg(feature = "paypal")]
+            KeysAtHand::ToFetch(keys, now) => {
+                let (key, offer) = (keys.fetch(values.head, *now), std::mem::take(run.offer));
+                Ok(MaybeReady::pending(async move {
+                    let key = key.await?;
+                    let is_signed = offer.iter().any(|signature| key.verifies_sha256(&message, signature));
+                    if is_signed {
+                        Ok(MatchedKey::default())
+                    } else {
+                        Err(crate::rejection::Reason::SignatureMismatch.into())
+                    }
+                }))
+            }
+        }
     }
 
     #[cfg(feature = "testing")]
     fn describe(&self) -> String {
-        self.text.describe(self.algorithm.name())
+        let text = self.text.describe(self.algorithm.name());
+        match &self.keys {
+            PublicKeys::Given(_) => text,
+            #[cfg(feature = "paypal")]
+            PublicKeys::Fetched(_) => text + ", by a certificate that is fetched",
+        }
     }
 
     #[cfg(feature = "testing")]
-    fn sign(&self, request: &mut Unsigned<'_>, signer: &Signer<'_>) -> Option<Result<(), SignError>> {
+    fn sign(&self, request: &mut Unsigned<'_>, signer: &Signer<'_>) -> SignResult {
         let Signer::PrivateKey(key) = signer else { return None };
         Some(self.text.sign(request, key))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const SPKI: &str = "MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAE83T4O/n84iotIvIW4mdBgQ/7dAfSmpqIM8kF9mN1flpVKS3GRqe62gw+2fNNRaINXvVpiglSI8eNEc6wEA3F+g==";
-
-    #[test]
-    fn keys_are_read_in_every_form() {
-        let raw = "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a";
-        let bytes = hex::decode(raw).unwrap();
-        let base64 = Encoding::Base64.encode(&bytes);
-        let whpk = format!("whpk_{base64}");
-        let pem = "-----BEGIN PUBLIC KEY-----\nMCowBQYDK2VwAyEA11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=\n-----END PUBLIC KEY-----\n";
-        // As a text file from Windows has it, and with an explanation before it.
-        let crlf = format!("the key of 2026\r\n{}", pem.replace('\n', "\r\n"));
-        for text in [raw, &base64, &whpk, pem, pem.trim_end(), &crlf["the key of 2026\r\n".len()..]] {
-            assert!(PublicKey::new(Algorithm::Ed25519, &Secret::new(text)).is_ok(), "{text}");
-        }
-        assert!(PublicKey::new(Algorithm::Ed25519, &Secret::from_bytes(bytes)).is_ok());
-        let spki = Encoding::Base64.decode(SPKI.as_bytes()).unwrap();
-        assert!(PublicKey::new(Algorithm::EcdsaP256, &Secret::new(SPKI)).is_ok());
-        assert!(PublicKey::new(Algorithm::EcdsaP256, &Secret::from_bytes(spki.clone())).is_ok());
-        assert!(PublicKey::new(Algorithm::EcdsaP256, &Secret::new(hex::encode(&spki[26..]))).is_ok());
-        for (algorithm, bad) in [
-            (Algorithm::Ed25519, SPKI),
-            (Algorithm::EcdsaP256, raw),
-            (Algorithm::Ed25519, ""),
-            (Algorithm::Ed25519, &raw[2..]),
-            (Algorithm::RsaPkcs1Sha256, SPKI),
-        ] {
-            assert!(PublicKey::new(algorithm, &Secret::new(bad)).is_err(), "{bad}");
-        }
-    }
-
-    #[test]
-    fn each_algorithm_has_a_key_for_unknown_tenants() {
-        for algorithm in [Algorithm::Ed25519, Algorithm::EcdsaP256, Algorithm::RsaPkcs1Sha256] {
-            assert!(PublicKey::new(algorithm, &Secret::from_bytes(DECOY)).is_ok(), "{algorithm:?}");
-        }
-    }
-
-    #[test]
-    fn many_signatures_by_many_keys_cost_a_bounded_number_of_verifications() {
-        use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
-
-        let pairs: Vec<_> = (0..8).map(|_| Ed25519KeyPair::generate().unwrap()).collect();
-        let key =
-            |pair: &Ed25519KeyPair| PublicKey::new(Algorithm::Ed25519, &Secret::from_bytes(pair.public_key().as_ref()));
-        let ring = |len: usize| Keyring::new(pairs[..len].iter().map(key)).unwrap().unwrap();
-        let genuine = |key: usize| pairs[key].sign(b"text").as_ref().to_vec();
-        let junk = vec![0; 64];
-        assert_eq!(matching_key(&ring(8), b"text", &[junk.clone(), genuine(7)]), Some(7));
-        assert_eq!(matching_key(&ring(1), b"text", &[vec![junk.clone(); 15], vec![genuine(0)]].concat()), Some(0));
-        assert_eq!(matching_key(&ring(8), b"text", &[junk.clone(), junk, genuine(0)]), None);
-    }
-
-    #[test]
-    fn a_bent_signature_is_refused() {
-        let key = PublicKey::new(Algorithm::EcdsaP256, &Secret::new(SPKI)).unwrap();
-        let body = br#"1600112502[{"email":"hello@world.com","event":"dropped","reason":"Bounced Address","sg_event_id":"ZHJvcC0xMDk5NDkxOS1MUnpYbF9OSFN0T0doUTRrb2ZTbV9BLTA","sg_message_id":"LRzXl_NHStOGhQ4kofSm_A.filterdrecv-p3mdw1-756b745b58-kmzbl-18-5F5FC76C-9.0","smtp-id":"<LRzXl_NHStOGhQ4kofSm_A@ismtpd0039p1iad1.sendgrid.net>","timestamp":1600112492}]
-"#;
-        let message = body.strip_suffix(b"\n").unwrap();
-        let message = [message, b"\r\n"].concat();
-        let signature = Encoding::Base64
-            .decode(b"MEUCIGHQVtGj+Y3LkG9fLcxf3qfI10QysgDWmMOVmxG0u6ZUAiEAyBiXDWzM+uOe5W0JuG+luQAbPIqHh89M15TluLtEZtM=")
-            .unwrap();
-        assert!(key.verifies(&message, &signature));
-        let mut trailing = signature.clone();
-        trailing.push(0);
-        let long_form = [&[0x30, 0x81, 0x45][..], &signature[2..]].concat();
-        let zero_r = [&[0x30, 0x26, 2, 1, 0][..], &signature[36..]].concat();
-        for bad in [trailing, long_form, zero_r, Vec::new(), signature[..signature.len() - 1].to_vec()] {
-            assert!(!key.verifies(&message, &bad), "{bad:02x?}");
-        }
     }
 }

@@ -1,5 +1,7 @@
 //! A signature over a template: what MACs and public keys have in common.
 
+use std::sync::Arc;
+
 use http::request::Parts;
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
@@ -10,15 +12,15 @@ use crate::rejection::{Reason, Rejection};
 #[cfg(feature = "testing")]
 use crate::sign::SignError;
 
-use super::builder::SchemeBuilder;
-use super::form::Fields;
+use super::fields::Fields;
 use super::place::Place;
+use super::settings::{Settings, ShowAddress};
 #[cfg(feature = "testing")]
 use super::sign::Unsigned;
-use super::signature::{Candidates, Signature};
-#[cfg(feature = "asymmetric")]
+use super::source::Signature;
+use super::template::Template;
+#[cfg(any(feature = "asymmetric", feature = "testing"))]
 use super::template::Values;
-use super::template::{Piece, Template};
 
 /// Where the signature is, and what it signs.
 #[derive(Clone)]
@@ -27,52 +29,49 @@ pub(super) struct SignedText {
     pub(super) template: Template,
     /// Where a SHA-256 of the body is, in a place that is signed.
     body_hash: Option<Signature>,
+    /// The address that a piece of the sender's own holds, for the operator.
+    address: Option<Arc<ShowAddress>>,
+    /// Whether everything that is signed before the body is known before the body is.
+    pub(super) streams: bool,
 }
 
 impl SignedText {
-    pub(super) fn new(builder: &SchemeBuilder) -> Result<Self, ConfigError> {
-        let url = builder.public_url.clone().transpose()?;
-        let template = Template::parse(&builder.template, url.as_ref())?;
-        let body_hash = builder.body_hash.clone().map(|hash| hash.0).transpose()?;
-        if !(template.covers_body() || body_hash.is_some() || builder.empty_body || builder.body_unsigned) {
+    pub(super) fn new(settings: &Settings) -> Result<Self, ConfigError> {
+        let template = Template::parse(&settings.template, settings.public_url.as_ref(), &settings.pieces)?;
+        let body_hash = settings.body_hash.clone();
+        let signed = template.covers();
+        if !(signed.body || body_hash.is_some() || settings.body_unsigned) {
             return Err(ConfigError::conflict(
                 "the signed template has no {body} and no {params}: anyone could change the body",
             ));
         }
-        Ok(Self { signature: builder.place_of_signature()?, template, body_hash })
-    }
-
-    /// Returns whether everything that is signed before the body is known before the body is.
-    pub(super) fn streams(&self, builder: &SchemeBuilder) -> bool {
+        let missing = || ConfigError::missing("the scheme does not say where the signature is");
+        let signature = settings.signature.clone().ok_or_else(missing)?;
+        let Fields { timestamp, id, .. } = &settings.fields;
         let in_body = |place: Option<&Place>| place.is_some_and(Place::in_body);
-        let timestamp = builder.timestamp.as_ref().and_then(|timestamp| timestamp.0.as_ref().ok());
-        let id = builder.id.as_ref().and_then(|id| id.0.as_ref().ok());
-        self.template.streams()
-            && !(self.template.has(&Piece::Timestamp) && in_body(timestamp.map(|timestamp| &timestamp.place)))
-            && !(self.template.has(&Piece::Id) && in_body(id))
+        let streams = template.streams()
+            && !(signed.timestamp && in_body(timestamp.as_ref().map(|timestamp| &timestamp.place)))
+            && !(signed.id && in_body(id.as_ref()));
+        Ok(Self { signature, template, body_hash, address: settings.address.clone(), streams })
     }
 
-    pub(super) fn is_in_text(&self) -> (bool, bool) {
-        (self.template.has(&Piece::Timestamp), self.template.has(&Piece::Id))
-    }
-
-    pub(super) fn covers(&self, fields: &Fields, empty_body: bool) -> Signed {
-        let template = &self.template;
-        let body = template.covers_body() || self.body_hash.is_some() || empty_body;
+    pub(super) fn covers(&self, fields: &Fields) -> Signed {
+        let own = self.template.covers();
+        let body = own.body || self.body_hash.is_some();
         let covers = |place: &Place| match place.header() {
-            Some(name) => template.has(&Piece::Header(name.clone())),
+            Some(name) => self.template.has_header(name),
             None => body && place.in_body(),
         };
         Signed {
             body,
-            timestamp: fields.timestamp.as_ref().is_some_and(|it| fields.timestamp_in_text || covers(&it.place)),
-            id: fields.id.as_ref().is_some_and(|id| fields.id_in_text || covers(id)),
-            event: fields.event.as_ref().is_some_and(covers),
-            url: template.covers_url(),
+            timestamp: fields.timestamp.as_ref().is_some_and(|it| own.timestamp || covers(&it.place)),
+            id: fields.id.as_ref().is_some_and(|id| own.id || covers(id)),
+            event: fields.event.as_ref().is_some_and(|event| own.event || covers(event)),
+            url: own.url,
         }
     }
 
-    #[cfg(feature = "asymmetric")]
+    #[cfg(any(feature = "asymmetric", feature = "testing"))]
     pub(super) fn message(&self, values: &Values<'_>) -> Result<Vec<u8>, Rejection> {
         let mut message = Vec::new();
         self.template.feed(values, &mut |bytes| message.extend_from_slice(bytes))?;
@@ -82,7 +81,8 @@ impl SignedText {
     /// Names the address that was signed over, if a mismatch may be due to it. Values of the query are left out.
     #[cold]
     pub(super) fn explain(&self, rejection: Rejection, head: &Parts) -> Rejection {
-        match self.template.url(head) {
+        let own = || self.address.as_ref().and_then(|address| address(head));
+        match self.template.url(head).or_else(own) {
             Some(url) if rejection.reason() == Reason::SignatureMismatch => {
                 rejection.with_detail(format!("the address signed over is {url}"))
             }
@@ -94,8 +94,7 @@ impl SignedText {
     pub(super) fn check_body(&self, head: &Parts, body: &[u8]) -> Result<(), Rejection> {
         let Some(hash) = &self.body_hash else { return Ok(()) };
         let digest = Sha256::digest(body);
-        let mut claimed = Candidates::new();
-        hash.read(head, body, digest.len(), &mut claimed).map_err(|rejection| match rejection.reason() {
+        let claimed = hash.read(head, body, digest.len()).map_err(|rejection| match rejection.reason() {
             Reason::MissingSignature => Rejection::new(Reason::BodyMismatch)
                 .with_detail(format!("nothing signs it, as its SHA-256 is not in {}", hash.names())),
             _ => rejection,
@@ -107,13 +106,14 @@ impl SignedText {
         Ok(())
     }
 
+    /// Describes a signature by this algorithm, for tables.
     #[cfg(feature = "testing")]
     pub(super) fn describe(&self, algorithm: &str) -> String {
-        let hash = self
-            .body_hash
-            .as_ref()
-            .map_or_else(String::new, |hash| format!(", the body's SHA-256 in {}", hash.names()));
-        self.signature.describe(algorithm, &self.template) + &hash
+        let Self { signature, template, body_hash, .. } = self;
+        let (names, encoding) = (signature.names(), signature.encoding.name());
+        let hash = body_hash.as_ref().map(|hash| format!(", the body's SHA-256 in {}", hash.names()));
+        let text = template.text.escape_default();
+        format!("{algorithm} in {names} ({encoding}) over `{text}`{}", hash.unwrap_or_default())
     }
 
     #[cfg(feature = "testing")]
@@ -126,10 +126,12 @@ impl SignedText {
             let text = hash.encoding.encode(&Sha256::digest(&*request.body));
             hash.places[0].put(request.head, request.body, &text)?;
         }
-        let mut message = Vec::new();
-        self.template
-            .feed(&request.values(), &mut |bytes| message.extend_from_slice(bytes))
-            .map_err(|_| SignError::new("the request lacks something that is signed"))?;
-        self.signature.put(request, &sign(&message)?)
+        let lacking = |_| SignError::new("the request lacks something that is signed");
+        let message = self.message(&request.values()).map_err(lacking)?;
+        let mut text = self.signature.encoding.encode(&sign(&message)?);
+        if let Some(separator) = self.signature.behind {
+            text.insert_str(0, &format!("1{}", char::from(separator)));
+        }
+        self.signature.places[0].put(request.head, request.body, &text)
     }
 }

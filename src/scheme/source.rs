@@ -1,18 +1,27 @@
-//! Where in a request something is, as a scheme says it.
+//! Where in a request something is, as a scheme says it, and how signatures and timestamps are read from there.
 
 use std::borrow::Cow;
+use std::fmt;
+use std::time::{Duration, SystemTime};
 
-use http::header::HeaderName;
+use http::request::Parts;
+use smallvec::SmallVec;
 
 use crate::config::ConfigError;
 use crate::encoding::Encoding;
-use crate::time::TimeFormat;
+use crate::mac::Digest;
+use crate::rejection::{Reason, Rejection};
+use crate::text::Text;
+use crate::time::{TimeFormat, Tolerance};
 
-use super::place::{Place, Spot};
-use super::signature::SignatureSpec;
-use super::timestamp::TimestampSpec;
+use super::place::{Place, Spot, header_name};
+
+/// The default tolerance of a timestamp, on both sides. It is what most senders document.
+const DEFAULT_TOLERANCE: Duration = Duration::from_secs(300);
 
 /// A header that holds a signature, a timestamp, an id or an event name.
+///
+/// # Examples
 ///
 /// ```
 /// use std::time::Duration;
@@ -26,27 +35,23 @@ use super::timestamp::TimestampSpec;
 /// let signature = header("stripe-signature").list(',').prefix("v1=").hex();
 /// let timestamp = header("stripe-signature").list(',').prefix("t=").unix_seconds();
 /// ```
-#[must_use]
 pub fn header(name: impl AsRef<str>) -> Source {
     Source::new(header_name(name.as_ref()).map(Spot::Header))
 }
 
 /// Headers that end in a number: `x-docusign-signature-1`, `-2` and so on, up to 100. They hold signatures, any of which
 /// may match.
-#[must_use]
 pub fn numbered_headers(stem: impl AsRef<str>) -> Source {
     Source::new(header_name(stem.as_ref()).map(Spot::Numbered))
 }
 
 /// A query parameter, decoded.
-#[must_use]
 pub fn query(parameter: impl Into<Cow<'static, str>>) -> Source {
     Source::new(Ok(Spot::Query(parameter.into())))
 }
 
 /// A member of a JSON body, by its pointer (RFC 6901, without escapes), such as `/event/id`. Strings, whole numbers and
 /// booleans are read.
-#[must_use]
 pub fn json(pointer: impl Into<Cow<'static, str>>) -> Source {
     let pointer = pointer.into();
     Source::new(if pointer.starts_with('/') && !pointer.contains('~') {
@@ -57,7 +62,6 @@ pub fn json(pointer: impl Into<Cow<'static, str>>) -> Source {
 }
 
 /// A field of a form body, decoded.
-#[must_use]
 pub fn form(field: impl Into<Cow<'static, str>>) -> Source {
     Source::new(Ok(Spot::Form(field.into())))
 }
@@ -68,29 +72,23 @@ pub(crate) fn part(field: &'static str) -> Source {
 }
 
 /// The credentials of `Authorization: Bearer`.
-#[must_use]
 pub fn bearer() -> Source {
     Source::new(Ok(Spot::Bearer))
 }
 
 /// The credentials of `Authorization: Basic`, decoded: `user:password`.
-#[must_use]
 pub fn basic() -> Source {
     Source::new(Ok(Spot::Basic))
 }
 
 /// The last segment of the requested path, as it was received.
-#[must_use]
 pub fn path_segment() -> Source {
     Source::new(Ok(Spot::PathEnd))
 }
 
-pub(super) fn header_name(name: &str) -> Result<HeaderName, ConfigError> {
-    HeaderName::from_bytes(name.as_bytes()).map_err(|_| ConfigError::invalid("a header name is not valid"))
-}
-
 /// A place in a request: see [`header`].
 #[derive(Clone, Debug)]
+#[must_use]
 pub struct Source(pub(super) Result<Place, ConfigError>);
 
 impl Source {
@@ -104,7 +102,6 @@ impl Source {
 
     /// Sets a prefix that the value must have, exactly. In a [list](Self::list) it chooses entries, and others are skipped;
     /// elsewhere a value without it is refused.
-    #[must_use]
     pub fn prefix(mut self, prefix: impl Into<Cow<'static, str>>) -> Self {
         if let Ok(place) = &mut self.0 {
             place.prefix = prefix.into();
@@ -119,7 +116,6 @@ impl Source {
 
     /// Reads the value as a list with this separator, usually `,`, `;` or a space. Spaces around the entries are ignored. A
     /// signature may have up to 16 entries; anything else must be there once.
-    #[must_use]
     pub fn list(self, separator: char) -> Self {
         let separator = u8::try_from(separator)
             .ok()
@@ -129,45 +125,223 @@ impl Source {
     }
 
     /// A signature in lower-case hexadecimal.
-    #[must_use]
     pub fn hex(self) -> SignatureSpec {
         self.encoded(Encoding::Hex)
     }
 
     /// A signature in standard base64, padded.
-    #[must_use]
     pub fn base64(self) -> SignatureSpec {
         self.encoded(Encoding::Base64)
     }
 
     /// A signature in URL-safe base64, unpadded.
-    #[must_use]
     pub fn base64url(self) -> SignatureSpec {
         self.encoded(Encoding::Base64Url)
     }
 
     /// A signature in this encoding.
-    #[must_use]
     pub fn encoded(self, encoding: Encoding) -> SignatureSpec {
-        SignatureSpec::new(self, encoding)
+        SignatureSpec(self.0.map(|place| Signature {
+            missing: format!("none in {place}"),
+            places: vec![place],
+            behind: None,
+            encoding,
+        }))
     }
 
     /// A time in whole seconds since 1970.
-    #[must_use]
     pub fn unix_seconds(self) -> TimestampSpec {
-        TimestampSpec::new(self, TimeFormat::UnixSeconds)
+        self.timestamp(TimeFormat::UnixSeconds)
     }
 
     /// A time in whole milliseconds since 1970.
-    #[must_use]
     pub fn unix_millis(self) -> TimestampSpec {
-        TimestampSpec::new(self, TimeFormat::UnixMillis)
+        self.timestamp(TimeFormat::UnixMillis)
     }
 
     /// A time in RFC 3339.
-    #[must_use]
     pub fn rfc3339(self) -> TimestampSpec {
-        TimestampSpec::new(self, TimeFormat::Rfc3339)
+        self.timestamp(TimeFormat::Rfc3339)
+    }
+
+    fn timestamp(self, format: TimeFormat) -> TimestampSpec {
+        let tolerance = Tolerance::within(DEFAULT_TOLERANCE);
+        TimestampSpec(self.0.map(|place| Timestamp { place, format, tolerance, optional: false }))
+    }
+}
+
+/// Where a signature is and how it is written: see [`header`].
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct SignatureSpec(pub(super) Result<Signature, ConfigError>);
+
+impl SignatureSpec {
+    /// Adds another place where a signature may be, in the same encoding, such as a secondary header. All that are there
+    /// are tried.
+    pub fn or(self, source: Source) -> Self {
+        Self(self.0.and_then(|mut signature| {
+            let place = source.0?;
+            signature.missing += &format!(" or {place}");
+            signature.places.push(place);
+            Ok(signature)
+        }))
+    }
+
+    /// Reads what is behind this ASCII character, and all if it isn't there: for senders that write the id of the key, which
+    /// they don't sign, in front of the signature, as in `v1=<id>:<signature>`.
+    pub fn behind(self, separator: char) -> Self {
+        Self(self.0.and_then(|signature| match u8::try_from(separator) {
+            Ok(separator) if separator.is_ascii() => Ok(Signature { behind: Some(separator), ..signature }),
+            _ => Err(ConfigError::invalid("what is in front of a signature ends with one ASCII character")),
+        }))
+    }
+}
+
+/// The places of a signature, the usual one first, and its encoding.
+#[derive(Clone, Debug)]
+pub(super) struct Signature {
+    pub(super) places: Vec<Place>,
+    pub(super) encoding: Encoding,
+    /// What ends the id of a key in front of the signature.
+    pub(super) behind: Option<u8>,
+    /// The detail if there is none, written once: most refusals are for that.
+    missing: String,
+}
+
+/// The MACs that a request offers: one for nearly every sender, and that one without an allocation.
+pub(super) type Candidates = SmallVec<[Digest; 1]>;
+
+impl Signature {
+    /// Reads every signature that is there, each of this length in bytes. None at all is refused.
+    #[inline]
+    pub(super) fn read(&self, head: &Parts, body: &[u8], digest_len: usize) -> Result<Candidates, Rejection> {
+        let mut found = Candidates::new();
+        self.each(head, body, |text| {
+            let text = self.behind_id(text);
+            let mut digest = Digest::zero(digest_len);
+            if !self.encoding.decode_exact(text, digest.as_mut_bytes()) {
+                return Err(self.undecodable(digest_len));
+            }
+            found.push(digest);
+            Ok(())
+        })?;
+        Ok(found)
+    }
+
+    /// Reads every signature that is there, for algorithms whose signatures have no fixed length.
+    #[cfg(feature = "asymmetric")]
+    pub(super) fn read_up_to(&self, head: &Parts, body: &[u8], longest: usize) -> Result<Vec<Vec<u8>>, Rejection> {
+        let mut found = Vec::new();
+        self.each(head, body, |text| {
+            let text = self.behind_id(text);
+            let is_short = text.len() <= self.encoding.text_len(longest);
+            let decoded = if is_short { self.encoding.decode(text) } else { None };
+            let decoded = decoded.filter(|signature| !signature.is_empty());
+            found.push(decoded.ok_or_else(|| self.undecodable(format_args!("1 to {longest}")))?);
+            Ok(())
+        })?;
+        Ok(found)
+    }
+
+    #[inline]
+    fn each(
+        &self,
+        head: &Parts,
+        body: &[u8],
+        mut take: impl FnMut(&[u8]) -> Result<(), Rejection>,
+    ) -> Result<(), Rejection> {
+        let mut count = 0;
+        for place in &self.places {
+            count += place.each(head, body, &mut take)?;
+        }
+        if count == 0 {
+            return Err(self.missing());
+        }
+        Ok(())
+    }
+
+    #[inline]
+    fn behind_id<'a>(&self, text: &'a [u8]) -> &'a [u8] {
+        let Some(separator) = self.behind else { return text };
+        let id = text.iter().position(|byte| *byte == separator);
+        id.map_or(text, |id| &text[id + 1..])
+    }
+
+    #[cold]
+    fn missing(&self) -> Rejection {
+        Rejection::new(Reason::MissingSignature).with_detail(self.missing.clone())
+    }
+
+    #[cold]
+    fn undecodable(&self, bytes: impl fmt::Display) -> Rejection {
+        let (places, encoding) = (self.names(), self.encoding.name());
+        Rejection::new(Reason::MalformedSignature)
+            .with_detail(format!("{places} does not hold {bytes} bytes in {encoding}"))
+    }
+
+    /// Returns where the signature may be, for details and tables.
+    pub(super) fn names(&self) -> String {
+        let places: Vec<_> = self.places.iter().map(ToString::to_string).collect();
+        places.join(" or ")
+    }
+}
+
+/// Where a timestamp is, how it is written, and how far from now it may be: see [`header`].
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct TimestampSpec(pub(super) Result<Timestamp, ConfigError>);
+
+impl TimestampSpec {
+    /// Sets how far the timestamp may be from now, in the past and in the future. The default is 300 seconds.
+    pub fn within(self, distance: Duration) -> Self {
+        self.with_tolerance(Tolerance::within(distance))
+    }
+
+    /// Sets how far the timestamp may be from now, with a distance for each side.
+    pub fn with_tolerance(self, tolerance: Tolerance) -> Self {
+        Self(self.0.map(|timestamp| Timestamp { tolerance, ..timestamp }))
+    }
+
+    /// Accepts requests without a timestamp. Only for timestamps in a body that is signed: their absence is signed too.
+    pub(crate) fn optional(self) -> Self {
+        Self(self.0.map(|timestamp| Timestamp { optional: true, ..timestamp }))
+    }
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Timestamp {
+    pub(super) place: Place,
+    pub(super) format: TimeFormat,
+    pub(super) tolerance: Tolerance,
+    /// Whether a signed body may lack it.
+    pub(super) optional: bool,
+}
+
+impl Timestamp {
+    /// Returns the timestamp as it was written, and the time it stands for.
+    pub(super) fn read(
+        &self,
+        head: &Parts,
+        body: &[u8],
+        now: SystemTime,
+    ) -> Result<Option<(Text, SystemTime)>, Rejection> {
+        let place = &self.place;
+        let missing = || Rejection::new(Reason::MissingHeader).with_detail(format!("there is no timestamp in {place}"));
+        let text = match place.text(head, body, Reason::MalformedTimestamp)? {
+            Some(text) => text,
+            None if self.optional => return Ok(None),
+            None => return Err(missing()),
+        };
+        let unreadable = || {
+            Rejection::new(Reason::MalformedTimestamp)
+                .with_detail(format!("{place} is not a time in {:?}", self.format))
+        };
+        let time = self.format.parse(text.as_bytes()).ok_or_else(unreadable)?;
+        // The detail costs refusals alone.
+        if !self.tolerance.allows(time, now) {
+            self.tolerance.check(&format!("the timestamp in {place}"), time, now)?;
+        }
+        Ok(Some((text, time)))
     }
 }
 

@@ -1,29 +1,26 @@
 //! What a sender signs: a template of literals and parts of the request.
 
-#[cfg(any(test, feature = "testing"))]
-use std::fmt;
+use std::sync::Arc;
 
 use http::header::HeaderName;
 use http::request::Parts;
 
 use crate::config::ConfigError;
-use crate::delivery::SignedText;
+use crate::delivery::{Signed, SignedText};
 use crate::headers::{LONGEST_HEADER, single};
+use crate::public_url::PublicUrl;
 use crate::rejection::{Reason, Rejection};
 use crate::uri::requested_uri;
 use crate::urlencoded;
 
-use crate::public_url::PublicUrl;
-
-use super::timestamp::Timestamp;
+use super::source::Timestamp;
 
 /// A piece of the signed text.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Piece {
+#[derive(Clone)]
+enum Piece {
     Literal(Box<[u8]>),
     Timestamp,
     Id,
-    Body,
     Method,
     /// The public address, path and query included.
     Url(PublicUrl),
@@ -34,13 +31,28 @@ pub(super) enum Piece {
     Header(HeaderName),
     /// The fields of a form body, sorted.
     Params,
+    Custom(Arc<CustomPiece>),
 }
 
+/// A piece that only one sender signs, written by that sender's code.
+pub(super) struct CustomPiece {
+    pub(super) name: &'static str,
+    /// What it covers. A piece that covers the body is a digest of it.
+    pub(super) covers: Signed,
+    pub(super) write: Box<WritePiece>,
+}
+
+/// Writes a piece. Without a timestamp in the values, it leaves the time out.
+pub(super) type WritePiece = dyn Fn(&Values<'_>) -> Result<Vec<u8>, Rejection> + Send + Sync;
+
 /// The pieces before the body, and those after it. The body itself is fed as it arrives.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(super) struct Template {
-    before: Box<[Piece]>,
-    after: Box<[Piece]>,
+    /// As it is written, for tables.
+    #[cfg(any(test, feature = "testing"))]
+    pub(super) text: Box<str>,
+    before: Vec<Piece>,
+    after: Vec<Piece>,
     has_body: bool,
 }
 
@@ -54,9 +66,19 @@ pub(crate) struct Values<'a> {
 }
 
 impl Template {
-    /// Reads a template such as `{timestamp}.{body}`. Braces have no other use in it. `{url}` needs the public address.
-    pub(super) fn parse(text: &str, url: Option<&PublicUrl>) -> Result<Self, ConfigError> {
-        let mut pieces = Vec::new();
+    /// Reads a template such as `{timestamp}.{body}`. Braces have no other use in it. `{url}` needs the public address, and a
+    /// custom piece goes before another one of its name.
+    pub(super) fn parse(text: &str, url: Option<&PublicUrl>, custom: &[Arc<CustomPiece>]) -> Result<Self, ConfigError> {
+        if text.is_empty() {
+            return Err(ConfigError::invalid("the signed template is empty"));
+        }
+        let mut template = Self {
+            #[cfg(any(test, feature = "testing"))]
+            text: text.into(),
+            before: Vec::new(),
+            after: Vec::new(),
+            has_body: false,
+        };
         let mut rest = text;
         while !rest.is_empty() {
             let (literal, tail) = rest.split_once('{').unwrap_or((rest, ""));
@@ -64,58 +86,36 @@ impl Template {
                 return Err(ConfigError::invalid("the signed template has a } without a {"));
             }
             if !literal.is_empty() {
-                pieces.push(Piece::Literal(literal.as_bytes().into()));
+                template.push(Piece::Literal(literal.as_bytes().into()));
             }
             if rest.len() == literal.len() {
                 break;
             }
             let (name, tail) =
                 tail.split_once('}').ok_or_else(|| ConfigError::invalid("the signed template has a { without a }"))?;
-            pieces.push(Self::piece(name, url)?);
+            match custom.iter().find(|piece| piece.name == name) {
+                Some(piece) => template.push(Piece::Custom(piece.clone())),
+                None if name == "body" && template.has_body => {
+                    return Err(ConfigError::invalid("the signed template has {body} more than once"));
+                }
+                None if name == "body" => template.has_body = true,
+                None => template.push(Piece::named(name, url)?),
+            }
             rest = tail;
         }
-        Self::new(&pieces)
+        Ok(template)
     }
 
-    fn new(pieces: &[Piece]) -> Result<Self, ConfigError> {
-        let mut halves = pieces.split(|piece| *piece == Piece::Body);
-        match (halves.next(), halves.next(), halves.next()) {
-            (Some([]), None, _) => Err(ConfigError::invalid("the signed template is empty")),
-            (Some(before), after, None) => {
-                Ok(Self { before: before.into(), after: after.unwrap_or_default().into(), has_body: after.is_some() })
-            }
-            _ => Err(ConfigError::invalid("the signed template has {body} more than once")),
-        }
-    }
-
-    fn piece(name: &str, url: Option<&PublicUrl>) -> Result<Piece, ConfigError> {
-        Ok(match name {
-            "timestamp" => Piece::Timestamp,
-            "id" => Piece::Id,
-            "body" => Piece::Body,
-            "method" => Piece::Method,
-            "url" => Piece::Url(url.cloned().ok_or_else(|| {
-                ConfigError::missing("the sender signs the address that it was given: set the public URL")
-            })?),
-            "path" => Piece::Path,
-            "query" => Piece::Query,
-            "params" => Piece::Params,
-            _ => match name.strip_prefix("header:").map(|name| HeaderName::from_bytes(name.as_bytes())) {
-                Some(Ok(name)) => Piece::Header(name),
-                Some(Err(_)) => {
-                    return Err(ConfigError::invalid("the signed template has a {header:..} without a name"));
-                }
-                None => return Err(ConfigError::invalid(format!("the signed template has an unknown {{{name}}}"))),
-            },
-        })
+    fn push(&mut self, piece: Piece) {
+        if self.has_body { &mut self.after } else { &mut self.before }.push(piece);
     }
 
     fn pieces(&self) -> impl Iterator<Item = &Piece> {
         self.before.iter().chain(&self.after)
     }
 
-    pub(super) fn has(&self, piece: &Piece) -> bool {
-        self.pieces().any(|own| own == piece)
+    pub(super) fn has_header(&self, name: &HeaderName) -> bool {
+        self.pieces().any(|piece| matches!(piece, Piece::Header(own) if own == name))
     }
 
     /// Returns whether the body is all that is signed.
@@ -123,30 +123,46 @@ impl Template {
         self.has_body && self.before.is_empty() && self.after.is_empty()
     }
 
-    /// Returns whether every byte of the body counts.
-    pub(super) fn covers_body(&self) -> bool {
-        self.has_body || self.has(&Piece::Params)
-    }
-
-    pub(super) fn covers_url(&self) -> bool {
-        self.pieces().any(|piece| matches!(piece, Piece::Url(_))) || (self.has(&Piece::Path) && self.has(&Piece::Query))
+    /// Returns what the text covers whatever the places of time, id and event are.
+    pub(super) fn covers(&self) -> Signed {
+        let mut signed = Signed::default().with_body(self.has_body);
+        let (mut path, mut query) = (false, false);
+        for piece in self.pieces() {
+            match piece {
+                Piece::Timestamp => signed.timestamp = true,
+                Piece::Id => signed.id = true,
+                Piece::Params => signed.body = true,
+                Piece::Url(_) => signed.url = true,
+                Piece::Path => path = true,
+                Piece::Query => query = true,
+                Piece::Custom(custom) => {
+                    signed.body |= custom.covers.body;
+                    signed.timestamp |= custom.covers.timestamp;
+                    signed.event |= custom.covers.event;
+                    signed.url |= custom.covers.url;
+                }
+                Piece::Literal(_) | Piece::Method | Piece::Header(_) => {}
+            }
+        }
+        signed.url |= path && query;
+        signed
     }
 
     /// Returns the address that is signed, without what may be secret in it.
     pub(super) fn url(&self, head: &Parts) -> Option<String> {
-        let Piece::Url(url) = self.pieces().find(|piece| matches!(piece, Piece::Url(_)))? else { return None };
-        url.shown(head)
+        self.pieces().find_map(|piece| if let Piece::Url(url) = piece { url.shown(head) } else { None })
     }
 
     /// Returns whether the text before the body is known before the body is.
     pub(super) fn streams(&self) -> bool {
-        self.has_body && !self.before.contains(&Piece::Params)
+        let needs_body = |piece: &Piece| matches!(piece, Piece::Params) || piece.is_digest();
+        self.has_body && !self.before.iter().any(needs_body)
     }
 
     /// Checks that the head has what the pieces need.
     pub(super) fn check(&self, values: &Values<'_>) -> Result<(), Rejection> {
         for piece in self.pieces() {
-            if matches!(piece, Piece::Header(_) | Piece::Url(_)) {
+            if matches!(piece, Piece::Header(_) | Piece::Url(_) | Piece::Custom(_)) {
                 piece.feed(values, &mut |_| {})?;
             }
         }
@@ -163,13 +179,13 @@ impl Template {
 
     /// Returns whether the text has more than literals, the id, the body and the time.
     pub(super) fn covers_more(&self, time: Option<&Timestamp>) -> bool {
-        let is_more =
-            |piece: &Piece| !(matches!(piece, Piece::Literal(_) | Piece::Id | Piece::Body) || piece.is_time(time));
-        self.pieces().any(is_more)
+        let is_known = |piece: &Piece| matches!(piece, Piece::Literal(_) | Piece::Id) || piece.is_digest();
+        self.pieces().any(|piece| !(is_known(piece) || piece.is_time(time)))
     }
 
     /// Returns the text without the time and the body.
     pub(super) fn without_time(&self, values: &Values<'_>, time: Option<&Timestamp>) -> Result<SignedText, Rejection> {
+        let values = &Values { timestamp: None, ..*values };
         let feed = |pieces: &[Piece]| {
             let mut text = Vec::new();
             let mut pieces = pieces.iter().filter(|piece| !piece.is_time(time));
@@ -190,6 +206,32 @@ impl Template {
 }
 
 impl Piece {
+    fn named(name: &str, url: Option<&PublicUrl>) -> Result<Self, ConfigError> {
+        Ok(match name {
+            "timestamp" => Self::Timestamp,
+            "id" => Self::Id,
+            "method" => Self::Method,
+            "url" => Self::Url(url.cloned().ok_or_else(|| {
+                ConfigError::missing("the sender signs the address that it was given: set the public URL")
+            })?),
+            "path" => Self::Path,
+            "query" => Self::Query,
+            "params" => Self::Params,
+            _ => match name.strip_prefix("header:").map(|name| HeaderName::from_bytes(name.as_bytes())) {
+                Some(Ok(name)) => Self::Header(name),
+                Some(Err(_)) => {
+                    return Err(ConfigError::invalid("the signed template has a {header:..} without a name"));
+                }
+                None => return Err(ConfigError::invalid(format!("the signed template has an unknown {{{name}}}"))),
+            },
+        })
+    }
+
+    /// Returns whether it stands for the body.
+    fn is_digest(&self) -> bool {
+        matches!(self, Self::Custom(custom) if custom.covers.body)
+    }
+
     /// Returns whether it is the time, or the header that has the time.
     fn is_time(&self, time: Option<&Timestamp>) -> bool {
         match self {
@@ -212,7 +254,7 @@ impl Piece {
                 sink(single(values.head, name, LONGEST_HEADER)?.ok_or_else(|| missing(name))?.as_bytes())
             }
             Self::Params => urlencoded::feed_sorted(values.body, sink)?,
-            Self::Body => {}
+            Self::Custom(custom) => sink(&(custom.write)(values)?),
         }
         Ok(())
     }
@@ -223,43 +265,13 @@ fn missing(name: &HeaderName) -> Rejection {
     Rejection::new(Reason::MissingHeader).with_detail(format!("`{name}`, which is signed"))
 }
 
-/// The template as it is written.
-#[cfg(any(test, feature = "testing"))]
-impl fmt::Display for Template {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.before.iter().try_for_each(|piece| piece.fmt(f))?;
-        if self.has_body {
-            f.write_str("{body}")?;
-        }
-        self.after.iter().try_for_each(|piece| piece.fmt(f))
-    }
-}
-
-#[cfg(any(test, feature = "testing"))]
-impl fmt::Display for Piece {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Literal(bytes) => bytes.escape_ascii().fmt(f),
-            Self::Timestamp => f.write_str("{timestamp}"),
-            Self::Id => f.write_str("{id}"),
-            Self::Body => f.write_str("{body}"),
-            Self::Method => f.write_str("{method}"),
-            Self::Url(_) => f.write_str("{url}"),
-            Self::Path => f.write_str("{path}"),
-            Self::Query => f.write_str("{query}"),
-            Self::Header(name) => write!(f, "{{header:{name}}}"),
-            Self::Params => f.write_str("{params}"),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn signed(template: &str) -> Result<String, String> {
         let url = PublicUrl::base("https://h").unwrap();
-        let template = Template::parse(template, Some(&url)).map_err(|error| error.to_string())?;
+        let template = Template::parse(template, Some(&url), &[]).map_err(|error| error.to_string())?;
         let (head, ()) = http::Request::post("/hook?a=1").header("x-h", "H").body(()).unwrap().into_parts();
         let values = Values { head: &head, body: b"b=2&a=1", timestamp: Some("17"), id: Some("m1") };
         let mut text = Vec::new();
@@ -280,7 +292,7 @@ mod tests {
         ] {
             assert_eq!(signed(template).as_deref(), Ok(text), "{template}");
             let url = PublicUrl::base("https://h").unwrap();
-            assert_eq!(Template::parse(template, Some(&url)).unwrap().to_string(), template);
+            assert_eq!(*Template::parse(template, Some(&url), &[]).unwrap().text, *template);
         }
         assert!(signed("{header:x-i}{body}").is_err());
     }

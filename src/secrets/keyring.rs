@@ -5,6 +5,7 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 
 use crate::config::ConfigError;
+use crate::rejection::{Reason, Rejection};
 
 use super::print::KeyPrint;
 use super::secret::{MAX_SECRETS, Secret};
@@ -64,6 +65,12 @@ impl<K> Keyring<K> {
         }
     }
 
+    /// Returns the position of the first key that fits. All are asked, so that the time doesn't tell which one did.
+    pub(crate) fn first_that(&self, fits: impl Fn(&K) -> bool) -> Option<usize> {
+        let positions = self.keys.iter().enumerate().filter(|(_, key)| fits(key)).map(|(position, _)| position);
+        positions.fold(None, |first, position| first.or(Some(position)))
+    }
+
     pub(crate) fn iter(&self) -> impl Iterator<Item = &K> {
         self.keys.iter()
     }
@@ -79,6 +86,26 @@ pub(crate) struct KeysFor<K> {
     pub(crate) ring: Arc<Keyring<K>>,
     /// False if the ring holds a decoy, so that an unknown tenant takes as long as a known one.
     pub(crate) known: bool,
+}
+
+impl<K> KeysFor<K> {
+    /// Refuses a request that no key has signed. The decoy that stands for an unknown tenant's key proves nothing.
+    #[inline]
+    pub(crate) fn verdict(&self, matched: Option<usize>) -> Result<MatchedKey, Rejection> {
+        match matched {
+            _ if !self.known => Err(Reason::UnknownTenant.into()),
+            Some(index) => Ok(MatchedKey { index, print: self.ring.print(index) }),
+            None => Err(Reason::SignatureMismatch.into()),
+        }
+    }
+}
+
+/// The key that has signed a request. The default is one that was fetched: it is its sender's, whichever it is.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct MatchedKey {
+    /// Its position among the sender's keys.
+    pub(crate) index: usize,
+    pub(crate) print: Option<KeyPrint>,
 }
 
 #[cfg(test)]

@@ -10,6 +10,8 @@ use http::request::Parts;
 use crate::config::ConfigError;
 use crate::maybe_ready::MaybeReady;
 use crate::rejection::{BoxError, Reason, Rejection};
+#[cfg(feature = "testing")]
+use crate::sign::SignError;
 use crate::text::Text;
 
 use super::cache::{CachePolicy, KeyCache};
@@ -253,12 +255,12 @@ impl<K: Clone + Send + Sync + 'static> Keys<K> {
         matches!(self, Self::Lookup { .. })
     }
 
-    /// Returns the keys if they are the same for every request.
+    /// Returns the key that tests sign with.
     #[cfg(feature = "testing")]
-    pub(crate) fn fixed(&self) -> Option<&Keyring<K>> {
+    pub(crate) fn signing_key(&self) -> Result<&K, SignError> {
         match self {
-            Self::Fixed(keyring) => Some(keyring),
-            Self::Lookup { .. } => None,
+            Self::Fixed(keyring) => Ok(keyring.first()),
+            Self::Lookup { .. } => Err(SignError::new("its secrets are looked up")),
         }
     }
 

@@ -2,18 +2,18 @@
 
 use std::fmt;
 
+#[cfg(feature = "testing")]
+use bytes::Bytes;
 use serde::Deserialize;
 use serde::de::{Deserializer, Error, Visitor};
 
 use crate::config::ConfigError;
-use crate::delivery::Signed;
 use crate::encoding::Encoding;
-use crate::mac::Mac;
-use crate::mac::MacKind;
+use crate::mac::{Mac, MacKind};
 use crate::rejection::{Reason, Rejection};
-use crate::scheme::{Item, Rule, Scheme, SchemeBuilder, Values, json};
 #[cfg(feature = "testing")]
-use crate::scheme::{SignWith, Unsigned};
+use crate::scheme::SignWith;
+use crate::scheme::{Item, Rule, Scheme, SchemeBuilder, json};
 use crate::secrets::{KeyFormat, Secrets};
 #[cfg(feature = "testing")]
 use crate::sign::SignError;
@@ -46,12 +46,8 @@ pub fn adyen_payments(secrets: impl Into<Secrets>) -> Result<Scheme, ConfigError
 struct Items;
 
 impl Rule for Items {
-    fn covers(&self) -> Signed {
-        Signed::default()
-    }
-
-    fn items<'a>(&self, values: &Values<'a>) -> Result<Vec<Item<'a>>, Rejection> {
-        items(values.body)
+    fn items(&self, body: &[u8]) -> Result<Vec<Item>, Rejection> {
+        items(body)
     }
 
     #[cfg(feature = "testing")]
@@ -61,15 +57,15 @@ impl Rule for Items {
     }
 
     #[cfg(feature = "testing")]
-    fn sign(&self, request: &mut Unsigned<'_>, sign: &SignWith<'_>) -> Result<(), SignError> {
+    fn sign(&self, body: &mut Bytes, sign: &SignWith<'_>) -> Result<(), SignError> {
         let unfit = || SignError::new("the body is not in the sender's form");
-        let mut json: serde_json::Value = serde_json::from_slice(request.body).map_err(|_| unfit())?;
-        for (index, item) in read(request.body).ok_or_else(unfit)?.into_iter().enumerate() {
+        let mut json: serde_json::Value = serde_json::from_slice(body).map_err(|_| unfit())?;
+        for (index, item) in read(body).ok_or_else(unfit)?.into_iter().enumerate() {
             let signature = Encoding::Base64.encode(&sign(item.signed().as_bytes())?);
             let entry = &mut json["notificationItems"][index]["NotificationRequestItem"];
             entry["additionalData"]["hmacSignature"] = signature.into();
         }
-        *request.body = json.to_string().into();
+        *body = json.to_string().into();
         Ok(())
     }
 }
@@ -160,7 +156,7 @@ fn read(body: &[u8]) -> Option<Vec<Fields>> {
     Some(notification.items.into_iter().map(|entry| entry.item).collect())
 }
 
-fn items(body: &[u8]) -> Result<Vec<Item<'static>>, Rejection> {
+fn items(body: &[u8]) -> Result<Vec<Item>, Rejection> {
     let malformed = |detail| Rejection::new(Reason::MalformedBody).with_detail(detail);
     let items = read(body).ok_or_else(|| malformed("it is no notification, or has a member twice"))?;
     if items.is_empty() {
@@ -176,8 +172,12 @@ fn items(body: &[u8]) -> Result<Vec<Item<'static>>, Rejection> {
         .into_iter()
         .map(|item| {
             let signature = item.additional_data.signature.as_deref().ok_or_else(unsigned)?;
-            let text = vec![item.signed().into_bytes().into()];
-            Item::new(vec![text], signature.as_bytes(), Encoding::Base64, MacKind::Sha256.digest_len())
+            Item::new(
+                vec![item.signed().into_bytes()],
+                signature.as_bytes(),
+                Encoding::Base64,
+                MacKind::Sha256.digest_len(),
+            )
         })
         .collect()
 }

@@ -2,8 +2,13 @@
 
 use std::convert::Infallible;
 
+use http::request::Parts;
+use http::{Method, StatusCode};
+
+use crate::answer::Answer;
 use crate::config::ConfigError;
-use crate::scheme::{Handshake, Scheme, header};
+use crate::rejection::{Reason, Rejection};
+use crate::scheme::{Handshake, Scheme, header, printable};
 use crate::secrets::{Secret, Secrets};
 
 use super::{SenderConfig, knowledge};
@@ -13,7 +18,7 @@ const OFFER: &str = "x-hook-secret";
 
 /// [Asana](https://developers.asana.com/docs/webhooks-guide).
 ///
-/// The secret is what Asana offers in `X-Hook-Secret` when a webhook is made, and shows in its answer to whoever makes it: add
+/// The secret is what Asana offers in `X-Hook-Secret` when a webhook is made, and shows in its answer to the client that makes it: add
 /// [`Handshake::offered_secret`] by [`Scheme::with_handshake`] while you wait for a registration. A 410 deletes the webhook.
 /// Heartbeats have equal bodies, so there is nothing to tell deliveries apart by.
 ///
@@ -64,4 +69,38 @@ pub(super) fn from_config(config: &mut SenderConfig) -> Result<Scheme, ConfigErr
         let is_sane = |value: &[u8]| (16..=128).contains(&value.len()) && value.iter().all(u8::is_ascii_alphanumeric);
         head.headers.get(OFFER).is_some_and(|value| is_sane(value.as_bytes()))
     })))
+}
+
+impl Handshake {
+    /// Answers a POST that offers a secret in this header by repeating it, if `accept` takes it. The request is not signed:
+    /// accept one only while you wait for a registration of your own, and keep the secret before you return `true`. Anything
+    /// else is refused.
+    pub fn offered_secret(
+        header: impl Into<String>,
+        accept: impl Fn(&Parts, &Secret) -> bool + Send + Sync + 'static,
+    ) -> Self {
+        Self::header(Method::POST, &header.into(), move |head, name, value| {
+            if !accept(head, &Secret::new(printable(value.as_bytes())?)) {
+                return Err(Rejection::new(Reason::MissingSignature).with_detail("no registration is awaited"));
+            }
+            Ok(Answer::empty(StatusCode::OK).with_header(name.clone(), value.clone()))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::scheme::ask;
+
+    use super::*;
+
+    #[test]
+    fn an_offered_secret_is_taken_only_when_it_is_awaited() {
+        let taken = |accept: bool| {
+            let handshake = Handshake::offered_secret("x-hook-secret", move |_, _| accept);
+            ask(&handshake, http::Request::post("/").header("x-hook-secret", "abc"))
+        };
+        assert_eq!(taken(true), Some(Ok((StatusCode::OK, String::new()))));
+        assert_eq!(taken(false), Some(Err(Reason::MissingSignature)));
+    }
 }

@@ -1,22 +1,20 @@
 //! Braintree: a form whose field `bt_payload` is signed, by a key that is hashed first.
 
+#[cfg(feature = "testing")]
+use bytes::Bytes;
 use sha1::{Digest as _, Sha1};
 
 use crate::answer::Answer;
 use crate::config::ConfigError;
-use crate::delivery::Signed;
 use crate::encoding::Encoding;
-use crate::mac::Mac;
-use crate::mac::MacKind;
+use crate::mac::{Mac, MacKind};
 use crate::rejection::{Reason, Rejection};
-use crate::scheme::{Handshake, Item, Rule, Scheme, SchemeBuilder, Values};
 #[cfg(feature = "testing")]
-use crate::scheme::{SignWith, Unsigned};
+use crate::scheme::SignWith;
+use crate::scheme::{Handshake, Item, Rule, Scheme, SchemeBuilder};
 use crate::secrets::Secrets;
 #[cfg(feature = "testing")]
-use crate::sign::SignError;
-#[cfg(feature = "testing")]
-use crate::urlencoded::encode as encode_form;
+use crate::sign::{SignError, with_field};
 use crate::urlencoded::field as form_field;
 
 use super::knowledge;
@@ -79,13 +77,9 @@ struct Payload {
 }
 
 impl Rule for Payload {
-    fn covers(&self) -> Signed {
-        Signed::default()
-    }
-
-    fn items<'a>(&self, values: &Values<'a>) -> Result<Vec<Item<'a>>, Rejection> {
+    fn items(&self, body: &[u8]) -> Result<Vec<Item>, Rejection> {
         let refuse = |reason, detail| Rejection::new(reason).with_detail(detail);
-        let pairs = form_field(values.body, "bt_signature", Reason::MalformedBody)?
+        let pairs = form_field(body, "bt_signature", Reason::MalformedBody)?
             .ok_or_else(|| refuse(Reason::MissingSignature, "none in form field `bt_signature`"))?;
         let pairs = std::str::from_utf8(&pairs)
             .map_err(|_| refuse(Reason::MalformedSignature, "`bt_signature` is not UTF-8"))?;
@@ -100,10 +94,14 @@ impl Rule for Payload {
                 "`bt_signature` has none, or more than one, by our public key",
             ));
         };
-        let payload = payload(values.body)?.into_bytes();
+        let payload = payload(body)?.into_bytes();
         let with_line_feed = [&payload[..], b"\n"].concat();
-        let texts = vec![vec![payload.into()], vec![with_line_feed.into()]];
-        Ok(vec![Item::new(texts, signature.as_bytes(), Encoding::Hex, MacKind::Sha1.digest_len())?])
+        Ok(vec![Item::new(
+            vec![payload, with_line_feed],
+            signature.as_bytes(),
+            Encoding::Hex,
+            MacKind::Sha1.digest_len(),
+        )?])
     }
 
     #[cfg(feature = "testing")]
@@ -112,12 +110,11 @@ impl Rule for Payload {
     }
 
     #[cfg(feature = "testing")]
-    fn sign(&self, request: &mut Unsigned<'_>, sign: &SignWith<'_>) -> Result<(), SignError> {
-        let payload = payload(request.body).map_err(|_| SignError::new("the body has no payload"))?;
+    fn sign(&self, body: &mut Bytes, sign: &SignWith<'_>) -> Result<(), SignError> {
+        let payload = payload(body).map_err(|_| SignError::new("the body has no payload"))?;
         let signature = hex::encode(sign(payload.as_bytes())?);
-        let fields = [("bt_signature", format!("{}|{signature}", self.public_key)), ("bt_payload", payload)];
-        let fields = fields.map(|(name, value)| format!("{name}={}", encode_form(&value)));
-        *request.body = fields.join("&").into();
+        let form = with_field("", "bt_signature", &format!("{}|{signature}", self.public_key));
+        *body = with_field(&form, "bt_payload", &payload).into();
         Ok(())
     }
 }

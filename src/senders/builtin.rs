@@ -17,17 +17,13 @@ use crate::answer::Answer;
 use crate::config::ConfigError;
 use crate::encoding::Encoding;
 #[cfg(feature = "jwt")]
-use crate::jwt::{Algorithm, TimeRules};
+use crate::jwt::{Algorithm, JwtRules, TimeRules};
 use crate::mac::Digest;
 use crate::mac::Mac;
-#[cfg(feature = "asymmetric")]
-use crate::pointer::member;
+use crate::pointer::{member, member_is};
 use crate::rejection::{Reason, Rejection};
-#[cfg(feature = "jwt")]
-use crate::scheme::JwtRules;
 use crate::scheme::{
-    Handshake, Scheme, SchemeBuilder, Source, basic, challenge_in, echo, header, json, member_is, numbered_headers,
-    object, query,
+    Handshake, Scheme, SchemeBuilder, Source, basic, echo, header, json, numbered_headers, printable, query,
 };
 use crate::secrets::KeyFormat;
 use crate::text::Text;
@@ -122,7 +118,7 @@ senders! {
             .with_handshake(Handshake::signed_body(|head, body, _| {
                 let kind = head.headers.get("aeg-event-type").map(|kind| kind.as_bytes());
                 let asks = kind == Some(b"SubscriptionValidation");
-                let answer = |code: String| object(&[("validationResponse", &code)]);
+                let answer = |code: String| Answer::object(&[("validationResponse", &code)]);
                 asks.then(|| challenge_in(body, "/0/data/validationCode").map(answer)).transpose()
             }));
 
@@ -470,7 +466,7 @@ senders! {
                     return Err(no_challenge());
                 }
                 let response = hex::encode(mac.of(code.as_bytes()).as_bytes());
-                Ok(object(&[("challengeCode", code), ("challengeResponse", &response)]))
+                Ok(Answer::object(&[("challengeCode", code), ("challengeResponse", &response)]))
             }));
 
     /// Webhooks of the Standard Webhooks form.
@@ -751,7 +747,7 @@ senders! {
                 let Some(mac) = mac.filter(|_| member_is(body, "/eventType", "VERIFY")) else { return Ok(None) };
                 let challenge = challenge_in(body, "/data/challenge")?;
                 let answer = hex::encode(challenge_mac(mac, &challenge, b"+/_=-")?.as_bytes());
-                Ok(Some(object(&[("challenge", &answer)])))
+                Ok(Some(Answer::object(&[("challenge", &answer)])))
             }));
 
     address square = "Square", "https://developer.squareup.com/docs/webhooks/step3validate", Official:
@@ -881,7 +877,7 @@ senders! {
             .signature(header("x-twitter-webhooks-signature").prefix("sha256=").base64())
             .with_handshake(Handshake::query_mac("crc_token", |mac, token| {
                 let response = format!("sha256={}", Encoding::Base64.encode(challenge_mac(mac, token, b"+/_=-")?.as_bytes()));
-                Ok(object(&[("response_token", &response)]))
+                Ok(Answer::object(&[("response_token", &response)]))
             }))
             .with_handshake(Handshake::signed_body(|_, body, _| object_only(body).map(|()| None)));
 
@@ -985,7 +981,7 @@ senders! {
                 };
                 let plain = challenge_in(body, "/payload/plainToken")?;
                 let encrypted = hex::encode(challenge_mac(mac, &plain, b"+/_=-")?.as_bytes());
-                Ok(Some(object(&[("plainToken", &plain), ("encryptedToken", &encrypted)])))
+                Ok(Some(Answer::object(&[("plainToken", &plain), ("encryptedToken", &encrypted)])))
             }));
 }
 
@@ -1023,6 +1019,16 @@ fn woocommerce_ping(body: &[u8]) -> Result<Option<Answer>, Rejection> {
     let number = body.strip_prefix(b"webhook_id=").unwrap_or_default();
     let is_ping = (1..=20).contains(&number.len()) && number.iter().all(u8::is_ascii_digit);
     Ok(is_ping.then(|| Answer::empty(StatusCode::OK)))
+}
+
+/// A member of a body that is a challenge.
+fn challenge_in(body: &[u8], pointer: &str) -> Result<String, Rejection> {
+    let malformed = || Rejection::new(Reason::MalformedBody).with_detail("the challenge is missing");
+    let text = member(body, pointer).map_err(|_| malformed())?.ok_or_else(malformed)?;
+    if text.is_empty() {
+        return Err(malformed());
+    }
+    printable(text.as_bytes())
 }
 
 /// The MAC of a challenge of letters, digits and these characters, which no JSON event is made of: the MAC of any other text

@@ -7,10 +7,8 @@ use http::request::Parts;
 use crate::config::ConfigError;
 use crate::delivery::Signed;
 use crate::headers::{LONGEST_HEADER, required};
-use crate::mac::Mac;
-use crate::mac::MacKind;
 use crate::rejection::{Reason, Rejection};
-use crate::scheme::{HeaderRule, Scheme, SchemeBuilder, header};
+use crate::scheme::{Scheme, header};
 use crate::secrets::Secrets;
 use crate::uri::requested_uri;
 
@@ -58,27 +56,16 @@ pub(super) fn from_config(config: &mut SenderConfig) -> Result<Scheme, ConfigErr
 }
 
 fn behind(prefix: String, secrets: Secrets) -> Result<Scheme, ConfigError> {
-    let shown = prefix.clone();
-    let rule = HeaderRule {
-        signature: header("x-contentful-signature").hex().0?,
-        lengths: MacKind::Sha256.digest_len()..=MacKind::Sha256.digest_len(),
-        covers: Signed::default().with_body(true).with_timestamp(true).with_event(true).with_url(true),
-        ends_with_body: true,
-        about: ("HMAC-SHA256", "{method}\\n{path}\\n{signed headers}\\n{body}".to_owned()),
-        text: Box::new(move |values| {
-            let head = values.head;
-            let text = format!("{}\n{}\n", head.method, path(&prefix, head));
-            Ok(vec![
-                text.into_bytes().into(),
-                headers(head, values.timestamp.is_some())?.into(),
-                b"\n".into(),
-                values.body.into(),
-            ])
-        }),
+    let (signed, shown) = (Signed::default(), prefix.clone());
+    Scheme::hmac_sha256()
+        .signature(header("x-contentful-signature").hex())
+        .signed("{method}\n{path}\n{signed headers}\n{body}")
+        .with_piece("path", signed.with_url(true), move |values| Ok(path(&prefix, values.head).into_bytes()))
+        .with_piece("signed headers", signed.with_timestamp(true).with_event(true), |values| {
+            headers(values.head, values.timestamp.is_some())
+        })
         // The query may be secret.
-        address: Some(Box::new(move |head| Some([&*shown, requested_uri(head).path()].concat()))),
-    };
-    SchemeBuilder::rule(rule, |secret| Mac::new(MacKind::Sha256, secret))
+        .with_shown_address(move |head| Some([&*shown, requested_uri(head).path()].concat()))
         .timestamp(header(TIME).unix_millis().within(std::time::Duration::from_secs(30)))
         .with_methods([Method::POST, Method::PUT, Method::PATCH, Method::GET, Method::DELETE])
         .event(header("x-contentful-topic"))

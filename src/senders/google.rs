@@ -5,8 +5,7 @@ use std::time::Duration;
 use http::header::AUTHORIZATION;
 
 use crate::config::ConfigError;
-use crate::jwt::{Algorithm, TimeRules};
-use crate::scheme::JwtRules;
+use crate::jwt::{Algorithm, JwtRules, TimeRules};
 use crate::scheme::{Jwks, Scheme, SchemeBuilder, json};
 use crate::time::Tolerance;
 

@@ -2,9 +2,7 @@
 
 use crate::config::ConfigError;
 use crate::delivery::Signed;
-use crate::mac::Mac;
-use crate::mac::MacKind;
-use crate::scheme::{HeaderRule, Scheme, SchemeBuilder, header, json};
+use crate::scheme::{Scheme, header, json};
 use crate::secrets::Secrets;
 use crate::text::Text;
 
@@ -42,23 +40,15 @@ const UNDONE: [(&str, u8); 12] = [
 pub fn hubspot_v3(secrets: impl Into<Secrets>, public_url: impl Into<PublicAddress>) -> Result<Scheme, ConfigError> {
     let url = public_url.into().resolve()?;
     let shown = url.clone();
-    let rule = HeaderRule {
-        signature: header("x-hubspot-signature-v3").base64().0?,
-        lengths: MacKind::Sha256.digest_len()..=MacKind::Sha256.digest_len(),
-        covers: Signed::default().with_body(true).with_timestamp(true).with_event(true),
-        ends_with_body: true,
-        about: ("HMAC-SHA256", "{method}{url}{body}{timestamp}".to_owned()),
-        text: Box::new(move |values| {
-            let mut text = values.head.method.as_str().as_bytes().to_vec();
+    Scheme::hmac_sha256()
+        .signature(header("x-hubspot-signature-v3").base64())
+        .signed("{method}{url}{body}{timestamp}")
+        .with_piece("url", Signed::default(), move |values| {
             let mut requested = Vec::new();
             url.feed(values.head, |bytes| requested.extend_from_slice(bytes))?;
-            text.append(&mut undo(&requested));
-            let timestamp = values.timestamp.unwrap_or_default().as_bytes().to_vec();
-            Ok(vec![text.into(), values.body.into(), timestamp.into()])
-        }),
-        address: Some(Box::new(move |head| shown.shown(head))),
-    };
-    SchemeBuilder::rule(rule, |secret| Mac::new(MacKind::Sha256, secret))
+            Ok(undo(&requested))
+        })
+        .with_shown_address(move |head| shown.shown(head))
         .timestamp(header("x-hubspot-request-timestamp").unix_millis())
         .event(json("/0/subscriptionType"))
         .with_identity(identity)

@@ -1,9 +1,10 @@
 //! Okta event hooks.
 
-use http::HeaderName;
+use http::{HeaderName, Method};
 
+use crate::answer::Answer;
 use crate::config::ConfigError;
-use crate::scheme::{Handshake, Scheme, header, json};
+use crate::scheme::{Handshake, Scheme, header, json, printable};
 use crate::secrets::Secrets;
 
 use super::{SenderConfig, knowledge};
@@ -40,5 +41,15 @@ pub(super) fn from_config(config: &mut SenderConfig) -> Result<Scheme, ConfigErr
     match config.header.take() {
         Some(header) => okta_in(&header, config.take_secrets()?),
         None => okta(config.take_secrets()?),
+    }
+}
+
+impl Handshake {
+    /// Answers a GET that has this header with a JSON object whose only member is the header's value.
+    pub fn header_to_json(header: impl Into<String>, member: impl Into<String>) -> Self {
+        let (header, member) = (header.into(), member.into());
+        Self::header(Method::GET, &header, move |_, _, value| {
+            Ok(Answer::object(&[(&member, &printable(value.as_bytes())?)]))
+        })
     }
 }

@@ -16,15 +16,12 @@ use crate::fetch::{self, Cache, CacheLimits, Fetch};
 use crate::headers::required;
 use crate::provider::{BoxFuture, MaybeReady};
 use crate::rejection::{Reason, Rejection};
-use crate::scheme::{FetchKey, HeaderRule, Scheme, SchemeBuilder, Verifier, header, json};
+use crate::scheme::{FetchKey, Scheme, SchemeBuilder, header, json};
 
 use super::{SenderConfig, knowledge};
 
 /// The longest address of a certificate, as PayPal bounds it.
 const MAX_URL: usize = 500;
-
-/// The longest signature, in bytes: an RSA key of 4096 bits makes one of 512.
-const MAX_SIGNATURE: usize = 512;
 
 /// How long PayPal repeats a delivery.
 const TOLERANCE: Duration = Duration::from_secs(3 * 24 * 3600);
@@ -45,28 +42,17 @@ const HOSTS: [&str; 2] = ["api.paypal.com", "api.sandbox.paypal.com"];
 /// fetch certificates with.
 pub fn paypal(webhook_id: impl Into<String>, certificates: PayPalCertificates) -> Result<Scheme, ConfigError> {
     let webhook_id = webhook_id.into();
-    if webhook_id.is_empty() || webhook_id.contains('|') {
+    if webhook_id.is_empty() || webhook_id.contains(['|', '{', '}']) {
         return Err(ConfigError::invalid("the webhook's id is empty or not valid"));
     }
     let keys = PayPalKeys::new(certificates)?;
-    let rule = HeaderRule {
-        signature: header("paypal-transmission-sig").base64().0?,
-        lengths: 1..=MAX_SIGNATURE,
+    SchemeBuilder::fetched_key(keys)
+        .signature(header("paypal-transmission-sig").base64())
+        .signed(format!("{{id}}|{{timestamp}}|{webhook_id}|{{crc32 of body}}"))
         // A checksum of 32 bits is as much as PayPal offers.
-        covers: Signed::default().with_body(true).with_timestamp(true).with_id(true).with_event(true),
-        ends_with_body: false,
-        about: (
-            "RSA PKCS#1 SHA-256 by the certificate at `paypal-cert-url`,",
-            format!("{{id}}|{{timestamp}}|{webhook_id}|{{crc32 of body}}"),
-        ),
-        text: Box::new(move |values| {
-            let (id, time) = (values.id.unwrap_or_default(), values.timestamp.unwrap_or_default());
-            let text = format!("{id}|{time}|{webhook_id}|{}", crc32fast::hash(values.body));
-            Ok(vec![text.into_bytes().into()])
-        }),
-        address: None,
-    };
-    SchemeBuilder::fetched_rule(rule, keys)
+        .with_piece("crc32 of body", Signed::default().with_body(true), |values| {
+            Ok(crc32fast::hash(values.body).to_string().into_bytes())
+        })
         .with_required_header("paypal-auth-algo", "SHA256withRSA")
         .timestamp(header("paypal-transmission-time").rfc3339().within(TOLERANCE))
         .id(header("paypal-transmission-id"))
@@ -81,13 +67,9 @@ impl FetchKey for PayPalKeys {
         self.address(head).map(|_| ())
     }
 
-    fn fetch(&self, head: &Parts, now: SystemTime) -> BoxFuture<Result<Box<Verifier>, Rejection>> {
+    fn fetch(&self, head: &Parts, now: SystemTime) -> BoxFuture<Result<Arc<CertificateKey>, Rejection>> {
         let found = self.address(head).and_then(|uri| self.find(uri, now));
-        Box::pin(async move {
-            let key = found?.wait().await?;
-            Ok(Box::new(move |message: &[u8], signature: &[u8]| key.verifies_sha256(message, signature))
-                as Box<Verifier>)
-        })
+        Box::pin(async move { found?.wait().await })
     }
 }
 

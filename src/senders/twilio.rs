@@ -3,12 +3,13 @@
 use http::Method;
 
 use crate::config::ConfigError;
+use crate::delivery::Signed;
 use crate::public_url::PublicUrl;
-use crate::scheme::{Scheme, header, query};
+use crate::rejection::{Reason, Rejection};
+use crate::scheme::{Scheme, Values, header, query};
 use crate::secrets::Secrets;
 use crate::text::Text;
-use crate::urlencoded::feed_sorted;
-use crate::urlencoded::is_form;
+use crate::urlencoded::{feed_sorted, is_form};
 
 use super::address::PublicAddress;
 use super::knowledge;
@@ -32,12 +33,23 @@ pub fn twilio(secrets: impl Into<Secrets>, public_url: impl Into<PublicAddress>)
         .only_if(", of other bodies", |head| !is_form(head))
         .signed("{url}")
         .with_body_hash(query("bodySHA256").hex());
-    let get = signed().with_methods([Method::GET]).empty_body().signed("{url}");
+    let get = signed().with_methods([Method::GET]).signed("{url}{no body}").with_piece(
+        "no body",
+        Signed::default().with_body(true),
+        no_body,
+    );
     let url = public_url.into().resolve()?;
     let scheme = form.or(other).or(get).secret(secrets).with_behavior(*knowledge::of("twilio"));
     let at = |url: PublicUrl| scheme.clone().at(url).build("twilio");
     let others = url.other_spellings();
     others.into_iter().try_fold(at(url)?, |scheme, url| Ok(scheme.or(at(url)?)))
+}
+
+fn no_body(values: &Values<'_>) -> Result<Vec<u8>, Rejection> {
+    if values.body.is_empty() {
+        return Ok(Vec::new());
+    }
+    Err(Rejection::new(Reason::BodyMismatch).with_detail("there is a body, and nothing signs it"))
 }
 
 /// What is signed of a form. Its bytes are not: `%41` could stand for `A`, and would make another delivery of it.

@@ -99,7 +99,7 @@ impl SigningKey {
     #[must_use]
     pub fn jwks(&self) -> Option<String> {
         let base64 = |bytes: &[u8]| Encoding::Base64Url.encode(bytes);
-        let kid = crate::scheme::TEST_KID;
+        let kid = crate::jwt::TEST_KID;
         let key = match &*self.pair {
             PrivateKey::Ed25519(_) => return None,
             PrivateKey::EcdsaP256(pair) => {

@@ -8,34 +8,6 @@ use std::path::Path;
 
 use proc_macro2::{Delimiter, TokenStream, TokenTree};
 
-/// What breaks the rules and is to be mended: the importing module, and the one that it imports.
-const KNOWN: &[(&str, &str)] = &[
-    // The scheme language is not in layers yet: builder and kinds of proof know each other.
-    ("scheme::builder", "scheme"),
-    ("scheme::builder", "scheme::form"),
-    ("scheme::builder", "scheme::handshake"),
-    ("scheme::builder", "scheme::proof"),
-    ("scheme::form", "scheme::handshake"),
-    ("scheme::form", "scheme::proof"),
-    ("scheme::mac", "scheme::signed_text"),
-    ("scheme::proof", "scheme::custom"),
-    ("scheme::proof", "scheme::handshake"),
-    ("scheme::proof", "scheme::jwt"),
-    ("scheme::proof", "scheme::mac"),
-    ("scheme::proof", "scheme::public_key"),
-    ("scheme::proof", "scheme::sign"),
-    ("scheme::proof", "scheme::signed_text"),
-    ("scheme::proof", "scheme::token"),
-    ("scheme::public_key", "scheme::form"),
-    ("scheme::public_key", "scheme::signed_text"),
-    ("scheme::sign", "scheme"),
-    ("scheme::signature", "scheme::sign"),
-    ("scheme::signed_text", "scheme::sign"),
-    ("scheme::source", "scheme::signature"),
-    ("scheme::timestamp", "scheme::source"),
-    ("scheme::token", "scheme::sign"),
-];
-
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
@@ -355,7 +327,7 @@ fn a_file_imports_only_from_the_ranks_below_it() {
     }
     let (all, _) = tree.imports();
     assert!(all.len() > 400, "only {} imports were found", all.len());
-    let wrong = all.iter().filter(|import| !ranks.allow(import)).filter(|import| !is_known(import));
+    let wrong = all.iter().filter(|import| !ranks.allow(import));
     let wrong = one_each(wrong);
     assert!(wrong.is_empty(), "imports from above, or from the same rank:\n{wrong}");
     let pairs: BTreeSet<_> = all.iter().map(|import| (ranks.of(&import.from).0, ranks.of(&import.to).0)).collect();
@@ -372,10 +344,6 @@ fn one_each<'a>(imports: impl Iterator<Item = &'a Import>) -> String {
     let mut pairs = BTreeSet::new();
     let first = imports.filter(|import| pairs.insert((&import.from, &import.to)));
     first.map(|import| format!("{import}\n")).collect()
-}
-
-fn is_known(import: &Import) -> bool {
-    KNOWN.contains(&(named(&import.from), named(&import.to)))
 }
 
 /// What stands for both ends of an import in the folder that has both: two of its files or folders. The file that speaks for a folder
@@ -395,7 +363,7 @@ fn ends(import: &Import) -> (String, String) {
 #[test]
 fn no_files_and_no_folders_import_each_other_in_a_circle() {
     let (_, used) = Tree::read().imports();
-    let imports: Vec<_> = used.iter().filter(|import| !import.from.is_empty() && !is_known(import)).collect();
+    let imports: Vec<_> = used.iter().filter(|import| !import.from.is_empty()).collect();
     let mut graph: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for import in &imports {
         let (from, to) = ends(import);
@@ -414,13 +382,4 @@ fn no_files_and_no_folders_import_each_other_in_a_circle() {
     };
     let circles = one_each(imports.iter().filter(circular).copied());
     assert!(circles.is_empty(), "imports in a circle:\n{circles}");
-}
-
-#[test]
-fn every_known_fault_is_still_there() {
-    let (all, _) = Tree::read().imports();
-    for (from, to) in KNOWN {
-        let is_there = all.iter().any(|import| (named(&import.from), named(&import.to)) == (*from, *to));
-        assert!(is_there, "{from} no longer imports {to}: take it off the list");
-    }
 }

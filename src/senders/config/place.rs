@@ -23,6 +23,7 @@ pub(super) struct Place {
     prefix: Option<String>,
     list: Option<char>,
     encoding: Option<Written>,
+    behind: Option<char>,
     format: Option<Format>,
     tolerance_seconds: Option<u64>,
 }
@@ -62,7 +63,12 @@ impl Place {
             Some(Written::Base64url) => Encoding::Base64Url,
             None => return Err(ConfigError::missing("`encoding` is missing: hex, base64 or base64url")),
         };
-        Ok(self.place()?.encoded(encoding))
+        let behind = self.behind;
+        let signature = self.place()?.encoded(encoding);
+        Ok(match behind {
+            Some(separator) => signature.behind(separator),
+            None => signature,
+        })
     }
 
     pub(super) fn timestamp(self) -> Result<TimestampSpec, ConfigError> {
@@ -85,6 +91,7 @@ impl Place {
     fn only(&self, encoded: bool, timed: bool) -> Result<(), ConfigError> {
         let misplaced = [
             ("encoding", self.encoding.is_some() && !encoded),
+            ("behind", self.behind.is_some() && !encoded),
             ("format", self.format.is_some() && !timed),
             ("tolerance_seconds", self.tolerance_seconds.is_some() && !timed),
         ];

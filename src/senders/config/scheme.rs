@@ -34,7 +34,7 @@ use super::place::Place;
 ///
 /// A place is one of `{"header": "x-name"}`, `{"numbered_headers": "x-name-"}`, `{"query": "name"}`, `{"form": "name"}`,
 /// `{"json": "/pointer"}`, `{"bearer": true}`, `{"basic": true}` and `{"path_segment": true}`, with a `prefix` and, of a list,
-/// its separator: `"list": ","`. Encodings are `hex`, `hex_any_case`, `base64` and `base64url`, formats `unix_seconds`,
+/// its separator: `"list": ","`; of a signature, `behind` says what ends the id of the key in front of it: `"behind": ":"`. Encodings are `hex`, `hex_any_case`, `base64` and `base64url`, formats `unix_seconds`,
 /// `unix_millis` and `rfc3339`.
 ///
 /// A handshake is one of `{"query_echo": "name"}`, `{"header_to_json": {"header": "x-name", "member": "name"}}`,

@@ -24,7 +24,6 @@ use crate::jwt::{self, Backend};
 use crate::mac::{Mac, MacKind};
 use crate::provider::{Begin, Behavior, MaybeReady, Outcome, Provider, Recognition};
 use crate::rejection::Rejection;
-use crate::scheme::wrong_method;
 use crate::secrets::{KeyFormat, Keys, Secrets};
 use crate::senders::knowledge;
 use crate::text::Text;
@@ -184,7 +183,7 @@ impl Connect {
 
     fn judge(&self, head: &Parts, now: SystemTime) -> Result<MaybeReady<Begin<ConnectVerification>>, Rejection> {
         if !METHODS.contains(&head.method) {
-            return Err(wrong_method(&METHODS));
+            return Err(Rejection::wrong_method(&METHODS));
         }
         if head.method == Method::GET && head.headers.get(CONTENT_LENGTH).is_some_and(|length| length != "0") {
             return Err(verification::get_with_a_body());

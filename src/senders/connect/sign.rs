@@ -8,7 +8,6 @@ use http::{HeaderMap, Method, Request};
 
 use crate::json::Object;
 use crate::jwt::{LONGEST_TOKEN, encode_hs256};
-use crate::secrets::Keys;
 use crate::sign::SignError;
 use crate::time::TimeFormat;
 
@@ -24,7 +23,7 @@ impl Connect {
         mut request: Request<Bytes>,
         now: SystemTime,
     ) -> Result<Request<Bytes>, SignError> {
-        let Keys::Fixed(ring) = &*self.keys else { return Err(SignError::new("its secrets are looked up")) };
+        let key = self.keys.signing_key()?;
         let members = if request.body().is_empty() {
             Object::default()
         } else {
@@ -43,7 +42,7 @@ impl Connect {
             }
         }
         claims.push('}');
-        let token = encode_hs256(r#"{"typ":"JWT","alg":"HS256"}"#, &claims, ring.first());
+        let token = encode_hs256(r#"{"typ":"JWT","alg":"HS256"}"#, &claims, key);
         if token.len() > LONGEST_TOKEN {
             return Err(SignError::new("its claims do not fit into 16 KiB"));
         }

@@ -23,7 +23,6 @@ use http::request::Parts;
 
 use crate::provider::{Begin, Behavior, MaybeReady, Outcome, Provider, Recognition};
 use crate::rejection::Rejection;
-use crate::scheme::wrong_method;
 use crate::senders::knowledge;
 use crate::text::Text;
 use crate::time::Clock;
@@ -111,7 +110,7 @@ impl Provider for Sns {
 
     fn begin(&self, head: &Parts, clock: &dyn Clock) -> Result<MaybeReady<Begin<SnsVerification>>, Rejection> {
         if head.method != Method::POST {
-            return Err(wrong_method(&[Method::POST]));
+            return Err(Rejection::wrong_method(&[Method::POST]));
         }
         let access = self.0.check_head(head)?;
         Ok(Begin::Verify(SnsVerification { now: clock.now(), access }).into())

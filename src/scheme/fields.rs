@@ -1,0 +1,134 @@
+//! What a request says about itself: its timestamp, its id, its event.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use http::header::{HeaderName, HeaderValue};
+use http::request::Parts;
+
+use crate::body_fields::BodyFields;
+use crate::config::ConfigError;
+use crate::headers::{LONGEST_HEADER, single};
+use crate::rejection::{Reason, Rejection};
+use crate::text::Text;
+
+use super::place::{Place, Spot};
+use super::source::Timestamp;
+use super::template::Values;
+
+/// Where a request has what it says about itself.
+#[derive(Clone, Default)]
+pub(super) struct Fields {
+    /// Headers that must have exactly this value.
+    pub(super) required: Vec<(HeaderName, HeaderValue)>,
+    pub(super) timestamp: Option<Timestamp>,
+    pub(super) id: Option<Place>,
+    pub(super) event: Option<Place>,
+    pub(super) in_body: Option<Arc<BodyFields>>,
+    /// Whether the signed text holds them.
+    pub(super) timestamp_in_text: bool,
+    pub(super) id_in_text: bool,
+}
+
+/// What a request says about itself, well formed and not yet proven.
+pub(super) struct Unverified {
+    /// When it came.
+    pub(super) now: SystemTime,
+    pub(super) timestamp: Option<(Text, SystemTime)>,
+    pub(super) id: Option<Text>,
+    pub(super) event: Option<Text>,
+    /// For how long a copy of the request is taken, if the proof says so.
+    pub(super) fresh_for: Option<Duration>,
+}
+
+impl Fields {
+    /// Adds where in the body id and event are, if they are there, to the other fields of the body.
+    pub(super) fn with_body_fields(mut self, mut in_body: BodyFields) -> Result<Self, ConfigError> {
+        let places = self.timestamp.iter().map(|timestamp| &timestamp.place).chain(&self.id).chain(&self.event);
+        if places.into_iter().any(|place| matches!(place.spot, Spot::Numbered(_))) {
+            return Err(ConfigError::conflict("numbered headers are for signatures alone"));
+        }
+        if let Some(id) = self.id.clone().filter(Place::in_body) {
+            in_body = match &id.spot {
+                Spot::Json(pointer) => in_body.with_id_at(pointer.clone()),
+                _ => in_body.with_id(move |body| id.verified_field(body)),
+            };
+        }
+        if let Some(event) = self.event.clone().filter(Place::in_body) {
+            in_body = match &event.spot {
+                Spot::Json(pointer) => in_body.with_event_at(pointer.clone()),
+                _ => in_body.with_event(move |body| event.verified_field(body)),
+            };
+        }
+        self.in_body = in_body.shared();
+        Ok(self)
+    }
+
+    /// Reads what is in the head.
+    #[inline]
+    pub(super) fn read(&self, read: &mut Unverified, head: &Parts) -> Result<(), Rejection> {
+        for (name, value) in &self.required {
+            match single(head, name, LONGEST_HEADER)? {
+                Some(found) if found == value => {}
+                None => return Err(Rejection::new(Reason::MissingHeader).with_detail(format!("`{name}`"))),
+                Some(_) => {
+                    return Err(
+                        Rejection::new(Reason::UnacceptableAlgorithm).with_detail(format!("`{name}` is not {value:?}"))
+                    );
+                }
+            }
+        }
+        if let Some(timestamp) = self.timestamp.as_ref().filter(|timestamp| !timestamp.place.in_body()) {
+            read.timestamp = timestamp.read(head, b"", read.now)?;
+        }
+        if let Some(id) = self.id.as_ref().filter(|id| !id.in_body()) {
+            read.id = id.text(head, b"", Reason::MalformedHeader)?;
+            if read.id.is_none() && self.id_in_text {
+                return Err(without_id(Reason::MissingHeader, id));
+            }
+        }
+        if let Some(event) = self.event.as_ref().filter(|event| !event.in_body()) {
+            read.event = event.text(head, b"", Reason::MalformedHeader)?;
+        }
+        Ok(())
+    }
+
+    /// Reads what is in the body and part of the signed text.
+    #[inline]
+    pub(super) fn read_text(&self, read: &mut Unverified, head: &Parts, body: &[u8]) -> Result<(), Rejection> {
+        if self.timestamp_in_text {
+            self.read_timestamp(read, head, body)?;
+        }
+        if let Some(id) = self.id.as_ref().filter(|id| self.id_in_text && id.in_body()) {
+            let text = id.text(head, body, Reason::MalformedBody)?;
+            read.id = Some(text.ok_or_else(|| without_id(Reason::MalformedBody, id))?);
+        }
+        Ok(())
+    }
+
+    /// Reads a timestamp that is in the body, unless it was read before.
+    pub(super) fn read_timestamp(&self, read: &mut Unverified, head: &Parts, body: &[u8]) -> Result<(), Rejection> {
+        if let (None, Some(timestamp)) = (&read.timestamp, &self.timestamp) {
+            read.timestamp = timestamp.read(head, body, read.now)?;
+        }
+        Ok(())
+    }
+}
+
+#[cold]
+fn without_id(reason: Reason, place: &Place) -> Rejection {
+    Rejection::new(reason).with_detail(format!("there is no id in {place}"))
+}
+
+impl Unverified {
+    #[inline]
+    pub(super) fn new(now: SystemTime) -> Self {
+        Self { now, timestamp: None, id: None, event: None, fresh_for: None }
+    }
+
+    #[inline]
+    pub(super) fn values<'a>(&'a self, head: &'a Parts, body: &'a [u8]) -> Values<'a> {
+        let timestamp = self.timestamp.as_ref().map(|(text, _)| text.as_str());
+        Values { head, body, timestamp, id: self.id.as_deref() }
+    }
+}

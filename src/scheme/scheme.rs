@@ -1,0 +1,314 @@
+//! A sender that is described in a few lines: its name, its handshakes, and the forms in which it signs.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use bytes::Bytes;
+use http::StatusCode;
+use http::request::Parts;
+
+use crate::behavior::Behavior;
+use crate::config::ConfigError;
+use crate::provider::{Begin, MaybeReady, Outcome, Provider, Recognition};
+use crate::rejection::{Reason, Rejection};
+use crate::text::Text;
+use crate::time::{Clock, Tolerance};
+
+use super::form::{AnyAttempt, AnyForm};
+use super::handshake::{AnswerUnsigned, Handshake};
+use super::proof::{Judged, best};
+
+/// A sender that is described in a few declarative lines.
+///
+/// Clones share everything.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+/// use tower_webhook::scheme::header;
+/// use tower_webhook::Scheme;
+///
+/// # fn main() -> Result<(), tower_webhook::ConfigError> {
+/// let acme = Scheme::hmac_sha256()
+///     .signature(header("x-acme-signature").prefix("v1=").hex())
+///     .timestamp(header("x-acme-timestamp").unix_seconds().within(Duration::from_secs(300)))
+///     .signed("{timestamp}.{body}")
+///     .id(header("x-acme-delivery"))
+///     .event(header("x-acme-event"))
+///     .secret("the secret that Acme's portal shows")
+///     .build("acme")?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct Scheme(pub(super) Arc<Inner>);
+
+#[derive(Clone)]
+pub(super) struct Inner {
+    pub(super) name: Text,
+    pub(super) body_limit: usize,
+    pub(super) behavior: Behavior,
+    pub(super) handshakes: Vec<Handshake>,
+    /// The status of every permanent rejection, if it is always the same.
+    pub(super) refusal: Option<StatusCode>,
+    /// The status of a request without a signature, if the sender then sends it again with one.
+    pub(super) unsigned: Option<StatusCode>,
+    pub(super) is_timed: bool,
+    /// The forms in which the sender signs, the usual one first. There is at least one.
+    pub(super) forms: Vec<AnyForm>,
+}
+
+impl Scheme {
+    /// Accepts what either of the two accepts: for a sender that is about to change how it signs. The handshakes are those of
+    /// both, the body limit is the larger one, and everything else is that of the first.
+    #[must_use]
+    pub fn or(self, other: Self) -> Self {
+        let other = Arc::unwrap_or_clone(other.0);
+        self.with(|own| {
+            own.body_limit = own.body_limit.max(other.body_limit);
+            own.handshakes.extend(other.handshakes);
+            own.is_timed |= other.is_timed;
+            own.forms.extend(other.forms);
+        })
+    }
+
+    /// Sets another tolerance of the timestamp than the sender's usual one.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the scheme reads no timestamp.
+    pub fn with_tolerance(self, tolerance: Tolerance) -> Result<Self, ConfigError> {
+        let mut is_set = false;
+        let scheme = self.with(|own| {
+            for form in &mut own.forms {
+                is_set |= form.set_tolerance(tolerance);
+            }
+        });
+        if !is_set {
+            return Err(ConfigError::conflict("this sender has no timestamp, so a tolerance means nothing"));
+        }
+        Ok(scheme)
+    }
+
+    /// Sets another limit for the body than the sender's usual one, in bytes.
+    #[must_use]
+    pub fn with_body_limit(self, bytes: usize) -> Self {
+        self.with(|own| own.body_limit = bytes)
+    }
+
+    /// Adds a handshake.
+    #[must_use]
+    pub fn with_handshake(self, handshake: Handshake) -> Self {
+        self.with(|own| own.handshakes.push(handshake))
+    }
+
+    /// Sets which of the secrets, by its position in their list, answers the challenges of a sender that wants a MAC
+    /// without signing its question: X, LinkedIn and Braintree. It has to be the one that the sender knows. The default is
+    /// the first, and if there are fewer, the last one answers.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tower_webhook::{Secrets, senders};
+    ///
+    /// # fn main() -> Result<(), tower_webhook::ConfigError> {
+    /// // X still has the old secret. Deliveries by either are accepted.
+    /// let x = senders::twitter(Secrets::new(["the new one", "the old one"]))?.with_challenge_key(1);
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn with_challenge_key(self, index: usize) -> Self {
+        self.with(|own| own.handshakes.iter_mut().for_each(|handshake| handshake.by_key(index)))
+    }
+
+    /// Sets how the sender behaves around its requests.
+    #[must_use]
+    pub fn with_behavior(self, behavior: Behavior) -> Self {
+        self.with(|own| own.behavior = behavior)
+    }
+
+    fn with(mut self, set: impl FnOnce(&mut Inner)) -> Self {
+        set(Arc::make_mut(&mut self.0));
+        self
+    }
+
+    fn forms_for<'a>(&'a self, head: &'a Parts) -> impl Iterator<Item = &'a AnyForm> {
+        self.0.forms.iter().filter(|form| form.is_for(head))
+    }
+
+    /// Begins with every form that the head fits.
+    fn begin_all(&self, head: &Parts, now: SystemTime) -> Judged<Begin<SchemeVerification>> {
+        let mut begun = Vec::new();
+        let mut fault: Option<Rejection> = None;
+        for form in self.forms_for(head) {
+            match form.begin(head, now, |attempt| attempt) {
+                Ok(attempt) => begun.push(attempt),
+                // That something is wrong tells more than that something is missing.
+                Err(rejection) => match &fault {
+                    Some(first) if first.reason() != Reason::MissingSignature => {}
+                    Some(_) if rejection.reason() == Reason::MissingSignature => {}
+                    _ => fault = Some(rejection),
+                },
+            }
+        }
+        let mut begun = begun.into_iter();
+        if let Some(first) = begun.next() {
+            let begun = begun.try_fold(first.and_then(|first| Ok((first, Vec::new())))?, |attempts, next| {
+                attempts.and(next).and_then(|((first, mut rest), next)| {
+                    rest.push(next);
+                    Ok((first, rest))
+                })
+            });
+            return begun?.and_then(|(first, rest)| Ok(verify(first, rest)));
+        }
+        let methods = || self.0.forms.iter().flat_map(AnyForm::methods);
+        Err(match fault {
+            Some(fault) => fault,
+            None if methods().any(|method| *method == head.method) => Reason::MissingSignature.into(),
+            None => Rejection::wrong_method(methods()),
+        })
+    }
+}
+
+impl Provider for Scheme {
+    type Verification = SchemeVerification;
+
+    fn name(&self) -> &Text {
+        &self.0.name
+    }
+
+    fn body_limit(&self) -> usize {
+        self.0.body_limit
+    }
+
+    fn behavior(&self) -> &Behavior {
+        &self.0.behavior
+    }
+
+    /// If the signature is in the body or the path, every request could be the sender's.
+    fn recognizes(&self, head: &Parts) -> Recognition {
+        if self.0.handshakes.iter().any(|handshake| handshake.recognizes(head)) {
+            return Recognition::Yes;
+        }
+        best(self.forms_for(head).map(|form| form.recognizes(head)))
+    }
+
+    fn recognizes_body(&self, head: &Parts, body: &[u8]) -> bool {
+        self.forms_for(head).any(|form| form.recognizes_body(head, body))
+    }
+
+    fn begin(&self, head: &Parts, clock: &dyn Clock) -> Result<MaybeReady<Begin<SchemeVerification>>, Rejection> {
+        let inner = &*self.0;
+        // Schemes without timestamps never read the clock.
+        let now = if inner.is_timed { clock.now() } else { SystemTime::UNIX_EPOCH };
+        for handshake in &inner.handshakes {
+            if let Some(begun) = handshake.begin(head) {
+                return begun?.and_then(|begun| {
+                    Ok(match begun {
+                        Begin::Answer(answer) => Begin::Answer(answer),
+                        Begin::Verify(answer) => Begin::Verify(SchemeVerification(State::Question(answer))),
+                    })
+                });
+            }
+        }
+        match &inner.forms[..] {
+            // Nearly every request.
+            [form] if form.is_for(head) => form.begin(head, now, |first| verify(first, Vec::new())),
+            _ => self.begin_all(head, now),
+        }
+    }
+
+    fn receive(&self, verification: &mut SchemeVerification, head: &Parts, chunk: &[u8]) {
+        if let State::Verify { first, rest } = &mut verification.0 {
+            std::iter::once(first).chain(rest).for_each(|attempt| attempt.receive(head, chunk));
+        }
+    }
+
+    fn finish(
+        &self,
+        verification: &mut SchemeVerification,
+        head: &Parts,
+        body: &Bytes,
+        rest: &[u8],
+    ) -> Result<MaybeReady<Outcome>, Rejection> {
+        let handshakes = &self.0.handshakes;
+        match &mut verification.0 {
+            State::Question(answer) => Ok(Outcome::Answer(answer(body)?.ok_or(Reason::MissingSignature)?).into()),
+            State::Verify { first, rest: others } if others.is_empty() => first.finish(handshakes, head, body, rest),
+            State::Verify { first, rest: others } => {
+                let mut verdict = first.finish(handshakes, head, body, rest);
+                // All are tried, so that the time does not tell which one fitted.
+                for other in others {
+                    verdict = better(verdict, other.finish(handshakes, head, body, rest));
+                }
+                verdict
+            }
+        }
+    }
+
+    /// Sets the one status that a sender looks for, and asks for a bearer token if that is the proof.
+    fn refuse(&self, _: &Parts, rejection: Rejection) -> Rejection {
+        let rejection = match (self.0.unsigned, self.0.refusal) {
+            (Some(status), _) if rejection.reason() == Reason::MissingSignature => {
+                rejection.with_documented_status(status)
+            }
+            (_, Some(status)) if !rejection.reason().is_transient() => rejection.with_status(status),
+            _ => rejection,
+        };
+        match self.0.forms.first() {
+            #[cfg(feature = "jwt")]
+            Some(AnyForm::Jwt(form)) if form.proof.rules.is_bearer() => crate::jwt::challenge(rejection),
+            _ => rejection,
+        }
+    }
+}
+
+/// Chooses the first verdict that accepts. Of two rejections, a failure of ours goes before a fault of the request. A verdict
+/// that waits for a key is waited for only to be compared.
+fn better(first: Judged<Outcome>, second: Judged<Outcome>) -> Judged<Outcome> {
+    match (first, second) {
+        (Err(first), Err(second)) if !first.reason().is_transient() && second.reason().is_transient() => Err(second),
+        (Err(first), Err(_)) => Err(first),
+        (Ok(MaybeReady::Ready(outcome)), _) | (Err(_), Ok(MaybeReady::Ready(outcome))) => Ok(outcome.into()),
+        (first, second) => {
+            Ok(MaybeReady::pending(async move { better(settled(first).await, settled(second).await)?.wait().await }))
+        }
+    }
+}
+
+async fn settled(verdict: Judged<Outcome>) -> Judged<Outcome> {
+    verdict?.wait().await.map(MaybeReady::Ready)
+}
+
+/// A request being verified by a [`Scheme`].
+pub struct SchemeVerification(State);
+
+enum State {
+    Verify {
+        first: AnyAttempt,
+        /// More than nothing if the head fits several forms of the scheme.
+        rest: Vec<AnyAttempt>,
+    },
+    /// An unsigned body, which may be a question.
+    Question(AnswerUnsigned),
+}
+
+#[inline]
+fn verify(first: AnyAttempt, rest: Vec<AnyAttempt>) -> Begin<SchemeVerification> {
+    Begin::Verify(SchemeVerification(State::Verify { first, rest }))
+}
+
+impl fmt::Debug for SchemeVerification {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SchemeVerification").finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Scheme {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Scheme").field("name", &self.0.name).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,126 @@
+//! Schemes that sign as their senders do, and schemes in words: for tests and tables alone.
+
+use std::time::SystemTime;
+
+use bytes::Bytes;
+use http::Request;
+use http::request::Parts;
+
+use crate::rejection::Reason;
+use crate::sign::SignError;
+use crate::time::Tolerance;
+
+use super::form::{AnyForm, Form, of_form};
+use super::proof::Proof;
+use super::scheme::Scheme;
+use super::sign::{SignResult, Signer, Unsigned};
+
+impl Scheme {
+    /// Adds what the sender would add.
+    pub(crate) fn sign_request(
+        &self,
+        request: Request<Bytes>,
+        now: SystemTime,
+        signer: &Signer<'_>,
+    ) -> Result<Request<Bytes>, SignError> {
+        let (head, body) = request.into_parts();
+        for form in &self.0.forms {
+            let (mut head, mut body) = (head.clone(), body.clone());
+            let mut unsigned = Unsigned { head: &mut head, body: &mut body, now, timestamp: None, id: None };
+            if let Some(signed) = of_form!(form, form => form.sign(&mut unsigned, signer)) {
+                return signed.map(|()| Request::from_parts(head, body));
+            }
+        }
+        Err(SignError::new(match signer {
+            Signer::Secret => "it does not take such a request, or holds no secret to sign it with",
+            Signer::PrivateKey(_) => "it does not verify such a request by a public key",
+            Signer::Token(_) => "it does not verify such a request by a token",
+        }))
+    }
+
+    /// Describes the scheme in words.
+    pub(crate) fn facts(&self) -> SchemeFacts {
+        let inner = &self.0;
+        let mut forms: Vec<String> = Vec::new();
+        for form in &inner.forms {
+            let form = of_form!(form, form => form.proof.describe() + form.applies.map_or("", |(about, _)| about));
+            // Forms that differ by a key or an address alone are one to a reader.
+            if !forms.contains(&form) {
+                forms.push(form);
+            }
+        }
+        of_form!(&inner.forms[0], form => {
+            let fields = &form.fields;
+            let in_body = fields.in_body.as_ref();
+            let event = fields.event.as_ref();
+            let deduplicated_by = match &fields.id {
+                _ if form.signed.url && in_body.is_some_and(|rules| rules.has_id()) => "all that is signed".to_owned(),
+                _ if in_body.is_some_and(|rules| rules.has_identity()) => "an id in the body".to_owned(),
+                Some(id) if form.signed.id || !(form.signed.body || form.signed.url) => id.to_string(),
+                Some(id) => format!("{id} and what is signed"),
+                None if form.signed.id => "a signed claim".to_owned(),
+                None if inner.behavior.unique_bodies().is_some() => "what is signed".to_owned(),
+                None => "nothing".to_owned(),
+            };
+            SchemeFacts {
+                scheme: forms.join("; or "),
+                tolerance: Form::clone(form).tolerance_mut().copied(),
+                body_limit: inner.body_limit,
+                event: event.map(|event| event.to_string() + if form.signed.event { "" } else { ", unsigned" }),
+                deduplicated_by,
+            }
+        })
+    }
+}
+
+/// A scheme in words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SchemeFacts {
+    /// The algorithm, where the signature is, and what it covers.
+    pub scheme: String,
+    /// How far the timestamp may be from now, if there is one.
+    pub tolerance: Option<Tolerance>,
+    /// The largest body, in bytes.
+    pub body_limit: usize,
+    /// Where the event's name is.
+    pub event: Option<String>,
+    /// What tells a repetition from a new delivery.
+    pub deduplicated_by: String,
+}
+
+impl<P: Proof> Form<P> {
+    /// Signs, or returns `None` if the form is not for such a request or signer.
+    fn sign(&self, request: &mut Unsigned<'_>, signer: &Signer<'_>) -> SignResult {
+        if !self.is_for(request.head) {
+            return None;
+        }
+        match self.fill(request) {
+            Ok(()) => self.proof.sign(request, signer),
+            Err(error) => Some(Err(error)),
+        }
+    }
+
+    /// Adds what is signed besides the body.
+    fn fill(&self, request: &mut Unsigned<'_>) -> Result<(), SignError> {
+        let Unsigned { head, body, now, timestamp, id } = request;
+        for (name, value) in &self.fields.required {
+            head.headers.insert(name, value.clone());
+        }
+        self.proof.places().iter().for_each(|place| place.clear(head));
+        if let Some(own) = &self.fields.timestamp {
+            let text = own.format.format(*now).ok_or_else(|| SignError::new("the time lies before 1970"))?;
+            own.place.clear(head);
+            own.place.put(head, body, &text)?;
+            *timestamp = Some(text);
+        }
+        if let Some(place) = &self.fields.id {
+            let read = |head: &Parts, body: &[u8]| place.text(head, body, Reason::MalformedHeader).ok().flatten();
+            if self.fields.id_in_text && read(head, body).is_none() {
+                place.put(head, body, "msg_1")?;
+            }
+            *id = read(head, body);
+        }
+        Ok(())
+    }
+}
