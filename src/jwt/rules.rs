@@ -93,7 +93,8 @@ impl JwtRules {
         }
     }
 
-    /// Writes a token as the sender would, with all the claims that are looked at. It ends in two hours: `iat` is what ages first.
+    /// Writes a token as the sender would, with all the claims that are looked at. It ends in two hours: `iat` is what
+    /// ages first.
     #[cfg(feature = "testing")]
     pub(crate) fn sign(
         &self,

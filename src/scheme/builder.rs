@@ -59,30 +59,30 @@ pub struct SchemeBuilder {
 type Make = dyn Fn(&Settings) -> Result<AnyForm, ConfigError> + Send + Sync;
 
 impl Scheme {
-    /// A sender that signs with HMAC-SHA256.
+    /// Describes a sender that signs with HMAC-SHA256.
     pub fn hmac_sha256() -> SchemeBuilder {
         Self::mac(MacKind::Sha256)
     }
 
-    /// A sender that signs with HMAC-SHA512.
+    /// Describes a sender that signs with HMAC-SHA512.
     pub fn hmac_sha512() -> SchemeBuilder {
         Self::mac(MacKind::Sha512)
     }
 
-    /// A sender that signs with HMAC-SHA1. No forgery of it is known, but nobody should choose it today.
+    /// Describes a sender that signs with HMAC-SHA1. No forgery of it is known, but no new sender should choose it.
     pub fn hmac_sha1_for_legacy_senders_only() -> SchemeBuilder {
         Self::mac(MacKind::Sha1)
     }
 
-    /// A sender that signs with SHA-256 of the secret followed by the text. This is **no** HMAC: anyone who has seen one signed
-    /// text can append to it and sign the result, without the secret. The body has to be one JSON value with nothing
-    /// behind it, which closes that way for JSON.
+    /// Describes a sender that signs with SHA-256 of the secret followed by the text. This is **no** HMAC: anyone who
+    /// has seen one signed text can append to it and sign the result, without the secret. The body has to be one JSON
+    /// value with nothing behind it, which closes that way for JSON.
     pub fn sha256_of_secret_and_text_for_legacy_senders_only() -> SchemeBuilder {
         Self::mac(MacKind::SecretThenTextSha256)
     }
 
-    /// A sender that repeats a shared secret at this place. It proves who sends and covers nothing: body and headers are
-    /// as trustworthy as the connection.
+    /// Describes a sender that repeats a shared secret at this place. It proves who sends and covers nothing: body and
+    /// headers are as trustworthy as the connection.
     ///
     /// # Examples
     ///
@@ -99,20 +99,20 @@ impl Scheme {
         SchemeBuilder::new(move |settings| Form::new(settings, TokenProof::new(&place, settings)?).map(AnyForm::Token))
     }
 
-    /// A sender that signs with Ed25519. Keys are set by [`with_public_key`](SchemeBuilder::with_public_key).
+    /// Describes a sender that signs with Ed25519. Keys are set by [`with_public_key`](SchemeBuilder::with_public_key).
     #[cfg(feature = "asymmetric")]
     pub fn ed25519() -> SchemeBuilder {
         Self::public(Algorithm::Ed25519)
     }
 
-    /// A sender that signs with ECDSA on P-256 and SHA-256, the signature in DER. Keys are set by
+    /// Describes a sender that signs with ECDSA on P-256 and SHA-256, the signature in DER. Keys are set by
     /// [`with_public_key`](SchemeBuilder::with_public_key).
     #[cfg(feature = "asymmetric")]
     pub fn ecdsa_p256() -> SchemeBuilder {
         Self::public(Algorithm::EcdsaP256)
     }
 
-    /// A sender that signs with RSA PKCS#1 v1.5 and SHA-256, with keys of 2048 bits and more. Keys are set by
+    /// Describes a sender that signs with RSA PKCS#1 v1.5 and SHA-256, with keys of 2048 bits and more. Keys are set by
     /// [`with_public_key`](SchemeBuilder::with_public_key).
     #[cfg(feature = "asymmetric")]
     pub fn rsa_pkcs1_sha256() -> SchemeBuilder {
@@ -147,7 +147,7 @@ impl SchemeBuilder {
         }
     }
 
-    /// A sender that signs with a MAC, by a rule of its own. `key` makes the key from a secret.
+    /// Describes a sender that signs with a MAC, by a rule of its own. `key` makes the key from a secret.
     pub(crate) fn rule(rule: impl Rule, key: fn(&[u8]) -> Result<Mac, ConfigError>) -> Self {
         let rule: Arc<dyn Rule> = Arc::new(rule);
         Self::new(move |settings| {
@@ -156,7 +156,7 @@ impl SchemeBuilder {
         })
     }
 
-    /// A sender that signs with RSA and SHA-256, with a key that is fetched.
+    /// Describes a sender that signs with RSA and SHA-256, with a key that is fetched.
     #[cfg(feature = "paypal")]
     pub(crate) fn fetched_key(keys: impl FetchKey) -> Self {
         let keys: Arc<dyn FetchKey> = Arc::new(keys);
@@ -164,7 +164,7 @@ impl SchemeBuilder {
         Self::new(move |settings| Form::new(settings, proof(settings)?).map(AnyForm::PublicKey))
     }
 
-    /// A sender that signs with tokens: with the keys of its issuer, or else with the secrets of the builder.
+    /// Describes a sender that signs with tokens: with the keys of its issuer, or else with the secrets of the builder.
     #[cfg(feature = "jwt")]
     pub(crate) fn jwt(rules: JwtRules, issuer: Option<Jwks>) -> Self {
         let proof = move |settings: &Settings| JwtProof::new(rules.clone(), issuer.clone(), settings);
@@ -207,8 +207,8 @@ impl SchemeBuilder {
         self
     }
 
-    /// Adds a piece to those that the template may name. What it covers counts as signed; if that is the body, the piece is a
-    /// digest of it. Without a timestamp in the values, `write` leaves the time out.
+    /// Adds a piece to those that the template may name. What it covers counts as signed; if that is the body, the
+    /// piece is a digest of it. Without a timestamp in the values, `write` leaves the time out.
     pub(crate) fn with_piece(
         mut self,
         name: &'static str,
@@ -228,8 +228,8 @@ impl SchemeBuilder {
         self
     }
 
-    /// Sets what is signed, for the few senders that don't sign their body: anyone who has seen one signed request can send
-    /// any body with its signature.
+    /// Sets what is signed, for the few senders that don't sign their body: anyone who has seen one signed request can
+    /// send any body with its signature.
     pub fn signed_without_the_body(mut self, template: impl Into<Cow<'static, str>>) -> Self {
         self.settings.template = template.into();
         self.settings.body_unsigned = true;
@@ -261,15 +261,15 @@ impl SchemeBuilder {
         self
     }
 
-    /// Sets the JSON pointer of the id that stays the same over the sender's retries, if the one that [`id`](Self::id) names
-    /// does not.
+    /// Sets the JSON pointer of the id that stays the same over the sender's retries, if the one that [`id`](Self::id)
+    /// names does not.
     pub fn with_identity_at(mut self, pointer: impl Into<Text>) -> Self {
         self.settings.in_body = self.settings.in_body.with_identity_at(pointer);
         self
     }
 
-    /// Sets the JSON pointers of several values, and how they are joined into the id that stays the same over the sender's
-    /// retries.
+    /// Sets the JSON pointers of several values, and how they are joined into the id that stays the same over the
+    /// sender's retries.
     pub fn with_identity_from<T: Into<Text>>(
         mut self,
         pointers: impl IntoIterator<Item = T>,
@@ -285,8 +285,9 @@ impl SchemeBuilder {
         self
     }
 
-    /// Sets the sender's public key, or several: PEM, or the SubjectPublicKeyInfo or the bare key in base64 or hexadecimal,
-    /// or `whpk_` and base64. [`Secret::from_bytes`](crate::Secret::from_bytes) takes the bytes themselves.
+    /// Sets the sender's public key, or several: PEM, or the SubjectPublicKeyInfo or the bare key in base64 or
+    /// hexadecimal, or `whpk_` and base64. [`Secret::from_bytes`](crate::Secret::from_bytes) takes the bytes
+    /// themselves.
     #[cfg(feature = "asymmetric")]
     pub fn with_public_key(mut self, keys: impl Into<Secrets>) -> Self {
         self.settings.public_keys = Some(keys.into());
@@ -306,7 +307,8 @@ impl SchemeBuilder {
     }
 
     /// Sets the largest body that the sender sends, in bytes. The default is the largest that
-    /// [`with_behavior`](Self::with_behavior) names, but at least [`DEFAULT_BODY_LIMIT`](crate::provider::DEFAULT_BODY_LIMIT).
+    /// [`with_behavior`](Self::with_behavior) names, but at least
+    /// [`DEFAULT_BODY_LIMIT`](crate::provider::DEFAULT_BODY_LIMIT).
     pub fn with_body_limit(mut self, bytes: usize) -> Self {
         self.body_limit = Some(bytes);
         self
@@ -325,8 +327,8 @@ impl SchemeBuilder {
     }
 
     /// Takes the address from `X-Forwarded-Proto` and `X-Forwarded-Host` (or `Host`), unless one is
-    /// [set](Self::with_public_url). Use it only for a service that can be reached through such a proxy alone: other clients can
-    /// write anything there.
+    /// [set](Self::with_public_url). Use it only for a service that can be reached through such a proxy alone: other
+    /// clients can write anything there.
     pub fn with_trusted_forwarded_headers(mut self) -> Self {
         self.settings.public_url.get_or_insert(PublicUrl::Forwarded);
         self
@@ -382,7 +384,8 @@ impl SchemeBuilder {
     ///
     /// # Errors
     ///
-    /// Returns an error if something is missing, empty or undecodable, or contradicts itself. The message names the fault.
+    /// Returns an error if something is missing, empty or undecodable, or contradicts itself. The message names the
+    /// fault.
     pub fn build(mut self, name: impl Into<Text>) -> Result<Scheme, ConfigError> {
         let name = name.into();
         if name.is_empty() || !name.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_')) {

@@ -1,4 +1,4 @@
-//! Proof by a rule of one sender's own: a function that yields, for a body, the signed texts and the signatures over them.
+//! Proof by a rule of one sender's own, which finds the signed texts in a body and the signatures over them.
 
 use std::sync::Arc;
 use std::time::SystemTime;

@@ -128,7 +128,7 @@ impl<P: Proof> Form<P> {
         text.template.without_time(&read.values(head, body), self.fields.timestamp.as_ref()).map(Box::new).map(Some)
     }
 
-    /// Returns what the handler is told of a request that was proven. What was read is taken.
+    /// Returns what was proven of the request. What was read is taken.
     fn verified(&self, read: &mut Unverified, key: MatchedKey, text: Option<Box<SignedText>>) -> Verified {
         let mut signed = self.signed;
         // A token may lack either.

@@ -83,7 +83,8 @@ impl Handshake {
         )
     }
 
-    /// Answers `HEAD`, and `GET` if `get` says so, with an empty 200: for senders that try the address before they use it.
+    /// Answers `HEAD`, and `GET` if `get` says so, with an empty 200: for senders that try the address before they use
+    /// it.
     pub fn probe(get: bool) -> Self {
         Self::head(
             move |head| head.method == Method::HEAD || (get && head.method == Method::GET),
@@ -115,8 +116,8 @@ impl Handshake {
         Self(Kind::Head { recognizes: Arc::new(recognizes), answer: Arc::new(answer) })
     }
 
-    /// Answers a GET that has this query parameter with a MAC over its value. `answer` must refuse every value that could
-    /// be a body, a header or an address of a delivery: a MAC over it would be the signature of a forgery.
+    /// Answers a GET that has this query parameter with a MAC over its value. `answer` must refuse every value that
+    /// could be a body, a header or an address of a delivery: a MAC over it would be the signature of a forgery.
     pub(crate) fn query_mac(
         parameter: &'static str,
         answer: impl Fn(&Mac, &str) -> Result<Answer, Rejection> + Send + Sync + 'static,

@@ -157,8 +157,8 @@ impl Place {
         Some(String::from_utf8(self.field(body).ok()??.into_owned()).ok()?.into())
     }
 
-    /// Returns the value behind the prefix, or `None` if it is absent. `malformed` is the reason to refuse a value without the
-    /// prefix.
+    /// Returns the value behind the prefix, or `None` if it is absent. `malformed` is the reason to refuse a value
+    /// without the prefix.
     pub(super) fn value<'a>(
         &self,
         head: &'a Parts,

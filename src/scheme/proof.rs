@@ -1,5 +1,4 @@
-//! What a kind of proof is. Each kind is one file with everything about it: what it reads, what it covers, how it decides,
-//! and how tests sign.
+//! What a kind of proof is. Each kind is one file with all about it: how it reads, decides, and signs for tests.
 
 use std::time::SystemTime;
 
@@ -22,8 +21,8 @@ use super::template::Values;
 /// A value that is known now, or once a key was found; or a rejection.
 pub(super) type Judged<T> = Result<MaybeReady<T>, Rejection>;
 
-/// A kind of proof. A form drives it: `read` and `start` for the head, `receive` while the body arrives, `finish` once it is
-/// there.
+/// A kind of proof. A form drives it: `read` and `start` for the head, `receive` while the body arrives, `finish` once
+/// it is there.
 pub(super) trait Proof: Clone + Send + Sync + 'static {
     /// What one request offers as its proof. The default stands for an offer that is still in the body.
     type Offer: Default + Send + 'static;
@@ -72,8 +71,8 @@ pub(super) trait Proof: Clone + Send + Sync + 'static {
         None
     }
 
-    /// Reads the offered proof, and refuses it if it is not well formed. It comes before all else that is in the head or the
-    /// body, so that a request without a signature is refused for that.
+    /// Reads the offered proof, and refuses it if it is not well formed. It comes before all else that is in the head
+    /// or the body, so that a request without a signature is refused for that.
     fn read(&self, head: &Parts, body: &[u8], read: &mut Unverified) -> Result<Self::Offer, Rejection>;
 
     /// Checks what the head must have besides, and finds the keys.
@@ -84,8 +83,8 @@ pub(super) trait Proof: Clone + Send + Sync + 'static {
         let _ = (run, values, chunk);
     }
 
-    /// Decides. `rest` is the part of the body that `receive` was not given. A key that has to be fetched is its sender's,
-    /// whichever it is: only that it signed counts.
+    /// Decides. `rest` is the part of the body that `receive` was not given. A key that has to be fetched is its
+    /// sender's, whichever it is: only that it signed counts.
     fn finish(&self, run: Run<'_, Self>, values: &Values<'_>, rest: &[u8]) -> Judged<MatchedKey>;
 
     /// Returns the keys of handshakes that are answered with a MAC.

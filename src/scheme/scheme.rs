@@ -61,8 +61,8 @@ pub(super) struct Inner {
 }
 
 impl Scheme {
-    /// Accepts what either of the two accepts: for a sender that is about to change how it signs. The handshakes are those of
-    /// both, the body limit is the larger one, and everything else is that of the first.
+    /// Accepts what either of the two accepts: for a sender that is about to change how it signs. The handshakes are
+    /// those of both, the body limit is the larger one, and everything else is that of the first.
     #[must_use]
     pub fn or(self, other: Self) -> Self {
         let other = Arc::unwrap_or_clone(other.0);
@@ -105,8 +105,8 @@ impl Scheme {
     }
 
     /// Sets which of the secrets, by its position in their list, answers the challenges of a sender that wants a MAC
-    /// without signing its question: X, LinkedIn and Braintree. It has to be the one that the sender knows. The default is
-    /// the first, and if there are fewer, the last one answers.
+    /// without signing its question: X, LinkedIn and Braintree. It has to be the one that the sender knows. The default
+    /// is the first, and if there are fewer, the last one answers.
     ///
     /// # Examples
     ///
@@ -266,8 +266,8 @@ impl Provider for Scheme {
     }
 }
 
-/// Chooses the first verdict that accepts. Of two rejections, a failure of ours goes before a fault of the request. A verdict
-/// that waits for a key is waited for only to be compared.
+/// Chooses the first verdict that accepts. Of two rejections, a failure of ours goes before a fault of the request. A
+/// verdict that waits for a key is waited for only to be compared.
 fn better(first: Judged<Outcome>, second: Judged<Outcome>) -> Judged<Outcome> {
     match (first, second) {
         (Err(first), Err(second)) if !first.reason().is_transient() && second.reason().is_transient() => Err(second),

@@ -49,18 +49,13 @@ impl Unsigned<'_> {
 impl Place {
     /// Removes what is in a header of this place.
     pub(super) fn clear(&self, head: &mut Parts) {
-        match &self.spot {
-            Spot::Header(name) => {
-                head.headers.remove(name);
-            }
-            Spot::Numbered(stem) => {
-                let own = |name: &&HeaderName| name.as_str().starts_with(stem.as_str());
-                let own: Vec<_> = head.headers.keys().filter(own).cloned().collect();
-                for name in own {
-                    head.headers.remove(name);
-                }
-            }
-            _ => {}
+        let is_own = |name: &&HeaderName| match &self.spot {
+            Spot::Header(own) => *name == own,
+            Spot::Numbered(stem) => name.as_str().starts_with(stem.as_str()),
+            _ => false,
+        };
+        for name in head.headers.keys().filter(is_own).cloned().collect::<Vec<_>>() {
+            head.headers.remove(name);
         }
     }
 

@@ -19,7 +19,7 @@ use super::place::{Place, Spot, header_name};
 /// The default tolerance of a timestamp, on both sides. It is what most senders document.
 const DEFAULT_TOLERANCE: Duration = Duration::from_secs(300);
 
-/// A header that holds a signature, a timestamp, an id or an event name.
+/// Returns the place of a header that holds a signature, a timestamp, an id or an event name.
 ///
 /// # Examples
 ///
@@ -39,19 +39,19 @@ pub fn header(name: impl AsRef<str>) -> Source {
     Source::new(header_name(name.as_ref()).map(Spot::Header))
 }
 
-/// Headers that end in a number: `x-docusign-signature-1`, `-2` and so on, up to 100. They hold signatures, any of which
-/// may match.
+/// Returns the place of headers that end in a number: `x-docusign-signature-1`, `-2` and so on, up to 100. They hold
+/// signatures, any of which may match.
 pub fn numbered_headers(stem: impl AsRef<str>) -> Source {
     Source::new(header_name(stem.as_ref()).map(Spot::Numbered))
 }
 
-/// A query parameter, decoded.
+/// Returns the place of a query parameter. It is decoded.
 pub fn query(parameter: impl Into<Cow<'static, str>>) -> Source {
     Source::new(Ok(Spot::Query(parameter.into())))
 }
 
-/// A member of a JSON body, by its pointer (RFC 6901, without escapes), such as `/event/id`. Strings, whole numbers and
-/// booleans are read.
+/// Returns the place of a member of a JSON body, by its pointer (RFC 6901, without escapes), such as `/event/id`.
+/// Strings, whole numbers and booleans are read.
 pub fn json(pointer: impl Into<Cow<'static, str>>) -> Source {
     let pointer = pointer.into();
     Source::new(if pointer.starts_with('/') && !pointer.contains('~') {
@@ -61,27 +61,27 @@ pub fn json(pointer: impl Into<Cow<'static, str>>) -> Source {
     })
 }
 
-/// A field of a form body, decoded.
+/// Returns the place of a field of a form body. It is decoded.
 pub fn form(field: impl Into<Cow<'static, str>>) -> Source {
     Source::new(Ok(Spot::Form(field.into())))
 }
 
-/// A field of a multipart form.
+/// Returns the place of a field of a multipart form.
 pub(crate) fn part(field: &'static str) -> Source {
     Source::new(Ok(Spot::Part(field)))
 }
 
-/// The credentials of `Authorization: Bearer`.
+/// Returns the place of the credentials of `Authorization: Bearer`.
 pub fn bearer() -> Source {
     Source::new(Ok(Spot::Bearer))
 }
 
-/// The credentials of `Authorization: Basic`, decoded: `user:password`.
+/// Returns the place of the credentials of `Authorization: Basic`. They are decoded: `user:password`.
 pub fn basic() -> Source {
     Source::new(Ok(Spot::Basic))
 }
 
-/// The last segment of the requested path, as it was received.
+/// Returns the place of the last segment of the requested path, as it was received.
 pub fn path_segment() -> Source {
     Source::new(Ok(Spot::PathEnd))
 }
@@ -100,8 +100,8 @@ impl Source {
         self.0.as_ref().map(drop).map_err(ConfigError::clone)
     }
 
-    /// Sets a prefix that the value must have, exactly. In a [list](Self::list) it chooses entries, and others are skipped;
-    /// elsewhere a value without it is refused.
+    /// Sets a prefix that the value must have, exactly. In a [list](Self::list) it chooses entries, and others are
+    /// skipped; elsewhere a value without it is refused.
     pub fn prefix(mut self, prefix: impl Into<Cow<'static, str>>) -> Self {
         if let Ok(place) = &mut self.0 {
             place.prefix = prefix.into();
@@ -114,8 +114,8 @@ impl Source {
         Self(self.0.and_then(|place| Ok(Place { scope: Some(Box::new(scope.0?)), ..place })))
     }
 
-    /// Reads the value as a list with this separator, usually `,`, `;` or a space. Spaces around the entries are ignored. A
-    /// signature may have up to 16 entries; anything else must be there once.
+    /// Reads the value as a list with this separator, usually `,`, `;` or a space. Spaces around the entries are
+    /// ignored. A signature may have up to 16 entries; anything else must be there once.
     pub fn list(self, separator: char) -> Self {
         let separator = u8::try_from(separator)
             .ok()
@@ -124,22 +124,22 @@ impl Source {
         Self(self.0.and_then(|place| Ok(Place { list: Some(separator?), ..place })))
     }
 
-    /// A signature in lower-case hexadecimal.
+    /// Reads a signature in lower-case hexadecimal.
     pub fn hex(self) -> SignatureSpec {
         self.encoded(Encoding::Hex)
     }
 
-    /// A signature in standard base64, padded.
+    /// Reads a signature in standard base64, padded.
     pub fn base64(self) -> SignatureSpec {
         self.encoded(Encoding::Base64)
     }
 
-    /// A signature in URL-safe base64, unpadded.
+    /// Reads a signature in URL-safe base64, unpadded.
     pub fn base64url(self) -> SignatureSpec {
         self.encoded(Encoding::Base64Url)
     }
 
-    /// A signature in this encoding.
+    /// Reads a signature in this encoding.
     pub fn encoded(self, encoding: Encoding) -> SignatureSpec {
         SignatureSpec(self.0.map(|place| Signature {
             missing: format!("none in {place}"),
@@ -149,17 +149,17 @@ impl Source {
         }))
     }
 
-    /// A time in whole seconds since 1970.
+    /// Reads a time in whole seconds since 1970.
     pub fn unix_seconds(self) -> TimestampSpec {
         self.timestamp(TimeFormat::UnixSeconds)
     }
 
-    /// A time in whole milliseconds since 1970.
+    /// Reads a time in whole milliseconds since 1970.
     pub fn unix_millis(self) -> TimestampSpec {
         self.timestamp(TimeFormat::UnixMillis)
     }
 
-    /// A time in RFC 3339.
+    /// Reads a time in RFC 3339.
     pub fn rfc3339(self) -> TimestampSpec {
         self.timestamp(TimeFormat::Rfc3339)
     }
@@ -176,8 +176,8 @@ impl Source {
 pub struct SignatureSpec(pub(super) Result<Signature, ConfigError>);
 
 impl SignatureSpec {
-    /// Adds another place where a signature may be, in the same encoding, such as a secondary header. All that are there
-    /// are tried.
+    /// Adds another place where a signature may be, in the same encoding, such as a secondary header. All that are
+    /// there are tried.
     pub fn or(self, source: Source) -> Self {
         Self(self.0.and_then(|mut signature| {
             let place = source.0?;

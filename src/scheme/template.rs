@@ -66,8 +66,8 @@ pub(crate) struct Values<'a> {
 }
 
 impl Template {
-    /// Reads a template such as `{timestamp}.{body}`. Braces have no other use in it. `{url}` needs the public address, and a
-    /// custom piece goes before another one of its name.
+    /// Reads a template such as `{timestamp}.{body}`. Braces have no other use in it. `{url}` needs the public address,
+    /// and a custom piece goes before another one of its name.
     pub(super) fn parse(text: &str, url: Option<&PublicUrl>, custom: &[Arc<CustomPiece>]) -> Result<Self, ConfigError> {
         if text.is_empty() {
             return Err(ConfigError::invalid("the signed template is empty"));

@@ -16,12 +16,12 @@ use super::knowledge;
 
 /// [Twilio](https://www.twilio.com/docs/usage/webhooks/webhooks-security), with the account's auth token. SHA-1.
 ///
-/// Of a form, the address and the fields are signed, without separators between names and values. Of any other body, the
-/// address is signed, and its query must hold the body's SHA-256 in `bodySHA256`; without it the body is refused. A GET has
-/// no body. Twilio signs the address with or without the port and the user of `https://user:password@host`, so either is
-/// accepted, whether `public_url` has them or not. Where a name, a value or the address ends is not signed, only the text that they make together: take tenants
-/// from the account's id in the fields rather than from the query. A status callback repeats the id of its message, so a
-/// delivery is told from others by all of its fields.
+/// Of a form, the address and the fields are signed, without separators between names and values. Of any other body,
+/// the address is signed, and its query must hold the body's SHA-256 in `bodySHA256`; without it the body is refused. A
+/// GET has no body. Twilio signs the address with or without the port and the user of `https://user:password@host`, so
+/// either is accepted, whether `public_url` has them or not. Where a name, a value or the address ends is not signed,
+/// only the text that they make together: take tenants from the account's id in the fields rather than from the query.
+/// A status callback repeats the id of its message, so a delivery is told from others by all of its fields.
 ///
 /// # Errors
 ///
