@@ -114,35 +114,43 @@ impl Bench {
         let sqlite = App::start(&["sqlite", &self.folder.file("rates.db")]);
         let postgres = App::start(&["postgres", &server.url()]);
         for (connections, goal, postgres_goal) in [(8, 0.15, None), (64, 0.30, Some(0.20)), (256, 0.45, Some(0.33))] {
-            let addresses = [nothing.address, sqlite.address, postgres.address, log.address];
-            let [nothing, sqlite, postgres, log] = self.turns(addresses, connections).await;
-            let what = format!("SQLite / the same app storing nothing, {connections} connections");
-            self.table.rates(&what, Goal::AtLeast(goal), &sqlite, &nothing);
-            let goal = postgres_goal.map_or(Goal::None, Goal::AtLeast);
-            let what = format!("Postgres / storing nothing, {connections} connections");
-            self.table.rates(&what, goal, &postgres, &nothing);
-            let what = format!("SQLite / log with fdatasync, {connections} connections");
-            let goal = if connections == 64 { Goal::AtLeast(0.55) } else { Goal::None };
-            self.table.rates(&what, goal, &sqlite, &log);
-            let what = format!("log with fdatasync / storing nothing, {connections} connections");
-            self.table.rates(&what, Goal::None, &log, &nothing);
+            let addresses = [&nothing, &sqlite, &postgres, &log].map(|app| app.address);
+            let used = || [&nothing, &sqlite, &log].map(App::processor_time);
+            let before = used();
+            let turns = self.turns(addresses, connections).await;
+            let [nothing, sqlite, postgres, log] = &turns;
+            let row = |what: &str| format!("{what}, {connections} connections");
+            self.table.rates(&row("SQLite / the same app storing nothing"), Goal::AtLeast(goal), sqlite, nothing);
+            let postgres_goal = postgres_goal.map_or(Goal::None, Goal::AtLeast);
+            self.table.rates(&row("Postgres / storing nothing"), postgres_goal, postgres, nothing);
+            let log_goal = if connections == 64 { Goal::AtLeast(0.55) } else { Goal::None };
+            self.table.rates(&row("SQLite / log with fdatasync"), log_goal, sqlite, log);
+            self.table.rates(&row("log with fdatasync / storing nothing"), Goal::None, log, nothing);
+            let accepted =
+                [nothing, sqlite, log].map(|turns| turns.iter().map(|turn| turn.accepted.len()).sum::<usize>());
+            let after = used();
+            let [nothing, sqlite, log] = [0, 1, 2].map(|app| (after[app] - before[app]) / accepted[app] as f64);
+            self.table.times(
+                &row("processor time of the server: SQLite / storing nothing"),
+                Goal::None,
+                &[sqlite],
+                &[nothing],
+            );
+            self.table.times(&row("processor time of the server: SQLite / log"), Goal::None, &[sqlite], &[log]);
         }
     }
 
-    /// A turn of each address after the other, again and again. What is returned is in this order.
+    /// A turn of each address after the other, again and again. What is returned is in this order; the first turns open the way
+    /// for the others.
     async fn turns<const N: usize>(&self, addresses: [SocketAddr; N], connections: usize) -> [Vec<Turn>; N] {
         let mut senders = Vec::new();
         for address in addresses {
             senders.push(Sender::connect(address, connections).await);
         }
         let mut turns = [const { Vec::new() }; N];
-        for round in 0..=self.turns {
+        for _ in 0..=self.turns {
             for (sender, turns) in senders.iter_mut().zip(&mut turns) {
-                let turn = sender.turn(self.length, false).await;
-                // The first round opens the way for the others.
-                if round > 0 {
-                    turns.push(turn);
-                }
+                turns.push(sender.turn(self.length, false).await);
             }
         }
         turns
@@ -273,7 +281,7 @@ impl Bench {
         self.table.row(&format!("MiB anonymous with {many} waiting"), Goal::AtMost(32.0), memory, "");
         let payload = (many * BODY_LEN) as f64;
         let ratio = stored::bytes(Path::new(&path)) as f64 / payload;
-        self.table.row(&format!("files / payload with {many} waiting"), Goal::AtMost(2.2), ratio, "");
+        self.table.row(&format!("file and log / payload with {many} waiting"), Goal::AtMost(2.2), ratio, "");
         // In the middle of a put.
         drop(part);
         let mut part = Part::start(&["open", &path]);
@@ -290,7 +298,7 @@ impl Bench {
         let mut part = Part::start(&["churn", &path, &self.many.to_string()]);
         assert_eq!(part.line(), "done");
         let mib = stored::bytes(Path::new(&path)) as f64 / f64::from(1 << 20);
-        let what = format!("MiB of files after {} were put and done, their keys kept", self.many);
+        let what = format!("MiB of file and log after {} were put and done, their keys kept", self.many);
         self.table.row(&what, Goal::AtMost(64.0), mib, "");
         drop(part);
         self.folder.remove("churn.db");

@@ -89,6 +89,16 @@ impl App {
         Self { _part: part, address: address.parse().unwrap(), process: process.to_owned() }
     }
 
+    /// Returns the seconds of processor time that it has used.
+    pub fn processor_time(&self) -> f64 {
+        const TICKS_A_SECOND: f64 = 100.0;
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.process)).unwrap();
+        // Behind the name, the 12th and 13th are those of user and system.
+        let (_, fields) = stat.rsplit_once(") ").unwrap();
+        let ticks = fields.split(' ').skip(11).take(2).map(|ticks| ticks.parse::<f64>().unwrap());
+        ticks.sum::<f64>() / TICKS_A_SECOND
+    }
+
     pub fn kill(self) {
         // The process itself, and not the tracer around it.
         let status = Command::new("kill").args(["-KILL", &self.process]).status().unwrap();

@@ -46,9 +46,9 @@ impl Table {
         println!("| what | goal | result | figures |\n|---|---|---|---|");
     }
 
-    /// A ratio of rates, turn by turn.
+    /// A ratio of rates, turn by turn after the first.
     pub fn rates(&mut self, what: &str, goal: Goal, ours: &[Turn], theirs: &[Turn]) {
-        let rates = |turns: &[Turn]| turns.iter().map(|turn| turn.rate).collect::<Vec<_>>();
+        let rates = |turns: &[Turn]| turns[1..].iter().map(|turn| turn.rate).collect::<Vec<_>>();
         self.ratio(what, goal, &rates(ours), &rates(theirs), |rate| format!("{rate:.0}/s"));
     }
 
