@@ -32,8 +32,11 @@ const MOST_PUT_BYTES: usize = 8 * 1024 * 1024;
 const MOST_OTHERS: usize = 48;
 /// The most operations that wait.
 const MOST_WAITING: usize = 4096;
-/// The write-ahead log is written back to the file when it has grown to this.
-const CHECKPOINT_BYTES: u64 = 4 * 1024 * 1024;
+/// The write-ahead log is written back to the file once about so much was written to it. The size of its file doesn't tell, as
+/// it is overwritten from the start and not cut.
+const CHECKPOINT_BYTES: u64 = 8 * 1024 * 1024;
+/// What a change of a row writes to it beside the record, about, as measured: some share a page, some touch several.
+const CHANGE_BYTES: u64 = 2048;
 /// If readers keep it from starting over, it is cut at this size.
 const TRUNCATE_BYTES: u64 = 64 * 1024 * 1024;
 /// How often a full disk is tried again.
@@ -170,12 +173,12 @@ impl Queue {
             waiting = self.arrived.wait(waiting).unwrap_or_else(PoisonError::into_inner);
         }
         let mut batch = Batch::default();
-        let mut bytes = 0;
         while let Some(job) = waiting.puts.front() {
-            bytes += job.weight;
+            let bytes = batch.put_bytes + job.weight;
             if batch.puts.len() == MOST_PUTS || (bytes > MOST_PUT_BYTES && !batch.puts.is_empty()) {
                 break;
             }
+            batch.put_bytes = bytes;
             waiting.put_bytes -= job.weight;
             batch.puts.extend(waiting.puts.pop_front().map(|job| job.operation));
         }
@@ -194,6 +197,7 @@ impl Queue {
 #[derive(Default)]
 struct Batch {
     puts: Vec<Box<dyn Operation>>,
+    put_bytes: usize,
     others: Vec<Box<dyn Operation>>,
 }
 
@@ -209,6 +213,8 @@ pub(super) struct Writer {
     pub(super) unreadable: Vec<i64>,
     pub(super) reserve: Reserve,
     pub(super) tried_at: Option<Instant>,
+    /// What was written to the log since it was last written back, about.
+    pub(super) logged: u64,
 }
 
 impl Writer {
@@ -224,7 +230,8 @@ impl Writer {
         }
     }
 
-    fn handle(&mut self, Batch { mut puts, mut others }: Batch) {
+    fn handle(&mut self, Batch { mut puts, put_bytes, mut others }: Batch) {
+        self.logged += put_bytes as u64;
         if !puts.is_empty()
             && let Err(error) = self.has_room()
         {
@@ -279,7 +286,9 @@ impl Writer {
         let result = self.transaction(&connection, operations).map_err(FileError::from);
         match &result {
             Ok(()) => {
-                if connection.total_changes() != before {
+                let changes = connection.total_changes() - before;
+                self.logged += changes * CHANGE_BYTES;
+                if changes > 0 {
                     self.queue.generation.send_modify(|generation| *generation = generation.wrapping_add(1));
                 }
                 self.connection = Some(connection);
@@ -316,9 +325,8 @@ impl Writer {
                 return Err(InboxError::new(InboxErrorKind::Full, "the disk is full"));
             }
         }
-        let used = self.connection.as_ref().map(operations::used_bytes);
-        match (used, self.settings.max_bytes) {
-            (Some(Ok(used)), Some(max)) if used >= max => {
+        match (&self.connection, self.settings.max_bytes) {
+            (Some(connection), Some(max)) if operations::used_bytes(connection).is_ok_and(|used| used >= max) => {
                 Err(InboxError::new(InboxErrorKind::Full, "the store has reached its size limit"))
             }
             _ => Ok(()),
@@ -327,12 +335,12 @@ impl Writer {
 
     /// Writes the log back into the file, after everybody has their answer.
     fn checkpoint(&mut self) {
-        let log = wal_bytes(&self.path);
-        if log < CHECKPOINT_BYTES {
+        if self.logged < CHECKPOINT_BYTES {
             return;
         }
         let Some(connection) = &self.connection else { return };
-        let mode = if log < TRUNCATE_BYTES { "PASSIVE" } else { "TRUNCATE" };
+        self.logged = 0;
+        let mode = if wal_bytes(&self.path) < TRUNCATE_BYTES { "PASSIVE" } else { "TRUNCATE" };
         let result = connection.query_row(&format!("PRAGMA wal_checkpoint({mode})"), (), |row| row.get::<_, i64>(0));
         if result.is_err_and(|error| is_full(&error.into())) {
             self.connection = None;
