@@ -1,6 +1,6 @@
 //! What happens to deliveries, each within a transaction.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use sha2::{Digest as _, Sha256};
@@ -233,14 +233,17 @@ async fn remove(db: &impl Db, id: i64, gone: Option<(State, SystemTime)>) -> Res
 }
 
 async fn set_failure(db: &impl Db, id: i64, failure: &Failure) -> Result<()> {
-    // Postgres stores no NUL in texts.
-    let detail = failure.detail.replace('\0', "");
     db.execute_typed(
         "UPDATE webhook_inbox.delivery SET failure = $2, failure_detail = $3 WHERE id = $1",
-        &[(&id, Type::INT8), (&failure.kind.as_str(), Type::TEXT), (&detail, Type::TEXT)],
+        &[(&id, Type::INT8), (&failure.kind.as_str(), Type::TEXT), (&detail(failure), Type::TEXT)],
     )
     .await
     .map(drop)
+}
+
+/// Postgres stores no NUL in texts.
+fn detail(failure: &Failure) -> String {
+    failure.detail.replace('\0', "")
 }
 
 pub(super) async fn take(db: &impl Db, take: &Take) -> Result<Taken> {
@@ -331,9 +334,143 @@ pub(super) async fn extend(db: &impl Db, tokens: &[Token], lease: Duration) -> R
 const CANCEL: &str = "cancel";
 const REPLAY: &str = "replay";
 
-pub(super) async fn finish(db: &impl Db, token: Token, outcome: &Outcome) -> Result<bool> {
+/// The end of an attempt.
+pub(super) struct Finish {
+    pub(super) token: Token,
+    pub(super) outcome: Outcome,
+}
+
+/// Ends attempts at deliveries that differ from each other. Returns which counted.
+pub(super) async fn finish_all(db: &impl Db, finishes: &[Finish]) -> Result<Vec<bool>> {
+    let ids: Vec<i64> = finishes.iter().map(|finish| finish.token.id.0).collect();
+    let lines = Lines::of(db, &ids).await?;
+    let mut ended = end_all(db, finishes).await?;
+    ended.extend(remove_all(db, finishes).await?);
+    let mut counted = Vec::with_capacity(finishes.len());
+    for finish in finishes {
+        // Those that are left are lost, given back, or an operator has plans for them.
+        counted.push(ended.contains(&finish.token.id.0) || finish_one(db, finish).await?);
+    }
+    lines.settle(db).await?;
+    Ok(counted)
+}
+
+/// Ends the attempts whose delivery stays. Returns the deliveries that were held, with no plans for them.
+async fn end_all(db: &impl Db, finishes: &[Finish]) -> Result<HashSet<i64>> {
+    let mut ends = Ends::default();
+    for Finish { token, outcome } in finishes {
+        match outcome {
+            Outcome::Done { keep: true, now } => ends.push(*token, State::Done, None, Some(*now), false, None),
+            Outcome::Dead { failure, block, now } => {
+                ends.push(*token, State::Dead, None, Some(*now), *block, Some(failure));
+            }
+            Outcome::Retry { at, failure } => ends.push(*token, State::Waiting, Some(*at), None, true, Some(failure)),
+            Outcome::Done { keep: false, .. } | Outcome::GiveBack => {}
+        }
+    }
+    if ends.ids.is_empty() {
+        return Ok(HashSet::new());
+    }
+    let rows = db
+        .query_typed(
+            "UPDATE webhook_inbox.delivery delivery SET
+                 state = ends.state, due_at = ends.due_at, ended_at = coalesce(ends.ended_at, delivery.ended_at),
+                 line = CASE WHEN keeps_line THEN line END, failure = coalesce(kind, failure),
+                 failure_detail = coalesce(detail, failure_detail),
+                 crashes = CASE WHEN ends.state = 'waiting' THEN 0 ELSE crashes END
+             FROM unnest($1, $2, $3, $4, $5, $6, $7, $8)
+                 AS ends (id, fence, state, due_at, ended_at, keeps_line, kind, detail)
+             WHERE delivery.id = ends.id AND delivery.fence = ends.fence AND delivery.state = 'in_flight'
+                 AND after IS NULL
+             RETURNING delivery.id",
+            &[
+                (&ends.ids, Type::INT8_ARRAY),
+                (&ends.fences, Type::INT8_ARRAY),
+                (&ends.states, Type::TEXT_ARRAY),
+                (&ends.due_at, Type::TIMESTAMPTZ_ARRAY),
+                (&ends.ended_at, Type::TIMESTAMPTZ_ARRAY),
+                (&ends.keeps_line, Type::BOOL_ARRAY),
+                (&ends.kinds, Type::TEXT_ARRAY),
+                (&ends.details, Type::TEXT_ARRAY),
+            ],
+        )
+        .await?;
+    rows.iter().map(|row| row.try_get(0)).collect()
+}
+
+/// The columns of [`end_all`].
+#[derive(Default)]
+struct Ends {
+    ids: Vec<i64>,
+    fences: Vec<i64>,
+    states: Vec<&'static str>,
+    due_at: Vec<Option<SystemTime>>,
+    ended_at: Vec<Option<SystemTime>>,
+    keeps_line: Vec<bool>,
+    kinds: Vec<Option<&'static str>>,
+    details: Vec<Option<String>>,
+}
+
+impl Ends {
+    fn push(
+        &mut self,
+        token: Token,
+        state: State,
+        due_at: Option<SystemTime>,
+        ended_at: Option<SystemTime>,
+        keeps_line: bool,
+        failure: Option<&Failure>,
+    ) {
+        self.ids.push(token.id.0);
+        self.fences.push(token.fence);
+        self.states.push(state.as_str());
+        self.due_at.push(due_at);
+        self.ended_at.push(ended_at);
+        self.keeps_line.push(keeps_line);
+        self.kinds.push(failure.map(|failure| failure.kind.as_str()));
+        self.details.push(failure.map(detail));
+    }
+}
+
+/// Ends the attempts whose delivery is done and not kept. Returns the deliveries that were held, with no plans for them.
+async fn remove_all(db: &impl Db, finishes: &[Finish]) -> Result<HashSet<i64>> {
+    let (mut ids, mut fences, mut times) = (Vec::new(), Vec::new(), Vec::new());
+    for finish in finishes {
+        if let Outcome::Done { keep: false, now } = finish.outcome {
+            ids.push(finish.token.id.0);
+            fences.push(finish.token.fence);
+            times.push(now);
+        }
+    }
+    if ids.is_empty() {
+        return Ok(HashSet::new());
+    }
+    let rows = db
+        .query_typed(
+            "WITH removed AS (
+                 DELETE FROM webhook_inbox.delivery delivery USING unnest($1, $2, $3) AS done (id, fence, at)
+                 WHERE delivery.id = done.id AND delivery.fence = done.fence AND state = 'in_flight' AND after IS NULL
+                 RETURNING delivery.id, key, at),
+             records AS (DELETE FROM webhook_inbox.record record USING removed WHERE record.id = removed.id),
+             keys AS (
+                 UPDATE webhook_inbox.unique_key known SET delivery = NULL, state = 'done', gone_at = at
+                 FROM removed WHERE known.key = removed.key)
+             SELECT id FROM removed",
+            &[(&ids, Type::INT8_ARRAY), (&fences, Type::INT8_ARRAY), (&times, Type::TIMESTAMPTZ_ARRAY)],
+        )
+        .await?;
+    rows.iter().map(|row| row.try_get(0)).collect()
+}
+
+pub(super) async fn finish(db: &impl Db, finish: &Finish) -> Result<bool> {
+    let lines = Lines::of(db, &[finish.token.id.0]).await?;
+    let counted = finish_one(db, finish).await?;
+    lines.settle(db).await?;
+    Ok(counted)
+}
+
+async fn finish_one(db: &impl Db, Finish { token, outcome }: &Finish) -> Result<bool> {
     let id = token.id.0;
-    let lines = Lines::of(db, &[id]).await?;
     let held = db
         .query_typed_opt(
             "SELECT after, received_at FROM webhook_inbox.delivery
@@ -369,7 +506,6 @@ pub(super) async fn finish(db: &impl Db, token: Token, outcome: &Outcome) -> Res
             .await?;
         }
     }
-    lines.settle(db).await?;
     Ok(true)
 }
 
@@ -559,5 +695,14 @@ pub(super) async fn prune(db: &impl Db, retention: &Retention, limit: u32, now: 
         )
         .await?;
     pruned.keys = u32::try_from(keys).unwrap_or(limit);
+    // The changes of the numbers become few again. Another replica may be at it.
+    db.execute_typed(
+        "WITH changes AS (
+             DELETE FROM webhook_inbox.count WHERE ctid = ANY (ARRAY(
+                 SELECT ctid FROM webhook_inbox.count FOR UPDATE SKIP LOCKED)) RETURNING *)
+         INSERT INTO webhook_inbox.count SELECT scope, state, sum(n) FROM changes GROUP BY scope, state",
+        &[],
+    )
+    .await?;
     Ok(pruned)
 }
