@@ -6,6 +6,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rusqlite::{Connection, ErrorCode};
+use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::sync::{oneshot, watch};
 use tokio::time::Instant;
 
@@ -36,7 +37,7 @@ const MOST_WAITING: usize = 4096;
 /// it is overwritten from the start and not cut.
 const CHECKPOINT_BYTES: u64 = 8 * 1024 * 1024;
 /// What a change of a row writes to it beside the record, about, as measured: some share a page, some touch several.
-const CHANGE_BYTES: u64 = 2048;
+const CHANGE_BYTES: u64 = 3072;
 /// If readers keep it from starting over, it is cut at this size.
 const TRUNCATE_BYTES: u64 = 64 * 1024 * 1024;
 /// How often a full disk is tried again.
@@ -93,7 +94,11 @@ struct Waiting {
     puts: VecDeque<Job>,
     put_bytes: usize,
     others: VecDeque<Job>,
+    /// Whether the thread waits for work.
+    is_idle: bool,
     is_closed: bool,
+    /// Where those who ask wait for their answers, as far as is known.
+    runtime: Option<Handle>,
 }
 
 /// What the store and the thread share.
@@ -128,8 +133,7 @@ impl Queue {
         }
         waiting.put_bytes += bytes;
         waiting.puts.push_back(Job { operation: Box::new(Op { run, value: None, reply }), weight: bytes });
-        drop(waiting);
-        self.arrived.notify_one();
+        self.wake(waiting);
         Ok(result)
     }
 
@@ -149,9 +153,32 @@ impl Queue {
             return Err(InboxError::new(InboxErrorKind::Full, "too many operations wait for the store"));
         }
         waiting.others.push_back(Job { operation: Box::new(Op { run, value: None, reply }), weight });
-        drop(waiting);
-        self.arrived.notify_one();
+        self.wake(waiting);
         Ok(result)
+    }
+
+    fn wake(&self, mut waiting: MutexGuard<'_, Waiting>) {
+        if waiting.runtime.is_none() {
+            // One of a single thread may be busy while others, of other runtimes, wait for their answers.
+            let has_threads = |runtime: &Handle| runtime.runtime_flavor() == RuntimeFlavor::MultiThread;
+            waiting.runtime = Handle::try_current().ok().filter(has_threads);
+        }
+        // A thread that works looks again anyway.
+        if waiting.is_idle {
+            drop(waiting);
+            self.arrived.notify_one();
+        }
+    }
+
+    /// Answers from within the runtime, where that takes one wake-up instead of one for each answer.
+    fn reply(&self, operations: Vec<Box<dyn Operation>>, result: Result<(), InboxError>) {
+        let replies = Replies { operations, result };
+        let runtime = self.lock().runtime.clone();
+        match runtime {
+            // If it has ended, it drops them right here.
+            Some(runtime) => drop(runtime.spawn(async move { drop(replies) })),
+            None => drop(replies),
+        }
     }
 
     pub(super) fn close(&self) {
@@ -170,7 +197,9 @@ impl Queue {
             if waiting.is_closed {
                 return None;
             }
+            waiting.is_idle = true;
             waiting = self.arrived.wait(waiting).unwrap_or_else(PoisonError::into_inner);
+            waiting.is_idle = false;
         }
         let mut batch = Batch::default();
         while let Some(job) = waiting.puts.front() {
@@ -235,7 +264,7 @@ impl Writer {
         if !puts.is_empty()
             && let Err(error) = self.has_room()
         {
-            reply(std::mem::take(&mut puts), &Err(error));
+            self.queue.reply(std::mem::take(&mut puts), Err(error));
         }
         if puts.is_empty() && others.is_empty() {
             return;
@@ -243,11 +272,11 @@ impl Writer {
         let accepts = puts.len();
         puts.append(&mut others);
         let mut all = puts;
-        let Err(error) = self.commit(&mut all) else { return reply(all, &Ok(())) };
+        let Err(error) = self.commit(&mut all) else { return self.queue.reply(all, Ok(())) };
         // Nothing of it is stored.
         let others = all.split_off(accepts);
         if is_full(&error) {
-            reply(all, &Err(failed(error)));
+            self.queue.reply(all, Err(failed(error)));
             // They need little, and there is some now.
             self.each(others);
         } else if is_of_one(&error) {
@@ -255,8 +284,8 @@ impl Writer {
             self.each(others);
         } else {
             let result = Err(failed(error));
-            reply(all, &result);
-            reply(others, &result);
+            self.queue.reply(all, result.clone());
+            self.queue.reply(others, result);
         }
     }
 
@@ -271,7 +300,7 @@ impl Writer {
                 result = self.commit(&mut one);
             }
             self.unreadable.clear();
-            reply(one, &result.map_err(failed));
+            self.queue.reply(one, result.map_err(failed));
         }
     }
 
@@ -355,9 +384,17 @@ fn wal_bytes(path: &std::path::Path) -> u64 {
     std::fs::metadata(name).map_or(0, |log| log.len())
 }
 
-fn reply(operations: Vec<Box<dyn Operation>>, result: &Result<(), InboxError>) {
-    for operation in operations {
-        operation.reply(result.clone());
+/// Answers that are sent when this is dropped, so that none is lost with a runtime that ends.
+struct Replies {
+    operations: Vec<Box<dyn Operation>>,
+    result: Result<(), InboxError>,
+}
+
+impl Drop for Replies {
+    fn drop(&mut self) {
+        for operation in self.operations.drain(..) {
+            operation.reply(self.result.clone());
+        }
     }
 }
 
