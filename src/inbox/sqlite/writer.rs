@@ -29,8 +29,10 @@ pub(super) struct Settings {
 const MOST_PUTS: usize = 256;
 /// The most bytes of accepts in one commit, unless a single one is larger.
 const MOST_PUT_BYTES: usize = 8 * 1024 * 1024;
-/// The most work beside accepts in one commit, in deliveries that it touches: accepts wait for it.
+/// The most work other than accepts in one commit, in deliveries that it touches, and the most beside accepts, which wait for
+/// it.
 const MOST_OTHERS: usize = 48;
+const MOST_BESIDE_PUTS: usize = 16;
 /// The most operations that wait.
 const MOST_WAITING: usize = 4096;
 /// The write-ahead log is written back to the file once about so much was written to it. The size of its file doesn't tell, as
@@ -212,9 +214,10 @@ impl Queue {
             batch.puts.extend(waiting.puts.pop_front().map(|job| job.operation));
         }
         let mut weight = 0;
+        let most = if batch.puts.is_empty() { MOST_OTHERS } else { MOST_BESIDE_PUTS };
         while let Some(job) = waiting.others.front() {
             weight += job.weight;
-            if weight > MOST_OTHERS && !batch.others.is_empty() {
+            if weight > most && !batch.others.is_empty() {
                 break;
             }
             batch.others.extend(waiting.others.pop_front().map(|job| job.operation));
