@@ -17,30 +17,28 @@ use crate::{apps, now};
 const SCOPE: &str = "benchmark";
 /// Puts at the same time.
 const AT_ONCE: usize = 256;
-const TURNS: usize = 7;
+pub const TURNS: usize = 7;
 const CALLS_A_TURN: usize = 20;
 
-/// Fills a store and prints the seconds for a put of 32 and for a take of 32, with `few` waiting and with `many`. It then says
-/// that it is full and goes on storing, to be killed in the middle of it.
+/// Fills a store with `few` deliveries and one with `many`, and prints the seconds for a put of 32 and for a take of 32, with few
+/// and with many, in turns. It then says that it is full and goes on storing, to be killed in the middle of it.
 pub fn fill(path: &str, few: usize, many: usize) {
     run(async {
-        let store = SqliteStore::open(path).unwrap();
         let mut names = 0..;
-        for size in [few, many] {
-            while names.start < size {
-                let count = AT_ONCE.min(size - names.start);
-                put(&store, &mut names, count).await;
+        let small = SqliteStore::open(format!("{path}-few")).unwrap();
+        put_all(&small, &mut names, few).await;
+        let large = SqliteStore::open(path).unwrap();
+        put_all(&large, &mut names, many).await;
+        for _ in 0..TURNS {
+            for store in [&small, &large] {
+                println!("{}", time(async || put(store, &mut names, 32).await).await);
+                println!("{}", time(async || assert_eq!(take(store, 32).await.len(), 32)).await);
             }
-            let (mut puts, mut takes) = (Vec::new(), Vec::new());
-            for _ in 0..TURNS {
-                puts.push(time(async || put(&store, &mut names, 32).await).await);
-                takes.push(time(async || assert_eq!(take(&store, 32).await.len(), 32)).await);
-            }
-            println!("{}\n{}", crate::quantile(&mut puts, 0.5), crate::quantile(&mut takes, 0.5));
         }
+        drop(small);
         println!("full");
         loop {
-            put(&store, &mut names, AT_ONCE).await;
+            put(&large, &mut names, AT_ONCE).await;
         }
     });
 }
@@ -88,6 +86,14 @@ pub fn bytes(path: &Path) -> u64 {
 fn run(part: impl Future<Output = ()>) {
     apps::end_with_parent();
     tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap().block_on(part);
+}
+
+async fn put_all(store: &SqliteStore, names: &mut std::ops::RangeFrom<usize>, count: usize) {
+    let end = names.start + count;
+    while names.start < end {
+        let count = AT_ONCE.min(end - names.start);
+        put(store, names, count).await;
+    }
 }
 
 async fn put(store: &SqliteStore, names: &mut std::ops::RangeFrom<usize>, count: usize) {

@@ -11,7 +11,7 @@ pub async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(10), holding).await.unwrap_or_else(|_| panic!("not in time: {what}"));
+    tokio::time::timeout(Duration::from_secs(30), holding).await.unwrap_or_else(|_| panic!("not in time: {what}"));
 }
 
 pub async fn create_database(url: &str, name: &str) {
