@@ -1,93 +1,111 @@
-//! Puts that arrive while others are being stored go into the next statement together.
+//! What arrives while others of its kind are being written goes into the next statement together.
 
 use std::collections::{HashSet, VecDeque};
+use std::hash::Hash;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::oneshot;
 
-use super::super::record::{Entry, UniqueKey};
-use super::super::store::{InboxError, InboxErrorKind, Put};
+use super::super::store::{InboxError, InboxErrorKind};
 
-/// The most puts in one statement, and the most bytes, unless a single one is larger.
-const MOST_PUTS: usize = 128;
-const MOST_PUT_BYTES: usize = 8 * 1024 * 1024;
-/// The most puts that wait, and the most bytes.
+/// The most items in one statement, and the most bytes, unless a single one is larger.
+const MOST_ITEMS: usize = 128;
+const MOST_BYTES: usize = 8 * 1024 * 1024;
+/// The most items that wait, and the most bytes.
 const MOST_WAITING: usize = 4096;
 pub(super) const MOST_WAITING_BYTES: usize = 64 * 1024 * 1024;
 /// Statements at the same time: while the server writes one to its disk, another one travels.
 const MOST_STATEMENTS: usize = 2;
 
-/// Where puts are gathered, and what stores them.
-pub(super) trait PutAll: Clone + Send + Sync + 'static {
-    fn gather(&self) -> &Gather;
-    fn put_all(&self, entries: Vec<Entry>) -> impl Future<Output = Result<Vec<Put>, InboxError>> + Send;
+/// Something to be written.
+pub(super) trait Item: Send + 'static {
+    /// No two with the same key go into one statement.
+    type Key: Eq + Hash;
+    /// What became of it.
+    type Result: Copy + Send + 'static;
+
+    fn key(&self) -> Self::Key;
+    fn bytes(&self) -> usize;
 }
 
-type Reply = oneshot::Sender<Result<Put, InboxError>>;
+/// Where items are gathered, and what writes them.
+pub(super) trait WriteAll<I: Item>: Clone + Send + Sync + 'static {
+    fn gather(&self) -> &Gather<I>;
+    fn write_all(&self, items: Vec<I>) -> impl Future<Output = Result<Vec<I::Result>, InboxError>> + Send;
+}
 
-#[derive(Default)]
-pub(super) struct Gather(Mutex<Waiting>);
+type Reply<I> = oneshot::Sender<Result<<I as Item>::Result, InboxError>>;
 
-#[derive(Default)]
-struct Waiting {
-    puts: VecDeque<(Entry, Reply)>,
+pub(super) struct Gather<I: Item>(Mutex<Waiting<I>>);
+
+struct Waiting<I: Item> {
+    items: VecDeque<(I, Reply<I>)>,
     bytes: usize,
     statements: usize,
 }
 
-impl Gather {
-    fn lock(&self) -> MutexGuard<'_, Waiting> {
+impl<I: Item> Default for Gather<I> {
+    fn default() -> Self {
+        Self(Mutex::new(Waiting { items: VecDeque::new(), bytes: 0, statements: 0 }))
+    }
+}
+
+impl<I: Item> Gather<I> {
+    fn lock(&self) -> MutexGuard<'_, Waiting<I>> {
         // Nothing panics while it is held.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes what goes into one statement, or says that the caller's task may end. No two have the same key.
-    fn next(&self) -> Option<(Vec<Entry>, Vec<Reply>)> {
+    /// Takes what goes into one statement, or says that the caller's task may end.
+    fn next(&self) -> Option<(Vec<I>, Vec<Reply<I>>)> {
         let mut waiting = self.lock();
-        let (mut keys, mut entries, mut replies, mut bytes) = (HashSet::<UniqueKey>::new(), Vec::new(), Vec::new(), 0);
-        while let Some((entry, _)) = waiting.puts.front() {
-            bytes += entry.record.len();
-            let is_full = entries.len() == MOST_PUTS || (bytes > MOST_PUT_BYTES && !entries.is_empty());
-            if is_full || !keys.insert(entry.unique_key) {
+        let (mut keys, mut items, mut replies, mut bytes) = (HashSet::new(), Vec::new(), Vec::new(), 0);
+        while let Some((item, _)) = waiting.items.front() {
+            bytes += item.bytes();
+            let is_full = items.len() == MOST_ITEMS || (bytes > MOST_BYTES && !items.is_empty());
+            if is_full || !keys.insert(item.key()) {
                 break;
             }
-            waiting.bytes -= entry.record.len();
-            let Some((entry, reply)) = waiting.puts.pop_front() else { break };
-            entries.push(entry);
+            waiting.bytes -= item.bytes();
+            let Some((item, reply)) = waiting.items.pop_front() else { break };
+            items.push(item);
             replies.push(reply);
         }
-        if entries.is_empty() {
+        if items.is_empty() {
             waiting.statements -= 1;
             return None;
         }
-        Some((entries, replies))
+        Some((items, replies))
     }
 }
 
-/// Queues a put. A task of its own stores it, so that a client that hangs up changes nothing.
-pub(super) fn put(store: &impl PutAll, entry: Entry) -> Result<oneshot::Receiver<Result<Put, InboxError>>, InboxError> {
-    let (reply, put) = oneshot::channel();
+/// Queues an item. A task of its own writes it, so that a client that hangs up changes nothing.
+pub(super) fn write<I: Item, S: WriteAll<I>>(
+    store: &S,
+    item: I,
+) -> Result<oneshot::Receiver<Result<I::Result, InboxError>>, InboxError> {
+    let (reply, result) = oneshot::channel();
     let mut waiting = store.gather().lock();
-    let bytes = waiting.bytes.saturating_add(entry.record.len());
-    if waiting.puts.len() >= MOST_WAITING || bytes > MOST_WAITING_BYTES {
-        return Err(InboxError::new(InboxErrorKind::Full, "too many deliveries wait to be stored"));
+    let bytes = waiting.bytes.saturating_add(item.bytes());
+    if waiting.items.len() >= MOST_WAITING || bytes > MOST_WAITING_BYTES {
+        return Err(InboxError::new(InboxErrorKind::Full, "too many deliveries wait to be written"));
     }
     waiting.bytes = bytes;
-    waiting.puts.push_back((entry, reply));
+    waiting.items.push_back((item, reply));
     if waiting.statements < MOST_STATEMENTS {
         waiting.statements += 1;
         let store = store.clone();
         tokio::spawn(async move {
-            while let Some((entries, replies)) = store.gather().next() {
-                let result = store.put_all(entries).await;
+            while let Some((items, replies)) = store.gather().next() {
+                let result = store.write_all(items).await;
                 for (n, reply) in replies.into_iter().enumerate() {
                     // Whoever asked may have left.
-                    let _ = reply.send(result.as_ref().map(|puts| puts[n]).map_err(Clone::clone));
+                    let _ = reply.send(result.as_ref().map(|results| results[n]).map_err(Clone::clone));
                 }
             }
         });
     }
-    Ok(put)
+    Ok(result)
 }
 
 pub(super) fn ended() -> InboxError {

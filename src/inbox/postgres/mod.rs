@@ -19,14 +19,15 @@ use tokio_postgres::{Client, Config, Error, NoTls, Transaction};
 
 use crate::text::Text;
 
-use super::record::Entry;
+use super::record::{Entry, UniqueKey};
 use super::store::{
     CrashPolicy, DeliveryId, Detail, Erased, Filter, InboxError, InboxErrorKind, InboxStore, Lease, Listing, Outcome,
     Page, Pruned, Put, Reaped, Replay, Retention, State, Stats, Take, Taken, Token,
 };
 use db::failed;
-use gather::{Gather, PutAll};
+use gather::{Gather, Item, WriteAll};
 use listen::Listener;
+use operations::Finish;
 use read::Conditions;
 
 /// How many connections a store opens by default.
@@ -51,7 +52,8 @@ pub struct PostgresStore {
 struct Shared {
     pool: Pool,
     timeout: Duration,
-    gather: Gather,
+    puts: Gather<Entry>,
+    finishes: Gather<Finish>,
     generation: watch::Sender<u64>,
     /// Ends with the store.
     listener: Option<Listener>,
@@ -142,7 +144,8 @@ impl PostgresStore {
     async fn start(pool: Pool, listen: Option<Config>) -> Result<Self, InboxError> {
         let generation = watch::Sender::new(0);
         let listener = listen.map(|config| Listener::start(config, generation.clone()));
-        let shared = Shared { pool, timeout: DEFAULT_TIMEOUT, gather: Gather::default(), generation, listener };
+        let (puts, finishes) = (Gather::default(), Gather::default());
+        let shared = Shared { pool, timeout: DEFAULT_TIMEOUT, puts, finishes, generation, listener };
         let store = Self { shared: Arc::new(shared) };
         let session = store.session().await?;
         schema::check(session.client()).await?;
@@ -164,7 +167,7 @@ impl PostgresStore {
         keep: bool,
         now: SystemTime,
     ) -> Result<bool, InboxError> {
-        operations::finish(transaction, token, &Outcome::Done { keep, now }).await.map_err(failed)
+        operations::finish(transaction, &Finish { token, outcome: Outcome::Done { keep, now } }).await.map_err(failed)
     }
 
     async fn session(&self) -> Result<Session, InboxError> {
@@ -235,12 +238,38 @@ fn is_of_another(error: &Error) -> bool {
     matches!(error.code(), Some(&SqlState::T_R_DEADLOCK_DETECTED | &SqlState::T_R_SERIALIZATION_FAILURE))
 }
 
-impl PutAll for PostgresStore {
-    fn gather(&self) -> &Gather {
-        &self.shared.gather
+impl Item for Entry {
+    type Key = UniqueKey;
+    type Result = Put;
+
+    fn key(&self) -> UniqueKey {
+        self.unique_key
     }
 
-    async fn put_all(&self, entries: Vec<Entry>) -> Result<Vec<Put>, InboxError> {
+    fn bytes(&self) -> usize {
+        self.record.len()
+    }
+}
+
+impl Item for Finish {
+    type Key = DeliveryId;
+    type Result = bool;
+
+    fn key(&self) -> DeliveryId {
+        self.token.id
+    }
+
+    fn bytes(&self) -> usize {
+        0
+    }
+}
+
+impl WriteAll<Entry> for PostgresStore {
+    fn gather(&self) -> &Gather<Entry> {
+        &self.shared.puts
+    }
+
+    async fn write_all(&self, entries: Vec<Entry>) -> Result<Vec<Put>, InboxError> {
         crate::observe::inbox_batch(entries.len());
         let stored = if operations::is_ordered(&entries) {
             transaction!(self, |client| operations::insert(client, &entries))?
@@ -259,13 +288,25 @@ impl PutAll for PostgresStore {
     }
 }
 
+impl WriteAll<Finish> for PostgresStore {
+    fn gather(&self) -> &Gather<Finish> {
+        &self.shared.finishes
+    }
+
+    async fn write_all(&self, finishes: Vec<Finish>) -> Result<Vec<bool>, InboxError> {
+        let counted = transaction!(self, |client| operations::finish_all(client, &finishes))?;
+        self.changed();
+        Ok(counted)
+    }
+}
+
 impl InboxStore for PostgresStore {
     fn largest_record(&self) -> usize {
         gather::MOST_WAITING_BYTES
     }
 
     async fn put(&self, entry: Entry) -> Result<Put, InboxError> {
-        let put = gather::put(self, entry)?;
+        let put = gather::write(self, entry)?;
         within(self.shared.timeout, async { put.await.unwrap_or_else(|_| Err(gather::ended())) }).await
     }
 
@@ -287,9 +328,8 @@ impl InboxStore for PostgresStore {
     }
 
     async fn finish(&self, token: Token, outcome: Outcome) -> Result<bool, InboxError> {
-        let counted = transaction!(self, |client| operations::finish(client, token, &outcome))?;
-        self.changed();
-        Ok(counted)
+        let finish = gather::write(self, Finish { token, outcome })?;
+        within(self.shared.timeout, async { finish.await.unwrap_or_else(|_| Err(gather::ended())) }).await
     }
 
     async fn reap(&self, policy: CrashPolicy) -> Result<Reaped, InboxError> {

@@ -1,6 +1,6 @@
 //! What happens to deliveries, each within a transaction.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use sha2::{Digest as _, Sha256};
@@ -240,18 +240,43 @@ async fn remove(db: &impl Db, id: i64, gone: Option<(State, SystemTime)>) -> Res
 }
 
 async fn set_failure(db: &impl Db, id: i64, failure: &Failure, now: SystemTime) -> Result<()> {
-    let row = db
-        .query_typed_one("SELECT attempts, past FROM webhook_inbox.delivery WHERE id = $1", &[(&id, Type::INT8)])
-        .await?;
-    let past = past::add(row.try_get(1)?, number(&row, 0)?, now, failure);
-    // Postgres stores no NUL in texts.
-    let detail = failure.detail.replace('\0', "");
+    let past = pasts(db, &[id]).await?.remove(&id).unwrap_or_default().and(now, failure);
     db.execute_typed(
         "UPDATE webhook_inbox.delivery SET failure = $2, failure_detail = $3, past = $4 WHERE id = $1",
-        &[(&id, Type::INT8), (&failure.kind.as_str(), Type::TEXT), (&detail, Type::TEXT), (&past, Type::TEXT)],
+        &[(&id, Type::INT8), (&failure.kind.as_str(), Type::TEXT), (&detail(failure), Type::TEXT), (&past, Type::TEXT)],
     )
     .await
     .map(drop)
+}
+
+/// The attempts at a delivery that failed.
+#[derive(Default)]
+struct Past {
+    attempts: u32,
+    past: Option<String>,
+}
+
+impl Past {
+    fn and(self, now: SystemTime, failure: &Failure) -> String {
+        past::add(self.past.as_deref(), self.attempts, now, failure)
+    }
+}
+
+/// Reads the failed attempts at these deliveries. Only the attempt that holds a delivery adds to them.
+async fn pasts(db: &impl Db, ids: &[i64]) -> Result<HashMap<i64, Past>> {
+    let rows = db
+        .query_typed(
+            "SELECT id, attempts, past FROM webhook_inbox.delivery WHERE id = ANY($1)",
+            &[(&ids, Type::INT8_ARRAY)],
+        )
+        .await?;
+    let past = |row: &Row| Ok((row.try_get(0)?, Past { attempts: number(row, 1)?, past: row.try_get(2)? }));
+    rows.iter().map(past).collect()
+}
+
+/// Postgres stores no NUL in texts.
+fn detail(failure: &Failure) -> String {
+    failure.detail.replace('\0', "")
 }
 
 pub(super) async fn take(db: &impl Db, take: &Take) -> Result<Taken> {
@@ -343,9 +368,167 @@ pub(super) async fn extend(db: &impl Db, tokens: &[Token], lease: Duration) -> R
 const CANCEL: &str = "cancel";
 const REPLAY: &str = "replay";
 
-pub(super) async fn finish(db: &impl Db, token: Token, outcome: &Outcome) -> Result<bool> {
+/// The end of an attempt.
+pub(super) struct Finish {
+    pub(super) token: Token,
+    pub(super) outcome: Outcome,
+}
+
+impl Finish {
+    /// Returns when it ended, if it did. A delivery that was given back goes before those that came later.
+    fn at(&self) -> Option<SystemTime> {
+        match &self.outcome {
+            Outcome::Done { now, .. } | Outcome::Dead { now, .. } | Outcome::Retry { now, .. } => Some(*now),
+            Outcome::GiveBack => None,
+        }
+    }
+}
+
+/// Ends attempts at deliveries that differ from each other. Returns which counted.
+pub(super) async fn finish_all(db: &impl Db, finishes: &[Finish]) -> Result<Vec<bool>> {
+    let ids: Vec<i64> = finishes.iter().map(|finish| finish.token.id.0).collect();
+    let lines = Lines::of(db, &ids).await?;
+    let mut ended = end_all(db, finishes).await?;
+    ended.extend(remove_all(db, finishes).await?);
+    let mut counted = Vec::with_capacity(finishes.len());
+    for finish in finishes {
+        // Those that are left are lost, given back, or an operator has plans for them.
+        counted.push(ended.contains(&finish.token.id.0) || finish_one(db, finish).await?);
+    }
+    let now = finishes.iter().filter_map(Finish::at).max();
+    lines.settle(db, now.unwrap_or(UNIX_EPOCH)).await?;
+    Ok(counted)
+}
+
+/// Ends the attempts whose delivery stays. Returns the deliveries that were held, with no plans for them.
+async fn end_all(db: &impl Db, finishes: &[Finish]) -> Result<HashSet<i64>> {
+    let failed = |finish: &&Finish| matches!(finish.outcome, Outcome::Dead { .. } | Outcome::Retry { .. });
+    let failed: Vec<i64> = finishes.iter().filter(failed).map(|finish| finish.token.id.0).collect();
+    let mut pasts = if failed.is_empty() { HashMap::new() } else { pasts(db, &failed).await? };
+    let mut ends = Ends::default();
+    for Finish { token, outcome } in finishes {
+        let mut past = || pasts.remove(&token.id.0).unwrap_or_default();
+        match outcome {
+            Outcome::Done { keep: true, now } => ends.push(*token, State::Done, None, Some(*now), false, None),
+            Outcome::Dead { failure, block, now } => {
+                let failed = (failure, past().and(*now, failure));
+                ends.push(*token, State::Dead, None, Some(*now), *block, Some(failed));
+            }
+            Outcome::Retry { at, failure, now } => {
+                let failed = (failure, past().and(*now, failure));
+                ends.push(*token, State::Waiting, Some(*at), None, true, Some(failed));
+            }
+            Outcome::Done { keep: false, .. } | Outcome::GiveBack => {}
+        }
+    }
+    if ends.ids.is_empty() {
+        return Ok(HashSet::new());
+    }
+    let rows = db
+        .query_typed(
+            "UPDATE webhook_inbox.delivery delivery SET
+                 state = ends.state, due_at = ends.due_at, ended_at = coalesce(ends.ended_at, delivery.ended_at),
+                 line = CASE WHEN ends.state = 'waiting' THEN order_key WHEN keeps_line THEN line END,
+                 failure = coalesce(kind, failure), failure_detail = coalesce(detail, failure_detail),
+                 past = coalesce(ends.past, delivery.past),
+                 crashes = CASE WHEN ends.state = 'waiting' THEN 0 ELSE crashes END
+             FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9)
+                 AS ends (id, fence, state, due_at, ended_at, keeps_line, kind, detail, past)
+             WHERE delivery.id = ends.id AND delivery.fence = ends.fence AND delivery.state = 'in_flight'
+                 AND after IS NULL
+             RETURNING delivery.id",
+            &[
+                (&ends.ids, Type::INT8_ARRAY),
+                (&ends.fences, Type::INT8_ARRAY),
+                (&ends.states, Type::TEXT_ARRAY),
+                (&ends.due_at, Type::TIMESTAMPTZ_ARRAY),
+                (&ends.ended_at, Type::TIMESTAMPTZ_ARRAY),
+                (&ends.keeps_line, Type::BOOL_ARRAY),
+                (&ends.kinds, Type::TEXT_ARRAY),
+                (&ends.details, Type::TEXT_ARRAY),
+                (&ends.pasts, Type::TEXT_ARRAY),
+            ],
+        )
+        .await?;
+    rows.iter().map(|row| row.try_get(0)).collect()
+}
+
+/// The columns of [`end_all`].
+#[derive(Default)]
+struct Ends {
+    ids: Vec<i64>,
+    fences: Vec<i64>,
+    states: Vec<&'static str>,
+    due_at: Vec<Option<SystemTime>>,
+    ended_at: Vec<Option<SystemTime>>,
+    keeps_line: Vec<bool>,
+    kinds: Vec<Option<&'static str>>,
+    details: Vec<Option<String>>,
+    pasts: Vec<Option<String>>,
+}
+
+impl Ends {
+    fn push(
+        &mut self,
+        token: Token,
+        state: State,
+        due_at: Option<SystemTime>,
+        ended_at: Option<SystemTime>,
+        keeps_line: bool,
+        failed: Option<(&Failure, String)>,
+    ) {
+        self.ids.push(token.id.0);
+        self.fences.push(token.fence);
+        self.states.push(state.as_str());
+        self.due_at.push(due_at);
+        self.ended_at.push(ended_at);
+        self.keeps_line.push(keeps_line);
+        let (failure, past) = failed.unzip();
+        self.kinds.push(failure.map(|failure| failure.kind.as_str()));
+        self.details.push(failure.map(detail));
+        self.pasts.push(past);
+    }
+}
+
+/// Ends the attempts whose delivery is done and not kept. Returns the deliveries that were held, with no plans for them.
+async fn remove_all(db: &impl Db, finishes: &[Finish]) -> Result<HashSet<i64>> {
+    let (mut ids, mut fences, mut times) = (Vec::new(), Vec::new(), Vec::new());
+    for finish in finishes {
+        if let Outcome::Done { keep: false, now } = finish.outcome {
+            ids.push(finish.token.id.0);
+            fences.push(finish.token.fence);
+            times.push(now);
+        }
+    }
+    if ids.is_empty() {
+        return Ok(HashSet::new());
+    }
+    let rows = db
+        .query_typed(
+            "WITH removed AS (
+                 DELETE FROM webhook_inbox.delivery delivery USING unnest($1, $2, $3) AS done (id, fence, at)
+                 WHERE delivery.id = done.id AND delivery.fence = done.fence AND state = 'in_flight' AND after IS NULL
+                 RETURNING delivery.id, key, at),
+             records AS (DELETE FROM webhook_inbox.record record USING removed WHERE record.id = removed.id),
+             keys AS (
+                 UPDATE webhook_inbox.unique_key known SET delivery = NULL, state = 'done', gone_at = at
+                 FROM removed WHERE known.key = removed.key)
+             SELECT id FROM removed",
+            &[(&ids, Type::INT8_ARRAY), (&fences, Type::INT8_ARRAY), (&times, Type::TIMESTAMPTZ_ARRAY)],
+        )
+        .await?;
+    rows.iter().map(|row| row.try_get(0)).collect()
+}
+
+pub(super) async fn finish(db: &impl Db, finish: &Finish) -> Result<bool> {
+    let lines = Lines::of(db, &[finish.token.id.0]).await?;
+    let counted = finish_one(db, finish).await?;
+    lines.settle(db, finish.at().unwrap_or(UNIX_EPOCH)).await?;
+    Ok(counted)
+}
+
+async fn finish_one(db: &impl Db, Finish { token, outcome }: &Finish) -> Result<bool> {
     let id = token.id.0;
-    let lines = Lines::of(db, &[id]).await?;
     let held = db
         .query_typed_opt(
             "SELECT after, received_at FROM webhook_inbox.delivery
@@ -355,10 +538,6 @@ pub(super) async fn finish(db: &impl Db, token: Token, outcome: &Outcome) -> Res
         .await?;
     let Some(held) = held else { return Ok(false) };
     let (after, received_at): (Option<String>, SystemTime) = (held.try_get(0)?, held.try_get(1)?);
-    let now = match outcome {
-        Outcome::Done { now, .. } | Outcome::Dead { now, .. } | Outcome::Retry { now, .. } => *now,
-        Outcome::GiveBack => received_at,
-    };
     if let Outcome::Retry { failure, now, .. } | Outcome::Dead { failure, now, .. } = outcome {
         set_failure(db, id, failure, *now).await?;
     }
@@ -386,7 +565,6 @@ pub(super) async fn finish(db: &impl Db, token: Token, outcome: &Outcome) -> Res
             .await?;
         }
     }
-    lines.settle(db, now).await?;
     Ok(true)
 }
 
@@ -576,5 +754,14 @@ pub(super) async fn prune(db: &impl Db, retention: &Retention, limit: u32, now: 
         )
         .await?;
     pruned.keys = u32::try_from(keys).unwrap_or(limit);
+    // The changes of the numbers become few again. Another replica may be at it.
+    db.execute_typed(
+        "WITH changes AS (
+             DELETE FROM webhook_inbox.count WHERE ctid = ANY (ARRAY(
+                 SELECT ctid FROM webhook_inbox.count FOR UPDATE SKIP LOCKED)) RETURNING *)
+         INSERT INTO webhook_inbox.count SELECT scope, state, sum(n) FROM changes GROUP BY scope, state",
+        &[],
+    )
+    .await?;
     Ok(pruned)
 }

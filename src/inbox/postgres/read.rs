@@ -134,7 +134,7 @@ fn summary(row: &Row) -> Result<Summary> {
 pub(super) async fn stats(db: &impl Db, scope: &str) -> Result<Stats> {
     let mut stats = Stats::default();
     let parameters: &[(&(dyn ToSql + Sync), Type)] = &[(&scope, Type::TEXT)];
-    let sql = "SELECT state, count(*) FROM webhook_inbox.delivery WHERE scope = $1 GROUP BY state";
+    let sql = "SELECT state, sum(n)::bigint FROM webhook_inbox.count WHERE scope = $1 GROUP BY state";
     for row in db.query_typed(sql, parameters).await? {
         *stats.of(state(&row, 0)?) = u64::try_from(row.try_get::<_, i64>(1)?).unwrap_or_default();
     }

@@ -58,6 +58,28 @@ CREATE TABLE webhook_inbox.unique_key (
     gone_at timestamptz
 );
 CREATE TABLE webhook_inbox.paused (scope text PRIMARY KEY);
+-- How many deliveries there are, as changes to be summed: nobody waits for another one to count.
+CREATE TABLE webhook_inbox.count (scope text NOT NULL, state text NOT NULL, n bigint NOT NULL);
+CREATE FUNCTION webhook_inbox.count_in() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+    INSERT INTO webhook_inbox.count SELECT scope, state, count(*) FROM added GROUP BY scope, state;
+    RETURN NULL;
+END $$;
+CREATE FUNCTION webhook_inbox.count_out() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+    INSERT INTO webhook_inbox.count SELECT scope, state, -count(*) FROM removed GROUP BY scope, state;
+    RETURN NULL;
+END $$;
+CREATE FUNCTION webhook_inbox.count_move() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+    INSERT INTO webhook_inbox.count SELECT scope, state, sum(n) FROM (
+        SELECT scope, state, 1 AS n FROM added UNION ALL SELECT scope, state, -1 FROM removed) moved
+        GROUP BY scope, state HAVING sum(n) <> 0;
+    RETURN NULL;
+END $$;
+CREATE TRIGGER count_in AFTER INSERT ON webhook_inbox.delivery
+    REFERENCING NEW TABLE AS added FOR EACH STATEMENT EXECUTE FUNCTION webhook_inbox.count_in();
+CREATE TRIGGER count_out AFTER DELETE ON webhook_inbox.delivery
+    REFERENCING OLD TABLE AS removed FOR EACH STATEMENT EXECUTE FUNCTION webhook_inbox.count_out();
+CREATE TRIGGER count_move AFTER UPDATE ON webhook_inbox.delivery
+    REFERENCING OLD TABLE AS removed NEW TABLE AS added FOR EACH STATEMENT EXECUTE FUNCTION webhook_inbox.count_move();
 CREATE INDEX fresh ON webhook_inbox.delivery (scope, due_at) WHERE due_at IS NOT NULL AND attempts = 0;
 CREATE INDEX retry ON webhook_inbox.delivery (scope, due_at) WHERE due_at IS NOT NULL AND attempts > 0;
 CREATE INDEX line ON webhook_inbox.delivery (scope, line, id) WHERE line IS NOT NULL;

@@ -35,7 +35,7 @@ pub const DEFAULT_PUT_TIMEOUT: Duration = Duration::from_secs(5);
 /// The bytes that may wait to be stored by default.
 pub const DEFAULT_QUEUE_BYTES: usize = 64 * 1024 * 1024;
 /// The room on the disk that is kept for working off what is stored, by default: twice the size that the log grows to.
-pub const DEFAULT_RESERVE: u64 = 8 * 1024 * 1024;
+pub const DEFAULT_RESERVE: u64 = 16 * 1024 * 1024;
 /// How often the file is looked at for what other processes stored.
 const POLL: Duration = Duration::from_millis(500);
 
@@ -188,6 +188,7 @@ impl SqliteBuilder {
             unreadable: Vec::new(),
             reserve,
             tried_at: None,
+            logged: 0,
         };
         std::thread::Builder::new().name("webhook-inbox".to_owned()).spawn(move || writer.run()).map_err(|error| {
             InboxError::new(InboxErrorKind::Unavailable, "the writing thread cannot be started").with_source(error)

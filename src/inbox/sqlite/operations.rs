@@ -29,8 +29,8 @@ fn before(now: SystemTime, age: Duration) -> SystemTime {
 pub(super) fn put(connection: &Connection, entry: &Entry) -> Result<Put> {
     let known = connection
         .prepare_cached(
-            "SELECT u.body, u.delivery, coalesce(d.state, u.state) FROM unique_key u LEFT JOIN delivery d ON d.id = u.delivery
-             WHERE u.key = ?",
+            "SELECT u.body, u.delivery, coalesce(d.state, u.state, 'done')
+             FROM unique_key u LEFT JOIN delivery d ON d.id = u.delivery WHERE u.key = ?",
         )?
         .query_row([entry.unique_key.short()], |row| {
             Ok((row.get::<_, i64>(0)?, row.get::<_, Option<i64>>(1)?, state(row, 2)?))
@@ -157,11 +157,16 @@ fn remove(connection: &Connection, id: i64, gone: Option<(State, i64)>) -> Resul
     let key: Vec<u8> = connection
         .prepare_cached("DELETE FROM delivery WHERE id = ? RETURNING key")?
         .query_row([id], |row| row.get(0))?;
+    forget(connection, id, &key, gone)
+}
+
+/// Removes what belonged to a delivery that was removed.
+fn forget(connection: &Connection, id: i64, key: &[u8], gone: Option<(State, i64)>) -> Result<()> {
     connection.prepare_cached("DELETE FROM record WHERE id = ?")?.execute([id])?;
     match gone {
         Some((state, at)) => connection
             .prepare_cached("UPDATE unique_key SET delivery = NULL, state = ?, gone_at = ? WHERE key = ?")?
-            .execute(params![state.as_str(), at, key])?,
+            .execute(params![(state != State::Done).then_some(state.as_str()), at, key])?,
         None => connection.prepare_cached("DELETE FROM unique_key WHERE key = ?")?.execute([key])?,
     };
     Ok(())
@@ -307,7 +312,33 @@ fn set_failure(connection: &Connection, id: i64, failure: &Failure, now: SystemT
     Ok(())
 }
 
+/// Ends an attempt in one statement if it is as most are: no other delivery waits for this one, and no operator has plans for
+/// it. Returns whether it is.
+fn finish_plainly(connection: &Connection, token: Token, keep: bool, now: SystemTime) -> Result<bool> {
+    const HELD: &str = "id = ? AND fence = ? AND state = 'in_flight' AND line IS NULL AND after IS NULL";
+    let id = token.id.0;
+    if keep {
+        let done = connection
+            .prepare_cached(&format!("UPDATE delivery SET state = 'done', ended_at = ? WHERE {HELD}"))?
+            .execute(params![millis(now), id, token.fence])?;
+        return Ok(done == 1);
+    }
+    let key: Option<Vec<u8>> = connection
+        .prepare_cached(&format!("DELETE FROM delivery WHERE {HELD} RETURNING key"))?
+        .query_row([id, token.fence], |row| row.get(0))
+        .optional()?;
+    match key {
+        Some(key) => forget(connection, id, &key, Some((State::Done, seconds(now)))).map(|()| true),
+        None => Ok(false),
+    }
+}
+
 pub(super) fn finish(connection: &Connection, token: Token, outcome: &Outcome) -> Result<bool> {
+    if let Outcome::Done { keep, now } = *outcome
+        && finish_plainly(connection, token, keep, now)?
+    {
+        return Ok(true);
+    }
     let id = token.id.0;
     let held: Option<(Option<String>, i64)> = connection
         .prepare_cached("SELECT after, received_at FROM delivery WHERE id = ? AND fence = ? AND state = 'in_flight'")?

@@ -1,7 +1,7 @@
 //! Looking at what is stored.
 
 use rusqlite::types::Value;
-use rusqlite::{Connection, OptionalExtension as _, Row, params_from_iter};
+use rusqlite::{Connection, OptionalExtension as _, Row, params, params_from_iter};
 
 use crate::text::Text;
 
@@ -126,18 +126,22 @@ pub(super) fn stats(connection: &Connection, scope: &str) -> Result<Stats> {
     while let Some(row) = rows.next()? {
         *stats.of(state(row, 0)?) = row.get::<_, i64>(1)?.try_into().unwrap_or_default();
     }
-    // By both partial indexes; a record of any format counts.
-    stats.oldest_due = connection
-        .prepare_cached(
-            "SELECT min(due_at) FROM (
-                 SELECT min(due_at) AS due_at FROM delivery INDEXED BY fresh
-                     WHERE scope = ?1 AND due_at IS NOT NULL AND attempts = 0 GROUP BY format
-                 UNION ALL
-                 SELECT min(due_at) FROM delivery INDEXED BY retry
-                     WHERE scope = ?1 AND due_at IS NOT NULL AND attempts > 0 GROUP BY format)",
-        )?
-        .query_row([scope], |row| row.get::<_, Option<i64>>(0))?
-        .map(time);
+    for index in ["fresh WHERE attempts = 0", "retry WHERE attempts > 0"] {
+        // A record of any format counts. The index is asked for the first one of each, as it would be read whole otherwise.
+        let sql = format!(
+            "SELECT format, due_at FROM delivery INDEXED BY {index} AND due_at IS NOT NULL AND scope = ? AND format > ?
+             ORDER BY format, due_at LIMIT 1"
+        );
+        let mut statement = connection.prepare_cached(&sql)?;
+        let mut format = -1;
+        while let Some((next, due_at)) = statement
+            .query_row(params![scope, format], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?)))
+            .optional()?
+        {
+            stats.oldest_due = stats.oldest_due.into_iter().chain([time(due_at)]).min();
+            format = next;
+        }
+    }
     stats.paused =
         connection.query_row("SELECT EXISTS (SELECT 1 FROM paused WHERE scope = ?)", [scope], |row| row.get(0))?;
     Ok(stats)

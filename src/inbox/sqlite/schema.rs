@@ -60,7 +60,7 @@ CREATE TABLE unique_key (
     key BLOB PRIMARY KEY,
     -- The start of the body's digest.
     body INTEGER NOT NULL,
-    -- NULL once the delivery was removed; then its last state, and when.
+    -- NULL once the delivery was removed; then its last state, unless it was done, and when.
     delivery INTEGER,
     state TEXT,
     gone_at INTEGER

@@ -6,6 +6,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rusqlite::{Connection, ErrorCode};
+use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::sync::{oneshot, watch};
 use tokio::time::Instant;
 
@@ -28,12 +29,17 @@ pub(super) struct Settings {
 const MOST_PUTS: usize = 256;
 /// The most bytes of accepts in one commit, unless a single one is larger.
 const MOST_PUT_BYTES: usize = 8 * 1024 * 1024;
-/// The most work beside accepts in one commit, in deliveries that it touches: accepts wait for it.
+/// The most work other than accepts in one commit, in deliveries that it touches, and the most beside accepts, which wait for
+/// it.
 const MOST_OTHERS: usize = 48;
+const MOST_BESIDE_PUTS: usize = 16;
 /// The most operations that wait.
 const MOST_WAITING: usize = 4096;
-/// The write-ahead log is written back to the file when it has grown to this.
-const CHECKPOINT_BYTES: u64 = 4 * 1024 * 1024;
+/// The write-ahead log is written back to the file once about so much was written to it. The size of its file doesn't tell, as
+/// it is overwritten from the start and not cut.
+const CHECKPOINT_BYTES: u64 = 8 * 1024 * 1024;
+/// What a change of a row writes to it beside the record, about, as measured: some share a page, some touch several.
+const CHANGE_BYTES: u64 = 3072;
 /// If readers keep it from starting over, it is cut at this size.
 const TRUNCATE_BYTES: u64 = 64 * 1024 * 1024;
 /// How often a full disk is tried again.
@@ -90,7 +96,11 @@ struct Waiting {
     puts: VecDeque<Job>,
     put_bytes: usize,
     others: VecDeque<Job>,
+    /// Whether the thread waits for work.
+    is_idle: bool,
     is_closed: bool,
+    /// Where those who ask wait for their answers, as far as is known.
+    runtime: Option<Handle>,
 }
 
 /// What the store and the thread share.
@@ -125,8 +135,7 @@ impl Queue {
         }
         waiting.put_bytes += bytes;
         waiting.puts.push_back(Job { operation: Box::new(Op { run, value: None, reply }), weight: bytes });
-        drop(waiting);
-        self.arrived.notify_one();
+        self.wake(waiting);
         Ok(result)
     }
 
@@ -146,9 +155,32 @@ impl Queue {
             return Err(InboxError::new(InboxErrorKind::Full, "too many operations wait for the store"));
         }
         waiting.others.push_back(Job { operation: Box::new(Op { run, value: None, reply }), weight });
-        drop(waiting);
-        self.arrived.notify_one();
+        self.wake(waiting);
         Ok(result)
+    }
+
+    fn wake(&self, mut waiting: MutexGuard<'_, Waiting>) {
+        if waiting.runtime.is_none() {
+            // One of a single thread may be busy while others, of other runtimes, wait for their answers.
+            let has_threads = |runtime: &Handle| runtime.runtime_flavor() == RuntimeFlavor::MultiThread;
+            waiting.runtime = Handle::try_current().ok().filter(has_threads);
+        }
+        // A thread that works looks again anyway.
+        if waiting.is_idle {
+            drop(waiting);
+            self.arrived.notify_one();
+        }
+    }
+
+    /// Answers from within the runtime, where that takes one wake-up instead of one for each answer.
+    fn reply(&self, operations: Vec<Box<dyn Operation>>, result: Result<(), InboxError>) {
+        let replies = Replies { operations, result };
+        let runtime = self.lock().runtime.clone();
+        match runtime {
+            // If it has ended, it drops them right here.
+            Some(runtime) => drop(runtime.spawn(async move { drop(replies) })),
+            None => drop(replies),
+        }
     }
 
     pub(super) fn close(&self) {
@@ -167,22 +199,25 @@ impl Queue {
             if waiting.is_closed {
                 return None;
             }
+            waiting.is_idle = true;
             waiting = self.arrived.wait(waiting).unwrap_or_else(PoisonError::into_inner);
+            waiting.is_idle = false;
         }
         let mut batch = Batch::default();
-        let mut bytes = 0;
         while let Some(job) = waiting.puts.front() {
-            bytes += job.weight;
+            let bytes = batch.put_bytes + job.weight;
             if batch.puts.len() == MOST_PUTS || (bytes > MOST_PUT_BYTES && !batch.puts.is_empty()) {
                 break;
             }
+            batch.put_bytes = bytes;
             waiting.put_bytes -= job.weight;
             batch.puts.extend(waiting.puts.pop_front().map(|job| job.operation));
         }
         let mut weight = 0;
+        let most = if batch.puts.is_empty() { MOST_OTHERS } else { MOST_BESIDE_PUTS };
         while let Some(job) = waiting.others.front() {
             weight += job.weight;
-            if weight > MOST_OTHERS && !batch.others.is_empty() {
+            if weight > most && !batch.others.is_empty() {
                 break;
             }
             batch.others.extend(waiting.others.pop_front().map(|job| job.operation));
@@ -194,6 +229,7 @@ impl Queue {
 #[derive(Default)]
 struct Batch {
     puts: Vec<Box<dyn Operation>>,
+    put_bytes: usize,
     others: Vec<Box<dyn Operation>>,
 }
 
@@ -209,6 +245,8 @@ pub(super) struct Writer {
     pub(super) unreadable: Vec<i64>,
     pub(super) reserve: Reserve,
     pub(super) tried_at: Option<Instant>,
+    /// What was written to the log since it was last written back, about.
+    pub(super) logged: u64,
 }
 
 impl Writer {
@@ -224,11 +262,12 @@ impl Writer {
         }
     }
 
-    fn handle(&mut self, Batch { mut puts, mut others }: Batch) {
+    fn handle(&mut self, Batch { mut puts, put_bytes, mut others }: Batch) {
+        self.logged += put_bytes as u64;
         if !puts.is_empty()
             && let Err(error) = self.has_room()
         {
-            reply(std::mem::take(&mut puts), &Err(error));
+            self.queue.reply(std::mem::take(&mut puts), Err(error));
         }
         if puts.is_empty() && others.is_empty() {
             return;
@@ -239,11 +278,11 @@ impl Writer {
         }
         puts.append(&mut others);
         let mut all = puts;
-        let Err(error) = self.commit(&mut all) else { return reply(all, &Ok(())) };
+        let Err(error) = self.commit(&mut all) else { return self.queue.reply(all, Ok(())) };
         // Nothing of it is stored.
         let others = all.split_off(accepts);
         if is_full(&error) {
-            reply(all, &Err(failed(error)));
+            self.queue.reply(all, Err(failed(error)));
             // They need little, and there is some now.
             self.each(others);
         } else if is_of_one(&error) {
@@ -251,8 +290,8 @@ impl Writer {
             self.each(others);
         } else {
             let result = Err(failed(error));
-            reply(all, &result);
-            reply(others, &result);
+            self.queue.reply(all, result.clone());
+            self.queue.reply(others, result);
         }
     }
 
@@ -267,7 +306,7 @@ impl Writer {
                 result = self.commit(&mut one);
             }
             self.unreadable.clear();
-            reply(one, &result.map_err(failed));
+            self.queue.reply(one, result.map_err(failed));
         }
     }
 
@@ -282,7 +321,9 @@ impl Writer {
         let result = self.transaction(&connection, operations).map_err(FileError::from);
         match &result {
             Ok(()) => {
-                if connection.total_changes() != before {
+                let changes = connection.total_changes() - before;
+                self.logged += changes * CHANGE_BYTES;
+                if changes > 0 {
                     self.queue.generation.send_modify(|generation| *generation = generation.wrapping_add(1));
                 }
                 self.connection = Some(connection);
@@ -319,9 +360,8 @@ impl Writer {
                 return Err(InboxError::new(InboxErrorKind::Full, "the disk is full"));
             }
         }
-        let used = self.connection.as_ref().map(operations::used_bytes);
-        match (used, self.settings.max_bytes) {
-            (Some(Ok(used)), Some(max)) if used >= max => {
+        match (&self.connection, self.settings.max_bytes) {
+            (Some(connection), Some(max)) if operations::used_bytes(connection).is_ok_and(|used| used >= max) => {
                 Err(InboxError::new(InboxErrorKind::Full, "the store has reached its size limit"))
             }
             _ => Ok(()),
@@ -330,12 +370,12 @@ impl Writer {
 
     /// Writes the log back into the file, after everybody has their answer.
     fn checkpoint(&mut self) {
-        let log = wal_bytes(&self.path);
-        if log < CHECKPOINT_BYTES {
+        if self.logged < CHECKPOINT_BYTES {
             return;
         }
         let Some(connection) = &self.connection else { return };
-        let mode = if log < TRUNCATE_BYTES { "PASSIVE" } else { "TRUNCATE" };
+        self.logged = 0;
+        let mode = if wal_bytes(&self.path) < TRUNCATE_BYTES { "PASSIVE" } else { "TRUNCATE" };
         let result = connection.query_row(&format!("PRAGMA wal_checkpoint({mode})"), (), |row| row.get::<_, i64>(0));
         if result.is_err_and(|error| is_full(&error.into())) {
             self.connection = None;
@@ -350,9 +390,17 @@ fn wal_bytes(path: &std::path::Path) -> u64 {
     std::fs::metadata(name).map_or(0, |log| log.len())
 }
 
-fn reply(operations: Vec<Box<dyn Operation>>, result: &Result<(), InboxError>) {
-    for operation in operations {
-        operation.reply(result.clone());
+/// Answers that are sent when this is dropped, so that none is lost with a runtime that ends.
+struct Replies {
+    operations: Vec<Box<dyn Operation>>,
+    result: Result<(), InboxError>,
+}
+
+impl Drop for Replies {
+    fn drop(&mut self) {
+        for operation in self.operations.drain(..) {
+            operation.reply(self.result.clone());
+        }
     }
 }
 
