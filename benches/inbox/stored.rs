@@ -110,6 +110,7 @@ async fn put(store: &SqliteStore, names: &mut std::ops::RangeFrom<usize>, count:
 
 async fn take(store: &SqliteStore, max: u32) -> Vec<Attempt> {
     let take = Take {
+        retries_first: false,
         scope: SCOPE.into(),
         format: tower_webhook::inbox::RECORD_VERSION,
         max,
