@@ -1,8 +1,9 @@
-//! Does the time of a refusal tell a stranger anything? Welch's t-test over refusals of two kinds, in the manner of dudect
-//! (Reparaz, Balasch, Verbauwhede 2017): measured in random order, the slowest left out, |t| above 4.5 taken as a difference.
+//! Does the time of a refusal tell a stranger anything? Welch's t-test over refusals of two kinds,
+//! in the manner of dudect (Reparaz, Balasch, Verbauwhede 2017): measured in random order, the
+//! slowest left out, |t| above 4.5 taken as a difference.
 //!
-//! It prints and judges nothing: a loaded machine shows differences that are none, and a short run hides some that are. The
-//! gate is `tests/work.rs`, which counts instructions instead.
+//! It prints and judges nothing: a loaded machine shows differences that are none, and a short run
+//! hides some that are. The gate is `tests/work.rs`, which counts instructions instead.
 //!
 //!     cargo bench --bench timing --features testing
 

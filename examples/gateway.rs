@@ -6,13 +6,14 @@
 //!       {"path": "/github", "provider": "github", "secrets": ["..."]},
 //!       {"path": "/sns", "provider": "aws_sns", "topics": ["arn:..."], "deduplicate": "memory"}]}
 //!
-//! With `"inbox": "sqlite:webhooks.db"` (or `postgres://..`) each delivery is stored before its sender gets the 2xx; with
-//! `"forward": "http://127.0.0.1:3000/hooks"` it is sent there, with an inbox until the target answers 2xx. Further keys:
-//! `retry`, `lease_seconds`, `concurrency`, `order`, `order_on_dead`, `forward_secret`, `forward_timeout_seconds`,
-//! `forward_signature`, for all endpoints or in one; and `admin` with the operator's `path` and `bearer`.
+//! With `"inbox": "sqlite:webhooks.db"` (or `postgres://..`) each delivery is stored before its
+//! sender gets the 2xx; with `"forward": "http://127.0.0.1:3000/hooks"` it is sent there, with an inbox until the target answers 2xx. Further keys:
+//! `retry`, `lease_seconds`, `concurrency`, `order`, `order_on_dead`, `forward_secret`,
+//! `forward_timeout_seconds`, `forward_signature`, for all endpoints or in one; and `admin` with
+//! the operator's `path` and `bearer`.
 //!
-//! It says on stderr when it listens, and prints each delivery as one line of JSON on stdout. SIGTERM and Ctrl-C let the
-//! requests in flight finish.
+//! It says on stderr when it listens, and prints each delivery as one line of JSON on stdout.
+//! SIGTERM and Ctrl-C let the requests in flight finish.
 
 mod gateway_config;
 mod gateway_inbox;

@@ -1,6 +1,7 @@
 //! A webhook endpoint without a web framework: hyper alone, HTTP/1.1 and HTTP/2 on one port.
 //!
-//! It starts the server, sends it webhooks, genuine and forged, over both versions, prints what came back, and ends.
+//! It starts the server, sends it webhooks, genuine and forged, over both versions, prints what
+//! came back, and ends.
 //!
 //! ```sh
 //! cargo run --example hyper --no-default-features --features tokio,testing
@@ -26,7 +27,8 @@ use table::Table;
 
 mod table;
 
-/// The webhook's handler: only verified requests come here. What it refuses is answered by the layer.
+/// The webhook's handler: only verified requests come here. What it refuses is answered by the
+/// layer.
 async fn on_report(request: Request<Full<Bytes>>) -> Result<Response<Full<Bytes>>, Rejection> {
     let Webhook(report) = Webhook::<Report>::from_extensions(request.extensions())?;
     let name = report.file_name.unwrap_or_default();

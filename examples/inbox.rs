@@ -4,8 +4,9 @@
 //! cargo run --example inbox --features sqlite,testing
 //! ```
 //!
-//! The example starts itself as the server. Its handler fails at every fifth event's first attempt, and notes what it has
-//! handled in a file. The sender repeats each event until it is answered 2xx, as real ones do.
+//! The example starts itself as the server. Its handler fails at every fifth event's first attempt,
+//! and notes what it has handled in a file. The sender repeats each event until it is answered 2xx,
+//! as real ones do.
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -171,7 +172,8 @@ struct Folder(PathBuf);
 
 impl Folder {
     fn new() -> Result<Self> {
-        // Beside the program: temporary folders are in memory on many machines, where an inbox refuses to be.
+        // Beside the program: temporary folders are in memory on many machines, where an inbox refuses to
+        // be.
         let program = std::env::current_exe()?;
         let place = program.parent().ok_or("the program has no folder")?;
         let folder = place.join(format!("inbox-example-{}", std::process::id()));

@@ -1,9 +1,11 @@
 //! A webhook endpoint in an axum app, and what it accepts and refuses.
 //!
-//! `cargo run --example quickstart --features testing,jwt` starts the app on a free port of this machine, sends itself signed and
-//! forged requests with a real HTTP client, prints what became of them, and ends.
+//! `cargo run --example quickstart --features testing,jwt` starts the app on a free port of this
+//! machine, sends itself signed and forged requests with a real HTTP client, prints what became of
+//! them, and ends.
 //!
-//! With `-- --serve` it stays up instead, and prints a line of shell that signs and sends a request.
+//! With `-- --serve` it stays up instead, and prints a line of shell that signs and sends a
+//! request.
 
 use std::error::Error;
 

@@ -1,5 +1,5 @@
-//! An SNS subscription from its first to its last message, offline: an axum server on loopback receives what an SNS in the
-//! process sends.
+//! An SNS subscription from its first to its last message, offline: an axum server on loopback
+//! receives what an SNS in the process sends.
 //!
 //! `cargo run --example sns --features testing-sns`
 

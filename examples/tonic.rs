@@ -1,7 +1,7 @@
 //! A gRPC server that also receives webhooks: one layer, one port.
 //!
-//! It starts the server, calls it as a gRPC client, sends it webhooks, genuine and forged, prints what came back, and
-//! ends.
+//! It starts the server, calls it as a gRPC client, sends it webhooks, genuine and forged, prints
+//! what came back, and ends.
 //!
 //! ```sh
 //! cargo run --example tonic --features tonic,testing

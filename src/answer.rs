@@ -8,9 +8,11 @@ use http::{Response, StatusCode};
 
 use crate::rejection::Rejection;
 
-/// An answer that a sender's protocol demands: the echo of a challenge, the receipt of a confirmation.
+/// An answer that a sender's protocol demands: the echo of a challenge, the receipt of a
+/// confirmation.
 ///
-/// It is given without calling the handler, so a provider should only create one if the sender's documents say so.
+/// It is given without calling the handler, so a provider should only create one if the sender's
+/// documents say so.
 ///
 /// # Examples
 ///
@@ -61,8 +63,9 @@ impl Answer {
         self
     }
 
-    /// Has the layer report this rejection (hook, log, metrics), although the answer doesn't show it: for protocols in which a
-    /// failure is answered like a success, or must not be told from it.
+    /// Has the layer report this rejection (hook, log, metrics), although the answer doesn't show
+    /// it: for protocols in which a failure is answered like a success, or must not be told
+    /// from it.
     #[must_use]
     pub fn with_report(mut self, rejection: Rejection) -> Self {
         self.report = Some(Box::new(rejection));

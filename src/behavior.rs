@@ -1,11 +1,12 @@
-//! How a sender behaves around its requests: when it repeats them, how long it waits, which answer it expects.
+//! How a sender behaves around its requests: when it repeats them, how long it waits, which answer
+//! it expects.
 
 use std::time::Duration;
 
 use http::StatusCode;
 
-/// The default body limit: 1 MiB. It is four times what the most generous queue-backed sender (SNS) publishes, and small
-/// enough that a thousand concurrent requests fit into a small machine.
+/// The default body limit: 1 MiB. It is four times what the most generous queue-backed sender (SNS)
+/// publishes, and small enough that a thousand concurrent requests fit into a small machine.
 pub const DEFAULT_BODY_LIMIT: usize = 1024 * 1024;
 
 /// How a sender behaves around its requests, as far as its documents say.
@@ -154,13 +155,15 @@ impl Behavior {
         self.expected
     }
 
-    /// Returns the largest body that the sender documents, in bytes, or `None` if it documents none.
+    /// Returns the largest body that the sender documents, in bytes, or `None` if it documents
+    /// none.
     #[must_use]
     pub const fn largest_body(&self) -> Option<usize> {
         self.largest_body
     }
 
-    /// Returns the largest body to be accepted: what the sender documents, but at least [`DEFAULT_BODY_LIMIT`].
+    /// Returns the largest body to be accepted: what the sender documents, but at least
+    /// [`DEFAULT_BODY_LIMIT`].
     #[must_use]
     pub(crate) const fn body_limit(&self) -> usize {
         match self.largest_body {

@@ -13,8 +13,9 @@ use crate::text::Text;
 
 /// Where a verified body holds the delivery's id, its event and what identifies it.
 ///
-/// Nothing is read before a handler or a layer asks for one of them. Then all of them are read, and the result is kept with
-/// the delivery. However many JSON pointers there are, the body is parsed once.
+/// Nothing is read before a handler or a layer asks for one of them. Then all of them are read, and
+/// the result is kept with the delivery. However many JSON pointers there are, the body is parsed
+/// once.
 ///
 /// # Examples
 ///
@@ -72,8 +73,8 @@ impl BodyFields {
 
     /// Sets the JSON pointer (RFC 6901) of [`Delivery::id`](crate::Delivery::id).
     ///
-    /// A pointer finds strings, whole numbers and truth values. If a body repeats a member on the way to any of the pointers,
-    /// none of them finds anything.
+    /// A pointer finds strings, whole numbers and truth values. If a body repeats a member on the
+    /// way to any of the pointers, none of them finds anything.
     #[must_use]
     pub fn with_id_at(mut self, pointer: impl Into<Text>) -> Self {
         self.id = Some(self.at(pointer.into()));
@@ -87,15 +88,16 @@ impl BodyFields {
         self
     }
 
-    /// Sets the JSON pointer of the signed id that identifies the delivery, if that isn't its id: see
-    /// [`Delivery::identity`](crate::Delivery::identity).
+    /// Sets the JSON pointer of the signed id that identifies the delivery, if that isn't its id:
+    /// see [`Delivery::identity`](crate::Delivery::identity).
     #[must_use]
     pub fn with_identity_at(mut self, pointer: impl Into<Text>) -> Self {
         self.identity = Some(self.at(pointer.into()));
         self
     }
 
-    /// Sets the JSON pointers of several values, and how they are joined into what identifies the delivery.
+    /// Sets the JSON pointers of several values, and how they are joined into what identifies the
+    /// delivery.
     ///
     /// # Examples
     ///
@@ -134,8 +136,8 @@ impl BodyFields {
         self
     }
 
-    /// Sets how the signed id that identifies the delivery is found in a body that isn't JSON, if that isn't its id: see
-    /// [`Delivery::identity`](crate::Delivery::identity).
+    /// Sets how the signed id that identifies the delivery is found in a body that isn't JSON, if
+    /// that isn't its id: see [`Delivery::identity`](crate::Delivery::identity).
     #[must_use]
     pub fn with_identity(mut self, find: impl Fn(&[u8]) -> Option<Text> + Send + Sync + 'static) -> Self {
         self.identity = Some(Field::By(Arc::new(move |body, _| find(body))));

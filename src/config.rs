@@ -10,7 +10,8 @@ use serde_json::value::RawValue;
 
 /// An error in how a layer, a provider or a secret was set up.
 ///
-/// It is found at set-up, never while requests are served. The message names the setting at fault and never holds a secret.
+/// It is found at set-up, never while requests are served. The message names the setting at fault
+/// and never holds a secret.
 ///
 /// # Examples
 ///
@@ -98,16 +99,16 @@ impl ConfigError {
         self.kind
     }
 
-    /// Returns the setting at fault, if it is known: the JSON pointer in a configuration that was read from data, such as
-    /// `/scheme/signature`.
+    /// Returns the setting at fault, if it is known: the JSON pointer in a configuration that was
+    /// read from data, such as `/scheme/signature`.
     #[must_use]
     pub fn setting(&self) -> Option<&str> {
         Some(&*self.setting).filter(|setting| !setting.is_empty())
     }
 
-    /// Adds to the message where the setting at fault stands in a JSON text, as `at line 3 column 17`. `pointer` leads to the
-    /// configuration in the text; it is empty if the text is the configuration. A setting that is missing stands where its
-    /// object does.
+    /// Adds to the message where the setting at fault stands in a JSON text, as `at line 3 column
+    /// 17`. `pointer` leads to the configuration in the text; it is empty if the text is the
+    /// configuration. A setting that is missing stands where its object does.
     ///
     /// # Examples
     ///

@@ -19,8 +19,9 @@ use crate::text::Text;
 
 /// One verified webhook request.
 ///
-/// Only a successful verification creates one, so a function that takes a `Delivery` can't be reached by a forged request. The
-/// layer puts it into the request's extensions; with the feature `axum` it is an extractor.
+/// Only a successful verification creates one, so a function that takes a `Delivery` can't be
+/// reached by a forged request. The layer puts it into the request's extensions; with the feature
+/// `axum` it is an extractor.
 ///
 /// Anyone can change what the sender doesn't sign: see [`signed`](Self::signed).
 ///
@@ -62,8 +63,8 @@ pub struct Delivery {
 }
 
 impl Delivery {
-    /// Creates a delivery from the verdict [`Deliver`](crate::provider::Outcome::Deliver). Only the layer's future calls it.
-    /// The contents of `verified` are taken.
+    /// Creates a delivery from the verdict [`Deliver`](crate::provider::Outcome::Deliver). Only the
+    /// layer's future calls it. The contents of `verified` are taken.
     #[inline]
     pub(crate) fn new(provider: &Text, traits: Traits, verified: &mut Verified, body: Bytes) -> Self {
         let stood_for = verified.provider.take();
@@ -99,8 +100,9 @@ impl Delivery {
         self.expected
     }
 
-    /// Restores a delivery that was verified and stored. Only the inbox calls it, with what it stored. `identity` is the id of
-    /// [`identity`](Self::identity), which can't be found in the body without the provider.
+    /// Restores a delivery that was verified and stored. Only the inbox calls it, with what it
+    /// stored. `identity` is the id of [`identity`](Self::identity), which can't be found in
+    /// the body without the provider.
     #[cfg(feature = "inbox")]
     pub(crate) fn restore(
         provider: &Text,
@@ -124,15 +126,15 @@ impl Delivery {
         &self.provider
     }
 
-    /// Returns the sender's id of this event or delivery, if there is one. [`signed`](Self::signed) says whether it was
-    /// signed.
+    /// Returns the sender's id of this event or delivery, if there is one. [`signed`](Self::signed)
+    /// says whether it was signed.
     #[must_use]
     pub fn id(&self) -> Option<&str> {
         self.id.as_ref().or_else(|| Some(&self.found()?.id.as_ref()?.text)).map(Text::as_str)
     }
 
-    /// Returns the sender's name for the kind of event, such as `push` or `invoice.paid`, if there is one in a header or at a
-    /// known place of the body.
+    /// Returns the sender's name for the kind of event, such as `push` or `invoice.paid`, if there
+    /// is one in a header or at a known place of the body.
     #[must_use]
     pub fn event(&self) -> Option<&str> {
         self.event.as_ref().or_else(|| self.found()?.event.as_ref()).map(Text::as_str)
@@ -152,21 +154,24 @@ impl Delivery {
         Some(self.found.get_or_init(|| Arc::new(fields.read(&self.body, self.parsed.as_deref()))))
     }
 
-    /// Returns the time at which the sender signed the request, if it says so. It is within the provider's tolerance.
+    /// Returns the time at which the sender signed the request, if it says so. It is within the
+    /// provider's tolerance.
     #[must_use]
     pub fn timestamp(&self) -> Option<SystemTime> {
         self.timestamp
     }
 
-    /// Returns how long the sender's rules take an exact copy of the request, counted from now at most, if they judge a time
-    /// at all. What tells copies from new deliveries must remember them for as long.
+    /// Returns how long the sender's rules take an exact copy of the request, counted from now at
+    /// most, if they judge a time at all. What tells copies from new deliveries must remember
+    /// them for as long.
     #[must_use]
     pub fn fresh_for(&self) -> Option<Duration> {
         self.fresh_for
     }
 
-    /// Returns the position, from 0, of the secret or key that verified the request in the list that was configured or looked
-    /// up. While secrets rotate, this tells whether the old one is still in use.
+    /// Returns the position, from 0, of the secret or key that verified the request in the list
+    /// that was configured or looked up. While secrets rotate, this tells whether the old one
+    /// is still in use.
     #[must_use]
     pub fn key_index(&self) -> usize {
         self.key_index.into()
@@ -184,8 +189,8 @@ impl Delivery {
         &self.body
     }
 
-    /// Returns the string, whole number or truth value at a JSON pointer (RFC 6901) in the body, as text. `None` if the body
-    /// isn't JSON, or has nothing of that kind there.
+    /// Returns the string, whole number or truth value at a JSON pointer (RFC 6901) in the body, as
+    /// text. `None` if the body isn't JSON, or has nothing of that kind there.
     #[must_use]
     pub fn json(&self, pointer: &str) -> Option<Text> {
         let [found] = pick(&self.body, [pointer]).ok()?;
@@ -199,8 +204,8 @@ impl Delivery {
     #[must_use]
     pub fn identity(&self) -> Identity {
         if self.text.is_some() {
-            // Two addresses are two deliveries. As the border between address and body is not signed, what is read from either
-            // may be moved: the whole names the delivery, if anything in it does.
+            // Two addresses are two deliveries. As the border between address and body is not signed, what is
+            // read from either may be moved: the whole names the delivery, if anything in it does.
             let is_named = self.id.is_some() || self.in_body.as_ref().is_some_and(|fields| fields.has_id());
             return if is_named || self.traits.has_unique_bodies { Identity::Content } else { Identity::None };
         }
@@ -228,7 +233,8 @@ impl Delivery {
         self.text.as_deref()
     }
 
-    /// Returns the print of the key that verified the request, if it is one of several that there may be.
+    /// Returns the print of the key that verified the request, if it is one of several that there
+    /// may be.
     #[cfg(feature = "dedup")]
     pub(crate) fn key_print(&self) -> Option<KeyPrint> {
         self.key_print
@@ -274,15 +280,18 @@ impl fmt::Debug for Delivery {
 #[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Identity {
-    /// An id that stays the same over the sender's repetitions. The sender signed it, or it came with a message of which the
-    /// sender signs nothing, so that it is as well proven as the rest.
+    /// An id that stays the same over the sender's repetitions. The sender signed it, or it came
+    /// with a message of which the sender signs nothing, so that it is as well proven as the
+    /// rest.
     Id(Text),
     /// Such an id that JSON writes as a number or a truth value: `1` and `"1"` are two ids.
     Number(Text),
-    /// All that is signed except the time: usually the body. An id that came along unsigned counts too, where there is one, and
-    /// with it the event's name, as some senders give one id to events of several names.
+    /// All that is signed except the time: usually the body. An id that came along unsigned counts
+    /// too, where there is one, and with it the event's name, as some senders give one id to
+    /// events of several names.
     Content,
-    /// Nothing tells the delivery from others: the sender names no id, and its bodies may be the same for two events.
+    /// Nothing tells the delivery from others: the sender names no id, and its bodies may be the
+    /// same for two events.
     None,
 }
 
@@ -310,7 +319,8 @@ impl fmt::Debug for Identity {
 #[cfg_attr(not(feature = "dedup"), allow(dead_code))]
 pub(crate) struct SignedText {
     pub(crate) before: Vec<u8>,
-    /// Whether the body comes next. If not, its fields are part of the text already, or nothing of it is signed.
+    /// Whether the body comes next. If not, its fields are part of the text already, or nothing of
+    /// it is signed.
     pub(crate) has_body: bool,
     pub(crate) after: Vec<u8>,
 }
@@ -377,7 +387,8 @@ impl Signed {
     }
 }
 
-/// What a [`Provider`](crate::provider::Provider) found out about a genuine request. The layer turns it into a [`Delivery`].
+/// What a [`Provider`](crate::provider::Provider) found out about a genuine request. The layer
+/// turns it into a [`Delivery`].
 ///
 /// # Examples
 ///
@@ -417,8 +428,8 @@ impl Verified {
         self.provider.as_deref().map_or(provider, |(name, _)| name)
     }
 
-    /// Names the provider that verified, if another one stands for it. The first name stays: it is the nearest to the
-    /// sender.
+    /// Names the provider that verified, if another one stands for it. The first name stays: it is
+    /// the nearest to the sender.
     #[inline]
     pub(crate) fn with_provider(mut self, provider: &Text, traits: Traits) -> Self {
         self.provider.get_or_insert_with(|| Box::new((provider.clone(), traits)));

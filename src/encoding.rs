@@ -54,7 +54,8 @@ impl Encoding {
         }
     }
 
-    /// Decodes a text of exactly `out.len()` bytes, without allocating. After a failure the contents of `out` are unspecified.
+    /// Decodes a text of exactly `out.len()` bytes, without allocating. After a failure the
+    /// contents of `out` are unspecified.
     #[inline]
     pub(crate) fn decode_exact(self, text: &[u8], out: &mut [u8]) -> bool {
         if text.len() != self.text_len(out.len()) {

@@ -17,12 +17,13 @@ use crate::rejection::{Reason, Rejection};
 
 /// A service with a handler for each event of a sender, by the [event's name](Delivery::event).
 ///
-/// Put it behind a webhook layer. A name is matched exactly, or by what it starts with: `customer.*`. An exact name goes before
-/// one that ends with `*`, and a longer start before a shorter one. Events that no handler is for are acknowledged with 204, so
-/// that no sender repeats what nobody wants, and counted (`webhook_events_unhandled_total`).
+/// Put it behind a webhook layer. A name is matched exactly, or by what it starts with:
+/// `customer.*`. An exact name goes before one that ends with `*`, and a longer start before a
+/// shorter one. Events that no handler is for are acknowledged with 204, so that no sender repeats
+/// what nobody wants, and counted (`webhook_events_unhandled_total`).
 ///
-/// By default, an event whose name the sender doesn't [sign](Delivery::signed) is refused with 503: anyone who has seen one
-/// signed body could send it to another handler by changing the name.
+/// By default, an event whose name the sender doesn't [sign](Delivery::signed) is refused with 503:
+/// anyone who has seen one signed body could send it to another handler by changing the name.
 /// See [`by_unsigned_event_name`](Self::by_unsigned_event_name).
 ///
 /// # Examples
@@ -96,8 +97,8 @@ impl<S> Events<S> {
         Self { routes: Vec::new(), otherwise: Handling::Status(StatusCode::NO_CONTENT), takes_unsigned: false }
     }
 
-    /// Sets the service for events of this name, or whose names start with what comes before a final `*`. A service that was
-    /// set for the same is replaced.
+    /// Sets the service for events of this name, or whose names start with what comes before a
+    /// final `*`. A service that was set for the same is replaced.
     #[must_use]
     pub fn on_service(mut self, pattern: impl AsRef<str>, service: S) -> Self {
         let pattern = EventPattern::new(pattern.as_ref());
@@ -125,8 +126,9 @@ impl<S> Events<S> {
 
     /// Routes by names that aren't signed too, as those of GitHub, which come in a header.
     ///
-    /// **Anyone who has seen one signed request can then have its body handled as any other event.** Handlers must not trust the
-    /// name any further than that, and a payload that doesn't fit a handler's type is refused by it.
+    /// **Anyone who has seen one signed request can then have its body handled as any other
+    /// event.** Handlers must not trust the name any further than that, and a payload that
+    /// doesn't fit a handler's type is refused by it.
     #[must_use]
     pub fn by_unsigned_event_name(mut self) -> Self {
         self.takes_unsigned = true;
@@ -156,8 +158,8 @@ impl<S> Events<S> {
 
 #[cfg(feature = "axum")]
 impl<S: Clone + Send + Sync + 'static> Events<axum::routing::MethodRouter<S>> {
-    /// Sets the handler for events of this name, or whose names start with what comes before a final `*`. A handler that was
-    /// set for the same is replaced. Feature `axum`.
+    /// Sets the handler for events of this name, or whose names start with what comes before a
+    /// final `*`. A handler that was set for the same is replaced. Feature `axum`.
     #[must_use]
     pub fn on<H, T>(self, pattern: impl AsRef<str>, handler: H) -> Self
     where
@@ -190,7 +192,8 @@ where
     type Error = S::Error;
     type Future = EventsFuture<S, B>;
 
-    /// Which service is called follows from the request, so its readiness is waited for in the future.
+    /// Which service is called follows from the request, so its readiness is waited for in the
+    /// future.
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         Poll::Ready(Ok(()))
     }

@@ -18,8 +18,9 @@ pub(crate) enum Protocol {
 }
 
 impl Protocol {
-    /// Returns the protocol of a request. gRPC is a `POST` over HTTP/2 or later with its own content type. All three are required,
-    /// so that a single added header can't turn the rejection of an ordinary webhook into a 200.
+    /// Returns the protocol of a request. gRPC is a `POST` over HTTP/2 or later with its own
+    /// content type. All three are required, so that a single added header can't turn the
+    /// rejection of an ordinary webhook into a 200.
     ///
     /// gRPC-Web isn't included: its clients understand HTTP statuses.
     #[inline]
@@ -35,7 +36,8 @@ impl Protocol {
         }
     }
 
-    /// Converts a response of this crate into the protocol. Answers that a sender's protocol demands stay as they are.
+    /// Converts a response of this crate into the protocol. Answers that a sender's protocol
+    /// demands stay as they are.
     pub(crate) fn translate(self, mut response: Response<Bytes>) -> Response<Bytes> {
         let rejection = match self {
             Self::Grpc => response.extensions_mut().remove::<Rejection>(),
@@ -44,7 +46,8 @@ impl Protocol {
         rejection.map_or(response, Rejection::into_grpc_response)
     }
 
-    /// Converts a response from behind the layer: an HTTP rejection by a layer or extractor there becomes a gRPC one.
+    /// Converts a response from behind the layer: an HTTP rejection by a layer or extractor there
+    /// becomes a gRPC one.
     pub(crate) fn pass_on<R>(self, response: Response<R>) -> Response<ResponseBody<R>> {
         let refusal = match self {
             Self::Grpc if !response.headers().contains_key(GRPC_STATUS) => response.extensions().get::<Rejection>(),
@@ -57,8 +60,9 @@ impl Protocol {
     }
 }
 
-/// Returns whether a handler succeeded. A gRPC handler that failed answers 200 as well, with its status in a header. A status in
-/// trailers, after a part of a stream, comes too late to be seen here.
+/// Returns whether a handler succeeded. A gRPC handler that failed answers 200 as well, with its
+/// status in a header. A status in trailers, after a part of a stream, comes too late to be seen
+/// here.
 #[cfg_attr(not(feature = "dedup"), allow(dead_code))]
 pub(crate) fn succeeded<R>(response: &Response<R>) -> bool {
     response.status().is_success() && response.headers().get(GRPC_STATUS).is_none_or(|code| code == "0")
@@ -81,8 +85,9 @@ impl Rejection {
         grpc_status(self.status()).0
     }
 
-    /// Converts the rejection into a gRPC response without a body ("trailers only"): the code, and a text that depends on nothing
-    /// else. The response's extensions hold the rejection. The layers answer gRPC requests like this by themselves.
+    /// Converts the rejection into a gRPC response without a body ("trailers only"): the code, and
+    /// a text that depends on nothing else. The response's extensions hold the rejection. The
+    /// layers answer gRPC requests like this by themselves.
     #[must_use]
     pub fn into_grpc_response(self) -> Response<Bytes> {
         let (code, message) = grpc_status(self.status());
@@ -95,7 +100,8 @@ impl Rejection {
         response
     }
 
-    /// Returns the rejection in a response's extensions: itself, or as the source of a `tonic::Status`.
+    /// Returns the rejection in a response's extensions: itself, or as the source of a
+    /// `tonic::Status`.
     pub(crate) fn of_response(extensions: &Extensions) -> Option<&Self> {
         let own = extensions.get::<Self>();
         #[cfg(feature = "tonic")]
@@ -107,8 +113,8 @@ impl Rejection {
     }
 }
 
-/// Returns the code and its text. As with HTTP, each code has one text. It is printable and has no `%`, so it needs no
-/// percent-encoding.
+/// Returns the code and its text. As with HTTP, each code has one text. It is printable and has no
+/// `%`, so it needs no percent-encoding.
 const fn grpc_status(status: StatusCode) -> (u8, &'static str) {
     match status.as_u16() {
         400 | 422 => (3, "the request is not in the form that this webhook expects"),
@@ -122,8 +128,8 @@ const fn grpc_status(status: StatusCode) -> (u8, &'static str) {
     }
 }
 
-/// For `?` in tonic handlers: the code and its text, with the rejection as the status's source, where the webhook layer around
-/// the handler finds it for `on_reject`, logs and metrics.
+/// For `?` in tonic handlers: the code and its text, with the rejection as the status's source,
+/// where the webhook layer around the handler finds it for `on_reject`, logs and metrics.
 #[cfg(feature = "tonic")]
 impl From<Rejection> for tonic::Status {
     fn from(rejection: Rejection) -> Self {

@@ -6,11 +6,12 @@ use http::request::Parts;
 use crate::encoding::Encoding;
 use crate::rejection::{Reason, Rejection};
 
-/// The longest header value that is looked at. The longest genuine ones are lists of a few signatures.
+/// The longest header value that is looked at. The longest genuine ones are lists of a few
+/// signatures.
 pub(crate) const LONGEST_HEADER: usize = 4096;
 
-/// The one value of a header. Two lines are refused even where they are equal: what stands before us may look at one,
-/// and we at the other. A value of more than `longest` bytes is refused too.
+/// The one value of a header. Two lines are refused even where they are equal: what stands before
+/// us may look at one, and we at the other. A value of more than `longest` bytes is refused too.
 #[inline]
 pub(crate) fn single<'a>(
     head: &'a Parts,
@@ -54,7 +55,8 @@ pub(crate) fn bearer(value: &HeaderValue) -> Option<&[u8]> {
     credentials(value, "bearer")
 }
 
-/// Returns the decoded `user:password` of `Basic <base64>`, or `None` if the value has another scheme or is not base64.
+/// Returns the decoded `user:password` of `Basic <base64>`, or `None` if the value has another
+/// scheme or is not base64.
 pub(crate) fn basic(value: &HeaderValue) -> Option<Vec<u8>> {
     Encoding::Base64.decode(credentials(value, "basic")?)
 }

@@ -1,7 +1,7 @@
 //! An allow-list of peer addresses, for senders that publish theirs.
 //!
-//! An address doesn't prove who sent a request: put the list in front of a [`WebhookLayer`](crate::WebhookLayer), never in its
-//! place.
+//! An address doesn't prove who sent a request: put the list in front of a
+//! [`WebhookLayer`](crate::WebhookLayer), never in its place.
 
 use std::fmt;
 use std::future::Future;
@@ -25,13 +25,16 @@ use crate::grpc::Protocol;
 use crate::observe;
 use crate::rejection::{Reason, Rejection};
 
-/// A [tower layer](tower_layer::Layer) that answers 403 to every request from an address that isn't listed.
+/// A [tower layer](tower_layer::Layer) that answers 403 to every request from an address that isn't
+/// listed.
 ///
-/// The peer's address is taken from the request's extensions: a `SocketAddr`, an `IpAddr`, or with the feature `axum` its
-/// `ConnectInfo<SocketAddr>`. [`with_peer`](Self::with_peer) finds it elsewhere. A request without one is refused.
+/// The peer's address is taken from the request's extensions: a `SocketAddr`, an `IpAddr`, or with
+/// the feature `axum` its `ConnectInfo<SocketAddr>`. [`with_peer`](Self::with_peer) finds it
+/// elsewhere. A request without one is refused.
 ///
-/// Behind a proxy, every peer is the proxy. Name it with [`with_trusted_proxies`](Self::with_trusted_proxies), and the last
-/// address in `X-Forwarded-For` that isn't a trusted proxy counts instead. From any other peer that header is ignored.
+/// Behind a proxy, every peer is the proxy. Name it with
+/// [`with_trusted_proxies`](Self::with_trusted_proxies), and the last address in `X-Forwarded-For`
+/// that isn't a trusted proxy counts instead. From any other peer that header is ignored.
 ///
 /// # Examples
 ///
@@ -58,8 +61,8 @@ struct AddressRules {
 
 type FindPeer = dyn Fn(&Parts) -> Option<IpAddr> + Send + Sync;
 
-/// How many addresses in `X-Forwarded-For` are looked at, from the last one backwards. No set-up chains more trusted proxies
-/// than this.
+/// How many addresses in `X-Forwarded-For` are looked at, from the last one backwards. No set-up
+/// chains more trusted proxies than this.
 const MAX_HOPS: usize = 16;
 
 impl IpAllowList {
@@ -82,7 +85,8 @@ impl IpAllowList {
         Ok(Self { rules: Arc::new(rules) })
     }
 
-    /// Sets the addresses and networks whose `X-Forwarded-For` is trusted. By default there are none.
+    /// Sets the addresses and networks whose `X-Forwarded-For` is trusted. By default there are
+    /// none.
     ///
     /// # Errors
     ///

@@ -1,7 +1,7 @@
 //! Tower middleware for receiving webhooks.
 //!
-//! A layer reads the body of a request within bounds, verifies the sender's signature by that sender's own rules, and hands the
-//! handler a typed value.
+//! A layer reads the body of a request within bounds, verifies the sender's signature by that
+//! sender's own rules, and hands the handler a typed value.
 //!
 //! # Examples
 //!
@@ -51,39 +51,45 @@
 //!
 //! # Overview
 //!
-//! - [`WebhookLayer`] lets only verified requests through. [`EndpointLayer`] puts it beside any other service,
-//!   [`IpAllowList`](ip_allow::IpAllowList) goes in front of it, and [`MemoryBudget`] bounds the bodies of all requests.
-//! - [`senders`] has the rules of more than 60 senders by name. [`Scheme`] describes any other one in a few lines, [`Verify`] is
-//!   for rules that need code, and [`AnyOf`] accepts several senders on one route. The portals [`CdrManager`], `Connect`
-//!   (feature `jwt`), `Sns`, `telna` and `pce` (feature `sns`) have types of their own.
+//! - [`WebhookLayer`] lets only verified requests through. [`EndpointLayer`] puts it beside any
+//!   other service, [`IpAllowList`](ip_allow::IpAllowList) goes in front of it, and
+//!   [`MemoryBudget`] bounds the bodies of all requests.
+//! - [`senders`] has the rules of more than 130 senders by name. [`Scheme`] describes any other one
+//!   in a few lines, [`Verify`] is for rules that need code, and [`AnyOf`] accepts several senders
+//!   on one route. The portals [`CdrManager`], `Connect` (feature `jwt`), `Sns`, `telna` and `pce`
+//!   (feature `sns`) have types of their own.
 //! - [`Secrets`] rotate, and can be looked up for each request.
-//! - A [`Delivery`] proves that a request was verified; [`Webhook<T>`](Webhook) is its payload as a type of yours, and
-//!   [`Events`] has a handler for each event.
+//! - A [`Delivery`] proves that a request was verified; [`Webhook<T>`](Webhook) is its payload as a
+//!   type of yours, and [`Events`] has a handler for each event.
 //! - A [`Rejection`] says, by its [`Reason`], what was refused and why.
-//! - `DedupLayer` (feature `dedup`) lets each delivery through to the handler once, with `MemoryStore` (feature
-//!   `memory-store`) or across replicas with `RedisStore` (feature `redis`).
-//! - The module `inbox` (features `sqlite`, `postgres`) stores each delivery before its sender gets the 2xx, and hands it to the
-//!   handler until that succeeds.
+//! - `DedupLayer` (feature `dedup`) lets each delivery through to the handler once, with
+//!   `MemoryStore` (feature `memory-store`) or across replicas with `RedisStore` (feature `redis`).
+//! - The module `inbox` (features `sqlite`, `postgres`) stores each delivery before its sender gets
+//!   the 2xx, and hands it to the handler until that succeeds.
 //!
-//! The module `guide` has step-by-step guides, from a first endpoint to many replicas behind a proxy.
+//! The module `guide` has step-by-step guides, from a first endpoint to many replicas behind a
+//! proxy.
 //!
 //! # Features
 //!
 //! Features add, never change what others do, and cost only what they name.
 //!
 //! - On by default: `axum` (extractors) and `tokio` (timers, for the time-outs).
-//! - Senders: `asymmetric` (public keys), `jwt` (tokens), `sns`, `paypal`; and `client`, the default HTTPS client for
-//!   certificates and keys. `fetch` and `certificates` are enabled by those that need them.
+//! - Senders: `asymmetric` (public keys), `jwt` (tokens), `sns`, `paypal`; and `client`, the
+//!   default HTTPS client for certificates and keys. `fetch` and `certificates` are enabled by
+//!   those that need them.
 //! - Deduplication: `dedup` (the layer), `memory-store`, `redis`.
 //! - A durable inbox: `inbox`, and its stores `sqlite` and `postgres`.
 //! - Integrations: `tonic`, `tracing`, `metrics`.
-//! - For tests: `testing`, which needs no C compiler; `testing-certificates`; `testing-sns`, an SNS in the process.
+//! - For tests: `testing`, which needs no C compiler; `testing-certificates`; `testing-sns`, an SNS
+//!   in the process.
 //!
 //! # Stability
 //!
-//! Types of these crates are part of the public API: `http` 1, `http-body` 1, `http-body-util` 0.1, `bytes` 1, `tower-layer` 0.3
-//! and `tower-service` 0.3; with their features `axum` 0.8, `tonic` 0.14 and `redis` 1. A new incompatible version of one of
-//! them is a new incompatible version of this crate.
+//! Types of these crates are part of the public API: `http` 1, `http-body` 1, `http-body-util` 0.1,
+//! `bytes` 1, `tower-layer` 0.3 and `tower-service` 0.3; with their features `axum` 0.8, `tonic`
+//! 0.14 and `redis` 1. A new incompatible version of one of them is a new incompatible version of
+//! this crate.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![cfg_attr(not(test), warn(unreachable_pub, clippy::unwrap_used, clippy::expect_used))]
 

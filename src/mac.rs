@@ -71,7 +71,8 @@ impl Mac {
         }
     }
 
-    /// The code of a text that is there as a whole. Only the state that is needed is copied, and it never leaves the stack.
+    /// The code of a text that is there as a whole. Only the state that is needed is copied, and it
+    /// never leaves the stack.
     pub(crate) fn of(&self, text: &[u8]) -> Digest {
         match self {
             Self::Sha1(mac) => hmac_of(mac, text),
@@ -81,8 +82,9 @@ impl Mac {
         }
     }
 
-    /// As [`of`](Self::of), for a text that `feed` gives piece by piece. One call more for each piece, through a pointer: `of` by
-    /// this way would cost a body of 1 KiB some 2 % of its request.
+    /// As [`of`](Self::of), for a text that `feed` gives piece by piece. One call more for each
+    /// piece, through a pointer: `of` by this way would cost a body of 1 KiB some 2 % of its
+    /// request.
     pub(crate) fn over<E>(&self, feed: impl FnOnce(&mut dyn FnMut(&[u8])) -> Result<(), E>) -> Result<Digest, E> {
         match self {
             Self::Sha1(mac) => hmac_over(mac, feed),
@@ -153,8 +155,9 @@ impl Digest {
         candidates.fold(Choice::from(0), |fits, candidate| fits | self.ct_eq(candidate)).into()
     }
 
-    /// Compares the whole array, which is zero behind the digest, by words: `subtle` compares a slice byte by byte, which took
-    /// as long as the reading of the head. The bits in which the two differ are gathered first, so that there is one comparison.
+    /// Compares the whole array, which is zero behind the digest, by words: `subtle` compares a
+    /// slice byte by byte, which took as long as the reading of the head. The bits in which the
+    /// two differ are gathered first, so that there is one comparison.
     #[inline]
     fn ct_eq(&self, other: &Self) -> Choice {
         let words = self.bytes.as_chunks().0.iter().zip(other.bytes.as_chunks().0);
@@ -163,15 +166,17 @@ impl Digest {
     }
 }
 
-/// With several keys, each is fed this much before it is the next one's turn: a block of SHA-512, two of the others. The rounds
-/// of one SHA-256 wait for each other, so the processor fills their gaps with those of the next key: two keys cost some 1.8
-/// times as much as one where it computes SHA-256 by itself.
+/// With several keys, each is fed this much before it is the next one's turn: a block of SHA-512,
+/// two of the others. The rounds of one SHA-256 wait for each other, so the processor fills their
+/// gaps with those of the next key: two keys cost some 1.8 times as much as one where it computes
+/// SHA-256 by itself.
 const TURN: usize = 128;
 
 /// The codes of one text, by every key.
 pub(crate) struct Macs {
     ring: Keyring<Mac>,
-    /// How much was fed, as far as several keys are concerned: a turn that starts within a block would be copied.
+    /// How much was fed, as far as several keys are concerned: a turn that starts within a block
+    /// would be copied.
     fed: usize,
 }
 
@@ -197,8 +202,9 @@ impl Macs {
     }
 }
 
-/// The position of the first key whose code, of those given in the keys' order, is one of the candidates. Every code is
-/// compared with every candidate, so the time tells nothing of which fitted.
+/// The position of the first key whose code, of those given in the keys' order, is one of the
+/// candidates. Every code is compared with every candidate, so the time tells nothing of which
+/// fitted.
 pub(crate) fn matching_key<'a>(
     codes: impl Iterator<Item = Digest>,
     candidates: impl Iterator<Item = &'a Digest> + Clone,

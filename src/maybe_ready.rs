@@ -11,7 +11,8 @@ pub type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
 /// A value that is known now, or once something has been looked up or fetched.
 ///
-/// Nearly every request needs only what is at hand, so a ready value costs no allocation and no poll.
+/// Nearly every request needs only what is at hand, so a ready value costs no allocation and no
+/// poll.
 ///
 /// # Examples
 ///
@@ -57,7 +58,8 @@ impl<T: Send + 'static> MaybeReady<T> {
     ///
     /// # Errors
     ///
-    /// Returns the rejection of `turn` if the value is ready. A pending value carries the rejection in its future.
+    /// Returns the rejection of `turn` if the value is ready. A pending value carries the rejection
+    /// in its future.
     pub fn and_then<U>(
         self,
         turn: impl FnOnce(T) -> Result<U, Rejection> + Send + 'static,

@@ -1,7 +1,7 @@
 //! Fields of `multipart/form-data`, in a body that is there as a whole.
 //!
-//! Only what one sender needs: a field is found by its name, and its bytes are the value. The delimiter is read from the first
-//! line, as senders write no preamble.
+//! Only what one sender needs: a field is found by its name, and its bytes are the value. The
+//! delimiter is read from the first line, as senders write no preamble.
 
 use http::header::CONTENT_TYPE;
 use http::request::Parts;
@@ -26,7 +26,8 @@ pub(crate) fn is_multipart(head: &Parts) -> bool {
     head.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).is_some_and(essence)
 }
 
-/// Returns the one value of a field. A field that comes twice is refused, and so is a body without an end.
+/// Returns the one value of a field. A field that comes twice is refused, and so is a body without
+/// an end.
 pub(crate) fn field<'a>(body: &'a [u8], name: &str) -> Result<Option<&'a [u8]>, Rejection> {
     let malformed = |detail| Rejection::new(Reason::MalformedBody).with_detail(detail);
     let broken = || malformed("it is no complete multipart form");

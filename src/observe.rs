@@ -53,7 +53,8 @@ pub(crate) fn verdict(provider: &str, watch: Stopwatch, end: End<'_>) {
     }
 }
 
-/// Reports a verified request that was refused behind the layer, by the handler's type or by the deduplication.
+/// Reports a verified request that was refused behind the layer, by the handler's type or by the
+/// deduplication.
 pub(crate) fn refused_behind(provider: &str, rejection: &Rejection) {
     #[cfg(feature = "tracing")]
     rejected(provider, rejection);
@@ -150,7 +151,8 @@ pub(crate) fn admitted(provider: &str) {
     count_dedup(provider, "admitted");
 }
 
-/// Reports that deliveries are lost while the store is down: their sender never repeats them, and they are refused.
+/// Reports that deliveries are lost while the store is down: their sender never repeats them, and
+/// they are refused.
 #[cfg(feature = "dedup")]
 pub(crate) fn refusals_lose(provider: &str) {
     #[cfg(feature = "tracing")]
@@ -168,7 +170,8 @@ pub(crate) fn in_current_span<F: Future>(future: F) -> impl Future<Output = F::O
     future
 }
 
-/// Reports a handler that succeeded after its claim had passed to another one: the delivery may have been handled twice.
+/// Reports a handler that succeeded after its claim had passed to another one: the delivery may
+/// have been handled twice.
 #[cfg(feature = "dedup")]
 pub(crate) fn claim_lost(provider: &str) {
     #[cfg(feature = "tracing")]
@@ -278,7 +281,8 @@ pub(crate) fn inbox_store_failure(call: &'static str, error: &(dyn std::error::E
     metrics::counter!("webhook_inbox_store_failures_total", "call" => call).increment(1);
 }
 
-/// Reports how many deliveries an inbox has in each state, and for how long the oldest has been due.
+/// Reports how many deliveries an inbox has in each state, and for how long the oldest has been
+/// due.
 #[cfg(feature = "inbox")]
 pub(crate) fn inbox_stats(scope: &str, states: &[(&'static str, u64)], oldest_due: std::time::Duration) {
     #[cfg(feature = "metrics")]

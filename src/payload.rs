@@ -36,7 +36,8 @@ pub trait FromDelivery: Sized {
     ///
     /// # Errors
     ///
-    /// Returns a rejection if the delivery doesn't fit the type, usually [`Reason::MalformedPayload`], which is answered 422.
+    /// Returns a rejection if the delivery doesn't fit the type, usually
+    /// [`Reason::MalformedPayload`], which is answered 422.
     fn from_delivery(delivery: &Delivery) -> Result<Self, Rejection>;
 }
 
@@ -64,7 +65,8 @@ impl<T: DeserializeOwned> FromDelivery for Json<T> {
     }
 }
 
-/// A payload in `application/x-www-form-urlencoded`, of any type that serde can deserialize. Feature `axum`.
+/// A payload in `application/x-www-form-urlencoded`, of any type that serde can deserialize.
+/// Feature `axum`.
 ///
 /// # Examples
 ///
@@ -99,7 +101,8 @@ impl<T: DeserializeOwned> FromDelivery for Form<T> {
     }
 }
 
-/// A JSON payload in the field `payload` of a form, as Slack's interactivity and GitHub's form encoding send it.
+/// A JSON payload in the field `payload` of a form, as Slack's interactivity and GitHub's form
+/// encoding send it.
 ///
 /// # Examples
 ///
@@ -131,13 +134,15 @@ impl FromDelivery for String {
     }
 }
 
-/// Deserializes a payload from JSON. The rejection says where it went wrong and what was expected, and quotes no value.
+/// Deserializes a payload from JSON. The rejection says where it went wrong and what was expected,
+/// and quotes no value.
 pub(crate) fn json<'de, T: serde::Deserialize<'de>>(text: &'de [u8]) -> Result<T, Rejection> {
     serde_json::from_slice(text)
         .map_err(|error| Rejection::new(Reason::MalformedPayload).with_detail(fault::<T>(text, &error)))
 }
 
-/// Returns what is wrong with a text that could not be read as a `T`. It is read once more, which only refusals cost.
+/// Returns what is wrong with a text that could not be read as a `T`. It is read once more, which
+/// only refusals cost.
 fn fault<'de, T: serde::Deserialize<'de>>(text: &'de [u8], error: &serde_json::Error) -> String {
     let place = format!("line {} column {}", error.line(), error.column());
     if !error.is_data() {
@@ -190,7 +195,8 @@ fn is_form(text: &[u8]) -> bool {
 
 /// A verified payload of type `T`.
 ///
-/// With the feature `axum` it is an extractor. Any other service takes it from the request's extensions.
+/// With the feature `axum` it is an extractor. Any other service takes it from the request's
+/// extensions.
 ///
 /// # Examples
 ///
@@ -209,13 +215,15 @@ fn is_form(text: &[u8]) -> bool {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Webhook<T>(pub T);
 
-// The bound is on the methods, so that a type without it gets the advice above rather than "method not found".
+// The bound is on the methods, so that a type without it gets the advice above rather than "method
+// not found".
 impl<T> Webhook<T> {
     /// Returns the payload of a request that passed a webhook layer.
     ///
     /// # Errors
     ///
-    /// Returns [`Reason::NoDelivery`] if no webhook layer verified the request, else the rejection of `T`.
+    /// Returns [`Reason::NoDelivery`] if no webhook layer verified the request, else the rejection
+    /// of `T`.
     pub fn from_extensions(extensions: &Extensions) -> Result<Self, Rejection>
     where
         T: FromDelivery,

@@ -17,15 +17,17 @@ pub use crate::maybe_ready::{BoxFuture, MaybeReady};
 
 /// A sender of webhooks: its rules, and the keys it signs with.
 ///
-/// Most senders are a [`Scheme`](crate::Scheme) of a few lines. If a sender's rules need code, implement [`Verify`](crate::Verify), which is
-/// one async function. This trait is for senders whose signature should be computed while the body arrives.
+/// Most senders are a [`Scheme`](crate::Scheme) of a few lines. If a sender's rules need code,
+/// implement [`Verify`](crate::Verify), which is one async function. This trait is for senders
+/// whose signature should be computed while the body arrives.
 ///
-/// A provider does no I/O of its own on the way to a verdict, except through futures that it returns; the clock is passed
-/// in.
+/// A provider does no I/O of its own on the way to a verdict, except through futures that it
+/// returns; the clock is passed in.
 ///
 /// # Examples
 ///
-/// A sender that proves itself by the certificate of its connection, for which the server left a name in the extensions:
+/// A sender that proves itself by the certificate of its connection, for which the server left a
+/// name in the extensions:
 ///
 /// ```
 /// use bytes::Bytes;
@@ -76,8 +78,9 @@ pub trait Provider: Send + Sync + 'static {
     /// Returns the provider's name, in `snake_case`: in deliveries, logs and metrics.
     fn name(&self) -> &Text;
 
-    /// Returns the largest body that the sender is expected to send, in bytes. A limit that is set on the layer takes
-    /// precedence. The default is what [`behavior`](Self::behavior) says, but at least [`DEFAULT_BODY_LIMIT`].
+    /// Returns the largest body that the sender is expected to send, in bytes. A limit that is set
+    /// on the layer takes precedence. The default is what [`behavior`](Self::behavior) says,
+    /// but at least [`DEFAULT_BODY_LIMIT`].
     fn body_limit(&self) -> usize {
         self.behavior().body_limit()
     }
@@ -87,34 +90,37 @@ pub trait Provider: Send + Sync + 'static {
         &Behavior::UNKNOWN
     }
 
-    /// Returns whether the request looks like it came from this sender, so that several senders can share a route. It
-    /// doesn't say whether the request is genuine.
+    /// Returns whether the request looks like it came from this sender, so that several senders can
+    /// share a route. It doesn't say whether the request is genuine.
     fn recognizes(&self, head: &Parts) -> Recognition;
 
-    /// Returns whether the body looks like it came from this sender. It is asked only after [`recognizes`](Self::recognizes)
-    /// said [`Perhaps`](Recognition::Perhaps), and only if more than one sender said so.
+    /// Returns whether the body looks like it came from this sender. It is asked only after
+    /// [`recognizes`](Self::recognizes) said [`Perhaps`](Recognition::Perhaps), and only if
+    /// more than one sender said so.
     fn recognizes_body(&self, head: &Parts, body: &[u8]) -> bool {
         let _ = (head, body);
         true
     }
 
-    /// Judges the head, before the first byte of the body is read. Everything that the head alone can decide is decided
-    /// here. The clock is for senders that sign a time; others needn't read it.
+    /// Judges the head, before the first byte of the body is read. Everything that the head alone
+    /// can decide is decided here. The clock is for senders that sign a time; others needn't
+    /// read it.
     ///
     /// # Errors
     ///
     /// Returns the rejection if the head is not acceptable.
     fn begin(&self, head: &Parts, clock: &dyn Clock) -> Result<MaybeReady<Begin<Self::Verification>>, Rejection>;
 
-    /// Takes the next bytes of the body, in order, while more may be on their way. How they are split has no meaning, and
-    /// a body that is there at once is given to [`finish`](Self::finish) alone. By default nothing is done before the whole
+    /// Takes the next bytes of the body, in order, while more may be on their way. How they are
+    /// split has no meaning, and a body that is there at once is given to
+    /// [`finish`](Self::finish) alone. By default nothing is done before the whole
     /// body is there.
     fn receive(&self, verification: &mut Self::Verification, head: &Parts, chunk: &[u8]) {
         let _ = (verification, head, chunk);
     }
 
-    /// Decides, once the whole body is there. `rest` is the end of the body that [`receive`](Self::receive) was not given.
-    /// It is called once for each verification.
+    /// Decides, once the whole body is there. `rest` is the end of the body that
+    /// [`receive`](Self::receive) was not given. It is called once for each verification.
     ///
     /// # Errors
     ///
@@ -127,8 +133,8 @@ pub trait Provider: Send + Sync + 'static {
         rest: &[u8],
     ) -> Result<MaybeReady<Outcome>, Rejection>;
 
-    /// Dresses a rejection for this sender: its status, a challenge, a header. The layer calls it once for each rejection,
-    /// whichever step it came from.
+    /// Dresses a rejection for this sender: its status, a challenge, a header. The layer calls it
+    /// once for each rejection, whichever step it came from.
     #[must_use]
     fn refuse(&self, head: &Parts, rejection: Rejection) -> Rejection {
         let _ = head;

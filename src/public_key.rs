@@ -67,8 +67,8 @@ impl Algorithm {
 pub(crate) struct PublicKey(Arc<ParsedPublicKey>);
 
 impl PublicKey {
-    /// Reads a key in any of the forms that portals show: PEM, base64 or hexadecimal of the SubjectPublicKeyInfo or of
-    /// the bare key, `whpk_` and base64.
+    /// Reads a key in any of the forms that portals show: PEM, base64 or hexadecimal of the
+    /// SubjectPublicKeyInfo or of the bare key, `whpk_` and base64.
     pub(crate) fn new(algorithm: Algorithm, key: &Secret) -> Result<Self, ConfigError> {
         let bytes = key.key(KeyFormat::Text)?;
         let parse = |der: &[u8]| {
@@ -96,14 +96,15 @@ fn decode(text: &str) -> Option<Vec<u8>> {
         return SubjectPublicKeyInfoDer::from_pem_slice(text.as_bytes()).ok().map(|key| key.to_vec());
     }
     let text = text.strip_prefix("whpk_").unwrap_or(text).as_bytes();
-    // A key in base64 is never hexadecimal alone: 32 bytes and more have 44 characters and more, one of them padding or
-    // the 0x30 of an SPKI as a capital letter.
+    // A key in base64 is never hexadecimal alone: 32 bytes and more have 44 characters and more, one of
+    // them padding or the 0x30 of an SPKI as a capital letter.
     Encoding::HexAnyCase.decode(text).or_else(|| Encoding::Base64.decode(text))
 }
 
-/// The most verifications of one request: two signatures, as a sender lists that rotates, by as many keys as there can
-/// be. Each costs some 70 microseconds, and anyone can list signatures. What lies beyond is answered like any other
-/// mismatch, so that the answer tells nothing of how many keys a tenant has.
+/// The most verifications of one request: two signatures, as a sender lists that rotates, by as
+/// many keys as there can be. Each costs some 70 microseconds, and anyone can list signatures. What
+/// lies beyond is answered like any other mismatch, so that the answer tells nothing of how many
+/// keys a tenant has.
 const MAX_VERIFICATIONS: usize = 16;
 
 /// Returns the position of a key that made one of the signatures.

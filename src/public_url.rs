@@ -12,7 +12,8 @@ use crate::headers::{LONGEST_HEADER, single};
 use crate::rejection::{Reason, Rejection};
 use crate::uri::requested_uri;
 
-/// How the address that the sender requested is known. What a service behind a proxy sees of it may differ.
+/// How the address that the sender requested is known. What a service behind a proxy sees of it may
+/// differ.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) enum PublicUrl {
     /// Scheme, authority and perhaps a path prefix, as written, without a slash at the end.
@@ -57,7 +58,8 @@ impl PublicUrl {
         }
     }
 
-    /// Returns the other spellings of a configured address: with and without the port, with and without a user.
+    /// Returns the other spellings of a configured address: with and without the port, with and
+    /// without a user.
     pub(crate) fn other_spellings(&self) -> Vec<Self> {
         let Self::Base(base) = self else { return Vec::new() };
         let Some((scheme, rest)) = base.split_once("://") else { return Vec::new() };
@@ -104,7 +106,8 @@ impl PublicUrl {
 }
 
 impl PublicUrl {
-    /// Returns the whole address for the operator, without user, password and the values of the query.
+    /// Returns the whole address for the operator, without user, password and the values of the
+    /// query.
     pub(crate) fn shown(&self, head: &Parts) -> Option<String> {
         let mut text = Vec::new();
         self.feed(head, |bytes| text.extend_from_slice(bytes)).ok()?;

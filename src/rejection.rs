@@ -16,8 +16,8 @@ pub(crate) type BoxError = Box<dyn Error + Send + Sync>;
 
 /// The reason for a rejection: for the operator, never for the sender.
 ///
-/// A reason is *permanent* if the request itself is wrong (a 4xx, which senders such as SNS take as "don't try again"), and
-/// *transient* if something failed on our side (503 with `Retry-After`).
+/// A reason is *permanent* if the request itself is wrong (a 4xx, which senders such as SNS take as
+/// "don't try again"), and *transient* if something failed on our side (503 with `Retry-After`).
 ///
 /// # Examples
 ///
@@ -52,7 +52,8 @@ pub enum Reason {
     Premature,
     /// The signature is well formed but was made with none of the keys. 401.
     SignatureMismatch,
-    /// The secret look-up found no secret for this request. Answered exactly like a bad signature. 401.
+    /// The secret look-up found no secret for this request. Answered exactly like a bad signature.
+    /// 401.
     UnknownTenant,
     /// The body doesn't match a digest or claims that were signed. 401.
     BodyMismatch,
@@ -64,11 +65,12 @@ pub enum Reason {
     PeerNotAllowed,
     /// The body is longer than the limit. 413.
     BodyTooLarge,
-    /// The body did not arrive in time. 503, or 408 if the [sender](crate::provider::Behavior::repeats) repeats after that too, or
-    /// never.
-    BodyTimeout,
-    /// The body ended early or was framed wrongly, and the detail says which if the server does. 503, or 400 if the
+    /// The body did not arrive in time. 503, or 408 if the
     /// [sender](crate::provider::Behavior::repeats) repeats after that too, or never.
+    BodyTimeout,
+    /// The body ended early or was framed wrongly, and the detail says which if the server does.
+    /// 503, or 400 if the [sender](crate::provider::Behavior::repeats) repeats after that too,
+    /// or never.
     BodyBroken,
     /// A part of the body that the verification needs isn't in the sender's form. 400.
     MalformedBody,
@@ -78,7 +80,8 @@ pub enum Reason {
     SecretUnavailable,
     /// A certificate or key could not be fetched. 503.
     KeyUnavailable,
-    /// This machine's clock reads a time before the release of this version, so no timestamp can be judged. 503.
+    /// This machine's clock reads a time before the release of this version, so no timestamp can be
+    /// judged. 503.
     ClockUnset,
     /// The store of the deduplication or the inbox could not be reached, or is full. 503.
     StoreUnavailable,
@@ -141,8 +144,8 @@ impl Reason {
         self.facts().1
     }
 
-    /// Returns whether the failure is on our side, so that the same request may succeed later. A transient failure is
-    /// answered 503.
+    /// Returns whether the failure is on our side, so that the same request may succeed later. A
+    /// transient failure is answered 503.
     #[must_use]
     pub fn is_transient(self) -> bool {
         self.status().is_server_error()
@@ -219,15 +222,15 @@ impl fmt::Display for Reason {
     }
 }
 
-/// The default wait after a transient failure: long enough to get over a hiccup, short enough that no sender's retry schedule
-/// runs out.
+/// The default wait after a transient failure: long enough to get over a hiccup, short enough that
+/// no sender's retry schedule runs out.
 const DEFAULT_RETRY_AFTER: Duration = Duration::from_secs(5);
 
 /// A refused request.
 ///
-/// The sender gets a status and a generic body ([`Rejection::into_http_response`]). The operator finds the rejection in the
-/// extensions of that response and in the `on_reject` hook, and its [`Reason`] in logs and metrics. It never holds a secret, a
-/// signature or a part of a body.
+/// The sender gets a status and a generic body ([`Rejection::into_http_response`]). The operator
+/// finds the rejection in the extensions of that response and in the `on_reject` hook, and its
+/// [`Reason`] in logs and metrics. It never holds a secret, a signature or a part of a body.
 ///
 /// # Examples
 ///
@@ -273,15 +276,16 @@ impl Rejection {
         }
     }
 
-    /// Sets a text for the operator that names the header, claim, member or setting at fault. It must hold no secret and no part
-    /// of a body.
+    /// Sets a text for the operator that names the header, claim, member or setting at fault. It
+    /// must hold no secret and no part of a body.
     #[must_use]
     pub fn with_detail(mut self, detail: impl Into<Cow<'static, str>>) -> Self {
         self.detail = Some(detail.into());
         self
     }
 
-    /// Sets the error that caused the rejection, for the operator. It must hold no secret and no part of a body.
+    /// Sets the error that caused the rejection, for the operator. It must hold no secret and no
+    /// part of a body.
     #[must_use]
     pub fn with_source(mut self, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         self.source = Some(source.into().into());
@@ -291,8 +295,8 @@ impl Rejection {
     /// Sets a status other than the reason's own. A status that doesn't fit the reason is ignored:
     ///
     /// - A permanent reason takes a 4xx.
-    /// - A transient reason takes a 5xx or 429, as a status that tells the sender to give up would lose the message.
-    ///   [`Reason::InFlight`] takes a 409 as well.
+    /// - A transient reason takes a 5xx or 429, as a status that tells the sender to give up would
+    ///   lose the message. [`Reason::InFlight`] takes a 409 as well.
     #[must_use]
     pub fn with_status(mut self, status: StatusCode) -> Self {
         let fits = if !self.reason.is_transient() {
@@ -340,8 +344,9 @@ impl Rejection {
         self.extra.as_deref().and_then(|extra| extra.status).unwrap_or(self.reason.status())
     }
 
-    /// Converts the rejection into the reply to the sender: the status, an RFC 9457 problem that depends on nothing else, and
-    /// for transient failures `Retry-After`. The response's extensions hold the rejection.
+    /// Converts the rejection into the reply to the sender: the status, an RFC 9457 problem that
+    /// depends on nothing else, and for transient failures `Retry-After`. The response's
+    /// extensions hold the rejection.
     #[must_use]
     pub fn into_http_response(self) -> Response<Bytes> {
         let status = self.status();
@@ -363,8 +368,8 @@ impl Rejection {
         response
     }
 
-    /// Sets 503 for what the sender should send again: a body that the network cut short or held up is nobody's last word. A
-    /// status that was chosen before stays.
+    /// Sets 503 for what the sender should send again: a body that the network cut short or held up
+    /// is nobody's last word. A status that was chosen before stays.
     pub(crate) fn repeatable(mut self) -> Self {
         let is_chosen = self.extra.as_deref().is_some_and(|extra| extra.status.is_some());
         if !is_chosen && matches!(self.reason, Reason::BodyTimeout | Reason::BodyBroken) {

@@ -17,7 +17,8 @@ pub trait Sign {
     ///
     /// # Errors
     ///
-    /// Returns an error if the provider cannot sign, because it holds no fixed secret or no private key.
+    /// Returns an error if the provider cannot sign, because it holds no fixed secret or no private
+    /// key.
     fn sign_at(&self, request: Request<Bytes>, now: SystemTime) -> Result<Request<Bytes>, SignError>;
 }
 

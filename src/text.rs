@@ -10,7 +10,8 @@ use std::sync::Arc;
 use http::HeaderValue;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// A short immutable string whose clone never allocates: a literal, a shared string, or the bytes of a header.
+/// A short immutable string whose clone never allocates: a literal, a shared string, or the bytes
+/// of a header.
 ///
 /// # Examples
 ///
@@ -50,13 +51,15 @@ impl Text {
         }
     }
 
-    /// Creates a text that shares the bytes of a header's value. Returns `None` if it isn't visible ASCII.
+    /// Creates a text that shares the bytes of a header's value. Returns `None` if it isn't visible
+    /// ASCII.
     #[must_use]
     pub fn from_header(value: &HeaderValue) -> Option<Self> {
         Self::from_header_part(value, 0..value.len())
     }
 
-    /// Creates a text that shares a part of a header's value. Returns `None` if the value isn't visible ASCII.
+    /// Creates a text that shares a part of a header's value. Returns `None` if the value isn't
+    /// visible ASCII.
     pub(crate) fn from_header_part(value: &HeaderValue, part: Range<usize>) -> Option<Self> {
         value.to_str().ok()?.get(part.clone())?;
         Some(Self(TextRepr::Header(value.clone(), part.start.try_into().ok()?, part.end.try_into().ok()?)))

@@ -9,11 +9,12 @@ use time::format_description::well_known::Rfc3339;
 
 use crate::rejection::{Reason, Rejection};
 
-/// The release of this version, 2026-11-22, since 1970. No clock that is right reads an earlier time.
+/// The release of this version, 2026-11-22, since 1970. No clock that is right reads an earlier
+/// time.
 const RELEASED: Duration = Duration::from_secs(1_795_305_600);
 
-/// A source of the current time. Everything in this crate that depends on the time takes a clock, so that tests neither wait nor
-/// expire.
+/// A source of the current time. Everything in this crate that depends on the time takes a clock,
+/// so that tests neither wait nor expire.
 ///
 /// A closure is a clock, and so is an `Arc` of one.
 ///
@@ -73,7 +74,8 @@ impl Clock for SystemClock {
 
 /// How far a sender's timestamp may lie in the past and in the future.
 ///
-/// Both sides are bounded: a timestamp from the future would keep a captured request valid until then.
+/// Both sides are bounded: a timestamp from the future would keep a captured request valid until
+/// then.
 ///
 /// # Examples
 ///
@@ -99,13 +101,15 @@ impl Tolerance {
         Self { past: distance, future: distance }
     }
 
-    /// Allows one distance for timestamps in the past (age) and another for those in the future (clock skew).
+    /// Allows one distance for timestamps in the past (age) and another for those in the future
+    /// (clock skew).
     #[must_use]
     pub const fn past_and_future(past: Duration, future: Duration) -> Self {
         Self { past, future }
     }
 
-    /// Returns whether `stamp` is near enough to `now`. A distance of exactly the tolerance is allowed.
+    /// Returns whether `stamp` is near enough to `now`. A distance of exactly the tolerance is
+    /// allowed.
     #[must_use]
     pub fn allows(self, stamp: SystemTime, now: SystemTime) -> bool {
         match now.duration_since(stamp) {
@@ -114,8 +118,8 @@ impl Tolerance {
         }
     }
 
-    /// Refuses a time that is too old or too far in the future. The detail names it as `what`, and says by how much and what
-    /// was allowed.
+    /// Refuses a time that is too old or too far in the future. The detail names it as `what`, and
+    /// says by how much and what was allowed.
     pub(crate) fn check(self, what: &str, stamp: SystemTime, now: SystemTime) -> Result<(), Rejection> {
         if self.allows(stamp, now) {
             return Ok(());
@@ -140,7 +144,8 @@ impl Tolerance {
         self.future
     }
 
-    /// Returns how long one timestamp is allowed: from the moment when it is just not too far ahead until it is too old.
+    /// Returns how long one timestamp is allowed: from the moment when it is just not too far ahead
+    /// until it is too old.
     pub(crate) const fn width(self) -> Duration {
         self.past.saturating_add(self.future)
     }
@@ -152,9 +157,9 @@ impl Tolerance {
     }
 }
 
-/// Refuses to judge a sender's time by a clock that is certainly wrong: one that reads a time before the release of this version,
-/// while the sender's time is after it. A machine that has lost its clock would otherwise refuse genuine requests for good, and
-/// accept tokens that have expired.
+/// Refuses to judge a sender's time by a clock that is certainly wrong: one that reads a time
+/// before the release of this version, while the sender's time is after it. A machine that has lost
+/// its clock would otherwise refuse genuine requests for good, and accept tokens that have expired.
 pub(crate) fn check_clock(stamp: SystemTime, now: SystemTime) -> Result<(), Rejection> {
     let is_released =
         |time: SystemTime| time.duration_since(UNIX_EPOCH).is_ok_and(|since_epoch| since_epoch >= RELEASED);
@@ -215,7 +220,8 @@ const MAX_DIGITS: usize = 13;
 const MAX_RFC3339_LEN: usize = 40;
 
 impl TimeFormat {
-    /// Reads a time. Returns `None` for anything that isn't exactly in this format: signs, spaces, fractions of unix times.
+    /// Reads a time. Returns `None` for anything that isn't exactly in this format: signs, spaces,
+    /// fractions of unix times.
     pub(crate) fn parse(self, text: &[u8]) -> Option<SystemTime> {
         let since_epoch = match self {
             Self::UnixSeconds => Duration::from_secs(digits(text)?),
@@ -225,7 +231,8 @@ impl TimeFormat {
         UNIX_EPOCH.checked_add(since_epoch)
     }
 
-    /// Writes a time as the sender would. Returns `None` before 1970, and after the year 9999 if the year has four digits.
+    /// Writes a time as the sender would. Returns `None` before 1970, and after the year 9999 if
+    /// the year has four digits.
     #[cfg_attr(not(feature = "testing"), allow(dead_code))]
     pub(crate) fn format(self, time: SystemTime) -> Option<String> {
         let since_epoch = time.duration_since(UNIX_EPOCH).ok()?;

@@ -3,8 +3,8 @@
 use http::Uri;
 use http::request::Parts;
 
-/// Returns the URI that arrived. `axum::Router::nest` strips its prefix from the request's own URI and keeps the whole one in the
-/// extensions. A sender that signs the path signs the whole one.
+/// Returns the URI that arrived. `axum::Router::nest` strips its prefix from the request's own URI
+/// and keeps the whole one in the extensions. A sender that signs the path signs the whole one.
 pub(crate) fn requested_uri(head: &Parts) -> &Uri {
     #[cfg(feature = "axum")]
     if let Some(axum::extract::OriginalUri(uri)) = head.extensions.get() {

@@ -1,7 +1,7 @@
 //! Names and values in `application/x-www-form-urlencoded`: query strings and form bodies.
 //!
-//! The crate `form_urlencoded` replaces invalid UTF-8 and accepts malformed escapes. Here two texts must never read the same, since
-//! senders sign the fields.
+//! The crate `form_urlencoded` replaces invalid UTF-8 and accepts malformed escapes. Here two texts
+//! must never read the same, since senders sign the fields.
 
 use std::borrow::Cow;
 
@@ -59,11 +59,11 @@ pub(crate) fn query_field<'a>(
     field(requested_uri(head).query().unwrap_or_default().as_bytes(), name, malformed)
 }
 
-/// Every field as name and value without separators, sorted by name; of a name that comes more than once, each distinct
-/// value, sorted. This is what Twilio and Mandrill sign.
+/// Every field as name and value without separators, sorted by name; of a name that comes more than
+/// once, each distinct value, sorted. This is what Twilio and Mandrill sign.
 ///
-/// A form of no fields, or with a name of no letters, is refused: nothing would be signed of it, so the signature of
-/// a request without a form would be good for it.
+/// A form of no fields, or with a name of no letters, is refused: nothing would be signed of it, so
+/// the signature of a request without a form would be good for it.
 pub(crate) fn feed_sorted(body: &[u8], mut sink: impl FnMut(&[u8])) -> Result<(), Rejection> {
     let mut all = Vec::new();
     for field in fields(body) {

@@ -2,8 +2,8 @@
 
 use crate::rejection::Rejection;
 
-/// The verdict of a layer in [observe mode](crate::WebhookLayer::observe_only), in the extensions of the request that it let
-/// through.
+/// The verdict of a layer in [observe mode](crate::WebhookLayer::observe_only), in the extensions
+/// of the request that it let through.
 ///
 /// # Examples
 ///

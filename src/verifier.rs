@@ -63,8 +63,8 @@ pub trait Verify: Send + Sync + 'static {
 
 /// A [`Provider`] whose rules are a [`Verify`]. Clones share it.
 ///
-/// It verifies a request once the whole body is there, and clones the head for that. For thousands of requests per second,
-/// prefer a [`Scheme`](crate::Scheme).
+/// It verifies a request once the whole body is there, and clones the head for that. For thousands
+/// of requests per second, prefer a [`Scheme`](crate::Scheme).
 pub struct Verifier<V> {
     name: Text,
     body_limit: Option<usize>,
@@ -85,7 +85,8 @@ impl<V: Verify> Verifier<V> {
     }
 
     /// Sets the largest body that is accepted, in bytes. The default is the largest that
-    /// [`with_behavior`](Self::with_behavior) names, but at least [`DEFAULT_BODY_LIMIT`](crate::provider::DEFAULT_BODY_LIMIT).
+    /// [`with_behavior`](Self::with_behavior) names, but at least
+    /// [`DEFAULT_BODY_LIMIT`](crate::provider::DEFAULT_BODY_LIMIT).
     #[must_use]
     pub fn with_body_limit(mut self, bytes: usize) -> Self {
         self.body_limit = Some(bytes);

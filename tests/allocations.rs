@@ -50,7 +50,8 @@ where
     counts[3].try_into().unwrap()
 }
 
-/// With its state set, as a server sets it once: otherwise axum makes its routes anew for each request.
+/// With its state set, as a server sets it once: otherwise axum makes its routes anew for each
+/// request.
 fn bare_router() -> Router {
     Router::new().route("/", post(bare)).with_state(())
 }
@@ -74,8 +75,9 @@ fn a_verified_delivery_costs_nothing_more_outside_the_router_and_four_allocation
     let bare = allocations(bare_router(), || signed(1024));
     let beyond = |count: i64| count - bare - METRICS;
 
-    // The delivery in the extensions, whose table is made once with room for what axum adds to it. What axum needs to collect a
-    // body, a box for its limit and a list of frames, is saved where the handler takes the body that was collected.
+    // The delivery in the extensions, whose table is made once with room for what axum adds to it. What
+    // axum needs to collect a body, a box for its limit and a list of frames, is saved where the
+    // handler takes the body that was collected.
     let typed = Router::new().route("/", post(verified)).with_state(());
     let outside = beyond(allocations(layer().layer(typed), || signed(1024)));
     row("outside the router, `Webhook<Bytes>`", "<= 0", outside);
@@ -84,8 +86,8 @@ fn a_verified_delivery_costs_nothing_more_outside_the_router_and_four_allocation
     row("outside the router, `Bytes`", "-", outside);
     assert_eq!(outside, 1);
 
-    // Besides, the table of the extensions is axum's, and grows. All else is axum's as well: the cloned route, its boxed future,
-    // the boxed bodies of request and response.
+    // Besides, the table of the extensions is axum's, and grows. All else is axum's as well: the cloned
+    // route, its boxed future, the boxed bodies of request and response.
     let typed = Router::new().route("/", post(verified).layer(layer())).with_state(());
     let on_route = beyond(allocations(typed, || signed(1024)));
     row("on a route, `Webhook<Bytes>`", "<= 4", on_route);

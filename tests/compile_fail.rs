@@ -37,9 +37,9 @@ fn library(artifacts: &str, name: &str) -> PathBuf {
     found.unwrap_or_else(|| panic!("{name} was not built: {artifacts}"))
 }
 
-/// The compiler is asked itself, with the libraries that this test was built with: nothing is built once more. Its whole output
-/// names every type that implements a trait, so it differs between features and compilers: only the lines that matter are
-/// compared.
+/// The compiler is asked itself, with the libraries that this test was built with: nothing is built
+/// once more. Its whole output names every type that implements a trait, so it differs between
+/// features and compilers: only the lines that matter are compared.
 #[test]
 fn the_commonest_mistakes_are_refused_with_advice() {
     let target = env::current_exe().unwrap().ancestors().nth(3).unwrap().to_owned();

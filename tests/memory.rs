@@ -1,9 +1,12 @@
-//! The memory of a server under two thousand slow senders, measured from outside: the server is a process of its own.
+//! The memory of a server under two thousand slow senders, measured from outside: the server is a
+//! process of its own.
 //!
-//! Each sender announces 1 MiB, 2 GiB together, and never ends. The budget is 64 MiB. What is shown:
+//! Each sender announces 1 MiB, 2 GiB together, and never ends. The budget is 64 MiB. What is
+//! shown:
 //!
-//! - the budget is never exceeded, and the process grows by no more than it and [`SLACK`] beyond what 2,000 open
-//!   connections with one byte of each body cost it (that cost is the server's, hyper's read buffers for the most part);
+//! - the budget is never exceeded, and the process grows by no more than it and [`SLACK`] beyond
+//!   what 2,000 open connections with one byte of each body cost it (that cost is the server's,
+//!   hyper's read buffers for the most part);
 //! - while the budget is spent, small genuine deliveries pass;
 //! - once the senders are gone, nothing is held.
 
@@ -46,7 +49,8 @@ mod linux {
     /// One write of a sender, each round.
     const PIECE: usize = 16 << 10;
     const ROUNDS: usize = 16;
-    /// What the allocator keeps of what was given back, and what runs besides: half of what the budget is.
+    /// What the allocator keeps of what was given back, and what runs besides: half of what the
+    /// budget is.
     const SLACK: usize = 32 << 20;
     /// The budget counts as spent where less than this part of it is left.
     const SPENT: usize = BUDGET / 10 * 9;

@@ -1,9 +1,12 @@
-//! How much work a stranger can cause, counted in instructions by valgrind: not timed, so the same on every machine.
+//! How much work a stranger can cause, counted in instructions by valgrind: not timed, so the same
+//! on every machine.
 //!
 //! - Four times the input is at most about four times the work.
-//! - An unknown tenant costs what a wrong signature costs, and so does a wrong signature, wherever it is wrong.
+//! - An unknown tenant costs what a wrong signature costs, and so does a wrong signature, wherever
+//!   it is wrong.
 //!
-//! The program runs itself under callgrind, which writes one count before each call of [`mark_of_work`].
+//! The program runs itself under callgrind, which writes one count before each call of
+//! [`mark_of_work`].
 
 use std::convert::Infallible;
 use std::process::Command;

@@ -1,4 +1,5 @@
-//! The servers that are compared, each a process of its own: the same app with other things behind its webhook layer.
+//! The servers that are compared, each a process of its own: the same app with other things behind
+//! its webhook layer.
 
 use std::fs::File;
 use std::io::{Read as _, Write as _};
@@ -18,8 +19,8 @@ use tower_webhook::{Webhook, WebhookLayer, senders};
 
 use crate::load::{PATH, SECRET};
 
-/// Serves until standard input ends: `nothing`, `log FILE`, `sqlite FILE` or `postgres URL`. With `work`, a worker hands what
-/// is stored to a handler that does nothing.
+/// Serves until standard input ends: `nothing`, `log FILE`, `sqlite FILE` or `postgres URL`. With
+/// `work`, a worker hands what is stored to a handler that does nothing.
 pub fn serve(arguments: &[String]) {
     end_with_parent();
     let works = arguments.iter().any(|argument| argument == "work");
@@ -64,8 +65,8 @@ fn with_inbox(store: impl InboxStore, works: bool) -> Router {
     Router::new().route_service(PATH, layer().layer(inbox.clone())).nest("/admin", inbox.router())
 }
 
-/// The physical bound: a file that is only appended to, with one fdatasync for all that has gathered while the last one ran.
-/// Nothing can be found or removed in it.
+/// The physical bound: a file that is only appended to, with one fdatasync for all that has
+/// gathered while the last one ran. Nothing can be found or removed in it.
 #[derive(Clone)]
 struct Log(Arc<mpsc::Sender<(Bytes, oneshot::Sender<()>)>>);
 

@@ -14,7 +14,8 @@ use tower_webhook::{senders, testing};
 
 use crate::{now, quantile};
 
-/// Of GitHub, which signs the body alone: so one signature serves for all requests, and each still has an id of its own.
+/// Of GitHub, which signs the body alone: so one signature serves for all requests, and each still
+/// has an id of its own.
 pub const SECRET: &str = "the secret of the benchmark";
 pub const PATH: &str = "/webhooks/github";
 pub const BODY_LEN: usize = 2048;
@@ -48,7 +49,8 @@ impl Sender {
         sender
     }
 
-    /// Sends for so long. A connection that fails takes no further part, and if `may_fail` is not set, that is an error.
+    /// Sends for so long. A connection that fails takes no further part, and if `may_fail` is not
+    /// set, that is an error.
     pub async fn turn(&mut self, length: Duration, may_fail: bool) -> Turn {
         let start = now();
         let mut tasks = JoinSet::new();

@@ -1,7 +1,9 @@
-//! What a durable inbox costs and how it holds: SQLite and Postgres beside the same app that stores nothing, beside a log that is
-//! only appended to, and beside qhook, a program of the same kind. `scripts/bench inbox` runs it.
+//! What a durable inbox costs and how it holds: SQLite and Postgres beside the same app that stores
+//! nothing, beside a log that is only appended to, and beside qhook, a program of the same kind.
+//! `scripts/bench inbox` runs it.
 //!
-//! Figures are ratios of one run: whatever the machine does, it does to both sides, a second each in turns.
+//! Figures are ratios of one run: whatever the machine does, it does to both sides, a second each
+//! in turns.
 
 mod apps;
 mod load;
@@ -140,8 +142,8 @@ impl Bench {
         }
     }
 
-    /// A turn of each address after the other, again and again. What is returned is in this order; the first turns open the way
-    /// for the others.
+    /// A turn of each address after the other, again and again. What is returned is in this order;
+    /// the first turns open the way for the others.
     async fn turns<const N: usize>(&self, addresses: [SocketAddr; N], connections: usize) -> [Vec<Turn>; N] {
         let mut senders = Vec::new();
         for address in addresses {
@@ -195,8 +197,8 @@ impl Bench {
         accepted
     }
 
-    /// Beside qhook. What is compared is accepting: ours only stores meanwhile. qhook can't be told not to hand on what it stored,
-    /// and does so some hundred times a second.
+    /// Beside qhook. What is compared is accepting: ours only stores meanwhile. qhook can't be told
+    /// not to hand on what it stored, and does so some hundred times a second.
     async fn qhook(&mut self) {
         let rows = [
             ("SQLite / qhook 0.6.1 as installed, 64 connections", Goal::AtLeast(20.0)),

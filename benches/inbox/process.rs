@@ -117,7 +117,8 @@ impl Qhook {
         std::env::var_os("QHOOK").map(PathBuf::from).filter(|path| path.exists())
     }
 
-    /// Starts it in a folder, with the defaults that its manual gives, on this database. It hands what it stored to `target`.
+    /// Starts it in a folder, with the defaults that its manual gives, on this database. It hands
+    /// what it stored to `target`.
     pub async fn start(folder: &Path, database: &str, target: SocketAddr) -> Self {
         fs::create_dir_all(folder).unwrap();
         let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();

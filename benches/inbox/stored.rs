@@ -1,5 +1,5 @@
-//! What the SQLite store does without HTTP: with many deliveries waiting, and after many were done. Each part is a process of its
-//! own, so that its memory can be read and it can be killed.
+//! What the SQLite store does without HTTP: with many deliveries waiting, and after many were done.
+//! Each part is a process of its own, so that its memory can be read and it can be killed.
 
 use std::future::Future;
 use std::path::Path;
@@ -20,8 +20,9 @@ const AT_ONCE: usize = 256;
 pub const TURNS: usize = 7;
 const CALLS_A_TURN: usize = 20;
 
-/// Fills a store with `few` deliveries and one with `many`, and prints the seconds for a put of 32 and for a take of 32, with few
-/// and with many, in turns. It then says that it is full and goes on storing, to be killed in the middle of it.
+/// Fills a store with `few` deliveries and one with `many`, and prints the seconds for a put of 32
+/// and for a take of 32, with few and with many, in turns. It then says that it is full and goes on
+/// storing, to be killed in the middle of it.
 pub fn fill(path: &str, few: usize, many: usize) {
     run(async {
         let mut names = 0..;

@@ -75,8 +75,8 @@ pub fn on_route() -> Router {
     Router::new().route("/webhooks/orders", post(verified).layer(layer())).with_state(())
 }
 
-/// The least that a layer which verifies can do: it reads the body, computes the MAC and hands the body on. No header is looked
-/// at, no bound is kept, and nothing is said to the handler.
+/// The least that a layer which verifies can do: it reads the body, computes the MAC and hands the
+/// body on. No header is looked at, no bound is kept, and nothing is said to the handler.
 pub fn floor<S, B>(
     inner: S,
 ) -> impl Service<Request<B>, Response = S::Response, Error = Infallible, Future: Send> + Clone

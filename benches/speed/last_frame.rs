@@ -21,7 +21,8 @@ use crate::paired::{now, timed};
 const LEN: usize = 1 << 20;
 const FRAME: usize = 16 << 10;
 
-/// From the last frame's arrival to the response: 1 MiB in frames of 16 KiB. Both sides gather the frames as they arrive.
+/// From the last frame's arrival to the response: 1 MiB in frames of 16 KiB. Both sides gather the
+/// frames as they arrive.
 pub fn last_frame() -> Sides {
     let body = apps::body(LEN);
     let (frames, head) =

@@ -1,4 +1,5 @@
-//! Requests a second over loopback: two real servers, the client's connections to one and the other working in turns.
+//! Requests a second over loopback: two real servers, the client's connections to one and the other
+//! working in turns.
 
 use std::future::{Future, IntoFuture as _};
 use std::io;
@@ -56,8 +57,8 @@ fn bare(listener: TcpListener) -> Serving {
     Box::pin(axum::serve(listener, apps::bare()).into_future())
 }
 
-/// Compares an app with the bare handler for about this long, over so many connections. Clients and servers share the
-/// machine.
+/// Compares an app with the bare handler for about this long, over so many connections. Clients and
+/// servers share the machine.
 pub fn compare(app: Serve, connections: usize, budget: Duration) -> Rates {
     let servers = runtime();
     let clients = runtime();

@@ -5,8 +5,9 @@
 //! cargo bench --bench speed --features testing,jwt,sns -- 1k  # the rows whose name contains this
 //! ```
 //!
-//! `scripts/bench` runs it with all that belongs to it. With `--repeat NAME ours|theirs TIMES` it does nothing but that side's
-//! work so many times, a hundred at a time, for `scripts/instructions` to count and for profilers to look at.
+//! `scripts/bench` runs it with all that belongs to it. With `--repeat NAME ours|theirs TIMES` it
+//! does nothing but that side's work so many times, a hundred at a time, for `scripts/instructions`
+//! to count and for profilers to look at.
 
 mod apps;
 mod cases;

@@ -1,15 +1,16 @@
 //! Two ways of doing something, timed in turns.
 //!
-//! A machine's clock rate, its caches and its other tenants change from second to second, so times of two runs say little
-//! about each other. Here both sides take turns within one process, a fraction of a millisecond each, and the
-//! result is the median of the ratios of neighbours: whatever disturbs one turn disturbs its neighbour as well, or falls out
-//! as an outlier.
+//! A machine's clock rate, its caches and its other tenants change from second to second, so times
+//! of two runs say little about each other. Here both sides take turns within one process, a
+//! fraction of a millisecond each, and the result is the median of the ratios of neighbours:
+//! whatever disturbs one turn disturbs its neighbour as well, or falls out as an outlier.
 #![allow(clippy::cast_possible_truncation, reason = "what is cast was bounded or is a position in a list")]
 
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
-/// How long one turn is made: long beside the clock's resolution, short beside a scheduler's time slice.
+/// How long one turn is made: long beside the clock's resolution, short beside a scheduler's time
+/// slice.
 const TURN: Duration = Duration::from_micros(200);
 /// Fewer rounds than this have no median worth the name.
 const FEWEST_ROUNDS: usize = 25;
@@ -20,7 +21,8 @@ pub trait Side {
     fn turn(&mut self, times: usize) -> Duration;
 }
 
-/// A side that is made of a preparation, which is not timed, and the work, which is, with the dropping of what it made.
+/// A side that is made of a preparation, which is not timed, and the work, which is, with the
+/// dropping of what it made.
 pub fn side<I, O>(mut prepare: impl FnMut() -> I, mut work: impl FnMut(I) -> O) -> impl Side {
     timed_turns(move |times| {
         let inputs: Vec<I> = (0..times).map(|_| prepare()).collect();

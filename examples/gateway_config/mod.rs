@@ -32,8 +32,8 @@ pub struct Endpoint {
     pub sender: SenderConfig,
 }
 
-/// Reads an object whose keys are a struct's own, or one of those of its parts. Serde's `flatten` would neither refuse unknown
-/// keys nor say where a mistake is.
+/// Reads an object whose keys are a struct's own, or one of those of its parts. Serde's `flatten`
+/// would neither refuse unknown keys nor say where a mistake is.
 macro_rules! object {
     ($object:ident { $($key:ident)* } and $($part:ident)*) => {
         impl<'de> Deserialize<'de> for $object {

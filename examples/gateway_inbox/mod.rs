@@ -91,8 +91,8 @@ pub struct Inboxes {
 }
 
 impl Inboxes {
-    /// Returns what stands behind an endpoint's webhook layer: its handler, or what forwards in its place, or the inbox of
-    /// either.
+    /// Returns what stands behind an endpoint's webhook layer: its handler, or what forwards in its
+    /// place, or the inbox of either.
     pub async fn wrap(
         &mut self,
         config: &Config,

@@ -1,5 +1,5 @@
-//! The gateway's output: lines on stdout and stderr, written by threads of their own, so that a reader who stalls holds up
-//! no request.
+//! The gateway's output: lines on stdout and stderr, written by threads of their own, so that a
+//! reader who stalls holds up no request.
 
 use std::io::Write;
 use std::sync::Arc;
@@ -58,7 +58,8 @@ impl Lines {
         }
     }
 
-    /// Writes a line and returns whether it is written. A line that is given up may still be written later.
+    /// Writes a line and returns whether it is written. A line that is given up may still be
+    /// written later.
     pub async fn write(&self, text: String) -> bool {
         let (written, told) = oneshot::channel();
         let write = async {

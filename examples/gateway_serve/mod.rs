@@ -17,17 +17,19 @@ use tokio::net::TcpListener;
 use tokio::sync::Notify;
 use tower::ServiceExt as _;
 
-/// How long a connection may take for the head of a request, the first one and each that follows. Senders write theirs at
-/// once.
+/// How long a connection may take for the head of a request, the first one and each that follows.
+/// Senders write theirs at once.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How much of that a connection has even if others wait for its place.
 const GRACE: Duration = Duration::from_secs(1);
 
-/// How long requests in flight may take to finish after a signal. Supervisors wait ten seconds or more before they kill.
+/// How long requests in flight may take to finish after a signal. Supervisors wait ten seconds or
+/// more before they kill.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(8);
 
-/// Serves until SIGTERM or Ctrl-C, then lets the requests in flight finish. Returns whether they did in time.
+/// Serves until SIGTERM or Ctrl-C, then lets the requests in flight finish. Returns whether they
+/// did in time.
 pub async fn serve(listener: TcpListener, app: Router) -> bool {
     let mut http = auto::Builder::new(TokioExecutor::new());
     http.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);

@@ -109,8 +109,9 @@ async fn upload(request: Request<Streaming<Chunk>>, uploaded: watch::Sender<u64>
     Ok(Response::new(Number { number }))
 }
 
-/// A handler behind a webhook layer: the delivery and the payload come from the request's extensions, and `?` turns
-/// a rejection into a status. The payload here is what was signed: the gRPC body itself.
+/// A handler behind a webhook layer: the delivery and the payload come from the request's
+/// extensions, and `?` turns a rejection into a status. The payload here is what was signed: the
+/// gRPC body itself.
 async fn deliver(request: Request<Text>) -> Result<Response<Text>, Status> {
     let Webhook(delivery) = Webhook::<Delivery>::from_extensions(request.extensions())?;
     let Webhook(body) = Webhook::<Bytes>::from_extensions(request.extensions())?;

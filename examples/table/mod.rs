@@ -1,4 +1,5 @@
-//! What the examples print: aligned columns, in colour where stdout is a terminal and `NO_COLOR` is not set.
+//! What the examples print: aligned columns, in colour where stdout is a terminal and `NO_COLOR` is
+//! not set.
 
 use std::io::IsTerminal as _;
 
@@ -14,7 +15,8 @@ pub struct Table<const N: usize> {
 }
 
 impl<const N: usize> Table<N> {
-    /// Prints the heading: the name of each column, and the width of all but the last, which takes what it needs.
+    /// Prints the heading: the name of each column, and the width of all but the last, which takes
+    /// what it needs.
     pub fn new(columns: [(&str, usize); N]) -> Self {
         let unwanted = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
         let colour = !unwanted && std::io::stdout().is_terminal();
@@ -35,7 +37,8 @@ impl<const N: usize> Table<N> {
         println!("{}", line.trim_end());
     }
 
-    /// What a request was answered, for a cell or a part of one: green where it was accepted, red where it was refused.
+    /// What a request was answered, for a cell or a part of one: green where it was accepted, red
+    /// where it was refused.
     pub fn answer(&self, accepted: bool, text: &str) -> String {
         self.paint(if accepted { GREEN } else { RED }, text)
     }

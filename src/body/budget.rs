@@ -10,15 +10,16 @@ use crate::rejection::Reason;
 
 /// Memory for the bodies of all requests that are on their way through one or more layers.
 ///
-/// It is taken as bytes arrive, never by what a request announces, and given back once the response is there or the request
-/// is gone.
+/// It is taken as bytes arrive, never by what a request announces, and given back once the response
+/// is there or the request is gone.
 ///
-/// As long as there is free memory, a request gets what it needs. Once there is none, the fair share of a request is the
-/// budget divided by the number of requests that hold memory. A request that would hold more than its share is refused with
-/// 503 and `Retry-After`. A request that stays within its share takes the memory from the request that holds most: that one
-/// is refused instead, unless its body is complete. So with `n` requests at work, in whatever order they came and however
-/// slowly they send, the next one may hold a share of `1 / (n + 1)`, as long as complete bodies, which are verified and
-/// handled, leave that much.
+/// As long as there is free memory, a request gets what it needs. Once there is none, the fair
+/// share of a request is the budget divided by the number of requests that hold memory. A request
+/// that would hold more than its share is refused with 503 and `Retry-After`. A request that stays
+/// within its share takes the memory from the request that holds most: that one is refused instead,
+/// unless its body is complete. So with `n` requests at work, in whatever order they came and
+/// however slowly they send, the next one may hold a share of `1 / (n + 1)`, as long as complete
+/// bodies, which are verified and handled, leave that much.
 ///
 /// A budget below the body limit of a layer refuses bodies that the layer would take.
 ///
@@ -97,7 +98,8 @@ impl Account {
         Ok(())
     }
 
-    /// Takes the memory from the request that holds most of it, if that is more than the one that asks would hold.
+    /// Takes the memory from the request that holds most of it, if that is more than the one that
+    /// asks would hold.
     fn revoke_the_largest(&mut self, asking: u64, bytes: usize) -> Result<(), Reason> {
         let revocable = self.holders.iter().filter(|(id, holder)| {
             **id != asking && holder.held > bytes && !holder.claim.complete.load(Ordering::Relaxed)
@@ -114,7 +116,8 @@ impl Account {
     }
 }
 
-/// The memory that one request holds of a budget, given back when it is dropped. Without a budget it is a number alone.
+/// The memory that one request holds of a budget, given back when it is dropped. Without a budget
+/// it is a number alone.
 #[derive(Default)]
 pub(crate) struct Lease {
     of: Option<(MemoryBudget, u64, Arc<Claim>)>,
@@ -214,7 +217,8 @@ mod tests {
         lease.hold(800).unwrap();
     }
 
-    /// 58 senders that stall one after another, and an honest one after them: it was refused above 64 KiB.
+    /// 58 senders that stall one after another, and an honest one after them: it was refused above
+    /// 64 KiB.
     #[test]
     fn senders_that_stall_one_after_another_leave_a_fair_share() {
         let budget = MemoryBudget::new(64 << 20);

@@ -9,14 +9,14 @@ use crate::rejection::Reason;
 
 use super::budget::Lease;
 
-/// Memory is reserved for at most this many times what has arrived, so that many small frames cost few allocations and an
-/// announced length costs nothing.
+/// Memory is reserved for at most this many times what has arrived, so that many small frames cost
+/// few allocations and an announced length costs nothing.
 const MAX_HEADROOM: usize = 32;
 /// The smallest buffer, if the body limit allows it.
 const MIN_CAPACITY: usize = 4096;
 
-/// Collects the frames of one body. A single frame is passed on as it is. Several are copied together, once if the announced
-/// length is true.
+/// Collects the frames of one body. A single frame is passed on as it is. Several are copied
+/// together, once if the announced length is true.
 pub(super) struct Collector {
     limit: usize,
     collected: Collected,

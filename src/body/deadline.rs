@@ -3,7 +3,8 @@
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-/// A bound on waiting. The timer is created on the first wait, so that what is ready at once costs none.
+/// A bound on waiting. The timer is created on the first wait, so that what is ready at once costs
+/// none.
 pub(crate) struct Deadline {
     limit: Option<Duration>,
     #[cfg(feature = "tokio")]
@@ -19,7 +20,8 @@ impl Deadline {
         }
     }
 
-    /// Becomes ready when the time is over. Call it whenever there is nothing to do but wait; the first call starts the timer.
+    /// Becomes ready when the time is over. Call it whenever there is nothing to do but wait; the
+    /// first call starts the timer.
     #[cfg(feature = "tokio")]
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         use std::future::Future as _;
@@ -28,8 +30,8 @@ impl Deadline {
         self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(limit))).as_mut().poll(cx)
     }
 
-    /// Never becomes ready, since there is no timer without a runtime. The server's own time-outs must end the wait, and the
-    /// layers have no setters for one.
+    /// Never becomes ready, since there is no timer without a runtime. The server's own time-outs
+    /// must end the wait, and the layers have no setters for one.
     #[cfg(not(feature = "tokio"))]
     pub(crate) fn poll(&mut self, _: &mut Context<'_>) -> Poll<()> {
         let _ = self.limit;

@@ -18,7 +18,8 @@ use super::budget::Lease;
 use super::collect::Collector;
 use super::deadline::Deadline;
 
-/// After this many frames without a pause the task yields, so that a client that sends tiny frames can't hold a thread.
+/// After this many frames without a pause the task yields, so that a client that sends tiny frames
+/// can't hold a thread.
 const MAX_FRAMES_PER_POLL: usize = 256;
 
 /// A body being received: what has arrived, and the bounds on the rest.
@@ -57,8 +58,8 @@ impl Receiver {
 
     /// Polls the body to its end. Trailers are ignored.
     ///
-    /// What has arrived goes to `feed` once there is a second frame, or nothing to do but wait for one: a body that is there at
-    /// once can be verified in one go.
+    /// What has arrived goes to `feed` once there is a second frame, or nothing to do but wait for
+    /// one: a body that is there at once can be verified in one go.
     pub(crate) fn poll<B>(
         &mut self,
         mut body: Pin<&mut B>,
@@ -111,8 +112,8 @@ impl Receiver {
     }
 }
 
-/// Returns the rejection for a body that failed: too large if a limit around this layer was reached, else broken. The detail
-/// says how, where the server tells: as hyper does for HTTP/1.
+/// Returns the rejection for a body that failed: too large if a limit around this layer was
+/// reached, else broken. The detail says how, where the server tells: as hyper does for HTTP/1.
 fn broken(error: BoxError) -> Rejection {
     let mut detail = None;
     let mut cause: Option<&(dyn Error + 'static)> = Some(&*error);
@@ -128,7 +129,8 @@ fn broken(error: BoxError) -> Rejection {
     rejection.with_source(error)
 }
 
-/// Tells a sender that frames its body wrongly, which it does each time, from a connection that was lost.
+/// Tells a sender that frames its body wrongly, which it does each time, from a connection that was
+/// lost.
 fn how(error: &io::Error) -> Option<&'static str> {
     use io::ErrorKind as Kind;
 

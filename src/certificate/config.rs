@@ -1,12 +1,13 @@
-//! The settings, which a configuration may hold whether or not the feature `certificates` is enabled.
+//! The settings, which a configuration may hold whether or not the feature `certificates` is
+//! enabled.
 
 use serde::{Deserialize, Deserializer};
 
 /// Where a sender's certificates are fetched, and what they must be.
 ///
-/// The default is the sender's own rule: the certificate is on the sender's own host, has the sender's name if one is
-/// documented, is valid now, has an RSA key of at least 2048 bits, and isn't signed by itself. Every setting whose name starts
-/// with `insecure` weakens that.
+/// The default is the sender's own rule: the certificate is on the sender's own host, has the
+/// sender's name if one is documented, is valid now, has an RSA key of at least 2048 bits, and
+/// isn't signed by itself. Every setting whose name starts with `insecure` weakens that.
 ///
 /// # Examples
 ///
@@ -29,20 +30,23 @@ use serde::{Deserialize, Deserializer};
 #[serde(deny_unknown_fields, default)]
 #[non_exhaustive]
 pub struct CertificateConfig {
-    /// Scheme, host and port in place of the sender's own, for an emulator. **Whoever answers there decides what is
-    /// genuine.**
+    /// Scheme, host and port in place of the sender's own, for an emulator. **Whoever answers there
+    /// decides what is genuine.**
     pub origin: Option<String>,
     /// The path in front of a certificate's file name at [`origin`](Self::origin), for `aws_sns`.
     pub path_prefix: Option<String>,
-    /// URLs of certificates that are fetched whatever the rate limit for unknown ones, which an attacker can use up.
+    /// URLs of certificates that are fetched whatever the rate limit for unknown ones, which an
+    /// attacker can use up.
     pub pinned_urls: Vec<String>,
-    /// The name that a certificate must have. In a file, `null` stands for [`CertificateName::Any`].
+    /// The name that a certificate must have. In a file, `null` stands for
+    /// [`CertificateName::Any`].
     pub name: CertificateName,
     /// Whether a certificate must be valid now. It must by default.
     pub check_validity: Option<bool>,
     /// Certificates in PEM to one of which there must be a chain.
     pub roots: Option<String>,
-    /// The length that an RSA key must have, in bits: 1024 to 8192, by default 2048. Less than that is a risk.
+    /// The length that an RSA key must have, in bits: 1024 to 8192, by default 2048. Less than that
+    /// is a risk.
     pub min_key_bits: Option<usize>,
     /// Whether a certificate may be signed by itself, which is a risk.
     pub allow_self_signed: Option<bool>,
@@ -64,24 +68,26 @@ pub enum CertificateName {
 impl CertificateConfig {
     /// Fetches certificates from this origin, such as `http://127.0.0.1:4566`, in place of the sender's own hosts.
     ///
-    /// **This replaces the trust anchor**: whoever answers there decides which requests are genuine. It is for tests and
-    /// emulators on your own machine.
+    /// **This replaces the trust anchor**: whoever answers there decides which requests are
+    /// genuine. It is for tests and emulators on your own machine.
     #[must_use]
     pub fn with_insecure_origin(mut self, origin: impl Into<String>) -> Self {
         self.origin = Some(origin.into());
         self
     }
 
-    /// Sets the path in front of a certificate's file name at the origin, for SNS. It is `/` by default.
+    /// Sets the path in front of a certificate's file name at the origin, for SNS. It is `/` by
+    /// default.
     #[must_use]
     pub fn with_path_prefix(mut self, prefix: impl Into<String>) -> Self {
         self.path_prefix = Some(prefix.into());
         self
     }
 
-    /// Fetches the certificate at this URL whatever the rate limit for unknown ones, which an attacker who invents URLs can use
-    /// up. Call it again to add another. The certificate is judged like any other; a sender that changes the URL, as SNS does
-    /// about once a year, is served as before.
+    /// Fetches the certificate at this URL whatever the rate limit for unknown ones, which an
+    /// attacker who invents URLs can use up. Call it again to add another. The certificate is
+    /// judged like any other; a sender that changes the URL, as SNS does about once a year, is
+    /// served as before.
     ///
     /// # Examples
     ///
@@ -118,7 +124,8 @@ impl CertificateConfig {
         self
     }
 
-    /// Requires a chain to one of these certificates (PEM, one or more), which may be roots or intermediates.
+    /// Requires a chain to one of these certificates (PEM, one or more), which may be roots or
+    /// intermediates.
     #[must_use]
     pub fn with_roots(mut self, pem: impl Into<String>) -> Self {
         self.roots = Some(pem.into());

@@ -21,11 +21,13 @@ use crate::fetch::Fresh;
 
 use super::{CertificateConfig, CertificateName};
 
-/// How long a certificate is used before it is fetched again. It serves until it expires, even if its host is down.
+/// How long a certificate is used before it is fetched again. It serves until it expires, even if
+/// its host is down.
 const REFRESH: Duration = Duration::from_secs(24 * 60 * 60);
 /// How long a certificate serves whose validity isn't checked.
 const UNCHECKED: Duration = Duration::from_secs(7 * 24 * 60 * 60);
-/// The most certificates taken from one response: SNS sends one, and a chain to a root has two or three more.
+/// The most certificates taken from one response: SNS sends one, and a chain to a root has two or
+/// three more.
 const MAX_CERTIFICATES: usize = 4;
 /// The shortest RSA key that senders use today.
 const DEFAULT_MIN_KEY_BITS: usize = 2048;
@@ -90,8 +92,9 @@ impl CertificateRules {
         self.origin.as_ref().is_some_and(|origin| origin.scheme == Scheme::HTTP)
     }
 
-    /// Judges what was fetched. `documented` are the names of which the sender documents that the certificate has one; any name is
-    /// right if there are none. The error says which rule it breaks.
+    /// Judges what was fetched. `documented` are the names of which the sender documents that the
+    /// certificate has one; any name is right if there are none. The error says which rule it
+    /// breaks.
     pub(crate) fn judge(
         &self,
         pem: &[u8],
@@ -185,7 +188,8 @@ pub(crate) struct CertificateKey {
 }
 
 impl CertificateKey {
-    /// The length of the key was judged with its certificate, so the algorithms with the wider range serve here.
+    /// The length of the key was judged with its certificate, so the algorithms with the wider
+    /// range serve here.
     fn new(der: &[u8]) -> Option<Self> {
         Some(Self {
             sha1: ParsedPublicKey::new(&RSA_PKCS1_1024_8192_SHA1_FOR_LEGACY_USE_ONLY, der).ok()?,
@@ -218,7 +222,8 @@ fn validity(certificate: &X509Certificate<'_>) -> Option<(SystemTime, SystemTime
     Some((time(validity.not_before.timestamp())?, time(validity.not_after.timestamp())?))
 }
 
-/// Returns whether the name is a DNS name among the alternatives or, in a certificate without any, the common name.
+/// Returns whether the name is a DNS name among the alternatives or, in a certificate without any,
+/// the common name.
 fn has_name(certificate: &X509Certificate<'_>, name: &str) -> bool {
     match certificate.subject_alternative_name() {
         Ok(Some(alternatives)) => alternatives

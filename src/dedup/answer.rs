@@ -9,7 +9,8 @@ use http::{HeaderMap, Response, StatusCode};
 /// Marks an answer that was given without calling the handler.
 const WEBHOOK_DUPLICATE: HeaderName = HeaderName::from_static("webhook-duplicate");
 
-/// What a handler answered to a delivery that is done: the status, and where the layer keeps it, the body with its type.
+/// What a handler answered to a delivery that is done: the status, and where the layer keeps it,
+/// the body with its type.
 ///
 /// The body may be confidential: `Debug` prints its length.
 ///

@@ -26,8 +26,8 @@ pub(super) struct ClaimGuard {
     failure: StoreFailure,
     key: Key,
     token: ClaimToken,
-    /// The claim or its renewal while it is under way. Whatever comes next waits for it, as a store may overtake one call by
-    /// the next.
+    /// The claim or its renewal while it is under way. Whatever comes next waits for it, as a store
+    /// may overtake one call by the next.
     claiming: Option<StoreFuture<Claim>>,
     owned: bool,
 }
@@ -102,7 +102,8 @@ impl ClaimGuard {
     }
 }
 
-/// Waits for a renewal that is under way. The commit or release that follows finds out what became of the claim.
+/// Waits for a renewal that is under way. The commit or release that follows finds out what became
+/// of the claim.
 async fn wait_for(claiming: Option<StoreFuture<Claim>>) {
     if let Some(claiming) = claiming {
         let _ = claiming.await;
@@ -111,7 +112,8 @@ async fn wait_for(claiming: Option<StoreFuture<Claim>>) {
 
 impl Drop for ClaimGuard {
     fn drop(&mut self) {
-        // A claim under way can't be released before it was granted. What is dropped here goes on by itself.
+        // A claim under way can't be released before it was granted. What is dropped here goes on by
+        // itself.
         let at_once = self.claiming.is_none() && self.owned && self.settings.store.release_now(self.key, self.token);
         if self.owned && !at_once {
             drop(self.finalize(End::Release));

@@ -15,7 +15,8 @@ use super::store::{Claim, Store, StoreError};
 /// A call of the store that borrows nothing, so that it can outlive the request.
 pub(super) type StoreFuture<T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send>>;
 
-/// An object-safe [`Store`]. A call either goes over a network or is a quick one in memory, so boxing it doesn't matter.
+/// An object-safe [`Store`]. A call either goes over a network or is a quick one in memory, so
+/// boxing it doesn't matter.
 pub(super) trait ErasedStore: Send + Sync {
     fn claim(self: Arc<Self>, key: Key, token: ClaimToken, lease: Duration, limit: Duration) -> StoreFuture<Claim>;
     fn commit(

@@ -71,7 +71,8 @@ struct Collected {
 }
 
 impl Collected {
-    /// Polls for the rest of a body. Returns whether it arrived as it had announced itself, within this limit.
+    /// Polls for the rest of a body. Returns whether it arrived as it had announced itself, within
+    /// this limit.
     fn poll<R: Body<Data = Bytes>>(&mut self, mut body: Pin<&mut R>, limit: usize, cx: &mut Context<'_>) -> Poll<bool> {
         loop {
             let frame = match ready!(body.as_mut().poll_frame(cx)) {

@@ -10,11 +10,12 @@ use sha2::{Digest as _, Sha256};
 use crate::delivery::{Delivery, Identity};
 use crate::secrets::KeyPrint;
 
-/// Separates these digests from all others; another number means that keys of before are not found again.
+/// Separates these digests from all others; another number means that keys of before are not found
+/// again.
 const DOMAIN: &[u8] = b"tower-webhook deduplication 2";
 
-/// The name of a delivery in a [`Store`](super::Store): a SHA-256, so that ids of any length and confidence become short and
-/// say nothing.
+/// The name of a delivery in a [`Store`](super::Store): a SHA-256, so that ids of any length and
+/// confidence become short and say nothing.
 ///
 /// ```
 /// use tower_webhook::dedup::Key;
@@ -32,8 +33,9 @@ impl Key {
         Self::digest(scope.as_ref(), b'k', id.as_ref())
     }
 
-    /// The key of a delivery by [`Delivery::identity`], within its sender and the secret that verified it. `None` if nothing
-    /// tells the delivery from others: the layer hands it on without deduplicating it.
+    /// The key of a delivery by [`Delivery::identity`], within its sender and the secret that
+    /// verified it. `None` if nothing tells the delivery from others: the layer hands it on
+    /// without deduplicating it.
     #[must_use]
     pub fn of(delivery: &Delivery) -> Option<Self> {
         let scope = Scope::of(delivery);
@@ -45,8 +47,9 @@ impl Key {
         }
     }
 
-    /// The key of a delivery by what nobody but the sender could have made: the id that it signs, or else all that it signs.
-    /// Two events with the same content and no signed id have one key.
+    /// The key of a delivery by what nobody but the sender could have made: the id that it signs,
+    /// or else all that it signs. Two events with the same content and no signed id have one
+    /// key.
     #[must_use]
     pub fn of_signed(delivery: &Delivery) -> Option<Self> {
         match delivery.identity() {
@@ -95,9 +98,9 @@ impl<'a> Scope<'a> {
         Self(delivery.provider().as_bytes(), delivery.key_print())
     }
 
-    /// All that is signed except the time, and perhaps an id and the event's name that aren't: one id
-    /// may stand for events of two names. What is empty names nothing: it then depends on the time
-    /// that the sender signed.
+    /// All that is signed except the time, and perhaps an id and the event's name that aren't: one
+    /// id may stand for events of two names. What is empty names nothing: it then depends on
+    /// the time that the sender signed.
     fn content(self, delivery: &Delivery, unsigned: Unsigned<'_>) -> Option<Key> {
         let [(id_len, id), (event_len, event)] = [unsigned.id, unsigned.event].map(|text| {
             (text.map_or([0xff; 8], |text| (text.len() as u64).to_be_bytes()), text.unwrap_or_default().as_bytes())
@@ -116,7 +119,8 @@ impl<'a> Scope<'a> {
         }
     }
 
-    /// The scope's length goes before it, so that no byte can move between scope and id. Within the id, the parts are one text.
+    /// The scope's length goes before it, so that no byte can move between scope and id. Within the
+    /// id, the parts are one text.
     fn digest(self, kind: u8, id: &[&[u8]]) -> Key {
         let Self(scope, print) = self;
         let mut digest = Sha256::new()

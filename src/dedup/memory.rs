@@ -19,15 +19,17 @@ use super::store::{Claim, Store, StoreError};
 /// The default number of handled deliveries to remember: one a second for a day, in some 45 MB.
 pub const DEFAULT_CAPACITY: u64 = 100_000;
 
-/// The length of an answer's body that makes a delivery count once more, so that answers cannot take much more memory than the
-/// capacity says.
+/// The length of an answer's body that makes a delivery count once more, so that answers cannot
+/// take much more memory than the capacity says.
 const ANSWER_UNIT: usize = 512;
 
-/// A [`Store`] in memory, for one process and for tests. Clones share what is remembered. Feature `memory-store`.
+/// A [`Store`] in memory, for one process and for tests. Clones share what is remembered. Feature
+/// `memory-store`.
 ///
-/// It remembers a bounded number of handled deliveries, the latest ones. Only verified deliveries that a handler accepted are
-/// remembered, so an attacker cannot evict them. One whose answer is long counts once more for every 512 bytes. Claims are kept apart and never evicted. There is one for each handler at
-/// work, so whatever bounds the requests in flight bounds them.
+/// It remembers a bounded number of handled deliveries, the latest ones. Only verified deliveries
+/// that a handler accepted are remembered, so an attacker cannot evict them. One whose answer is
+/// long counts once more for every 512 bytes. Claims are kept apart and never evicted. There is one
+/// for each handler at work, so whatever bounds the requests in flight bounds them.
 ///
 /// # Examples
 ///
@@ -156,7 +158,8 @@ impl fmt::Debug for MemoryStore {
     }
 }
 
-/// Frees the memory of what has expired. Whether something has expired is judged by the store's clock.
+/// Frees the memory of what has expired. Whether something has expired is judged by the store's
+/// clock.
 struct Retention;
 
 impl Expiry<Key, Done> for Retention {

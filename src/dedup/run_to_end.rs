@@ -16,8 +16,8 @@ use tower_service::Service;
 use crate::accessors::inner_service_accessors;
 use crate::observe;
 
-/// A [tower layer](Layer) that lets the inner service run to its end in a task of its own, although its future was dropped. See
-/// [`DedupLayer::run_to_end`](crate::DedupLayer::run_to_end).
+/// A [tower layer](Layer) that lets the inner service run to its end in a task of its own, although
+/// its future was dropped. See [`DedupLayer::run_to_end`](crate::DedupLayer::run_to_end).
 #[derive(Clone, Copy, Debug, Default)]
 #[non_exhaustive]
 pub struct RunToEndLayer;

@@ -1,4 +1,5 @@
-//! The end of a claim: its commit or release, which is tried again in the background if the store fails.
+//! The end of a claim: its commit or release, which is tried again in the background if the store
+//! fails.
 
 use std::sync::Arc;
 #[cfg(feature = "tokio")]
@@ -13,8 +14,9 @@ use super::key::{ClaimToken, Key};
 use super::shared::DedupSettings;
 use super::store::StoreError;
 
-/// The waits between the tries: four minutes altogether. That is longer than a store takes to fail over or to be restarted. The
-/// first ones lie within the lease, which keeps the sender's repetitions away for as long.
+/// The waits between the tries: four minutes altogether. That is longer than a store takes to fail
+/// over or to be restarted. The first ones lie within the lease, which keeps the sender's
+/// repetitions away for as long.
 #[cfg(feature = "tokio")]
 const WAITS: [Duration; 8] = [
     Duration::from_millis(500),
@@ -27,7 +29,8 @@ const WAITS: [Duration; 8] = [
     Duration::from_secs(100),
 ];
 
-/// The most settlements of one layer that wait at a time. Each may hold an answer of up to 64 KiB, usually of a few bytes.
+/// The most settlements of one layer that wait at a time. Each may hold an answer of up to 64 KiB,
+/// usually of a few bytes.
 #[cfg(feature = "tokio")]
 const MAX_WAITING: usize = 1024;
 

@@ -17,22 +17,24 @@ use crate::text::Text;
 use super::erased::ErasedStore;
 use super::key::Key;
 
-/// The largest limit of an answer's body that is kept; a larger one is cut to it. Each delivery takes that much of the store.
+/// The largest limit of an answer's body that is kept; a larger one is cut to it. Each delivery
+/// takes that much of the store.
 pub const MAX_ANSWER_LIMIT: usize = 64 * 1024;
 
-/// The longest lease and retention; a longer one is cut to it. No sender repeats a delivery after a year, and stores need times
-/// of bounded length.
+/// The longest lease and retention; a longer one is cut to it. No sender repeats a delivery after a
+/// year, and stores need times of bounded length.
 pub const MAX_RETENTION: Duration = Duration::from_secs(366 * 24 * 60 * 60);
 
 /// What happens to a delivery if the store neither grants nor denies a claim.
 ///
-/// By default that depends on the sender: [`Admit`](Self::Admit) where its [behavior](crate::provider::Behavior::repeats) says
-/// that it never repeats a delivery, and [`Refuse`](Self::Refuse) otherwise.
+/// By default that depends on the sender: [`Admit`](Self::Admit) where its
+/// [behavior](crate::provider::Behavior::repeats) says that it never repeats a delivery, and
+/// [`Refuse`](Self::Refuse) otherwise.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum StoreFailure {
-    /// It is refused with 503 ([`Reason::StoreUnavailable`](crate::Reason::StoreUnavailable)). A sender that repeats after a 5xx
-    /// tries again; with any other, the delivery is lost.
+    /// It is refused with 503 ([`Reason::StoreUnavailable`](crate::Reason::StoreUnavailable)). A
+    /// sender that repeats after a 5xx tries again; with any other, the delivery is lost.
     Refuse,
     /// It is handled, and counted: for handlers that prefer duplicates over delay.
     Admit,

@@ -8,11 +8,13 @@ use std::time::Duration;
 use super::answer::DoneAnswer;
 use super::key::{ClaimToken, Key};
 
-/// The place where a [`DedupLayer`](crate::DedupLayer) keeps which deliveries are being handled and which are done.
+/// The place where a [`DedupLayer`](crate::DedupLayer) keeps which deliveries are being handled and
+/// which are done.
 ///
-/// Under each key there is nothing, a claim with its owner's token, or a done delivery with its answer. Claims and done
-/// deliveries expire. Each operation is atomic across all processes that share the store: two at the same time end as if one had
-/// come first. No operation overwrites what belongs to another token.
+/// Under each key there is nothing, a claim with its owner's token, or a done delivery with its
+/// answer. Claims and done deliveries expire. Each operation is atomic across all processes that
+/// share the store: two at the same time end as if one had come first. No operation overwrites what
+/// belongs to another token.
 ///
 /// Use `testing::store_suite` (feature `testing`) to test an implementation.
 ///
@@ -63,12 +65,13 @@ use super::key::{ClaimToken, Key};
 /// }
 /// ```
 pub trait Store: Send + Sync + 'static {
-    /// Claims a free key for the time of the lease. The owner's own claim is extended to a whole lease from now.
+    /// Claims a free key for the time of the lease. The owner's own claim is extended to a whole
+    /// lease from now.
     ///
     /// # Errors
     ///
-    /// Returns an error if the store can't be reached or doesn't understand. It may have granted the claim anyway; the layer
-    /// then releases it.
+    /// Returns an error if the store can't be reached or doesn't understand. It may have granted
+    /// the claim anyway; the layer then releases it.
     fn claim(
         &self,
         key: Key,
@@ -76,8 +79,9 @@ pub trait Store: Send + Sync + 'static {
         lease: Duration,
     ) -> impl Future<Output = Result<Claim, StoreError>> + Send;
 
-    /// Turns the owner's claim, or a key that is free because the lease ended, into a done delivery for the time of the
-    /// retention, with what was answered. Returns false, and changes nothing, if the key belongs to another token or is done already.
+    /// Turns the owner's claim, or a key that is free because the lease ended, into a done delivery
+    /// for the time of the retention, with what was answered. Returns false, and changes
+    /// nothing, if the key belongs to another token or is done already.
     ///
     /// # Errors
     ///
@@ -97,10 +101,12 @@ pub trait Store: Send + Sync + 'static {
     /// Returns an error if the store can't be reached or doesn't understand.
     fn release(&self, key: Key, token: ClaimToken) -> impl Future<Output = Result<(), StoreError>> + Send;
 
-    /// As [`release`](Self::release), but without waiting. Returns false if the store can't do that, which is the default.
+    /// As [`release`](Self::release), but without waiting. Returns false if the store can't do
+    /// that, which is the default.
     ///
-    /// It is called when a handler panicked or was dropped, and must not panic itself. If it returns false, the layer spawns a
-    /// task for `release` if it runs on tokio, and otherwise leaves the claim to its lease.
+    /// It is called when a handler panicked or was dropped, and must not panic itself. If it
+    /// returns false, the layer spawns a task for `release` if it runs on tokio, and otherwise
+    /// leaves the claim to its lease.
     fn release_now(&self, key: Key, token: ClaimToken) -> bool {
         let _ = (key, token);
         false
@@ -147,7 +153,8 @@ pub enum Claim {
     Done(DoneAnswer),
 }
 
-/// An error of a store that can't be reached, doesn't answer in time, or gives an answer that makes no sense.
+/// An error of a store that can't be reached, doesn't answer in time, or gives an answer that makes
+/// no sense.
 ///
 /// Its source is for the operator and must hold no password.
 #[derive(Clone, Debug, thiserror::Error)]

@@ -11,11 +11,12 @@ use crate::text::Text;
 
 use super::EndpointService;
 
-/// A [tower layer](tower_layer::Layer) that answers one path with a webhook handler and passes every other request on to the
-/// service that it wraps.
+/// A [tower layer](tower_layer::Layer) that answers one path with a webhook handler and passes
+/// every other request on to the service that it wraps.
 ///
-/// The wrapped service may be anything: a tonic server, an axum router, a bare hyper service. What is passed on is
-/// untouched: the same head, the same body, neither read nor buffered. Several endpoints stack, each with a layer of its own.
+/// The wrapped service may be anything: a tonic server, an axum router, a bare hyper service. What
+/// is passed on is untouched: the same head, the same body, neither read nor buffered. Several
+/// endpoints stack, each with a layer of its own.
 ///
 /// # Examples
 ///
@@ -46,23 +47,26 @@ use super::EndpointService;
 ///
 /// # The handler
 ///
-/// The handler is a [`Service`](tower_service::Service) of `Request<Full<Bytes>>`: a `service_fn`, an
-/// `axum::routing::MethodRouter`, a whole `axum::Router`. It must be `Clone` and, on servers with threads, `Sync`.
+/// The handler is a [`Service`](tower_service::Service) of `Request<Full<Bytes>>`: a `service_fn`,
+/// an `axum::routing::MethodRouter`, a whole `axum::Router`. It must be `Clone` and, on servers
+/// with threads, `Sync`.
 ///
 /// It may fail with any error, and the error type of the whole stays that of the wrapped service. A
-/// [`Rejection`](crate::Rejection) is answered as the webhook layer would answer it. Any other error is answered 503
-/// ([`Reason::HandlerFailed`](crate::Reason::HandlerFailed)), after which most senders try again, and logged as the cause, so it
-/// should hold neither secrets nor payloads. The webhook layer's `on_reject` sees what a handler answers, not what it fails
-/// with: to have it called, answer [`Rejection::into_http_response`](crate::Rejection::into_http_response).
+/// [`Rejection`](crate::Rejection) is answered as the webhook layer would answer it. Any other
+/// error is answered 503 ([`Reason::HandlerFailed`](crate::Reason::HandlerFailed)), after which
+/// most senders try again, and logged as the cause, so it should hold neither secrets nor payloads.
+/// The webhook layer's `on_reject` sees what a handler answers, not what it fails with: to have it
+/// called, answer [`Rejection::into_http_response`](crate::Rejection::into_http_response).
 ///
-/// Put a [`WebhookLayer`](crate::WebhookLayer), or a stack of layers with one in it, between path and handler. Without one,
-/// the handler would get unverified requests, and `Webhook` and `Delivery` would refuse them all.
+/// Put a [`WebhookLayer`](crate::WebhookLayer), or a stack of layers with one in it, between path
+/// and handler. Without one, the handler would get unverified requests, and `Webhook` and
+/// `Delivery` would refuse them all.
 ///
 /// # Readiness
 ///
-/// The layer is ready when the wrapped service is, so limits inside apply outside as well. A request for the endpoint
-/// returns what was reserved of the wrapped service, and waits for its own handler inside its future, which holds up no other
-/// request.
+/// The layer is ready when the wrapped service is, so limits inside apply outside as well. A
+/// request for the endpoint returns what was reserved of the wrapped service, and waits for its own
+/// handler inside its future, which holds up no other request.
 pub struct EndpointLayer<E> {
     endpoint: Arc<Endpoint<E>>,
 }
@@ -82,12 +86,14 @@ pub(super) enum Matcher {
 impl<E> EndpointLayer<E> {
     /// Creates an endpoint at exactly this path, for every method.
     ///
-    /// The path is compared byte for byte with the request's when it gets here: `/a/` isn't `/a`, `/%61` isn't `/a`, and
-    /// behind a router that strips a prefix it is the rest. The query is ignored.
+    /// The path is compared byte for byte with the request's when it gets here: `/a/` isn't `/a`,
+    /// `/%61` isn't `/a`, and behind a router that strips a prefix it is the rest. The query is
+    /// ignored.
     ///
     /// # Errors
     ///
-    /// Returns an error if the path doesn't start with `/`, or has a query: no request would ever match it.
+    /// Returns an error if the path doesn't start with `/`, or has a query: no request would ever
+    /// match it.
     pub fn new<L, H>(path: impl Into<Text>, webhook: L, handler: H) -> Result<Self, ConfigError>
     where
         L: Layer<H, Service = E>,
@@ -95,7 +101,8 @@ impl<E> EndpointLayer<E> {
         Ok(Self { endpoint: Arc::new(Endpoint::at(path.into(), webhook.layer(handler))?) })
     }
 
-    /// Creates an endpoint for every request whose head this closure accepts. It runs on every request, so it should be fast.
+    /// Creates an endpoint for every request whose head this closure accepts. It runs on every
+    /// request, so it should be fast.
     ///
     /// # Examples
     ///

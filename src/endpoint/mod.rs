@@ -1,5 +1,5 @@
-//! A webhook endpoint beside any other service: it answers its own path and passes everything else on. See
-//! [`EndpointLayer`](crate::EndpointLayer).
+//! A webhook endpoint beside any other service: it answers its own path and passes everything else
+//! on. See [`EndpointLayer`](crate::EndpointLayer).
 
 mod body;
 mod future;

@@ -15,7 +15,8 @@ use crate::text::Text;
 use super::layer::{Endpoint, Matcher};
 use super::{EndpointBody, EndpointFuture};
 
-/// The service of an [`EndpointLayer`](crate::EndpointLayer): it answers the endpoint's requests and passes on all others.
+/// The service of an [`EndpointLayer`](crate::EndpointLayer): it answers the endpoint's requests
+/// and passes on all others.
 pub struct EndpointService<S, E> {
     inner: S,
     endpoint: Arc<Endpoint<E>>,
@@ -67,8 +68,8 @@ where
         if !is_endpoints {
             return EndpointFuture::inner(self.inner.call(request));
         }
-        // What was reserved for this call (a permit, a place in a queue) isn't used: it goes back with the service that
-        // reserved it.
+        // What was reserved for this call (a permit, a place in a queue) isn't used: it goes back with the
+        // service that reserved it.
         self.inner = self.inner.clone();
         EndpointFuture::endpoint(self.endpoint.service().clone(), request)
     }

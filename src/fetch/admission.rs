@@ -8,16 +8,17 @@ use std::time::{Duration, SystemTime};
 
 use super::rate_limit::RateLimiter;
 
-/// The most URLs of one generation that are remembered as asked for: 115 seconds of 500 new ones a second, in 0.6 MB. SNS asks
-/// again after 20 to 35 seconds.
+/// The most URLs of one generation that are remembered as asked for: 115 seconds of 500 new ones a
+/// second, in 0.6 MB. SNS asks again after 20 to 35 seconds.
 const MAX_ASKED: usize = 57_344;
 
 /// Admits fetches of URLs that have never succeeded, at a limited rate.
 ///
-/// An attacker can name any number of URLs, so the first to come must not be the first to be served: the genuine URL would
-/// drown. But a sender repeats a delivery that failed, and all its deliveries name the same few URLs, while inventions
-/// don't repeat. So a URL that was asked for before has a budget of its own, which inventions never touch. An attacker who
-/// repeats them competes for that budget too; against such a one, pin the sender's URLs.
+/// An attacker can name any number of URLs, so the first to come must not be the first to be
+/// served: the genuine URL would drown. But a sender repeats a delivery that failed, and all its
+/// deliveries name the same few URLs, while inventions don't repeat. So a URL that was asked for
+/// before has a budget of its own, which inventions never touch. An attacker who repeats them
+/// competes for that budget too; against such a one, pin the sender's URLs.
 pub(super) struct Admission {
     new: RateLimiter,
     repeated: RateLimiter,

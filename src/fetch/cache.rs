@@ -1,8 +1,9 @@
 //! A bounded cache of fetched values by URL, with one fetch at a time per URL.
 //!
-//! moka's `try_get_with` has the bound, the expiry and the single flight, but not the rest: failures that stand for a while,
-//! a clock that is passed in, a rate limit for URLs that never worked, and eviction that gives up good values last. It would
-//! also bring some fifteen crates to every sender that fetches a key.
+//! moka's `try_get_with` has the bound, the expiry and the single flight, but not the rest:
+//! failures that stand for a while, a clock that is passed in, a rate limit for URLs that never
+//! worked, and eviction that gives up good values last. It would also bring some fifteen crates to
+//! every sender that fetches a key.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -25,11 +26,12 @@ use super::admission::Admission;
 pub(crate) struct CacheLimits {
     /// The most URLs remembered, working and failed ones together. Working ones are evicted last.
     pub(crate) entries: usize,
-    /// How long a failure stands for a URL, counted from the request that started the fetch. It must be less than the
-    /// shortest retry interval of a sender (SNS: 20 seconds), or one failed fetch would cost several attempts.
+    /// How long a failure stands for a URL, counted from the request that started the fetch. It
+    /// must be less than the shortest retry interval of a sender (SNS: 20 seconds), or one
+    /// failed fetch would cost several attempts.
     pub(crate) failure: Duration,
-    /// How many fetches of URLs that have never succeeded may start at once; as many again of those that are asked for
-    /// repeatedly.
+    /// How many fetches of URLs that have never succeeded may start at once; as many again of those
+    /// that are asked for repeatedly.
     pub(crate) burst: u32,
     /// The time after which one more of them may start.
     pub(crate) interval: Duration,
@@ -38,9 +40,9 @@ pub(crate) struct CacheLimits {
 }
 
 impl CacheLimits {
-    /// An attacker can choose the URLs, within a fixed form and host. So both the fetches they can cause and the good
-    /// entries they can evict are bounded: 64 fetches at once cover every region after a cold start, and four a second go
-    /// unnoticed by any key host.
+    /// An attacker can choose the URLs, within a fixed form and host. So both the fetches they can
+    /// cause and the good entries they can evict are bounded: 64 fetches at once cover every
+    /// region after a cold start, and four a second go unnoticed by any key host.
     pub(crate) const DEFAULT: Self = Self {
         entries: 256,
         failure: Duration::from_secs(10),
@@ -52,8 +54,9 @@ impl CacheLimits {
 
 /// A bounded cache of fetched values by URL.
 ///
-/// Clones share everything. On a tokio runtime, a task drives each fetch to its end. Elsewhere the requests that wait for it do: if
-/// some of them go away the others carry on; if all do, the fetch is dropped and the next request starts another.
+/// Clones share everything. On a tokio runtime, a task drives each fetch to its end. Elsewhere the
+/// requests that wait for it do: if some of them go away the others carry on; if all do, the fetch
+/// is dropped and the next request starts another.
 pub(crate) struct Cache<T>(Arc<CacheShared<T>>);
 
 struct CacheShared<T> {
@@ -114,8 +117,8 @@ impl<T: Send + Sync + 'static> Cache<T> {
         Self(Arc::new(CacheShared { limits, pinned, table: Mutex::new(table) }))
     }
 
-    /// Returns the value for a URL: the one at hand, or the one that `load` fetches. The loader is called only if nobody
-    /// else is fetching that URL. Its error must be transient.
+    /// Returns the value for a URL: the one at hand, or the one that `load` fetches. The loader is
+    /// called only if nobody else is fetching that URL. Its error must be transient.
     pub(crate) fn find<F>(
         &self,
         url: &str,
@@ -168,8 +171,9 @@ impl<T: Send + Sync + 'static> Cache<T> {
         Ok(MaybeReady::pending(flight))
     }
 
-    /// Fetches again although there is a value, because it doesn't fit: another key signed, or the key id is unknown. Returns
-    /// `None` if that happened a moment ago. The old value stays if the fetch fails.
+    /// Fetches again although there is a value, because it doesn't fit: another key signed, or the
+    /// key id is unknown. Returns `None` if that happened a moment ago. The old value stays if
+    /// the fetch fails.
     pub(crate) fn refetch<F>(
         &self,
         url: &str,
@@ -199,11 +203,12 @@ impl<T: Send + Sync + 'static> Cache<T> {
         Ok(Some(MaybeReady::pending(flight)))
     }
 
-    /// Starts a fetch that leaves its outcome in the cache before any of its waiters goes on, and returns it together with
-    /// whether a task drives it. A loader that panics counts as a failure, so that the panic doesn't spread to requests that
-    /// only wait.
+    /// Starts a fetch that leaves its outcome in the cache before any of its waiters goes on, and
+    /// returns it together with whether a task drives it. A loader that panics counts as a
+    /// failure, so that the panic doesn't spread to requests that only wait.
     ///
-    /// A forced fetch is counted when it ends: a client that makes one start and goes away has spent nothing.
+    /// A forced fetch is counted when it ends: a client that makes one start and goes away has
+    /// spent nothing.
     fn launch<F>(&self, url: &str, now: SystemTime, is_forced: bool, load: F) -> (Shared<Flight<T>>, bool)
     where
         F: Future<Output = Result<Fresh<T>, Rejection>> + Send + 'static,
@@ -237,8 +242,8 @@ impl<T: Send + Sync + 'static> Cache<T> {
     }
 }
 
-/// Has a task drive a fetch, so that it ends although every request that waits for it may go away. Returns false if there is no
-/// runtime.
+/// Has a task drive a fetch, so that it ends although every request that waits for it may go away.
+/// Returns false if there is no runtime.
 #[cfg(feature = "tokio")]
 fn drive<T: Send + Sync + 'static>(flight: Shared<Flight<T>>) -> bool {
     let runtime = tokio::runtime::Handle::try_current();
@@ -258,8 +263,8 @@ impl<T> CacheShared<T> {
 }
 
 impl<T> Table<T> {
-    /// Evicts one entry if the cache is full: a failed one before an expired one before the least recently used. Entries
-    /// being fetched stay. Returns false if all of them are.
+    /// Evicts one entry if the cache is full: a failed one before an expired one before the least
+    /// recently used. Entries being fetched stay. Returns false if all of them are.
     fn make_room(&mut self, limit: usize, now: SystemTime) -> bool {
         if self.entries.len() < limit {
             return true;
@@ -291,7 +296,8 @@ impl<T> Entry<T> {
     }
 }
 
-/// Returns whether `now` is less than `span` after `start`. A clock that was set back ends the span.
+/// Returns whether `now` is less than `span` after `start`. A clock that was set back ends the
+/// span.
 fn is_within(start: SystemTime, now: SystemTime, span: Duration) -> bool {
     now.duration_since(start).is_ok_and(|elapsed| elapsed < span)
 }
@@ -493,9 +499,10 @@ mod tests {
         assert_eq!(done(cache.find("ours", at(1), || fresh(1))).await, Ok(1));
     }
 
-    /// 500 inventions a second from a cold start, each with a URL of its own, for as long as the retries of the last genuine
-    /// delivery last. SNS repeats after 20 seconds, three times by default. Each genuine delivery here has a URL of its own,
-    /// which is the worst case: those of one topic share theirs.
+    /// 500 inventions a second from a cold start, each with a URL of its own, for as long as the
+    /// retries of the last genuine delivery last. SNS repeats after 20 seconds, three times by
+    /// default. Each genuine delivery here has a URL of its own, which is the worst case: those
+    /// of one topic share theirs.
     #[tokio::test]
     async fn under_500_inventions_a_second_a_genuine_url_is_fetched_within_four_tries() {
         for retry in [20, 35, 60, 110] {

@@ -13,11 +13,12 @@ use crate::rejection::BoxError;
 
 use super::get::{FETCH_TIMEOUT, Fetch, FetchFuture, MAX_FETCHED};
 
-/// The time to establish a connection. It is shorter than the whole, so that an unreachable host can be told from a slow one.
+/// The time to establish a connection. It is shorter than the whole, so that an unreachable host
+/// can be told from a slow one.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// The default [`Fetch`]: `https` only, verified against the system's roots, no redirects, no proxy, at most
-/// [`MAX_FETCHED`] bytes within [`FETCH_TIMEOUT`].
+/// The default [`Fetch`]: `https` only, verified against the system's roots, no redirects, no
+/// proxy, at most [`MAX_FETCHED`] bytes within [`FETCH_TIMEOUT`].
 ///
 /// It needs a tokio runtime when it is used. Clones share their connections.
 ///
@@ -71,14 +72,15 @@ pub struct HttpsClientBuilder {
 }
 
 impl HttpsClientBuilder {
-    /// Trusts these roots (PEM, one or more) as well, for an egress gateway with its own certificate authority.
+    /// Trusts these roots (PEM, one or more) as well, for an egress gateway with its own
+    /// certificate authority.
     pub fn roots(mut self, pem: impl Into<Vec<u8>>) -> Self {
         self.roots = Some(pem.into());
         self
     }
 
-    /// Accepts plain `http` as well, which **anyone on the network path can answer**: for emulators and tests on your own
-    /// machine, never for production.
+    /// Accepts plain `http` as well, which **anyone on the network path can answer**: for emulators
+    /// and tests on your own machine, never for production.
     pub fn insecure_plain_http(mut self) -> Self {
         self.plain_http = true;
         self

@@ -12,11 +12,12 @@ use http::{Response, StatusCode, Uri};
 use crate::body::Deadline;
 use crate::rejection::{BoxError, Reason, Rejection};
 
-/// The largest response accepted, in bytes. A certificate has two thousand, the largest key sets some twenty thousand.
+/// The largest response accepted, in bytes. A certificate has two thousand, the largest key sets
+/// some twenty thousand.
 pub const MAX_FETCHED: usize = 64 * 1024;
 
-/// The time for one fetch, from connecting to the last byte. Senders give up after 5 to 30 seconds, and a request may need
-/// two fetches.
+/// The time for one fetch, from connecting to the last byte. Senders give up after 5 to 30 seconds,
+/// and a request may need two fetches.
 pub const FETCH_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A client that fetches certificates and key sets, and confirms subscriptions.
@@ -25,8 +26,8 @@ pub const FETCH_TIMEOUT: Duration = Duration::from_secs(5);
 ///
 /// - send one `GET` to exactly this URI, follow **no** redirect, and send no credentials;
 /// - verify the server's certificate: for some senders it is the only trust anchor;
-/// - stop reading after [`MAX_FETCHED`] bytes and give up after [`FETCH_TIMEOUT`] (larger responses are refused anyway;
-///   with the feature `tokio`, slower ones are dropped anyway);
+/// - stop reading after [`MAX_FETCHED`] bytes and give up after [`FETCH_TIMEOUT`] (larger responses
+///   are refused anyway; with the feature `tokio`, slower ones are dropped anyway);
 /// - keep the URI's query and the response out of its errors, which end up in logs.
 ///
 /// Any status is a success here; the caller judges it.
@@ -50,7 +51,8 @@ pub const FETCH_TIMEOUT: Duration = Duration::from_secs(5);
 /// });
 /// ```
 ///
-/// `Arc<dyn Fetch>` is a client as well, so several providers can share one that is chosen at run time:
+/// `Arc<dyn Fetch>` is a client as well, so several providers can share one that is chosen at run
+/// time:
 ///
 /// ```
 /// use std::sync::Arc;
@@ -90,8 +92,8 @@ impl<T: Fetch + ?Sized> Fetch for Arc<T> {
     }
 }
 
-/// Gets the body of a 200 within the bounds, whether or not the client keeps to them. Any other outcome is a server-side
-/// failure, so `reason` must be transient.
+/// Gets the body of a 200 within the bounds, whether or not the client keeps to them. Any other
+/// outcome is a server-side failure, so `reason` must be transient.
 pub(crate) async fn get(fetch: &dyn Fetch, uri: Uri, reason: Reason) -> Result<Bytes, Rejection> {
     let failed = |detail| Rejection::new(reason).with_detail(detail);
     let response = within_time(fetch.get(uri)).await.ok_or_else(|| failed("the fetch took too long"))?;

@@ -1,4 +1,5 @@
-//! Certificates and keys from the network: one bounded GET, a client for it, a cache in front of it.
+//! Certificates and keys from the network: one bounded GET, a client for it, a cache in front of
+//! it.
 
 mod admission;
 mod cache;

@@ -32,7 +32,8 @@ impl RateLimiter {
     fn refill(&mut self, now: SystemTime) {
         let Some(refilled_at) = self.refilled_at else { return };
         let Ok(elapsed) = now.duration_since(refilled_at) else {
-            // The clock was set back. Count from the new time; otherwise no permit would be added until it caught up.
+            // The clock was set back. Count from the new time; otherwise no permit would be added until it
+            // caught up.
             self.refilled_at = Some(now);
             return;
         };

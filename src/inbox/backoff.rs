@@ -3,7 +3,8 @@
 use std::ops::Range;
 use std::time::Duration;
 
-/// The attempts that a delivery gets by default: over a day of them with the default delays, on average.
+/// The attempts that a delivery gets by default: over a day of them with the default delays, on
+/// average.
 pub const DEFAULT_ATTEMPTS: u32 = 25;
 /// The limit of the first delay by default.
 pub const DEFAULT_FIRST_DELAY: Duration = Duration::from_secs(1);
@@ -12,8 +13,8 @@ pub const DEFAULT_LONGEST_DELAY: Duration = Duration::from_secs(6 * 60 * 60);
 
 /// How often and how far apart a delivery is tried.
 ///
-/// The delay after attempt `n` is random between zero and `first * 2^(n-1)`, and never more than the longest, so that what
-/// failed together isn't tried again together.
+/// The delay after attempt `n` is random between zero and `first * 2^(n-1)`, and never more than
+/// the longest, so that what failed together isn't tried again together.
 ///
 /// # Examples
 ///
@@ -32,7 +33,8 @@ pub struct Backoff {
 }
 
 impl Backoff {
-    /// Creates a back-off whose delays grow from the start of the range to its end, with [`DEFAULT_ATTEMPTS`].
+    /// Creates a back-off whose delays grow from the start of the range to its end, with
+    /// [`DEFAULT_ATTEMPTS`].
     #[must_use]
     pub fn exponential(delays: Range<Duration>) -> Self {
         Self { first: delays.start, longest: delays.end.max(delays.start), attempts: DEFAULT_ATTEMPTS }

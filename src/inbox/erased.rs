@@ -1,4 +1,5 @@
-//! An [`InboxStore`] as an object. Its calls wait for a disk or a network, so boxing them costs nothing that counts.
+//! An [`InboxStore`] as an object. Its calls wait for a disk or a network, so boxing them costs
+//! nothing that counts.
 
 use std::future::Future;
 use std::pin::Pin;

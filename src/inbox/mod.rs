@@ -1,4 +1,5 @@
-//! A durable inbox: a delivery is stored before its sender gets the 2xx, and handled until that succeeds.
+//! A durable inbox: a delivery is stored before its sender gets the 2xx, and handled until that
+//! succeeds.
 //!
 //! ```
 //! # #[cfg(all(feature = "axum", feature = "sqlite"))] {
@@ -34,13 +35,16 @@
 //!
 //! # What happens to a delivery
 //!
-//! The [`Inbox`] goes where the handler would be, behind a [`WebhookLayer`](crate::WebhookLayer). It stores what was verified
-//! and answers, once that is durable, what the sender takes for "delivered". If the store fails or is full, the sender gets a
-//! 503, after which most send the delivery again; with one that never repeats, such as GitHub, it is lost. A repetition is recognised by the same rule as the [deduplication](crate::dedup)'s, so there is no
+//! The [`Inbox`] goes where the handler would be, behind a [`WebhookLayer`](crate::WebhookLayer).
+//! It stores what was verified and answers, once that is durable, what the sender takes for
+//! "delivered". If the store fails or is full, the sender gets a 503, after which most send the
+//! delivery again; with one that never repeats, such as GitHub, it is lost. A repetition is
+//! recognised by the same rule as the [deduplication](crate::dedup)'s, so there is no
 //! need for both.
 //!
-//! The [`InboxWorker`] hands each stored delivery to the service as the webhook layer would have: the same request, with a
-//! [`Delivery`](crate::Delivery) and an [`InboxAttempt`] in its extensions.
+//! The [`InboxWorker`] hands each stored delivery to the service as the webhook layer would have:
+//! the same request, with a [`Delivery`](crate::Delivery) and an [`InboxAttempt`] in its
+//! extensions.
 //!
 //! | the service | the delivery |
 //! |---|---|
@@ -49,12 +53,13 @@
 //! | answers any other 4xx | is dead: the same request would be refused again |
 //! | dies with its process | is tried again when its lease has ended; after several such crashes it is dead |
 //!
-//! A dead delivery stays until you [replay](Inbox::replay) or [erase](Inbox::erase) it, or the sender repeats it. Handlers see a
-//! delivery at least once: a process can die between the handler's end and the note of it.
+//! A dead delivery stays until you [replay](Inbox::replay) or [erase](Inbox::erase) it, or the
+//! sender repeats it. Handlers see a delivery at least once: a process can die between the
+//! handler's end and the note of it.
 //!
 //! While most attempts fail, fewer run at once, down to an eighth of the
-//! [concurrency](InboxBuilder::with_concurrency); as they succeed again, their number doubles with each round. Deliveries that
-//! were never tried and retries have half of the places each.
+//! [concurrency](InboxBuilder::with_concurrency); as they succeed again, their number doubles with
+//! each round. Deliveries that were never tried and retries have half of the places each.
 //!
 //! The parts of an axum route aren't stored: wrap a `Router` if the handler extracts a `Path`.
 

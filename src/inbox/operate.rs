@@ -24,7 +24,8 @@ pub struct StoredDelivery {
     pub method: Method,
     /// The URL of its request, without parameters that are secrets.
     pub url: Text,
-    /// The last failed attempts, the oldest first: [`MOST_PAST_ATTEMPTS`](super::MOST_PAST_ATTEMPTS) at most.
+    /// The last failed attempts, the oldest first:
+    /// [`MOST_PAST_ATTEMPTS`](super::MOST_PAST_ATTEMPTS) at most.
     pub past: Vec<PastAttempt>,
     /// The trace that the request belonged to, as its `traceparent` said.
     pub traceparent: Option<Text>,
@@ -88,7 +89,8 @@ impl<S> Inbox<S> {
         Ok(Some(StoredDelivery { summary, method, url, past, traceparent, headers, body }))
     }
 
-    /// Has a delivery handled again, with its attempts counted anew. One that is done is handled again only if `force` is set.
+    /// Has a delivery handled again, with its attempts counted anew. One that is done is handled
+    /// again only if `force` is set.
     ///
     /// # Errors
     ///
@@ -109,8 +111,8 @@ impl<S> Inbox<S> {
         self.settings.store.replay_dead(self.here(filter), limit, self.now()).await
     }
 
-    /// Cancels a delivery that isn't done: it is not tried again, and a handler that works on it is cancelled. Returns whether
-    /// there was something to cancel.
+    /// Cancels a delivery that isn't done: it is not tried again, and a handler that works on it is
+    /// cancelled. Returns whether there was something to cancel.
     ///
     /// # Errors
     ///
@@ -119,8 +121,9 @@ impl<S> Inbox<S> {
         Ok(self.has(id).await? && self.settings.store.cancel(id, self.now()).await?)
     }
 
-    /// Removes at most `limit` deliveries with everything that was stored of them, except for the digests that their
-    /// repetitions are recognised by. Those that are being handled are cancelled instead.
+    /// Removes at most `limit` deliveries with everything that was stored of them, except for the
+    /// digests that their repetitions are recognised by. Those that are being handled are
+    /// cancelled instead.
     ///
     /// # Errors
     ///
@@ -129,7 +132,8 @@ impl<S> Inbox<S> {
         self.settings.store.erase(self.here(filter), limit, self.now()).await
     }
 
-    /// Removes at most `limit` deliveries that are past their age, of every scope in the store. The worker does it too.
+    /// Removes at most `limit` deliveries that are past their age, of every scope in the store. The
+    /// worker does it too.
     ///
     /// # Errors
     ///
@@ -138,7 +142,8 @@ impl<S> Inbox<S> {
         self.settings.store.prune(self.settings.retention, limit, self.now()).await
     }
 
-    /// Stops handing deliveries to handlers, in all processes and over restarts. They are accepted all the while.
+    /// Stops handing deliveries to handlers, in all processes and over restarts. They are accepted
+    /// all the while.
     ///
     /// # Errors
     ///

@@ -14,8 +14,9 @@ pub(super) enum Ended {
     Stopped,
 }
 
-/// The places for handlers. Each failure takes one away, down to an eighth, and each success gives one back: an outage is
-/// probed by a few, and after it their number doubles with each round. As long as most succeed, all places are there.
+/// The places for handlers. Each failure takes one away, down to an eighth, and each success gives
+/// one back: an outage is probed by a few, and after it their number doubles with each round. As
+/// long as most succeed, all places are there.
 #[derive(Debug)]
 pub(super) struct Pace {
     most: usize,
@@ -41,7 +42,8 @@ impl Pace {
         }
     }
 
-    /// Returns whether retries come first, by turns: if there is one place at a time, neither starve.
+    /// Returns whether retries come first, by turns: if there is one place at a time, neither
+    /// starve.
     pub(super) fn retries_first(&mut self) -> bool {
         self.retries_first = !self.retries_first;
         self.retries_first

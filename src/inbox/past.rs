@@ -1,4 +1,5 @@
-//! Failed attempts as our stores keep them: a line for each, with number, milliseconds since 1970, kind and detail.
+//! Failed attempts as our stores keep them: a line for each, with number, milliseconds since 1970,
+//! kind and detail.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 

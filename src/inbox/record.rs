@@ -32,9 +32,10 @@
 //! | 17 | what identifies the delivery, if that is an id | UTF-8 |
 //! | 18 | who parsed the body during the verification (1: SNS, 2: Connect), and what they need beside it | 1 byte, bytes |
 //!
-//! Numbers are little-endian. A time is seconds since 1970 (8 bytes) and nanoseconds (4 bytes). Fields that are absent are
-//! left out. A field that an older version can do without gets a new tag, and unknown tags are skipped; anything else gets a
-//! new version, and older versions leave such records alone.
+//! Numbers are little-endian. A time is seconds since 1970 (8 bytes) and nanoseconds (4 bytes).
+//! Fields that are absent are left out. A field that an older version can do without gets a new
+//! tag, and unknown tags are skipped; anything else gets a new version, and older versions leave
+//! such records alone.
 
 use std::fmt;
 use std::sync::Arc;
@@ -54,7 +55,8 @@ pub const RECORD_VERSION: u8 = 1;
 /// The longest order key that is stored as it is. Longer ones are replaced by their digest.
 pub const MAX_ORDER_KEY: usize = 128;
 
-/// The name of a delivery in a store: of two deliveries with the same one, the second is a repetition.
+/// The name of a delivery in a store: of two deliveries with the same one, the second is a
+/// repetition.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct UniqueKey([u8; 32]);
 
@@ -71,8 +73,8 @@ impl UniqueKey {
         &self.0
     }
 
-    /// Returns the half that our stores keep: for two keys by accident the same, 2^64 deliveries would be needed, and then the
-    /// body's digest tells them apart.
+    /// Returns the half that our stores keep: for two keys by accident the same, 2^64 deliveries
+    /// would be needed, and then the body's digest tells them apart.
     #[cfg(any(feature = "sqlite", feature = "postgres"))]
     pub(super) fn short(&self) -> &[u8] {
         &self.0[..16]
@@ -94,8 +96,9 @@ pub(crate) struct Record {
     pub(crate) scope: Text,
     pub(crate) id: Option<Text>,
     pub(crate) event: Option<Text>,
-    /// What the signature covers, a bit each: 0 the body, 1 the timestamp, 2 the id, 3 the event, 4 the URL. Then what is known
-    /// of the sender: 5 it never repeats, 6 its bodies are unique, 7 it acts on answers. 8: the identity is a number.
+    /// What the signature covers, a bit each: 0 the body, 1 the timestamp, 2 the id, 3 the event, 4
+    /// the URL. Then what is known of the sender: 5 it never repeats, 6 its bodies are unique,
+    /// 7 it acts on answers. 8: the identity is a number.
     pub(crate) proven: u16,
     pub(crate) key_index: u16,
     pub(crate) timestamp: Option<SystemTime>,
@@ -219,7 +222,8 @@ impl Record {
     ///
     /// # Errors
     ///
-    /// [`RecordError::Unknown`] for a version that this one does not know, otherwise [`RecordError::Damaged`].
+    /// [`RecordError::Unknown`] for a version that this one does not know, otherwise
+    /// [`RecordError::Damaged`].
     pub(crate) fn decode(bytes: &Bytes, seal: &Seal) -> Result<Self, RecordError> {
         match bytes.first() {
             Some(&RECORD_VERSION) => {}
@@ -297,7 +301,8 @@ impl fmt::Debug for Record {
     }
 }
 
-/// A delivery as a store gets it: a sealed record, and beside it what the store searches and orders by.
+/// A delivery as a store gets it: a sealed record, and beside it what the store searches and orders
+/// by.
 ///
 /// Only the inbox makes one.
 #[derive(Clone)]
@@ -313,14 +318,17 @@ pub struct Entry {
     pub event: Option<Text>,
     /// The sender's id of the event.
     pub event_id: Option<Text>,
-    /// Deliveries of one scope with the same key are handled one after the other, in the order in which they were stored.
+    /// Deliveries of one scope with the same key are handled one after the other, in the order in
+    /// which they were stored.
     pub order_key: Option<Text>,
-    /// Without an order key: deliveries of one scope in the same lane wait for each other until the first attempt at one of
-    /// them is over, so that no more than one of a lane is due. The oldest goes first.
+    /// Without an order key: deliveries of one scope in the same lane wait for each other until the
+    /// first attempt at one of them is over, so that no more than one of a lane is due. The
+    /// oldest goes first.
     pub lane: Option<Text>,
     /// What a repetition is recognised by.
     pub unique_key: UniqueKey,
-    /// The first 8 bytes of the body's SHA-256: two deliveries with one unique key and different digests are in conflict.
+    /// The first 8 bytes of the body's SHA-256: two deliveries with one unique key and different
+    /// digests are in conflict.
     pub body_digest: i64,
     /// When the delivery arrived.
     pub received_at: SystemTime,
@@ -362,9 +370,10 @@ const BAD_FIELD: RecordError = RecordError::Damaged("a field cannot be read");
 
 /// What protects a stored record.
 ///
-/// The checksum finds what a disk or a memory changed by accident. With a key, a record is also protected against anyone who
-/// can write to the database: without the key, nothing can be put there that becomes a delivery. The state beside the record,
-/// such as the number of attempts, is not covered.
+/// The checksum finds what a disk or a memory changed by accident. With a key, a record is also
+/// protected against anyone who can write to the database: without the key, nothing can be put
+/// there that becomes a delivery. The state beside the record, such as the number of attempts, is
+/// not covered.
 #[derive(Clone, Default)]
 pub struct Seal {
     /// The first one seals.
@@ -378,8 +387,8 @@ impl Seal {
         Self::default()
     }
 
-    /// Creates a seal that is an HMAC-SHA-256. Further keys are those of before: they are read and no longer written.
-    /// Records with a checksum alone are then damaged.
+    /// Creates a seal that is an HMAC-SHA-256. Further keys are those of before: they are read and
+    /// no longer written. Records with a checksum alone are then damaged.
     ///
     /// # Errors
     ///
@@ -647,7 +656,8 @@ mod tests {
         record.with_order_key("cus_1".into())
     }
 
-    /// A record as version 1 wrote it. It stays here for as long as such records may be stored anywhere.
+    /// A record as version 1 wrote it. It stays here for as long as such records may be stored
+    /// anywhere.
     const GOLDEN: &str = concat!(
         "0100010673747269706502062f686f6f6b7303056576745f31040c696e766f6963652e70616964090a2f686f6f6b733f",
         "613d620d3730302d30616637363531393136636434336464383434386562323131633830333139632d62376164366237",

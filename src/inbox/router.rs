@@ -26,7 +26,8 @@ const MAX_PAGE: u32 = 1000;
 const MAX_REPLAYED: u32 = 10_000;
 
 impl<S> Inbox<S> {
-    /// Returns routes that show and control what is stored. They authenticate nobody: put them behind your own authentication.
+    /// Returns routes that show and control what is stored. They authenticate nobody: put them
+    /// behind your own authentication.
     ///
     /// | route | |
     /// |---|---|

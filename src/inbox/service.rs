@@ -27,10 +27,11 @@ use super::settings::InboxSettings;
 use super::store::{InboxError, Put};
 use super::stored::key_with_body;
 
-/// A service that stores each verified request and answers its sender once it is durable. See [the module](crate::inbox).
+/// A service that stores each verified request and answers its sender once it is durable. See [the
+/// module](crate::inbox).
 ///
-/// Put it behind a [`WebhookLayer`](crate::WebhookLayer). It also shows and controls what is stored, by its methods or, with
-/// the feature `axum`, by a `router`.
+/// Put it behind a [`WebhookLayer`](crate::WebhookLayer). It also shows and controls what is
+/// stored, by its methods or, with the feature `axum`, by a `router`.
 #[derive(Clone)]
 pub struct Inbox<S> {
     service: S,
@@ -120,7 +121,8 @@ async fn put(settings: &InboxSettings, delivery: &Delivery, head: &Parts) -> Res
         Put::Known(_) => "known",
         Put::Revived(_) => "revived",
         Put::Conflict(_) => {
-            // Two events with one id: both are kept, and the second one's repetitions are known by its body too.
+            // Two events with one id: both are kept, and the second one's repetitions are known by its body
+            // too.
             entry = again;
             entry.unique_key = key_with_body(entry.unique_key, entry.body_digest);
             match settings.store.put(entry).await.map_err(failed)? {

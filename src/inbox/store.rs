@@ -14,22 +14,24 @@ use super::record::Entry;
 
 /// Where an inbox keeps its deliveries.
 ///
-/// A delivery is *waiting* until an attempt takes it; it is then *in flight* until the attempt has an [`Outcome`]. Each
-/// operation is atomic over all processes that share the store. A store has no clock: times come from the caller, except for
-/// leases, which no change of the wall clock may end.
+/// A delivery is *waiting* until an attempt takes it; it is then *in flight* until the attempt has
+/// an [`Outcome`]. Each operation is atomic over all processes that share the store. A store has no
+/// clock: times come from the caller, except for leases, which no change of the wall clock may end.
 ///
 /// `testing::inbox_suite` (feature `testing`) shows whether an implementation keeps these rules.
 ///
 /// # Order
 ///
-/// Deliveries of one scope with the same order key stand in a line, in the order in which they were stored. Only the head of
-/// a line can be taken. It leaves the line when it is done, dead (unless it [blocks](Outcome::Dead)), cancelled or erased.
+/// Deliveries of one scope with the same order key stand in a line, in the order in which they were
+/// stored. Only the head of a line can be taken. It leaves the line when it is done, dead (unless
+/// it [blocks](Outcome::Dead)), cancelled or erased.
 ///
 /// # Dropped futures
 ///
 /// A future that is dropped may have had its effect or not, wholly.
 pub trait InboxStore: Send + Sync + 'static {
-    /// Returns the largest record that can ever be put, in bytes. The inbox refuses larger ones for good, with 413.
+    /// Returns the largest record that can ever be put, in bytes. The inbox refuses larger ones for
+    /// good, with 413.
     fn largest_record(&self) -> usize {
         usize::MAX
     }
@@ -38,15 +40,17 @@ pub trait InboxStore: Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// If the store is full, fails or is too slow. After a time-out the delivery may be stored; its repetition is then known.
+    /// If the store is full, fails or is too slow. After a time-out the delivery may be stored; its
+    /// repetition is then known.
     fn put(&self, entry: Entry) -> impl Future<Output = Result<Put, InboxError>> + Send;
 
     /// Takes deliveries that are due and counts an attempt for each, durably, before it returns.
     ///
-    /// Half of the room is kept for deliveries that were never tried, so that neither they nor retries starve; the half that
-    /// [`Take::retries_first`] names is rounded up. A due time that
-    /// lies further ahead than [`Take::longest_delay`] comes from a clock that was wrong, and counts as reached. Deliveries
-    /// whose format is newer than [`Take::format`] are left alone.
+    /// Half of the room is kept for deliveries that were never tried, so that neither they nor
+    /// retries starve; the half that [`Take::retries_first`] names is rounded up. A due time
+    /// that lies further ahead than [`Take::longest_delay`] comes from a clock that was wrong,
+    /// and counts as reached. Deliveries whose format is newer than [`Take::format`] are left
+    /// alone.
     ///
     /// # Errors
     ///
@@ -54,8 +58,8 @@ pub trait InboxStore: Send + Sync + 'static {
     fn take(&self, take: Take) -> impl Future<Output = Result<Taken, InboxError>> + Send;
 
     /// Waits until something may have become due after the [`take`](Self::take) that returned this
-    /// [`generation`](Taken::generation), other than by the passing of time. It may return early, and does so often enough to
-    /// see what other processes stored.
+    /// [`generation`](Taken::generation), other than by the passing of time. It may return early,
+    /// and does so often enough to see what other processes stored.
     fn woken(&self, generation: u64) -> impl Future<Output = ()> + Send;
 
     /// Extends leases to the whole lease from now, and says which still hold.
@@ -69,22 +73,24 @@ pub trait InboxStore: Send + Sync + 'static {
         lease: Duration,
     ) -> impl Future<Output = Result<Vec<Lease>, InboxError>> + Send;
 
-    /// Ends an attempt. Returns whether it counted: it doesn't if the attempt no longer holds its delivery.
+    /// Ends an attempt. Returns whether it counted: it doesn't if the attempt no longer holds its
+    /// delivery.
     ///
     /// # Errors
     ///
     /// If the store fails. The outcome may count or not.
     fn finish(&self, token: Token, outcome: Outcome) -> impl Future<Output = Result<bool, InboxError>> + Send;
 
-    /// Ends attempts whose lease was not extended: their process has died or hangs. It has to be called more often than a
-    /// lease lasts.
+    /// Ends attempts whose lease was not extended: their process has died or hangs. It has to be
+    /// called more often than a lease lasts.
     ///
     /// # Errors
     ///
     /// If the store fails.
     fn reap(&self, policy: CrashPolicy) -> impl Future<Output = Result<Reaped, InboxError>> + Send;
 
-    /// Stops or restarts taking for a scope, for all processes and over restarts. Attempts that run are not disturbed.
+    /// Stops or restarts taking for a scope, for all processes and over restarts. Attempts that run
+    /// are not disturbed.
     ///
     /// # Errors
     ///
@@ -98,8 +104,8 @@ pub trait InboxStore: Send + Sync + 'static {
     /// If the store fails.
     fn stats(&self, scope: Text) -> impl Future<Output = Result<Stats, InboxError>> + Send;
 
-    /// Lists deliveries, the newest first. A call looks at a bounded number of deliveries: a page may hold fewer than asked
-    /// for, or none, and have a successor.
+    /// Lists deliveries, the newest first. A call looks at a bounded number of deliveries: a page
+    /// may hold fewer than asked for, or none, and have a successor.
     ///
     /// # Errors
     ///
@@ -113,8 +119,8 @@ pub trait InboxStore: Send + Sync + 'static {
     /// If the store fails, or the record cannot be read.
     fn get(&self, id: DeliveryId) -> impl Future<Output = Result<Option<Detail>, InboxError>> + Send;
 
-    /// Has a delivery handled again, with its attempts counted from 0. One that is in flight is queued after its attempt, and
-    /// one that is done is replayed only if `force` is set.
+    /// Has a delivery handled again, with its attempts counted from 0. One that is in flight is
+    /// queued after its attempt, and one that is done is replayed only if `force` is set.
     ///
     /// # Errors
     ///
@@ -138,16 +144,18 @@ pub trait InboxStore: Send + Sync + 'static {
         now: SystemTime,
     ) -> impl Future<Output = Result<u32, InboxError>> + Send;
 
-    /// Cancels a delivery that is waiting, dead or in flight; of one in flight, the attempt learns of it by
-    /// [`extend`](Self::extend) and has to finish. Returns whether there was something to cancel.
+    /// Cancels a delivery that is waiting, dead or in flight; of one in flight, the attempt learns
+    /// of it by [`extend`](Self::extend) and has to finish. Returns whether there was something
+    /// to cancel.
     ///
     /// # Errors
     ///
     /// If the store fails.
     fn cancel(&self, id: DeliveryId, now: SystemTime) -> impl Future<Output = Result<bool, InboxError>> + Send;
 
-    /// Removes at most `limit` deliveries in any state with everything that was stored of them, except for their unique keys.
-    /// Those in flight are cancelled instead: call it again once they have finished.
+    /// Removes at most `limit` deliveries in any state with everything that was stored of them,
+    /// except for their unique keys. Those in flight are cancelled instead: call it again once
+    /// they have finished.
     ///
     /// # Errors
     ///
@@ -159,7 +167,8 @@ pub trait InboxStore: Send + Sync + 'static {
         now: SystemTime,
     ) -> impl Future<Output = Result<Erased, InboxError>> + Send;
 
-    /// Removes at most `limit` deliveries, and as many unique keys, that are past their age. Has to be called again and again.
+    /// Removes at most `limit` deliveries, and as many unique keys, that are past their age. Has to
+    /// be called again and again.
     ///
     /// # Errors
     ///
@@ -192,7 +201,8 @@ impl fmt::Display for DeliveryId {
 /// What a delivery waits for, or what became of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum State {
-    /// It waits for its turn: it is due, in back-off, or behind another one with the same order key.
+    /// It waits for its turn: it is due, in back-off, or behind another one with the same order
+    /// key.
     Waiting,
     /// An attempt is running.
     InFlight,
@@ -291,7 +301,8 @@ impl fmt::Debug for Attempt {
     }
 }
 
-/// A fencing token: a delivery, and how often it was taken in its whole life. Only the last taker's outcome counts.
+/// A fencing token: a delivery, and how often it was taken in its whole life. Only the last taker's
+/// outcome counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Token {
     /// The delivery.
@@ -305,7 +316,8 @@ pub struct Token {
 pub enum Lease {
     /// It does, for the whole lease from now.
     Held,
-    /// It does, and an operator has cancelled the delivery: stop, and finish with [`Outcome::GiveBack`].
+    /// It does, and an operator has cancelled the delivery: stop, and finish with
+    /// [`Outcome::GiveBack`].
     Cancelled,
     /// It doesn't: stop; the outcome no longer counts.
     Lost,
@@ -316,7 +328,8 @@ pub enum Lease {
 pub enum Outcome {
     /// It succeeded.
     Done {
-        /// Whether the delivery is kept, to be looked at and replayed. Its unique key is kept anyway.
+        /// Whether the delivery is kept, to be looked at and replayed. Its unique key is kept
+        /// anyway.
         keep: bool,
         /// The present time.
         now: SystemTime,
@@ -334,7 +347,8 @@ pub enum Outcome {
     Dead {
         /// Why it failed.
         failure: Failure,
-        /// Whether the delivery stays at the head of its line and blocks it until it is replayed, cancelled or removed.
+        /// Whether the delivery stays at the head of its line and blocks it until it is replayed,
+        /// cancelled or removed.
         block: bool,
         /// The present time.
         now: SystemTime,
@@ -539,7 +553,8 @@ pub struct Detail {
     pub summary: Summary,
     /// The sealed record.
     pub record: Bytes,
-    /// The last failed attempts, the oldest first: [`MOST_PAST_ATTEMPTS`](super::MOST_PAST_ATTEMPTS) at most.
+    /// The last failed attempts, the oldest first:
+    /// [`MOST_PAST_ATTEMPTS`](super::MOST_PAST_ATTEMPTS) at most.
     pub past: Vec<PastAttempt>,
 }
 

@@ -80,7 +80,8 @@ impl InboxSettings {
         }
     }
 
-    /// Returns the lane of a delivery: one of as many as its tenant may have deliveries handled at once.
+    /// Returns the lane of a delivery: one of as many as its tenant may have deliveries handled at
+    /// once.
     pub(super) fn lane(&self, delivery: &Delivery) -> Option<Text> {
         let (limit, tenant) = self.tenants.as_ref()?;
         // Without random numbers, one at a time.

@@ -49,11 +49,12 @@ impl<S> InboxWorker<S> {
         Self { service, settings }
     }
 
-    /// Works until `shutdown` is ready. It then takes nothing more, and returns when the handlers have finished, or after the
-    /// shutdown's time-out. Handlers that still work then are cancelled, and their deliveries given back without an attempt
-    /// counted.
+    /// Works until `shutdown` is ready. It then takes nothing more, and returns when the handlers
+    /// have finished, or after the shutdown's time-out. Handlers that still work then are
+    /// cancelled, and their deliveries given back without an attempt counted.
     ///
-    /// If its future is dropped instead, the deliveries in work are tried again when their leases end.
+    /// If its future is dropped instead, the deliveries in work are tried again when their leases
+    /// end.
     pub async fn run<R>(self, shutdown: impl Future<Output = ()>)
     where
         S: Service<Request<Full<Bytes>>, Response = Response<R>> + Clone + Send + 'static,
@@ -134,7 +135,8 @@ async fn finish(settings: &InboxSettings, running: &Running, mut attempts: JoinS
     }
 }
 
-/// Extends the leases of what runs, ends those of the dead, removes what is old and tells the numbers.
+/// Extends the leases of what runs, ends those of the dead, removes what is old and tells the
+/// numbers.
 async fn upkeep(settings: &InboxSettings, running: &Running) {
     let mut ticks = interval(settings.lease / 3);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);

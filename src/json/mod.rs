@@ -1,7 +1,8 @@
 //! JSON read strictly: no member twice, numbers as they are written, nothing after the end.
 //!
-//! serde's own maps keep the last of two members with one name, and its numbers are rounded. Whatever reads the body later
-//! might take the other member, so where a part of a JSON text is trusted because it was signed, neither will do.
+//! serde's own maps keep the last of two members with one name, and its numbers are rounded.
+//! Whatever reads the body later might take the other member, so where a part of a JSON text is
+//! trusted because it was signed, neither will do.
 
 #[cfg(feature = "jwt")]
 mod object;

@@ -10,8 +10,8 @@ use serde::Deserialize;
 use serde::de::{Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
-/// Values nested deeper than this are taken as different without being compared: a text of nothing but brackets must not use
-/// up the stack. serde_json builds values to the same depth.
+/// Values nested deeper than this are taken as different without being compared: a text of nothing
+/// but brackets must not use up the stack. serde_json builds values to the same depth.
 const MAX_DEPTH: usize = 128;
 
 /// A JSON object: its text, and where its members are.
@@ -30,12 +30,13 @@ struct Member {
     unescaped: Option<Box<str>>,
 }
 
-/// An object with at most this many members isn't sorted: looking through them is faster. For larger ones the time grows with
-/// the length times its logarithm.
+/// An object with at most this many members isn't sorted: looking through them is faster. For
+/// larger ones the time grows with the length times its logarithm.
 const MAX_UNSORTED: usize = 16;
 
 impl Object {
-    /// Reads an object. Returns `None` if the text isn't one, or if two of its members have the same name.
+    /// Reads an object. Returns `None` if the text isn't one, or if two of its members have the
+    /// same name.
     pub(crate) fn read(text: &Bytes) -> Option<Self> {
         let whole = std::str::from_utf8(text).ok()?;
         let mut json = serde_json::Deserializer::from_str(whole);
@@ -134,9 +135,10 @@ impl<'de> Visitor<'de> for MembersOf<'de> {
     }
 }
 
-/// Returns whether two JSON texts have the same value, whatever the order of members, the white space and the spelling of
-/// strings and numbers. Numbers of any size are compared exactly. A text that isn't JSON, is nested deeper than
-/// [`MAX_DEPTH`] or has an object with two members of the same name equals nothing.
+/// Returns whether two JSON texts have the same value, whatever the order of members, the white
+/// space and the spelling of strings and numbers. Numbers of any size are compared exactly. A text
+/// that isn't JSON, is nested deeper than [`MAX_DEPTH`] or has an object with two members of the
+/// same name equals nothing.
 pub(crate) fn equal(a: &[u8], b: &[u8]) -> bool {
     match (std::str::from_utf8(a), std::str::from_utf8(b)) {
         (Ok(a), Ok(b)) => same(a.trim_ascii(), b.trim_ascii(), MAX_DEPTH),
@@ -231,7 +233,8 @@ fn is_number(text: &str) -> bool {
     text.starts_with(|first: char| first == '-' || first.is_ascii_digit())
 }
 
-/// A number as `0.digits * 10^exponent`, without zeros at either end of the digits, so that each value has one form.
+/// A number as `0.digits * 10^exponent`, without zeros at either end of the digits, so that each
+/// value has one form.
 #[derive(PartialEq, Eq)]
 struct ExactNumber {
     negative: bool,

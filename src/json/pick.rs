@@ -11,8 +11,8 @@ use smallvec::SmallVec;
 #[error("the body isn't a single JSON value, or repeats a member that is read")]
 pub(crate) struct NotJson;
 
-/// Returns the scalars at some JSON pointers as text: the content of a string, and a whole number or a truth value as JSON
-/// writes it. Whatever is absent or isn't such a scalar is `None`.
+/// Returns the scalars at some JSON pointers as text: the content of a string, and a whole number
+/// or a truth value as JSON writes it. Whatever is absent or isn't such a scalar is `None`.
 pub(crate) fn pick<'a, const N: usize>(
     text: &'a [u8],
     pointers: [&str; N],
@@ -157,7 +157,8 @@ impl<'de> Visitor<'de> for Pick<'_, '_, 'de> {
     }
 }
 
-/// Returns whether a step of a pointer means the member of this name. In a pointer `/` is written `~1`, and `~` is `~0`.
+/// Returns whether a step of a pointer means the member of this name. In a pointer `/` is written
+/// `~1`, and `~` is `~0`.
 fn is_name(step: &str, name: &str) -> bool {
     if step.contains('~') { step.replace("~1", "/").replace("~0", "~") == name } else { step == name }
 }

@@ -1,8 +1,10 @@
-//! The cryptography of the crate `jsonwebtoken`: checked when a provider is built, and used for public keys.
+//! The cryptography of the crate `jsonwebtoken`: checked when a provider is built, and used for
+//! public keys.
 //!
-//! jsonwebtoken takes its back end from the process: the one that the program installed, else the only one that is compiled in.
-//! If two are compiled in and none is installed, its first use panics. This crate compiles in one of them (aws-lc), so a program
-//! that uses the other gets into that state by enabling the feature `jwt`. It learns that when it builds a provider, not by its
+//! jsonwebtoken takes its back end from the process: the one that the program installed, else the
+//! only one that is compiled in. If two are compiled in and none is installed, its first use
+//! panics. This crate compiles in one of them (aws-lc), so a program that uses the other gets into
+//! that state by enabling the feature `jwt`. It learns that when it builds a provider, not by its
 //! first token.
 
 use std::panic::catch_unwind;
@@ -17,10 +19,12 @@ use crate::config::ConfigError;
 pub(crate) struct Backend(());
 
 impl Backend {
-    /// Verifies a known token. This settles the process's back end, so a program that installs one does it before.
+    /// Verifies a known token. This settles the process's back end, so a program that installs one
+    /// does it before.
     ///
-    /// jsonwebtoken has no way to ask for a back end but to use it, hence the caught panic. In a program that aborts on
-    /// panic it ends here, at its start, with jsonwebtoken's own message.
+    /// jsonwebtoken has no way to ask for a back end but to use it, hence the caught panic. In a
+    /// program that aborts on panic it ends here, at its start, with jsonwebtoken's own
+    /// message.
     pub(crate) fn prove() -> Result<Self, ConfigError> {
         /// What the process has does not change once it was asked for.
         static WORKS: OnceLock<bool> = OnceLock::new();
@@ -67,7 +71,8 @@ impl PublicKey {
         self.algorithm
     }
 
-    /// Whether this key made a signature. `None` where the signature is not base64url, or the key is none.
+    /// Whether this key made a signature. `None` where the signature is not base64url, or the key
+    /// is none.
     pub(crate) fn made(&self, signature: &[u8], message: &[u8]) -> Option<bool> {
         crypto::verify(std::str::from_utf8(signature).ok()?, message, &self.key, self.algorithm).ok()
     }

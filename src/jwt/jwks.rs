@@ -17,8 +17,8 @@ use crate::rejection::{BoxError, Reason, Rejection};
 
 use super::{Algorithm, Backend, PublicKey};
 
-/// How long keys are used before they are fetched again. Google's own responses say five to six hours; an hour bounds how
-/// long a withdrawn key is trusted, while its issuer can be reached.
+/// How long keys are used before they are fetched again. Google's own responses say five to six
+/// hours; an hour bounds how long a withdrawn key is trusted, while its issuer can be reached.
 const REFRESH: Duration = Duration::from_secs(3600);
 
 /// How long keys serve whose issuer can't be reached.
@@ -32,10 +32,11 @@ const MAX_KID_LEN: usize = 128;
 
 /// The public keys of a token issuer. Clones share what was fetched.
 ///
-/// Fetches are bounded in size, time and number, follow no redirect, and happen once for however many requests wait for one. A
-/// key that cannot be read is left out and doesn't spoil the others. An unknown key id causes a new fetch at most once in 30
-/// seconds. Keys are fetched again after an hour; while their issuer can't be reached, they serve for up to 24 hours, and then
-/// requests are answered with 503.
+/// Fetches are bounded in size, time and number, follow no redirect, and happen once for however
+/// many requests wait for one. A key that cannot be read is left out and doesn't spoil the others.
+/// An unknown key id causes a new fetch at most once in 30 seconds. Keys are fetched again after an
+/// hour; while their issuer can't be reached, they serve for up to 24 hours, and then requests are
+/// answered with 503.
 ///
 /// # Examples
 ///
@@ -71,7 +72,8 @@ pub struct JwksBuilder {
 }
 
 impl JwksBuilder {
-    /// Sets the client that fetches the keys. With the feature `client`, the default is `HttpsClient`.
+    /// Sets the client that fetches the keys. With the feature `client`, the default is
+    /// `HttpsClient`.
     pub fn fetch(mut self, fetch: impl Fetch) -> Self {
         self.fetch = Some(Arc::new(fetch));
         self
@@ -81,8 +83,8 @@ impl JwksBuilder {
     ///
     /// # Errors
     ///
-    /// Returns an error if the URL is malformed or neither https nor http of a loopback address, or if there is no client to
-    /// fetch with.
+    /// Returns an error if the URL is malformed or neither https nor http of a loopback address, or
+    /// if there is no client to fetch with.
     pub fn build(self) -> Result<Jwks, ConfigError> {
         let url: Uri = self.url.parse().map_err(|_| ConfigError::invalid("the keys' URL is malformed"))?;
         let is_local = is_loopback_http(&url);
@@ -95,13 +97,15 @@ impl JwksBuilder {
 }
 
 impl Jwks {
-    /// Returns a builder for the set at this URL (RFC 7517). Plain http is accepted for loopback addresses only.
+    /// Returns a builder for the set at this URL (RFC 7517). Plain http is accepted for loopback
+    /// addresses only.
     pub fn builder(url: impl Into<String>) -> JwksBuilder {
         JwksBuilder { url: url.into(), fetch: None }
     }
 
-    /// Looks up keys one by one, by their id. The closure returns the key as a JWK, alone or as the member `key` of an object.
-    /// The id comes from an unverified token: send it in a body, and build no URL from it.
+    /// Looks up keys one by one, by their id. The closure returns the key as a JWK, alone or as the
+    /// member `key` of an object. The id comes from an unverified token: send it in a body, and
+    /// build no URL from it.
     ///
     /// # Examples
     ///

@@ -1,8 +1,9 @@
-//! JSON web tokens in compact form: cut apart, judged by the one algorithm that the key has, and read.
+//! JSON web tokens in compact form: cut apart, judged by the one algorithm that the key has, and
+//! read.
 //!
-//! The order is that of cost and trust: form and header, then the signature, then the claims. The algorithm is the
-//! key's; what the token says of it is only compared. Nothing in a token can bring, name or locate a key, except that a `kid`
-//! may choose among keys that are known already.
+//! The order is that of cost and trust: form and header, then the signature, then the claims. The
+//! algorithm is the key's; what the token says of it is only compared. Nothing in a token can
+//! bring, name or locate a key, except that a `kid` may choose among keys that are known already.
 
 mod backend;
 mod jwks;
@@ -33,12 +34,14 @@ pub(crate) use times::{TimeRules, Times};
 
 pub use jwks::Jwks;
 
-/// The longest token read. CloudBlue Connect repeats a whole event in its tokens; what is longer than this does not
-/// fit the header buffers of common servers and proxies either.
+/// The longest token read. CloudBlue Connect repeats a whole event in its tokens; what is longer
+/// than this does not fit the header buffers of common servers and proxies either.
 pub(crate) const LONGEST_TOKEN: usize = 16 * 1024;
-/// The longest first part. It names an algorithm, a type and perhaps a key id; only whole certificates need more.
+/// The longest first part. It names an algorithm, a type and perhaps a key id; only whole
+/// certificates need more.
 const LONGEST_HEADER_PART: usize = 1024;
-/// The two spellings of a header of HS256 that common encoders write, of which nothing need be read.
+/// The two spellings of a header of HS256 that common encoders write, of which nothing need be
+/// read.
 const PLAIN_HS256: [&[u8]; 2] = [
     b"eyJ0eXAiOiJKV1QiLCJhbGciOiJIUzI1NiJ9", // {"typ":"JWT","alg":"HS256"}
     b"eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9", // {"alg":"HS256","typ":"JWT"}
@@ -58,8 +61,8 @@ pub(crate) fn missing(name: &HeaderName) -> Rejection {
     Rejection::new(Reason::MissingSignature).with_detail(format!("none in `{name}`"))
 }
 
-/// Adds `WWW-Authenticate: Bearer` where the answer is a 401, as HTTP demands (RFC 9110, section 15.5.2). It says nothing
-/// of what was wrong.
+/// Adds `WWW-Authenticate: Bearer` where the answer is a 401, as HTTP demands (RFC 9110, section
+/// 15.5.2). It says nothing of what was wrong.
 pub(crate) fn challenge(rejection: Rejection) -> Rejection {
     match rejection.status() {
         http::StatusCode::UNAUTHORIZED => rejection.with_header(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer")),
@@ -93,7 +96,8 @@ impl<'a> Token<'a> {
         Ok(Self { message: &text[..header.len() + 1 + payload.len()], header, payload, signature })
     }
 
-    /// Judges the token's header: it names `algorithm`, has no critical extension and brings no key.
+    /// Judges the token's header: it names `algorithm`, has no critical extension and brings no
+    /// key.
     pub(crate) fn header(&self, algorithm: Algorithm) -> Result<Header, Rejection> {
         if algorithm == Algorithm::HS256 && PLAIN_HS256.contains(&self.header) {
             return Ok(Header { kid: None });
@@ -148,7 +152,8 @@ impl<'a> Token<'a> {
 #[derive(Debug)]
 #[allow(dead_code, reason = "for senders with several public keys")]
 pub(crate) struct Header {
-    /// The id of the key, to be compared with the ids of known keys and to be used for nothing else.
+    /// The id of the key, to be compared with the ids of known keys and to be used for nothing
+    /// else.
     pub(crate) kid: Option<String>,
 }
 

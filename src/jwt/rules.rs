@@ -93,8 +93,8 @@ impl JwtRules {
         }
     }
 
-    /// Writes a token as the sender would, with all the claims that are looked at. It ends in two hours: `iat` is what
-    /// ages first.
+    /// Writes a token as the sender would, with all the claims that are looked at. It ends in two
+    /// hours: `iat` is what ages first.
     #[cfg(feature = "testing")]
     pub(crate) fn sign(
         &self,
@@ -143,7 +143,8 @@ fn fixed(der: &[u8]) -> Option<Vec<u8>> {
     Some(out)
 }
 
-/// Checks that a claim has one of these values. `aud` may be an array of which one has it (RFC 7519, section 4.1.3).
+/// Checks that a claim has one of these values. `aud` may be an array of which one has it (RFC
+/// 7519, section 4.1.3).
 fn check_claim(claims: &Object, name: &str, allowed: &[String]) -> Result<(), Rejection> {
     let values = match claims.parse::<String>(name) {
         Some(value) => vec![value],

@@ -8,7 +8,8 @@ use crate::time::{TimeFormat, Tolerance, check_clock, ended};
 
 use super::malformed;
 
-/// How the times in a token are judged. A time that is there is judged always; the rules say which ones have to be.
+/// How the times in a token are judged. A time that is there is judged always; the rules say which
+/// ones have to be.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct TimeRules {
     /// How far the sender's clock and ours may disagree.
@@ -29,8 +30,8 @@ pub(crate) struct Times {
 }
 
 impl TimeRules {
-    /// Judges `exp`, `nbf` and `iat`. Each is a whole number of seconds since 1970 of at most 13 digits; anything else,
-    /// a text of digits or a null too, is refused.
+    /// Judges `exp`, `nbf` and `iat`. Each is a whole number of seconds since 1970 of at most 13
+    /// digits; anything else, a text of digits or a null too, is refused.
     pub(crate) fn check(&self, claims: &Object, now: SystemTime) -> Result<Times, Rejection> {
         let [expires, starts, issued] = ["exp", "nbf", "iat"].map(|name| numeric_date(claims, name));
         let (expires, starts, issued) = (expires?, starts?, issued?);

@@ -222,7 +222,8 @@ fn receive<V>(verification: Option<V>, receiver: Receiver) -> Next<V> {
     Next::Stage(Stage::Receive(Box::new((verification, receiver))))
 }
 
-/// Lifts axum's own limit: the body is bounded already, and axum would refuse, unseen, what the layer has verified.
+/// Lifts axum's own limit: the body is bounded already, and axum would refuse, unseen, what the
+/// layer has verified.
 #[cfg(feature = "axum")]
 #[cold]
 fn lift_body_limit(head: &mut Parts) {
@@ -317,7 +318,8 @@ where
     }
 }
 
-/// The limit of axum's extractors by default. Smaller bodies pass them anyway, and lifting it costs an allocation.
+/// The limit of axum's extractors by default. Smaller bodies pass them anyway, and lifting it costs
+/// an allocation.
 #[cfg(feature = "axum")]
 const AXUM_BODY_LIMIT: usize = 2 * 1024 * 1024;
 

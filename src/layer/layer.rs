@@ -13,18 +13,18 @@ use crate::provider::Provider;
 use crate::rejection::Rejection;
 use crate::time::{Clock, SystemClock};
 
-/// The default time for a whole body to arrive. Senders write theirs at once and give up after 3 to 30 seconds themselves, so a
-/// body that takes longer isn't going to finish.
+/// The default time for a whole body to arrive. Senders write theirs at once and give up after 3 to
+/// 30 seconds themselves, so a body that takes longer isn't going to finish.
 pub const DEFAULT_BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The default time for secrets to be looked up. A database that needs longer is down, and the sender should get the 503 while
-/// it still listens.
+/// The default time for secrets to be looked up. A database that needs longer is down, and the
+/// sender should get the 503 while it still listens.
 pub const DEFAULT_LOOKUP_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A [tower layer](tower_layer::Layer) that lets only verified webhook requests through.
 ///
-/// It reads the request's body within bounds, has the provider verify it, and passes the same bytes on with a
-/// [`Delivery`](crate::Delivery) in the extensions. It answers everything else itself.
+/// It reads the request's body within bounds, has the provider verify it, and passes the same bytes
+/// on with a [`Delivery`](crate::Delivery) in the extensions. It answers everything else itself.
 ///
 /// # Examples
 ///
@@ -39,15 +39,17 @@ pub const DEFAULT_LOOKUP_TIMEOUT: Duration = Duration::from_secs(5);
 ///
 /// # gRPC
 ///
-/// A gRPC request gets a gRPC answer: a rejection is a status such as `UNAUTHENTICATED` without a body. The signature is
-/// checked over the raw body, which is received whole before the handler is called, so the layer suits unary calls. To have
-/// streaming services beside a webhook, use an [`EndpointLayer`](crate::EndpointLayer).
+/// A gRPC request gets a gRPC answer: a rejection is a status such as `UNAUTHENTICATED` without a
+/// body. The signature is checked over the raw body, which is received whole before the handler is
+/// called, so the layer suits unary calls. To have streaming services beside a webhook, use an
+/// [`EndpointLayer`](crate::EndpointLayer).
 pub struct WebhookLayer<P> {
     shared: Arc<WebhookSettings<P>>,
 }
 
 impl<P: Provider> WebhookLayer<P> {
-    /// Creates a layer for this sender, with the sender's own body limit, [`DEFAULT_BODY_TIMEOUT`] and the system's clock.
+    /// Creates a layer for this sender, with the sender's own body limit, [`DEFAULT_BODY_TIMEOUT`]
+    /// and the system's clock.
     #[must_use]
     pub fn new(provider: P) -> Self {
         let (body_limit, traits) = (provider.body_limit(), provider.behavior().traits());
@@ -69,15 +71,17 @@ impl<P: Provider> WebhookLayer<P> {
 }
 
 impl<P> WebhookLayer<P> {
-    /// Sets the largest body that is accepted, in bytes. A larger one is refused with 413. The default is the sender's.
+    /// Sets the largest body that is accepted, in bytes. A larger one is refused with 413. The
+    /// default is the sender's.
     #[must_use]
     pub fn with_body_limit(self, bytes: usize) -> Self {
         self.with(|shared| shared.body_limit = bytes)
     }
 
-    /// Sets the time for the whole body to arrive, from when the layer first has to wait for it. A request that takes longer is
-    /// refused with 503, or with 408 if the sender repeats after any failure or never. The default is [`DEFAULT_BODY_TIMEOUT`]. It needs the feature `tokio` (on by default) and a tokio
-    /// runtime.
+    /// Sets the time for the whole body to arrive, from when the layer first has to wait for it. A
+    /// request that takes longer is refused with 503, or with 408 if the sender repeats after
+    /// any failure or never. The default is [`DEFAULT_BODY_TIMEOUT`]. It needs the feature `tokio`
+    /// (on by default) and a tokio runtime.
     #[cfg(feature = "tokio")]
     #[must_use]
     pub fn with_body_timeout(self, timeout: Duration) -> Self {
@@ -91,15 +95,17 @@ impl<P> WebhookLayer<P> {
         self.with(|shared| shared.body_timeout = None)
     }
 
-    /// Sets the time for [`Secrets::lookup`](crate::Secrets::lookup) to answer. A request that takes longer is refused with 503.
-    /// The default is [`DEFAULT_LOOKUP_TIMEOUT`]. It needs the feature `tokio` (on by default) and a tokio runtime.
+    /// Sets the time for [`Secrets::lookup`](crate::Secrets::lookup) to answer. A request that
+    /// takes longer is refused with 503. The default is [`DEFAULT_LOOKUP_TIMEOUT`]. It needs
+    /// the feature `tokio` (on by default) and a tokio runtime.
     #[cfg(feature = "tokio")]
     #[must_use]
     pub fn with_lookup_timeout(self, timeout: Duration) -> Self {
         self.with(|shared| shared.lookup_timeout = timeout)
     }
 
-    /// Sets the budget that the memory for bodies is taken from. Any number of layers may share it. By default there is none.
+    /// Sets the budget that the memory for bodies is taken from. Any number of layers may share it.
+    /// By default there is none.
     #[must_use]
     pub fn with_memory_budget(self, budget: &MemoryBudget) -> Self {
         self.with(|shared| shared.budget = Some(budget.clone()))
@@ -111,15 +117,17 @@ impl<P> WebhookLayer<P> {
         self.with(|shared| shared.clock = Arc::new(clock))
     }
 
-    /// Sets a hook that is called with each rejection, by this layer or by an extractor behind it. It must not block.
+    /// Sets a hook that is called with each rejection, by this layer or by an extractor behind it.
+    /// It must not block.
     #[must_use]
     pub fn on_reject(self, hook: impl Fn(&Rejection) + Send + Sync + 'static) -> Self {
         self.with(|shared| shared.on_reject = Some(Arc::new(hook)))
     }
 
-    /// Turns observe mode on: nothing is refused. The handler gets every request, with a [`Verdict`](crate::Verdict) in its
-    /// extensions, and a [`Delivery`](crate::Delivery) only if the verification succeeded. Use it to try a configuration on an
-    /// endpoint that verifies by other means. The handler **must not** act on an unverified request.
+    /// Turns observe mode on: nothing is refused. The handler gets every request, with a
+    /// [`Verdict`](crate::Verdict) in its extensions, and a [`Delivery`](crate::Delivery) only
+    /// if the verification succeeded. Use it to try a configuration on an endpoint that
+    /// verifies by other means. The handler **must not** act on an unverified request.
     ///
     /// A body that breaks the bounds can't be passed on and is refused anyway.
     #[must_use]

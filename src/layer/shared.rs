@@ -1,4 +1,5 @@
-//! The settings of a layer, shared by all its services and futures, and what follows from a verdict.
+//! The settings of a layer, shared by all its services and futures, and what follows from a
+//! verdict.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -68,7 +69,8 @@ impl<P: Provider> WebhookSettings<P> {
         });
     }
 
-    /// Refuses a request: reports the rejection to the operator, and returns the answer for the sender.
+    /// Refuses a request: reports the rejection to the operator, and returns the answer for the
+    /// sender.
     pub(super) fn refuse(&self, watch: Stopwatch, head: &Parts, rejection: Rejection) -> Response<Bytes> {
         self.report(watch, head, rejection).into_http_response()
     }
@@ -136,11 +138,13 @@ impl<P> Clone for WebhookSettings<P> {
     }
 }
 
-/// Returns empty extensions whose clones have room for the delivery and for what axum inserts behind the layer.
+/// Returns empty extensions whose clones have room for the delivery and for what axum inserts
+/// behind the layer.
 ///
-/// `Extensions` has no `reserve`, and a table that starts with the delivery alone is reallocated when axum's third entry comes:
-/// one allocation per request more, which `tests/allocations.rs` counts. That the clone of a cleared table keeps its capacity is no
-/// promise of `http` or `hashbrown`. If it ever ceases to, that test fails, and nothing else.
+/// `Extensions` has no `reserve`, and a table that starts with the delivery alone is reallocated
+/// when axum's third entry comes: one allocation per request more, which `tests/allocations.rs`
+/// counts. That the clone of a cleared table keeps its capacity is no promise of `http` or
+/// `hashbrown`. If it ever ceases to, that test fails, and nothing else.
 pub(super) fn room() -> Extensions {
     #[derive(Clone)]
     struct Place<const N: usize>;

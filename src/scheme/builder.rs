@@ -69,20 +69,22 @@ impl Scheme {
         Self::mac(MacKind::Sha512)
     }
 
-    /// Describes a sender that signs with HMAC-SHA1. No forgery of it is known, but no new sender should choose it.
+    /// Describes a sender that signs with HMAC-SHA1. No forgery of it is known, but no new sender
+    /// should choose it.
     pub fn hmac_sha1_for_legacy_senders_only() -> SchemeBuilder {
         Self::mac(MacKind::Sha1)
     }
 
-    /// Describes a sender that signs with SHA-256 of the secret followed by the text. This is **no** HMAC: anyone who
-    /// has seen one signed text can append to it and sign the result, without the secret. The body has to be one JSON
-    /// value with nothing behind it, which closes that way for JSON.
+    /// Describes a sender that signs with SHA-256 of the secret followed by the text. This is
+    /// **no** HMAC: anyone who has seen one signed text can append to it and sign the result,
+    /// without the secret. The body has to be one JSON value with nothing behind it, which
+    /// closes that way for JSON.
     pub fn sha256_of_secret_and_text_for_legacy_senders_only() -> SchemeBuilder {
         Self::mac(MacKind::SecretThenTextSha256)
     }
 
-    /// Describes a sender that repeats a shared secret at this place. It proves who sends and covers nothing: body and
-    /// headers are as trustworthy as the connection.
+    /// Describes a sender that repeats a shared secret at this place. It proves who sends and
+    /// covers nothing: body and headers are as trustworthy as the connection.
     ///
     /// # Examples
     ///
@@ -99,21 +101,22 @@ impl Scheme {
         SchemeBuilder::new(move |settings| Form::new(settings, TokenProof::new(&place, settings)?).map(AnyForm::Token))
     }
 
-    /// Describes a sender that signs with Ed25519. Keys are set by [`with_public_key`](SchemeBuilder::with_public_key).
+    /// Describes a sender that signs with Ed25519. Keys are set by
+    /// [`with_public_key`](SchemeBuilder::with_public_key).
     #[cfg(feature = "asymmetric")]
     pub fn ed25519() -> SchemeBuilder {
         Self::public(Algorithm::Ed25519)
     }
 
-    /// Describes a sender that signs with ECDSA on P-256 and SHA-256, the signature in DER. Keys are set by
-    /// [`with_public_key`](SchemeBuilder::with_public_key).
+    /// Describes a sender that signs with ECDSA on P-256 and SHA-256, the signature in DER. Keys
+    /// are set by [`with_public_key`](SchemeBuilder::with_public_key).
     #[cfg(feature = "asymmetric")]
     pub fn ecdsa_p256() -> SchemeBuilder {
         Self::public(Algorithm::EcdsaP256)
     }
 
-    /// Describes a sender that signs with RSA PKCS#1 v1.5 and SHA-256, with keys of 2048 bits and more. Keys are set by
-    /// [`with_public_key`](SchemeBuilder::with_public_key).
+    /// Describes a sender that signs with RSA PKCS#1 v1.5 and SHA-256, with keys of 2048 bits and
+    /// more. Keys are set by [`with_public_key`](SchemeBuilder::with_public_key).
     #[cfg(feature = "asymmetric")]
     pub fn rsa_pkcs1_sha256() -> SchemeBuilder {
         Self::public(Algorithm::RsaPkcs1Sha256)
@@ -128,6 +131,17 @@ impl Scheme {
         let proof = move |settings: &Settings| PublicKeyProof::new(algorithm, settings);
         SchemeBuilder::new(move |settings| Form::new(settings, proof(settings)?).map(AnyForm::PublicKey))
     }
+}
+
+/// Defines setters of one field each.
+macro_rules! setters {
+    ($($(#[$meta:meta])* $visibility:vis fn $name:ident($self:ident, $value:ident: $type:ty) $($field:ident).+ = $into:expr;)*) => {$(
+        $(#[$meta])*
+        $visibility fn $name(mut $self, $value: $type) -> Self {
+            $self.$($field).+ = $into;
+            $self
+        }
+    )*};
 }
 
 impl SchemeBuilder {
@@ -147,7 +161,8 @@ impl SchemeBuilder {
         }
     }
 
-    /// Describes a sender that signs with a MAC, by a rule of its own. `key` makes the key from a secret.
+    /// Describes a sender that signs with a MAC, by a rule of its own. `key` makes the key from a
+    /// secret.
     pub(crate) fn rule(rule: impl Rule, key: fn(&[u8]) -> Result<Mac, ConfigError>) -> Self {
         let rule: Arc<dyn Rule> = Arc::new(rule);
         Self::new(move |settings| {
@@ -164,51 +179,96 @@ impl SchemeBuilder {
         Self::new(move |settings| Form::new(settings, proof(settings)?).map(AnyForm::PublicKey))
     }
 
-    /// Describes a sender that signs with tokens: with the keys of its issuer, or else with the secrets of the builder.
+    /// Describes a sender that signs with tokens: with the keys of its issuer, or else with the
+    /// secrets of the builder.
     #[cfg(feature = "jwt")]
     pub(crate) fn jwt(rules: JwtRules, issuer: Option<Jwks>) -> Self {
         let proof = move |settings: &Settings| JwtProof::new(rules.clone(), issuer.clone(), settings);
         Self::new(move |settings| Form::new(settings, proof(settings)?).map(AnyForm::Jwt))
     }
 
-    /// Takes what is valid, and keeps the first fault.
-    fn take<T>(&mut self, setting: Result<T, ConfigError>) -> Option<T> {
-        setting.map_err(|fault| self.fault.get_or_insert(fault).clone()).ok()
+    /// Takes what is valid, and keeps the first fault, with the name of its setting.
+    fn take<T>(&mut self, name: &str, setting: Result<T, ConfigError>) -> Option<T> {
+        setting.map_err(|fault| self.fault.get_or_insert_with(|| fault.with_setting(name)).clone()).ok()
     }
 
-    /// Sets where the signature is. Required, unless the scheme is a [token](Scheme::token).
-    pub fn signature(mut self, signature: SignatureSpec) -> Self {
-        self.settings.signature = self.take(signature.0);
-        self
+    setters! {
+        /// Sets where the signature is. Required, unless the scheme is a [token](Scheme::token).
+        pub fn signature(self, signature: SignatureSpec) settings.signature = self.take("signature", signature.0);
+
+        /// Sets where the timestamp is, if the sender signs one. It must then be part of what is
+        /// signed.
+        pub fn timestamp(self, timestamp: TimestampSpec) settings.fields.timestamp = self.take("timestamp", timestamp.0);
+
+        /// Sets what is signed. The default is `{body}` alone.
+        ///
+        /// | piece | is |
+        /// |---|---|
+        /// | `{body}` | the body's bytes |
+        /// | `{timestamp}`, `{id}` | the text at those places, as it was received |
+        /// | `{method}` | the method |
+        /// | `{url}` | the [public address](Self::with_public_url) with path and query, byte for byte |
+        /// | `{path}`, `{query}` | those parts as they were requested, without the `?` |
+        /// | `{header:x-name}` | a header's value; it must be there once |
+        /// | `{query:name}`, `{form:name}` | a parameter of the query or a field of a form body, decoded |
+        /// | `{json:/pointer}` | a string, whole number or boolean in a JSON body |
+        /// | `{body_sha256}`, `{body_sha256:base64}` | the SHA-256 of the body, in lower-case hexadecimal or base64 |
+        /// | `{params}` | the fields of a form body, sorted by name, name and value without separators |
+        ///
+        /// Anything else is literal text. The text must cover the body by `{body}`, `{params}` or
+        /// `{body_sha256}`, or else by a [hash](Self::with_body_hash).
+        pub fn signed(self, template: impl Into<Cow<'static, str>>) settings.template = template.into();
+
+        /// Sets where the SHA-256 of the body is, in a place that is signed. The body is compared with
+        /// it.
+        pub fn with_body_hash(self, hash: SignatureSpec) settings.body_hash = self.take("body_hash", hash.0);
+
+        /// Sets where the id of the event or delivery is. It is required in a request only if it is
+        /// signed.
+        pub fn id(self, id: Source) settings.fields.id = self.take("id", id.0);
+
+        /// Sets where the event's name is.
+        pub fn event(self, event: Source) settings.fields.event = self.take("event", event.0);
+
+        /// Sets the secret, or several.
+        pub fn secret(self, secrets: impl Into<Secrets>) settings.secrets = Some(secrets.into());
+
+        /// Sets the sender's public key, or several: PEM, or the SubjectPublicKeyInfo or the bare key
+        /// in base64 or hexadecimal, or `whpk_` and base64.
+        /// [`Secret::from_bytes`](crate::Secret::from_bytes) takes the bytes themselves.
+        #[cfg(feature = "asymmetric")]
+        pub fn with_public_key(self, keys: impl Into<Secrets>) settings.public_keys = Some(keys.into());
+
+        /// Sets how the sender's secret text stands for key bytes. The default is the text itself.
+        pub fn with_key_format(self, format: KeyFormat) settings.key_format = format;
+
+        /// Sets the methods that the sender uses. The default is `POST` alone.
+        pub fn with_methods(self, methods: impl IntoIterator<Item = Method>) settings.methods = methods.into_iter().collect();
+
+        /// Sets the largest body that the sender sends, in bytes. The default is the largest that
+        /// [`with_behavior`](Self::with_behavior) names, but at least
+        /// [`DEFAULT_BODY_LIMIT`](crate::provider::DEFAULT_BODY_LIMIT).
+        pub fn with_body_limit(self, bytes: usize) body_limit = Some(bytes);
+
+        /// Sets the address that the sender was given, up to where the path begins that this service
+        /// sees: `https://hooks.example.com`. The requested path and query are appended byte for byte.
+        pub fn with_public_url(self, base: &str) settings.public_url = self.take("public_url", PublicUrl::base(base));
+
+        /// Sets the status of every permanent rejection, for senders that look for one status alone.
+        pub fn with_refusal_status(self, status: StatusCode) refusal = Some(status);
+
+        /// Sets the status of a request without a signature, for senders that then send it again with
+        /// one.
+        #[cfg_attr(not(feature = "jwt"), allow(dead_code))]
+        pub(crate) fn with_unsigned_status(self, status: StatusCode) unsigned = Some(status);
+
+        /// Sets how the sender behaves around its requests.
+        pub fn with_behavior(self, behavior: Behavior) behavior = behavior;
     }
 
-    /// Sets where the timestamp is, if the sender signs one. It must then be part of what is signed.
-    pub fn timestamp(mut self, timestamp: TimestampSpec) -> Self {
-        self.settings.fields.timestamp = self.take(timestamp.0);
-        self
-    }
-
-    /// Sets what is signed. The default is `{body}` alone.
-    ///
-    /// | piece | is |
-    /// |---|---|
-    /// | `{body}` | the body's bytes |
-    /// | `{timestamp}`, `{id}` | the text at those places, as it was received |
-    /// | `{method}` | the method |
-    /// | `{url}` | the [public address](Self::with_public_url) with path and query, byte for byte |
-    /// | `{path}`, `{query}` | those parts as they were requested, without the `?` |
-    /// | `{header:x-name}` | a header's value; it must be there once |
-    /// | `{params}` | the fields of a form body, sorted by name, name and value without separators |
-    ///
-    /// Anything else is literal text. The text must cover the body by `{body}` or `{params}`, or else by a
-    /// [hash](Self::with_body_hash).
-    pub fn signed(mut self, template: impl Into<Cow<'static, str>>) -> Self {
-        self.settings.template = template.into();
-        self
-    }
-
-    /// Adds a piece to those that the template may name. What it covers counts as signed; if that is the body, the
-    /// piece is a digest of it. Without a timestamp in the values, `write` leaves the time out.
+    /// Adds a piece to those that the template may name. What it covers counts as signed; if that
+    /// is the body, the piece is a digest of it. Without a timestamp in the values, `write`
+    /// leaves the time out.
     pub(crate) fn with_piece(
         mut self,
         name: &'static str,
@@ -219,7 +279,8 @@ impl SchemeBuilder {
         self
     }
 
-    /// Tells which address a piece of the sender's own holds, without what may be secret in it: a mismatch may be due to it.
+    /// Tells which address a piece of the sender's own holds, without what may be secret in it: a
+    /// mismatch may be due to it.
     pub(crate) fn with_shown_address(
         mut self,
         address: impl Fn(&Parts) -> Option<String> + Send + Sync + 'static,
@@ -228,48 +289,31 @@ impl SchemeBuilder {
         self
     }
 
-    /// Sets what is signed, for the few senders that don't sign their body: anyone who has seen one signed request can
-    /// send any body with its signature.
+    /// Sets what is signed, for the few senders that don't sign their body: anyone who has seen one
+    /// signed request can send any body with its signature.
     pub fn signed_without_the_body(mut self, template: impl Into<Cow<'static, str>>) -> Self {
         self.settings.template = template.into();
         self.settings.body_unsigned = true;
         self
     }
 
-    /// Sets where the SHA-256 of the body is, in a place that is signed. The body is compared with it.
-    pub fn with_body_hash(mut self, hash: SignatureSpec) -> Self {
-        self.settings.body_hash = self.take(hash.0);
-        self
-    }
-
-    /// Sets where the id of the event or delivery is. It is required in a request only if it is signed.
-    pub fn id(mut self, id: Source) -> Self {
-        self.settings.fields.id = self.take(id.0);
-        self
-    }
-
-    /// Sets where the event's name is.
-    pub fn event(mut self, event: Source) -> Self {
-        self.settings.fields.event = self.take(event.0);
-        self
-    }
-
-    /// Sets how to find, in a verified body, the id that stays the same over the sender's retries, if the one that
-    /// [`id`](Self::id) names does not. It is called only when [`Delivery::identity`](crate::Delivery::identity) is.
+    /// Sets how to find, in a verified body, the id that stays the same over the sender's retries,
+    /// if the one that [`id`](Self::id) names does not. It is called only when
+    /// [`Delivery::identity`](crate::Delivery::identity) is.
     pub fn with_identity(mut self, choose: impl Fn(&[u8]) -> Option<Text> + Send + Sync + 'static) -> Self {
         self.settings.in_body = self.settings.in_body.with_identity(choose);
         self
     }
 
-    /// Sets the JSON pointer of the id that stays the same over the sender's retries, if the one that [`id`](Self::id)
-    /// names does not.
+    /// Sets the JSON pointer of the id that stays the same over the sender's retries, if the one
+    /// that [`id`](Self::id) names does not.
     pub fn with_identity_at(mut self, pointer: impl Into<Text>) -> Self {
         self.settings.in_body = self.settings.in_body.with_identity_at(pointer);
         self
     }
 
-    /// Sets the JSON pointers of several values, and how they are joined into the id that stays the same over the
-    /// sender's retries.
+    /// Sets the JSON pointers of several values, and how they are joined into the id that stays the
+    /// same over the sender's retries.
     pub fn with_identity_from<T: Into<Text>>(
         mut self,
         pointers: impl IntoIterator<Item = T>,
@@ -279,56 +323,14 @@ impl SchemeBuilder {
         self
     }
 
-    /// Sets the secret, or several.
-    pub fn secret(mut self, secrets: impl Into<Secrets>) -> Self {
-        self.settings.secrets = Some(secrets.into());
-        self
-    }
-
-    /// Sets the sender's public key, or several: PEM, or the SubjectPublicKeyInfo or the bare key in base64 or
-    /// hexadecimal, or `whpk_` and base64. [`Secret::from_bytes`](crate::Secret::from_bytes) takes the bytes
-    /// themselves.
-    #[cfg(feature = "asymmetric")]
-    pub fn with_public_key(mut self, keys: impl Into<Secrets>) -> Self {
-        self.settings.public_keys = Some(keys.into());
-        self
-    }
-
-    /// Sets how the sender's secret text stands for key bytes. The default is the text itself.
-    pub fn with_key_format(mut self, format: KeyFormat) -> Self {
-        self.settings.key_format = format;
-        self
-    }
-
-    /// Sets the methods that the sender uses. The default is `POST` alone.
-    pub fn with_methods(mut self, methods: impl IntoIterator<Item = Method>) -> Self {
-        self.settings.methods = methods.into_iter().collect();
-        self
-    }
-
-    /// Sets the largest body that the sender sends, in bytes. The default is the largest that
-    /// [`with_behavior`](Self::with_behavior) names, but at least
-    /// [`DEFAULT_BODY_LIMIT`](crate::provider::DEFAULT_BODY_LIMIT).
-    pub fn with_body_limit(mut self, bytes: usize) -> Self {
-        self.body_limit = Some(bytes);
-        self
-    }
-
-    /// Sets the address that the sender was given, up to where the path begins that this service sees:
-    /// `https://hooks.example.com`. The requested path and query are appended byte for byte.
-    pub fn with_public_url(mut self, base: &str) -> Self {
-        self.settings.public_url = self.take(PublicUrl::base(base));
-        self
-    }
-
     pub(crate) fn at(mut self, url: PublicUrl) -> Self {
         self.settings.public_url = Some(url);
         self
     }
 
     /// Takes the address from `X-Forwarded-Proto` and `X-Forwarded-Host` (or `Host`), unless one is
-    /// [set](Self::with_public_url). Use it only for a service that can be reached through such a proxy alone: other
-    /// clients can write anything there.
+    /// [set](Self::with_public_url). Use it only for a service that can be reached through such a
+    /// proxy alone: other clients can write anything there.
     pub fn with_trusted_forwarded_headers(mut self) -> Self {
         self.settings.public_url.get_or_insert(PublicUrl::Forwarded);
         self
@@ -340,31 +342,14 @@ impl SchemeBuilder {
         self
     }
 
-    /// Requires a header to have exactly this value, such as the name of the method that the sender signed by.
+    /// Requires a header to have exactly this value, such as the name of the method that the sender
+    /// signed by.
     pub fn with_required_header(mut self, header: impl Into<String>, value: impl Into<String>) -> Self {
-        let header = self.take(header_name(&header.into()));
+        let header = self.take("required_headers", header_name(&header.into()));
         let value = HeaderValue::try_from(value.into());
-        let value = self.take(value.map_err(|_| ConfigError::invalid("a header value is not valid")));
+        let value = value.map_err(|_| ConfigError::invalid("a header value is not valid"));
+        let value = self.take("required_headers", value);
         self.settings.fields.required.extend(header.zip(value));
-        self
-    }
-
-    /// Sets the status of every permanent rejection, for senders that look for one status alone.
-    pub fn with_refusal_status(mut self, status: StatusCode) -> Self {
-        self.refusal = Some(status);
-        self
-    }
-
-    /// Sets the status of a request without a signature, for senders that then send it again with one.
-    #[cfg_attr(not(feature = "jwt"), allow(dead_code))]
-    pub(crate) fn with_unsigned_status(mut self, status: StatusCode) -> Self {
-        self.unsigned = Some(status);
-        self
-    }
-
-    /// Sets how the sender behaves around its requests.
-    pub fn with_behavior(mut self, behavior: Behavior) -> Self {
-        self.behavior = behavior;
         self
     }
 
@@ -384,12 +369,13 @@ impl SchemeBuilder {
     ///
     /// # Errors
     ///
-    /// Returns an error if something is missing, empty or undecodable, or contradicts itself. The message names the
-    /// fault.
+    /// Returns an error if something is missing, empty or undecodable, or contradicts itself. The
+    /// message names the fault.
     pub fn build(mut self, name: impl Into<Text>) -> Result<Scheme, ConfigError> {
         let name = name.into();
         if name.is_empty() || !name.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_')) {
-            return Err(ConfigError::invalid("a provider's name is snake_case: a to z, 0 to 9 and _"));
+            let message = "a provider's name is snake_case: a to z, 0 to 9 and _";
+            return Err(ConfigError::invalid(message).with_setting("name"));
         }
         let mut forms = vec![self.form()?];
         for mut other in std::mem::take(&mut self.others) {

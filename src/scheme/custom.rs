@@ -1,4 +1,5 @@
-//! Proof by a rule of one sender's own, which finds the signed texts in a body and the signatures over them.
+//! Proof by a rule of one sender's own, which finds the signed texts in a body and the signatures
+//! over them.
 
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -22,7 +23,8 @@ use super::proof::{Judged, Proof, Run};
 use super::sign::{SignResult, SignWith, Signer, Unsigned};
 use super::template::Values;
 
-/// What one sender signs of a body, if no template describes it. Its implementation is in the sender's own file.
+/// What one sender signs of a body, if no template describes it. Its implementation is in the
+/// sender's own file.
 ///
 /// Nothing counts as covered: what the texts hold of the body, only the sender's code knows.
 pub(crate) trait Rule: Send + Sync + 'static {

@@ -1,4 +1,5 @@
-//! A form of a scheme: one way in which a sender signs, by any kind of proof, and the verification of a request by it.
+//! A form of a scheme: one way in which a sender signs, by any kind of proof, and the verification
+//! of a request by it.
 
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -90,7 +91,8 @@ impl<P: Proof> Form<P> {
         self.fields.timestamp.as_mut().map(|timestamp| &mut timestamp.tolerance).or_else(|| self.proof.tolerance_mut())
     }
 
-    /// Judges the head. `wrap` makes the result of the attempt in its place, as an attempt is large.
+    /// Judges the head. `wrap` makes the result of the attempt in its place, as an attempt is
+    /// large.
     #[inline]
     pub(super) fn begin<T: Send + 'static>(
         self: &Arc<Self>,

@@ -1,4 +1,5 @@
-//! Questions that senders ask beside their deliveries: challenges and probes, answered without calling the handler.
+//! Questions that senders ask beside their deliveries: challenges and probes, answered without
+//! calling the handler.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -19,7 +20,8 @@ use crate::urlencoded;
 use super::place::header_name;
 use super::proof::Judged;
 
-/// The longest echoed text. Challenges have a few dozen characters; Microsoft's, the longest, a few hundred.
+/// The longest echoed text. Challenges have a few dozen characters; Microsoft's, the longest, a few
+/// hundred.
 const MAX_ECHO: usize = 1024;
 
 /// A question that a sender asks an endpoint before, or beside, its deliveries.
@@ -48,7 +50,8 @@ pub struct Handshake(Kind);
 enum Kind {
     /// A question that the head alone asks, and that it is answered by.
     Head { recognizes: Arc<Recognizes>, answer: Arc<AnswerHead> },
-    /// A query parameter that is answered with a MAC. Without keys of MACs there is no such question.
+    /// A query parameter that is answered with a MAC. Without keys of MACs there is no such
+    /// question.
     QueryMac {
         parameter: &'static str,
         answer: Arc<AnswerByKey>,
@@ -69,7 +72,8 @@ type AnswerByKey = dyn Fn(&Mac, &str) -> Result<Answer, Rejection> + Send + Sync
 /// Answers an unsigned body, if it is a question.
 pub(crate) type AnswerUnsigned = fn(&[u8]) -> Result<Option<Answer>, Rejection>;
 
-/// Answers a verified body, if it is a question. The MAC has the key that verified the body, if it was verified by one.
+/// Answers a verified body, if it is a question. The MAC has the key that verified the body, if it
+/// was verified by one.
 pub(crate) type AnswerSigned = fn(&Parts, &[u8], Option<&Mac>) -> Result<Option<Answer>, Rejection>;
 
 impl Handshake {
@@ -83,8 +87,8 @@ impl Handshake {
         )
     }
 
-    /// Answers `HEAD`, and `GET` if `get` says so, with an empty 200: for senders that try the address before they use
-    /// it.
+    /// Answers `HEAD`, and `GET` if `get` says so, with an empty 200: for senders that try the
+    /// address before they use it.
     pub fn probe(get: bool) -> Self {
         Self::head(
             move |head| head.method == Method::HEAD || (get && head.method == Method::GET),
@@ -92,7 +96,8 @@ impl Handshake {
         )
     }
 
-    /// Answers requests of this method that have this header. One whose name is not valid is never there.
+    /// Answers requests of this method that have this header. One whose name is not valid is never
+    /// there.
     pub(crate) fn header(
         method: Method,
         header: &str,
@@ -116,8 +121,9 @@ impl Handshake {
         Self(Kind::Head { recognizes: Arc::new(recognizes), answer: Arc::new(answer) })
     }
 
-    /// Answers a GET that has this query parameter with a MAC over its value. `answer` must refuse every value that
-    /// could be a body, a header or an address of a delivery: a MAC over it would be the signature of a forgery.
+    /// Answers a GET that has this query parameter with a MAC over its value. `answer` must refuse
+    /// every value that could be a body, a header or an address of a delivery: a MAC over it
+    /// would be the signature of a forgery.
     pub(crate) fn query_mac(
         parameter: &'static str,
         answer: impl Fn(&Mac, &str) -> Result<Answer, Rejection> + Send + Sync + 'static,
@@ -133,7 +139,8 @@ impl Handshake {
         Self(Kind::SignedBody(answer))
     }
 
-    /// Takes the keys that the sender signs with, if they are keys of MACs and the answer needs one.
+    /// Takes the keys that the sender signs with, if they are keys of MACs and the answer needs
+    /// one.
     pub(super) fn by_keys_of(mut self, mac_keys: Option<&Keys<Mac>>) -> Self {
         if let Kind::QueryMac { keys, .. } = &mut self.0 {
             *keys = mac_keys.cloned();
@@ -160,7 +167,8 @@ impl Handshake {
         }
     }
 
-    /// Answers a head that asks this question, or returns how to answer the body; `None` if the head doesn't ask.
+    /// Answers a head that asks this question, or returns how to answer the body; `None` if the
+    /// head doesn't ask.
     pub(crate) fn begin(&self, head: &Parts) -> Option<Judged<Begin<AnswerUnsigned>>> {
         if !self.recognizes(head) {
             return None;

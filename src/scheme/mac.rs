@@ -94,7 +94,8 @@ impl Proof for MacProof {
         let keys = run.keys;
         let matched = self.matching(run, values, rest)?;
         let key = keys.verdict(matched).map_err(|rejection| self.text.explain(rejection, values.head))?;
-        // SHA-256 of secret and text can be continued by anyone who has seen one: nothing may follow the JSON value.
+        // SHA-256 of secret and text can be continued by anyone who has seen one: nothing may follow the
+        // JSON value.
         if self.kind == MacKind::SecretThenTextSha256 && !pointer::is_one_value(values.body) {
             return Err(Rejection::new(Reason::MalformedBody).with_detail("it is not one JSON value and nothing else"));
         }

@@ -17,7 +17,8 @@ use crate::text::Text;
 use crate::uri::requested_uri;
 use crate::urlencoded;
 
-/// The most signatures in one list. Senders that rotate send two; each candidate costs a comparison with every key.
+/// The most signatures in one list. Senders that rotate send two; each candidate costs a comparison
+/// with every key.
 const MAX_IN_LIST: usize = 16;
 
 /// The most numbered headers that are looked for: DocuSign signs with up to 100 keys.
@@ -157,8 +158,8 @@ impl Place {
         Some(String::from_utf8(self.field(body).ok()??.into_owned()).ok()?.into())
     }
 
-    /// Returns the value behind the prefix, or `None` if it is absent. `malformed` is the reason to refuse a value
-    /// without the prefix.
+    /// Returns the value behind the prefix, or `None` if it is absent. `malformed` is the reason to
+    /// refuse a value without the prefix.
     pub(super) fn value<'a>(
         &self,
         head: &'a Parts,

@@ -1,4 +1,5 @@
-//! What a kind of proof is. Each kind is one file with all about it: how it reads, decides, and signs for tests.
+//! What a kind of proof is. Each kind is one file with all about it: how it reads, decides, and
+//! signs for tests.
 
 use std::time::SystemTime;
 
@@ -21,10 +22,11 @@ use super::template::Values;
 /// A value that is known now, or once a key was found; or a rejection.
 pub(super) type Judged<T> = Result<MaybeReady<T>, Rejection>;
 
-/// A kind of proof. A form drives it: `read` and `start` for the head, `receive` while the body arrives, `finish` once
-/// it is there.
+/// A kind of proof. A form drives it: `read` and `start` for the head, `receive` while the body
+/// arrives, `finish` once it is there.
 pub(super) trait Proof: Clone + Send + Sync + 'static {
-    /// What one request offers as its proof. The default stands for an offer that is still in the body.
+    /// What one request offers as its proof. The default stands for an offer that is still in the
+    /// body.
     type Offer: Default + Send + 'static;
     /// The keys for one request.
     type Keys: Send + 'static;
@@ -41,7 +43,8 @@ pub(super) trait Proof: Clone + Send + Sync + 'static {
         self.text().map_or(&[], |text| &text.signature.places)
     }
 
-    /// Returns whether the proof may be in the body, so that it is read only once the body is there.
+    /// Returns whether the proof may be in the body, so that it is read only once the body is
+    /// there.
     fn is_in_body(&self) -> bool {
         self.places().iter().any(Place::in_body)
     }
@@ -71,20 +74,22 @@ pub(super) trait Proof: Clone + Send + Sync + 'static {
         None
     }
 
-    /// Reads the offered proof, and refuses it if it is not well formed. It comes before all else that is in the head
-    /// or the body, so that a request without a signature is refused for that.
+    /// Reads the offered proof, and refuses it if it is not well formed. It comes before all else
+    /// that is in the head or the body, so that a request without a signature is refused for
+    /// that.
     fn read(&self, head: &Parts, body: &[u8], read: &mut Unverified) -> Result<Self::Offer, Rejection>;
 
     /// Checks what the head must have besides, and finds the keys.
     fn start(&self, offer: &Self::Offer, values: &Values<'_>, now: SystemTime) -> Judged<Self::Keys>;
 
-    /// Takes the next part of the body. A part that was not given is in the rest that `finish` gets.
+    /// Takes the next part of the body. A part that was not given is in the rest that `finish`
+    /// gets.
     fn receive(&self, run: Run<'_, Self>, values: &Values<'_>, chunk: &[u8]) {
         let _ = (run, values, chunk);
     }
 
-    /// Decides. `rest` is the part of the body that `receive` was not given. A key that has to be fetched is its
-    /// sender's, whichever it is: only that it signed counts.
+    /// Decides. `rest` is the part of the body that `receive` was not given. A key that has to be
+    /// fetched is its sender's, whichever it is: only that it signed counts.
     fn finish(&self, run: Run<'_, Self>, values: &Values<'_>, rest: &[u8]) -> Judged<MatchedKey>;
 
     /// Returns the keys of handshakes that are answered with a MAC.
@@ -116,7 +121,8 @@ pub(super) fn best(answers: impl Iterator<Item = Recognition>) -> Recognition {
     })
 }
 
-/// What a proof keeps of one request. These are references, as a struct of the values would be copied into the attempt.
+/// What a proof keeps of one request. These are references, as a struct of the values would be
+/// copied into the attempt.
 pub(super) struct Run<'a, P: Proof> {
     pub(super) offer: &'a mut P::Offer,
     pub(super) keys: &'a P::Keys,

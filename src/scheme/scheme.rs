@@ -1,4 +1,5 @@
-//! A sender that is described in a few lines: its name, its handshakes, and the forms in which it signs.
+//! A sender that is described in a few lines: its name, its handshakes, and the forms in which it
+//! signs.
 
 use std::fmt;
 use std::sync::Arc;
@@ -61,8 +62,9 @@ pub(super) struct Inner {
 }
 
 impl Scheme {
-    /// Accepts what either of the two accepts: for a sender that is about to change how it signs. The handshakes are
-    /// those of both, the body limit is the larger one, and everything else is that of the first.
+    /// Accepts what either of the two accepts: for a sender that is about to change how it signs.
+    /// The handshakes are those of both, the body limit is the larger one, and everything else
+    /// is that of the first.
     #[must_use]
     pub fn or(self, other: Self) -> Self {
         let other = Arc::unwrap_or_clone(other.0);
@@ -104,9 +106,10 @@ impl Scheme {
         self.with(|own| own.handshakes.push(handshake))
     }
 
-    /// Sets which of the secrets, by its position in their list, answers the challenges of a sender that wants a MAC
-    /// without signing its question: X, LinkedIn and Braintree. It has to be the one that the sender knows. The default
-    /// is the first, and if there are fewer, the last one answers.
+    /// Sets which of the secrets, by its position in their list, answers the challenges of a sender
+    /// that wants a MAC without signing its question: X, LinkedIn and Braintree. It has to be
+    /// the one that the sender knows. The default is the first, and if there are fewer, the
+    /// last one answers.
     ///
     /// # Examples
     ///
@@ -249,7 +252,8 @@ impl Provider for Scheme {
         }
     }
 
-    /// Sets the one status that a sender looks for, and asks for a bearer token if that is the proof.
+    /// Sets the one status that a sender looks for, and asks for a bearer token if that is the
+    /// proof.
     fn refuse(&self, _: &Parts, rejection: Rejection) -> Rejection {
         let rejection = match (self.0.unsigned, self.0.refusal) {
             (Some(status), _) if rejection.reason() == Reason::MissingSignature => {
@@ -266,8 +270,8 @@ impl Provider for Scheme {
     }
 }
 
-/// Chooses the first verdict that accepts. Of two rejections, a failure of ours goes before a fault of the request. A
-/// verdict that waits for a key is waited for only to be compared.
+/// Chooses the first verdict that accepts. Of two rejections, a failure of ours goes before a fault
+/// of the request. A verdict that waits for a key is waited for only to be compared.
 fn better(first: Judged<Outcome>, second: Judged<Outcome>) -> Judged<Outcome> {
     match (first, second) {
         (Err(first), Err(second)) if !first.reason().is_transient() && second.reason().is_transient() => Err(second),

@@ -21,7 +21,8 @@ pub(super) type ShowAddress = dyn Fn(&Parts) -> Option<String> + Send + Sync;
 #[derive(Clone, Default)]
 pub(super) struct Settings {
     pub(super) methods: Vec<Method>,
-    /// Chooses the requests that the form is for, if the methods don't: in words, and as a function.
+    /// Chooses the requests that the form is for, if the methods don't: in words, and as a
+    /// function.
     pub(super) applies: Option<(&'static str, fn(&Parts) -> bool)>,
     pub(super) fields: Fields,
     /// The fields of the body that the builder was given.

@@ -37,12 +37,13 @@ pub(super) struct SignedText {
 
 impl SignedText {
     pub(super) fn new(settings: &Settings) -> Result<Self, ConfigError> {
-        let template = Template::parse(&settings.template, settings.public_url.as_ref(), &settings.pieces)?;
+        let template = Template::parse(&settings.template, settings.public_url.as_ref(), &settings.pieces)
+            .map_err(|error| error.with_setting("signed"))?;
         let body_hash = settings.body_hash.clone();
         let signed = template.covers();
         if !(signed.body || body_hash.is_some() || settings.body_unsigned) {
             return Err(ConfigError::conflict(
-                "the signed template has no {body} and no {params}: anyone could change the body",
+                "the signed template has no {body}, {params} or {body_sha256}: anyone could change the body",
             ));
         }
         let missing = || ConfigError::missing("the scheme does not say where the signature is");
@@ -58,10 +59,7 @@ impl SignedText {
     pub(super) fn covers(&self, fields: &Fields) -> Signed {
         let own = self.template.covers();
         let body = own.body || self.body_hash.is_some();
-        let covers = |place: &Place| match place.header() {
-            Some(name) => self.template.has_header(name),
-            None => body && place.in_body(),
-        };
+        let covers = |place: &Place| self.template.has(place) || (body && place.in_body());
         Signed {
             body,
             timestamp: fields.timestamp.as_ref().is_some_and(|it| own.timestamp || covers(&it.place)),
@@ -78,7 +76,8 @@ impl SignedText {
         Ok(message)
     }
 
-    /// Names the address that was signed over, if a mismatch may be due to it. Values of the query are left out.
+    /// Names the address that was signed over, if a mismatch may be due to it. Values of the query
+    /// are left out.
     #[cold]
     pub(super) fn explain(&self, rejection: Rejection, head: &Parts) -> Rejection {
         let own = || self.address.as_ref().and_then(|address| address(head));

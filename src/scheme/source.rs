@@ -1,4 +1,5 @@
-//! Where in a request something is, as a scheme says it, and how signatures and timestamps are read from there.
+//! Where in a request something is, as a scheme says it, and how signatures and timestamps are read
+//! from there.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -39,8 +40,8 @@ pub fn header(name: impl AsRef<str>) -> Source {
     Source::new(header_name(name.as_ref()).map(Spot::Header))
 }
 
-/// Returns the place of headers that end in a number: `x-docusign-signature-1`, `-2` and so on, up to 100. They hold
-/// signatures, any of which may match.
+/// Returns the place of headers that end in a number: `x-docusign-signature-1`, `-2` and so on, up
+/// to 100. They hold signatures, any of which may match.
 pub fn numbered_headers(stem: impl AsRef<str>) -> Source {
     Source::new(header_name(stem.as_ref()).map(Spot::Numbered))
 }
@@ -50,8 +51,8 @@ pub fn query(parameter: impl Into<Cow<'static, str>>) -> Source {
     Source::new(Ok(Spot::Query(parameter.into())))
 }
 
-/// Returns the place of a member of a JSON body, by its pointer (RFC 6901, without escapes), such as `/event/id`.
-/// Strings, whole numbers and booleans are read.
+/// Returns the place of a member of a JSON body, by its pointer (RFC 6901, without escapes), such
+/// as `/event/id`. Strings, whole numbers and booleans are read.
 pub fn json(pointer: impl Into<Cow<'static, str>>) -> Source {
     let pointer = pointer.into();
     Source::new(if pointer.starts_with('/') && !pointer.contains('~') {
@@ -76,7 +77,8 @@ pub fn bearer() -> Source {
     Source::new(Ok(Spot::Bearer))
 }
 
-/// Returns the place of the credentials of `Authorization: Basic`. They are decoded: `user:password`.
+/// Returns the place of the credentials of `Authorization: Basic`. They are decoded:
+/// `user:password`.
 pub fn basic() -> Source {
     Source::new(Ok(Spot::Basic))
 }
@@ -100,8 +102,8 @@ impl Source {
         self.0.as_ref().map(drop).map_err(ConfigError::clone)
     }
 
-    /// Sets a prefix that the value must have, exactly. In a [list](Self::list) it chooses entries, and others are
-    /// skipped; elsewhere a value without it is refused.
+    /// Sets a prefix that the value must have, exactly. In a [list](Self::list) it chooses entries,
+    /// and others are skipped; elsewhere a value without it is refused.
     pub fn prefix(mut self, prefix: impl Into<Cow<'static, str>>) -> Self {
         if let Ok(place) = &mut self.0 {
             place.prefix = prefix.into();
@@ -109,13 +111,15 @@ impl Source {
         self
     }
 
-    /// Sets where the scope is that an id is unique within. Where it is there, the id is the two of them.
+    /// Sets where the scope is that an id is unique within. Where it is there, the id is the two of
+    /// them.
     pub(crate) fn scoped_by(self, scope: Self) -> Self {
         Self(self.0.and_then(|place| Ok(Place { scope: Some(Box::new(scope.0?)), ..place })))
     }
 
-    /// Reads the value as a list with this separator, usually `,`, `;` or a space. Spaces around the entries are
-    /// ignored. A signature may have up to 16 entries; anything else must be there once.
+    /// Reads the value as a list with this separator, usually `,`, `;` or a space. Spaces around
+    /// the entries are ignored. A signature may have up to 16 entries; anything else must be
+    /// there once.
     pub fn list(self, separator: char) -> Self {
         let separator = u8::try_from(separator)
             .ok()
@@ -176,8 +180,8 @@ impl Source {
 pub struct SignatureSpec(pub(super) Result<Signature, ConfigError>);
 
 impl SignatureSpec {
-    /// Adds another place where a signature may be, in the same encoding, such as a secondary header. All that are
-    /// there are tried.
+    /// Adds another place where a signature may be, in the same encoding, such as a secondary
+    /// header. All that are there are tried.
     pub fn or(self, source: Source) -> Self {
         Self(self.0.and_then(|mut signature| {
             let place = source.0?;
@@ -187,8 +191,9 @@ impl SignatureSpec {
         }))
     }
 
-    /// Reads what is behind this ASCII character, and all if it isn't there: for senders that write the id of the key, which
-    /// they don't sign, in front of the signature, as in `v1=<id>:<signature>`.
+    /// Reads what is behind this ASCII character, and all if it isn't there: for senders that write
+    /// the id of the key, which they don't sign, in front of the signature, as in
+    /// `v1=<id>:<signature>`.
     pub fn behind(self, separator: char) -> Self {
         Self(self.0.and_then(|signature| match u8::try_from(separator) {
             Ok(separator) if separator.is_ascii() => Ok(Signature { behind: Some(separator), ..signature }),
@@ -292,7 +297,8 @@ impl Signature {
 pub struct TimestampSpec(pub(super) Result<Timestamp, ConfigError>);
 
 impl TimestampSpec {
-    /// Sets how far the timestamp may be from now, in the past and in the future. The default is 300 seconds.
+    /// Sets how far the timestamp may be from now, in the past and in the future. The default is
+    /// 300 seconds.
     pub fn within(self, distance: Duration) -> Self {
         self.with_tolerance(Tolerance::within(distance))
     }
@@ -302,7 +308,8 @@ impl TimestampSpec {
         Self(self.0.map(|timestamp| Timestamp { tolerance, ..timestamp }))
     }
 
-    /// Accepts requests without a timestamp. Only for timestamps in a body that is signed: their absence is signed too.
+    /// Accepts requests without a timestamp. Only for timestamps in a body that is signed: their
+    /// absence is signed too.
     pub(crate) fn optional(self) -> Self {
         Self(self.0.map(|timestamp| Timestamp { optional: true, ..timestamp }))
     }

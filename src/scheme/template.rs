@@ -2,18 +2,19 @@
 
 use std::sync::Arc;
 
-use http::header::HeaderName;
 use http::request::Parts;
+use sha2::{Digest as _, Sha256};
 
 use crate::config::ConfigError;
 use crate::delivery::{Signed, SignedText};
-use crate::headers::{LONGEST_HEADER, single};
+use crate::encoding::Encoding;
 use crate::public_url::PublicUrl;
 use crate::rejection::{Reason, Rejection};
 use crate::uri::requested_uri;
 use crate::urlencoded;
 
-use super::source::Timestamp;
+use super::place::Place;
+use super::source::{self, Timestamp};
 
 /// A piece of the signed text.
 #[derive(Clone)]
@@ -28,9 +29,11 @@ enum Piece {
     Path,
     /// The query, without its question mark; empty where there is none.
     Query,
-    Header(HeaderName),
+    /// What is in a header, in the query, or in the body.
+    Value(Place),
     /// The fields of a form body, sorted.
     Params,
+    BodySha256(Encoding),
     Custom(Arc<CustomPiece>),
 }
 
@@ -66,8 +69,8 @@ pub(crate) struct Values<'a> {
 }
 
 impl Template {
-    /// Reads a template such as `{timestamp}.{body}`. Braces have no other use in it. `{url}` needs the public address,
-    /// and a custom piece goes before another one of its name.
+    /// Reads a template such as `{timestamp}.{body}`. Braces have no other use in it. `{url}` needs
+    /// the public address, and a custom piece goes before another one of its name.
     pub(super) fn parse(text: &str, url: Option<&PublicUrl>, custom: &[Arc<CustomPiece>]) -> Result<Self, ConfigError> {
         if text.is_empty() {
             return Err(ConfigError::invalid("the signed template is empty"));
@@ -114,8 +117,9 @@ impl Template {
         self.before.iter().chain(&self.after)
     }
 
-    pub(super) fn has_header(&self, name: &HeaderName) -> bool {
-        self.pieces().any(|piece| matches!(piece, Piece::Header(own) if own == name))
+    /// Returns whether the value at this place is signed as it is, with all that is in its header.
+    pub(super) fn has(&self, place: &Place) -> bool {
+        self.pieces().any(|piece| piece.is_of(place))
     }
 
     /// Returns whether the body is all that is signed.
@@ -131,7 +135,7 @@ impl Template {
             match piece {
                 Piece::Timestamp => signed.timestamp = true,
                 Piece::Id => signed.id = true,
-                Piece::Params => signed.body = true,
+                Piece::Params | Piece::BodySha256(_) => signed.body = true,
                 Piece::Url(_) => signed.url = true,
                 Piece::Path => path = true,
                 Piece::Query => query = true,
@@ -141,7 +145,7 @@ impl Template {
                     signed.event |= custom.covers.event;
                     signed.url |= custom.covers.url;
                 }
-                Piece::Literal(_) | Piece::Method | Piece::Header(_) => {}
+                Piece::Literal(_) | Piece::Method | Piece::Value(_) => {}
             }
         }
         signed.url |= path && query;
@@ -155,14 +159,13 @@ impl Template {
 
     /// Returns whether the text before the body is known before the body is.
     pub(super) fn streams(&self) -> bool {
-        let needs_body = |piece: &Piece| matches!(piece, Piece::Params) || piece.is_digest();
-        self.has_body && !self.before.iter().any(needs_body)
+        self.has_body && !self.before.iter().any(Piece::needs_body)
     }
 
     /// Checks that the head has what the pieces need.
     pub(super) fn check(&self, values: &Values<'_>) -> Result<(), Rejection> {
         for piece in self.pieces() {
-            if matches!(piece, Piece::Header(_) | Piece::Url(_) | Piece::Custom(_)) {
+            if matches!(piece, Piece::Value(_) | Piece::Url(_) | Piece::Custom(_)) && !piece.needs_body() {
                 piece.feed(values, &mut |_| {})?;
             }
         }
@@ -217,28 +220,43 @@ impl Piece {
             "path" => Self::Path,
             "query" => Self::Query,
             "params" => Self::Params,
-            _ => match name.strip_prefix("header:").map(|name| HeaderName::from_bytes(name.as_bytes())) {
-                Some(Ok(name)) => Self::Header(name),
-                Some(Err(_)) => {
-                    return Err(ConfigError::invalid("the signed template has a {header:..} without a name"));
-                }
-                None => return Err(ConfigError::invalid(format!("the signed template has an unknown {{{name}}}"))),
-            },
+            "body_sha256" => Self::BodySha256(Encoding::Hex),
+            "body_sha256:base64" => Self::BodySha256(Encoding::Base64),
+            _ => {
+                let place = match name.split_once(':').filter(|(_, of)| !of.is_empty()) {
+                    Some(("header", of)) => source::header(of),
+                    Some(("query", of)) => source::query(of.to_owned()),
+                    Some(("form", of)) => source::form(of.to_owned()),
+                    Some(("json", of)) => source::json(of.to_owned()),
+                    _ => return Err(ConfigError::invalid(format!("the signed template has an unknown {{{name}}}"))),
+                };
+                Self::Value(place.0?)
+            }
         })
     }
 
     /// Returns whether it stands for the body.
     fn is_digest(&self) -> bool {
-        matches!(self, Self::Custom(custom) if custom.covers.body)
+        match self {
+            Self::BodySha256(_) => true,
+            Self::Custom(custom) => custom.covers.body,
+            _ => false,
+        }
+    }
+
+    fn needs_body(&self) -> bool {
+        self.is_digest() || matches!(self, Self::Params) || matches!(self, Self::Value(place) if place.in_body())
+    }
+
+    /// Returns whether it is what this place has, or the header that has it.
+    fn is_of(&self, place: &Place) -> bool {
+        let Self::Value(own) = self else { return false };
+        own.spot == place.spot || (own.header().is_some() && own.header() == place.header())
     }
 
     /// Returns whether it is the time, or the header that has the time.
     fn is_time(&self, time: Option<&Timestamp>) -> bool {
-        match self {
-            Self::Timestamp => true,
-            Self::Header(name) => time.is_some_and(|time| time.place.header() == Some(name)),
-            _ => false,
-        }
+        matches!(self, Self::Timestamp) || time.is_some_and(|time| self.is_of(&time.place))
     }
 
     fn feed(&self, values: &Values<'_>, sink: &mut dyn FnMut(&[u8])) -> Result<(), Rejection> {
@@ -250,9 +268,11 @@ impl Piece {
             Self::Url(url) => url.feed(values.head, sink)?,
             Self::Path => sink(requested_uri(values.head).path().as_bytes()),
             Self::Query => sink(requested_uri(values.head).query().unwrap_or_default().as_bytes()),
-            Self::Header(name) => {
-                sink(single(values.head, name, LONGEST_HEADER)?.ok_or_else(|| missing(name))?.as_bytes())
+            Self::Value(place) => {
+                let value = place.value(values.head, values.body, Reason::MalformedHeader)?;
+                sink(value.ok_or_else(|| missing(place))?.as_bytes());
             }
+            Self::BodySha256(encoding) => sink(encoding.encode(&Sha256::digest(values.body)).as_bytes()),
             Self::Params => urlencoded::feed_sorted(values.body, sink)?,
             Self::Custom(custom) => sink(&(custom.write)(values)?),
         }
@@ -261,8 +281,9 @@ impl Piece {
 }
 
 #[cold]
-fn missing(name: &HeaderName) -> Rejection {
-    Rejection::new(Reason::MissingHeader).with_detail(format!("`{name}`, which is signed"))
+fn missing(place: &Place) -> Rejection {
+    let reason = if place.in_body() { Reason::MalformedBody } else { Reason::MissingHeader };
+    Rejection::new(reason).with_detail(format!("{place}, which is signed"))
 }
 
 #[cfg(test)]
@@ -289,6 +310,8 @@ mod tests {
             ("{method}{path}|{query}{body}{timestamp}!", "POST/hook|a=1b=2&a=117!"),
             ("{url}{params}", "https://h/hook?a=1a1b2"),
             ("{header:x-h}", "H"),
+            ("id:{query:a};{form:b}", "id:1;2"),
+            ("{body_sha256}", "a746b90cddac3e075db2f0c7b65aa5d09a354bef1562352d9dab3156d1142834"),
         ] {
             assert_eq!(signed(template).as_deref(), Ok(text), "{template}");
             let url = PublicUrl::base("https://h").unwrap();

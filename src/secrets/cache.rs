@@ -21,8 +21,8 @@ use crate::time::{Clock, SystemClock};
 use super::head::Head;
 use super::keyring::KeysFor;
 
-/// The most look-ups at a time for tenants that the cache doesn't know. A client can invent any number of tenants; this is
-/// what the source of the secrets has to bear of them at once.
+/// The most look-ups at a time for tenants that the cache doesn't know. A client can invent any
+/// number of tenants; this is what the source of the secrets has to bear of them at once.
 const MAX_LOOKUPS: usize = 64;
 
 /// How long a source that failed is left alone if there are secrets of before.
@@ -66,8 +66,8 @@ impl CachePolicy {
         }
     }
 
-    /// Sets how long secrets are used without asking again. A secret that was withdrawn is accepted for as long. The default
-    /// is a minute.
+    /// Sets how long secrets are used without asking again. A secret that was withdrawn is accepted
+    /// for as long. The default is a minute.
     #[must_use]
     pub fn with_fresh_for(mut self, duration: Duration) -> Self {
         self.fresh_for = duration;
@@ -81,8 +81,8 @@ impl CachePolicy {
         self
     }
 
-    /// Sets how long a tenant that has no secrets is remembered. A tenant that is added has to wait for as long if a request
-    /// came before. The default is ten seconds.
+    /// Sets how long a tenant that has no secrets is remembered. A tenant that is added has to wait
+    /// for as long if a request came before. The default is ten seconds.
     #[must_use]
     pub fn with_unknown_for(mut self, duration: Duration) -> Self {
         self.unknown_for = duration;
@@ -96,8 +96,8 @@ impl CachePolicy {
         self
     }
 
-    /// Tells tenants apart by this header too, and hands it to the look-up. By default it is the path, the `Host` header and
-    /// the [hint](Head::unverified_hint).
+    /// Tells tenants apart by this header too, and hands it to the look-up. By default it is the
+    /// path, the `Host` header and the [hint](Head::unverified_hint).
     #[must_use]
     pub fn with_header(mut self, name: impl Into<Text>) -> Self {
         self.headers.push(name.into());
@@ -118,8 +118,8 @@ impl CachePolicy {
         self
     }
 
-    /// Returns what the look-up gets to see of a request: what tells tenants apart, and nothing else. So no secret can be
-    /// kept under a key that lacks what chose it.
+    /// Returns what the look-up gets to see of a request: what tells tenants apart, and nothing
+    /// else. So no secret can be kept under a key that lacks what chose it.
     fn visible(&self, parts: &Parts, hint: Option<Text>) -> Head {
         let mut visible = Request::new(()).into_parts().0;
         visible.method = parts.method.clone();
@@ -183,7 +183,8 @@ impl fmt::Debug for CachePolicy {
 
 /// The keys of tenants, looked up once for many requests.
 ///
-/// There is no task: a look-up is driven by the requests that wait for it. If one of them goes away, the others carry on.
+/// There is no task: a look-up is driven by the requests that wait for it. If one of them goes
+/// away, the others carry on.
 pub(crate) struct KeyCache<K> {
     policy: CachePolicy,
     state: Arc<Mutex<Tenants<K>>>,
@@ -307,8 +308,8 @@ fn is_within(start: SystemTime, now: SystemTime, duration: Duration) -> bool {
     now.duration_since(start).is_ok_and(|passed| passed < duration)
 }
 
-/// A bounded map that forgets what was not used for longest, in two halves: what is used moves to the young one, and once
-/// that is full, the old one is dropped.
+/// A bounded map that forgets what was not used for longest, in two halves: what is used moves to
+/// the young one, and once that is full, the old one is dropped.
 struct Generations<V> {
     half: usize,
     young: HashMap<Vec<u8>, V>,
@@ -505,7 +506,8 @@ mod tests {
         assert_eq!(find(&keys, "/a").await, Ok(Some("a None".into())));
     }
 
-    /// A look-up that chose by a header which is no part of the key would give one tenant's secrets to another.
+    /// A look-up that chose by a header which is no part of the key would give one tenant's secrets
+    /// to another.
     #[tokio::test]
     async fn the_look_up_sees_only_what_tells_tenants_apart() {
         let source = Source::default();

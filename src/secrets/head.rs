@@ -8,7 +8,8 @@ use http::request::Parts;
 
 use crate::text::Text;
 
-/// The head of a request as a secret look-up sees it: method, URI, headers and extensions, by [`Deref`].
+/// The head of a request as a secret look-up sees it: method, URI, headers and extensions, by
+/// [`Deref`].
 ///
 /// None of it is verified. Use it to choose which secret to try, and for nothing else.
 #[derive(Clone)]
@@ -26,8 +27,8 @@ impl Head {
         Self { parts: Arc::new(parts), hint }
     }
 
-    /// Returns what the message itself says about its signer, if the sender has such a thing: for CloudBlue Connect the
-    /// `webhook_id` of the token. It is *unverified*.
+    /// Returns what the message itself says about its signer, if the sender has such a thing: for
+    /// CloudBlue Connect the `webhook_id` of the token. It is *unverified*.
     #[must_use]
     pub fn unverified_hint(&self) -> Option<&str> {
         self.hint.as_deref()

@@ -65,7 +65,8 @@ impl<K> Keyring<K> {
         }
     }
 
-    /// Returns the position of the first key that fits. All are asked, so that the time doesn't tell which one did.
+    /// Returns the position of the first key that fits. All are asked, so that the time doesn't
+    /// tell which one did.
     pub(crate) fn first_that(&self, fits: impl Fn(&K) -> bool) -> Option<usize> {
         let positions = self.keys.iter().enumerate().filter(|(_, key)| fits(key)).map(|(position, _)| position);
         positions.fold(None, |first, position| first.or(Some(position)))
@@ -89,7 +90,8 @@ pub(crate) struct KeysFor<K> {
 }
 
 impl<K> KeysFor<K> {
-    /// Refuses a request that no key has signed. The decoy that stands for an unknown tenant's key proves nothing.
+    /// Refuses a request that no key has signed. The decoy that stands for an unknown tenant's key
+    /// proves nothing.
     #[inline]
     pub(crate) fn verdict(&self, matched: Option<usize>) -> Result<MatchedKey, Rejection> {
         match matched {
@@ -100,7 +102,8 @@ impl<K> KeysFor<K> {
     }
 }
 
-/// The key that has signed a request. The default is one that was fetched: it is its sender's, whichever it is.
+/// The key that has signed a request. The default is one that was fetched: it is its sender's,
+/// whichever it is.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct MatchedKey {
     /// Its position among the sender's keys.

@@ -24,7 +24,8 @@ type Lookup = Arc<dyn Fn(Head) -> FoundSecrets + Send + Sync>;
 
 /// The secrets that a sender may sign with: one, several during rotation, or looked up by request.
 ///
-/// Providers take anything that converts into it: `"text"`, a [`Secret`], an array or a `Vec` of them, or `Secrets`.
+/// Providers take anything that converts into it: `"text"`, a [`Secret`], an array or a `Vec` of
+/// them, or `Secrets`.
 ///
 /// # Examples
 ///
@@ -54,8 +55,8 @@ enum SecretSource {
 }
 
 impl Secrets {
-    /// Creates a set of secrets that are all valid at the same time, the likeliest first. Building a provider fails if there is
-    /// none, or more than [`MAX_SECRETS`](crate::MAX_SECRETS).
+    /// Creates a set of secrets that are all valid at the same time, the likeliest first. Building
+    /// a provider fails if there is none, or more than [`MAX_SECRETS`](crate::MAX_SECRETS).
     #[must_use]
     pub fn new<T: Into<Secret>>(secrets: impl IntoIterator<Item = T>) -> Self {
         Self(SecretSource::Fixed(secrets.into_iter().map(Into::into).collect()))
@@ -63,8 +64,8 @@ impl Secrets {
 }
 
 impl Secrets {
-    /// Divides secrets into those that are texts of a kind, and the others. A look-up becomes two, each of which leaves out
-    /// what the other one finds.
+    /// Divides secrets into those that are texts of a kind, and the others. A look-up becomes two,
+    /// each of which leaves out what the other one finds.
     pub(crate) fn partition(self, is_of_kind: fn(&str) -> bool) -> (Option<Self>, Option<Self>) {
         let [kind, others] = [true, false].map(|wanted| {
             let fits = move |secret: &Secret| secret.text().is_some_and(is_of_kind) == wanted;
@@ -150,9 +151,10 @@ impl<T: Clone + Into<Secret>> From<&[T]> for Secrets {
 impl Secrets {
     /// Looks the secrets up by the head of each request: one database for many tenants.
     ///
-    /// The closure returns any number of secrets up to [`MAX_SECRETS`](crate::MAX_SECRETS): an `Option`, a `Vec`, an array.
-    /// If it returns none, the request is rejected exactly like one with a bad signature, including its timing after the
-    /// look-up. If it returns an error, or a secret that isn't a key for this sender, the request is answered 503, after
+    /// The closure returns any number of secrets up to [`MAX_SECRETS`](crate::MAX_SECRETS): an
+    /// `Option`, a `Vec`, an array. If it returns none, the request is rejected exactly like
+    /// one with a bad signature, including its timing after the look-up. If it returns an
+    /// error, or a secret that isn't a key for this sender, the request is answered 503, after
     /// which most senders try again.
     ///
     /// # Examples
@@ -187,15 +189,18 @@ impl Secrets {
         Self(SecretSource::Lookup { find: Arc::new(find), policy: None })
     }
 
-    /// Keeps what a [look-up](Self::lookup) finds, so that a request costs a look-up only now and then.
+    /// Keeps what a [look-up](Self::lookup) finds, so that a request costs a look-up only now and
+    /// then.
     ///
-    /// Requests of a tenant that come at once wait for one look-up. Tenants without secrets are remembered too, for a
-    /// shorter time, and apart, so that invented tenants push out no real one. If the look-up fails, the secrets of
-    /// before are used for a while. Everything is bounded: see [`CachePolicy`].
+    /// Requests of a tenant that come at once wait for one look-up. Tenants without secrets are
+    /// remembered too, for a shorter time, and apart, so that invented tenants push out no real
+    /// one. If the look-up fails, the secrets of before are used for a while. Everything is
+    /// bounded: see [`CachePolicy`].
     ///
-    /// The look-up then sees only the part of the request that tells tenants apart: by default the method, the path, the
-    /// `Host` header and the [hint](Head::unverified_hint). If yours needs another header or the query, name it with
-    /// [`CachePolicy::with_header`] or [`CachePolicy::with_query`].
+    /// The look-up then sees only the part of the request that tells tenants apart: by default the
+    /// method, the path, the `Host` header and the [hint](Head::unverified_hint). If yours
+    /// needs another header or the query, name it with [`CachePolicy::with_header`] or
+    /// [`CachePolicy::with_query`].
     ///
     /// # Examples
     ///
@@ -244,8 +249,9 @@ pub(crate) enum Keys<K> {
 
 type MakeKey<K> = dyn Fn(&Secret) -> Result<K, ConfigError> + Send + Sync;
 
-/// The key tried for an unknown tenant. No signature made with it is ever accepted. It is as long as most keys are: one
-/// that is longer than a hash function's block, 64 bytes, is hashed first, and would take longer than a tenant's.
+/// The key tried for an unknown tenant. No signature made with it is ever accepted. It is as long
+/// as most keys are: one that is longer than a hash function's block, 64 bytes, is hashed first,
+/// and would take longer than a tenant's.
 pub(crate) const DECOY: &[u8] = b"a decoy: no tenant has this key.";
 
 impl<K: Clone + Send + Sync + 'static> Keys<K> {

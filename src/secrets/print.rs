@@ -11,8 +11,8 @@ use super::secret::{KeyMaterial, Secret};
 /// What every key signs to be told from others. No sender signs it.
 const LABEL: &[u8] = b"tower-webhook: which key this is";
 
-/// The fingerprint of a key: the start of an HMAC by it, of which nobody can get back to the key. It tells apart deliveries
-/// of tenants and endpoints that share a sender's name.
+/// The fingerprint of a key: the start of an HMAC by it, of which nobody can get back to the key.
+/// It tells apart deliveries of tenants and endpoints that share a sender's name.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct KeyPrint([u8; 8]);
 

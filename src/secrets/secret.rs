@@ -9,15 +9,15 @@ use zeroize::Zeroizing;
 use crate::config::ConfigError;
 use crate::encoding::Encoding;
 
-/// How many secrets are tried on one request. Rotation needs two, and a few more cost a MAC each. A look-up that returns
-/// hundreds would make each request of an attacker cost hundreds of MACs.
+/// How many secrets are tried on one request. Rotation needs two, and a few more cost a MAC each. A
+/// look-up that returns hundreds would make each request of an attacker cost hundreds of MACs.
 pub const MAX_SECRETS: usize = 8;
 
 /// A shared secret. It is wiped from memory when dropped, and `Debug` prints no part of it.
 ///
-/// A secret made from text is what the sender's portal shows. The provider knows whether that text is the key itself or an
-/// encoding of it. If you have the bytes of the key, use [`Secret::from_bytes`], [`Secret::from_hex`] or
-/// [`Secret::from_base64`]: they are used as they are.
+/// A secret made from text is what the sender's portal shows. The provider knows whether that text
+/// is the key itself or an encoding of it. If you have the bytes of the key, use
+/// [`Secret::from_bytes`], [`Secret::from_hex`] or [`Secret::from_base64`]: they are used as they are.
 ///
 /// # Examples
 ///
@@ -38,7 +38,8 @@ pub(super) enum KeyMaterial {
 }
 
 impl Secret {
-    /// Creates a secret from the text that the sender shows or was given. Emptiness is checked when the provider is built.
+    /// Creates a secret from the text that the sender shows or was given. Emptiness is checked when
+    /// the provider is built.
     #[must_use]
     pub fn new(text: impl Into<String>) -> Self {
         Self(KeyMaterial::Text(Zeroizing::new(text.into())))
@@ -159,7 +160,8 @@ pub enum KeyFormat {
     Hex,
     /// Standard base64, padded.
     Base64,
-    /// `whsec_`, or `v1,whsec_`, followed by base64, as Standard Webhooks writes keys of 24 to 64 bytes.
+    /// `whsec_`, or `v1,whsec_`, followed by base64, as Standard Webhooks writes keys of 24 to 64
+    /// bytes.
     StandardWebhooks,
 }
 

@@ -3,7 +3,8 @@
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 
-/// The digest of a token. Digests are compared, so that the time tells neither the length nor a common start.
+/// The digest of a token. Digests are compared, so that the time tells neither the length nor a
+/// common start.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Token([u8; 32]);
 

@@ -21,14 +21,16 @@ use crate::text::Text;
 
 use super::knowledge;
 
-/// Adyen sends one item over HTTP; the format allows for several, each of which costs a MAC for each key.
+/// Adyen sends one item over HTTP; the format allows for several, each of which costs a MAC for
+/// each key.
 const MAX_ITEMS: usize = 32;
 
 /// [Adyen payments](https://docs.adyen.com/development-resources/webhooks/secure-webhooks/verify-hmac-signatures), the standard
 /// webhook.
 ///
-/// The secret is hexadecimal, as the Customer Area shows it. Every item of the body has its own signature, over eight of its
-/// fields, and every one must verify; **other fields are not signed**. The handler answers `[accepted]`.
+/// The secret is hexadecimal, as the Customer Area shows it. Every item of the body has its own
+/// signature, over eight of its fields, and every one must verify; **other fields are not signed**.
+/// The handler answers `[accepted]`.
 ///
 /// # Errors
 ///

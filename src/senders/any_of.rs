@@ -42,14 +42,16 @@ static NAME: Text = Text::from_static("any_of");
 ///
 /// # Which one
 ///
-/// The first in the list that [recognizes](Provider::recognizes) the request by its head. If none does, those whose signature is
-/// in the body are asked, in order, once the body is there. The verdict of the chosen one is final: a request that it refuses is
-/// never tried with the next, so a forged signature of a strong scheme cannot fall back to a weak one, and no request costs
-/// more than one verification. If a sender sends two signatures while it migrates, list the one that you want to hold it to
-/// first. A request that nobody recognizes is refused with [`Reason::MissingSignature`].
+/// The first in the list that [recognizes](Provider::recognizes) the request by its head. If none
+/// does, those whose signature is in the body are asked, in order, once the body is there. The
+/// verdict of the chosen one is final: a request that it refuses is never tried with the next, so a
+/// forged signature of a strong scheme cannot fall back to a weak one, and no request costs
+/// more than one verification. If a sender sends two signatures while it migrates, list the one
+/// that you want to hold it to first. A request that nobody recognizes is refused with
+/// [`Reason::MissingSignature`].
 ///
-/// The route is as strong as the weakest sender in the list. [`Delivery::provider`](crate::Delivery::provider) names the one
-/// that verified.
+/// The route is as strong as the weakest sender in the list.
+/// [`Delivery::provider`](crate::Delivery::provider) names the one that verified.
 ///
 /// The body limit is the largest of theirs.
 #[derive(Debug)]

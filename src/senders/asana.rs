@@ -18,9 +18,10 @@ const OFFER: &str = "x-hook-secret";
 
 /// [Asana](https://developers.asana.com/docs/webhooks-guide).
 ///
-/// The secret is what Asana offers in `X-Hook-Secret` when a webhook is made, and shows in its answer to the client
-/// that makes it: add [`Handshake::offered_secret`] by [`Scheme::with_handshake`] while you wait for a registration. A
-/// 410 deletes the webhook. Heartbeats have equal bodies, so there is nothing to tell deliveries apart by.
+/// The secret is what Asana offers in `X-Hook-Secret` when a webhook is made, and shows in its
+/// answer to the client that makes it: add [`Handshake::offered_secret`] by
+/// [`Scheme::with_handshake`] while you wait for a registration. A 410 deletes the webhook.
+/// Heartbeats have equal bodies, so there is nothing to tell deliveries apart by.
 ///
 /// # Examples
 ///
@@ -72,9 +73,9 @@ pub(super) fn from_config(config: &mut SenderConfig) -> Result<Scheme, ConfigErr
 }
 
 impl Handshake {
-    /// Answers a POST that offers a secret in this header by repeating it, if `accept` takes it. The request is not
-    /// signed: accept one only while you wait for a registration of your own, and keep the secret before you return
-    /// `true`. Anything else is refused.
+    /// Answers a POST that offers a secret in this header by repeating it, if `accept` takes it.
+    /// The request is not signed: accept one only while you wait for a registration of your
+    /// own, and keep the secret before you return `true`. Anything else is refused.
     pub fn offered_secret(
         header: impl Into<String>,
         accept: impl Fn(&Parts, &Secret) -> bool + Send + Sync + 'static,

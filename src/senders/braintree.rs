@@ -55,7 +55,8 @@ fn answer(mac: &Mac, challenge: &str, public_key: &str) -> Result<Answer, Reject
     Ok(Answer::text(format!("{public_key}|{}", hex::encode(mac.of(challenge.as_bytes()).as_bytes()))))
 }
 
-/// The payload as the form holds it: XML, in base64 with line feeds. A challenge is none: decoded, it does not begin as XML.
+/// The payload as the form holds it: XML, in base64 with line feeds. A challenge is none: decoded,
+/// it does not begin as XML.
 fn payload(body: &[u8]) -> Result<String, Rejection> {
     let malformed = || Rejection::new(Reason::MalformedBody).with_detail("bt_payload is not base64");
     let payload = form_field(body, "bt_payload", Reason::MalformedBody)?.ok_or_else(malformed)?;

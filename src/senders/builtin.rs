@@ -1,4 +1,5 @@
-//! The table of senders, in the order of their names. Senders that need code of their own have a file of their name.
+//! The table of senders, in the order of their names. Senders that need code of their own have a
+//! file of their name.
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -991,8 +992,8 @@ fn timed_list(name: &str, separator: char, time: &'static str, signature: &'stat
     Scheme::hmac_sha256().signature(fields(signature).hex()).timestamp(fields(time).unix_seconds())
 }
 
-/// The ids of every event in a batch, by these of their members, if each event has them. The same events in other company
-/// are another delivery.
+/// The ids of every event in a batch, by these of their members, if each event has them. The same
+/// events in other company are another delivery.
 fn ids_of(body: &[u8], array: &str, members: &[&str]) -> Option<Text> {
     let json: serde_json::Value = serde_json::from_slice(body).ok()?;
     let events = json.pointer(array)?.as_array().filter(|events| !events.is_empty())?;
@@ -1007,7 +1008,8 @@ fn ids_of(body: &[u8], array: &str, members: &[&str]) -> Option<Text> {
 const DOCUSIGN: [&str; 5] =
     ["/data/envelopeId", "/data/recipientId", "/event", "/data/envelopeSummary/status", "/generatedDateTime"];
 
-/// Envelope, recipient, event, status and time; a part that is not there is empty, but for the envelope.
+/// Envelope, recipient, event, status and time; a part that is not there is empty, but for the
+/// envelope.
 fn docusign_identity(values: &[Option<Cow<'_, str>>]) -> Option<Text> {
     values.first()?.as_deref().filter(|envelope| !envelope.is_empty())?;
     let parts: Vec<_> = values.iter().map(|part| part.as_deref().unwrap_or_default()).collect();
@@ -1031,8 +1033,8 @@ fn challenge_in(body: &[u8], pointer: &str) -> Result<String, Rejection> {
     printable(text.as_bytes())
 }
 
-/// The MAC of a challenge of letters, digits and these characters, which no JSON event is made of: the MAC of any other text
-/// could be the signature of a forgery.
+/// The MAC of a challenge of letters, digits and these characters, which no JSON event is made of:
+/// the MAC of any other text could be the signature of a forgery.
 fn challenge_mac(mac: &Mac, challenge: &str, others: &[u8]) -> Result<Digest, Rejection> {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || others.contains(&byte);
     if challenge.is_empty() || !challenge.bytes().all(plain) {
@@ -1071,8 +1073,8 @@ fn slack_ssl_check(body: &[u8]) -> Result<Option<Answer>, Rejection> {
     Ok(is_check.then(|| Answer::empty(StatusCode::OK)))
 }
 
-/// An interaction's ping has the type 1; so has every webhook *event*, beside a member `event`. The ping of webhook events
-/// has the type 0.
+/// An interaction's ping has the type 1; so has every webhook *event*, beside a member `event`. The
+/// ping of webhook events has the type 0.
 #[cfg(feature = "asymmetric")]
 fn discord_ping(body: &[u8]) -> Option<Answer> {
     if member_is(body, "/type", "1") && !has_member(body, "event") {

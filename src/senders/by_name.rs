@@ -52,8 +52,8 @@ impl SenderConfig {
     ///
     /// # Errors
     ///
-    /// Returns an error if there is no such sender, or something is missing or wrong for it or means nothing to it.
-    /// [`ConfigError::setting`] tells which setting is at fault.
+    /// Returns an error if there is no such sender, or something is missing or wrong for it or
+    /// means nothing to it. [`ConfigError::setting`] tells which setting is at fault.
     pub fn build(mut self) -> Result<AnyProvider, ConfigError> {
         let name = self.provider.take().ok_or_else(|| ConfigError::missing("`provider` is missing"))?;
         let body_limit = self.body_limit_bytes.take();
@@ -87,9 +87,9 @@ impl SenderConfig {
             true => builder.with_public_key(self.take_public_keys()?),
             _ => builder.secret(self.take_secrets()?),
         };
-        let mut scheme = builder.build(name).map_err(|error| match error.kind() {
-            // The keys are beside the scheme.
-            ConfigErrorKind::Key => error,
+        let mut scheme = builder.build(name).map_err(|error| match (error.kind(), error.setting()) {
+            // Keys and address are beside the scheme.
+            (ConfigErrorKind::Key, _) | (_, Some("/public_url")) => error,
             _ => error.with_setting("scheme"),
         })?;
         if let Some(tolerance) = self.take_tolerance() {
@@ -226,7 +226,9 @@ mod tests {
             (signed(r#""event": {}"#), "there is no place", "line 2"),
             (signed(r#""event": {"json": "type"}"#), "a JSON pointer starts with /", "line 2"),
             (signed(r#""timestamp": {"header": "x"}"#), "`format` is missing", "line 2"),
-            (signed(r#""signed": "{bdoy}""#), "unknown {bdoy}", "line 2"),
+            (signed(r#""signed": "{bdoy}""#), "unknown {bdoy}", "line 2 column 107"),
+            (signed(r#""signed": "{json:a}""#), "a JSON pointer starts with /", "line 2 column 107"),
+            (signed(r#""required_headers": {"a b": "c"}"#), "a header name is not valid", "line 2 column 117"),
             (signed(r#""signed": "{method}""#), "body", "line 2"),
             (signed(r#""body_is_not_signed": true"#), "`signed` is missing", "line 2"),
             (signed(r#""methods": ["a b"]"#), "a method's name is not valid", "line 2"),

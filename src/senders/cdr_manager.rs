@@ -17,11 +17,12 @@ use crate::scheme::Scheme;
 use crate::secrets::Secrets;
 use crate::time::TimeFormat;
 
-/// HORISEN CDR Manager, which signs each notice with HMAC-SHA512 over the raw body, in base64, in `X-CDR-Signature`.
+/// HORISEN CDR Manager, which signs each notice with HMAC-SHA512 over the raw body, in base64, in
+/// `X-CDR-Signature`.
 ///
-/// The key is the "Signature" field of the webhook's configuration in the platform. The notice has no signed time and no
-/// id: a copy of it looks genuine for ever, and the token in it ends 24 hours after its creation. Deliveries are told
-/// apart by their `callbackURL`.
+/// The key is the "Signature" field of the webhook's configuration in the platform. The notice has
+/// no signed time and no id: a copy of it looks genuine for ever, and the token in it ends 24 hours
+/// after its creation. Deliveries are told apart by their `callbackURL`.
 ///
 /// ```
 /// use tower_webhook::{CdrManager, WebhookLayer};
@@ -40,7 +41,8 @@ impl CdrManager {
     ///
     /// # Errors
     ///
-    /// Returns an error if there is no key, an empty one, or more than [`MAX_SECRETS`](crate::MAX_SECRETS).
+    /// Returns an error if there is no key, an empty one, or more than
+    /// [`MAX_SECRETS`](crate::MAX_SECRETS).
     #[allow(clippy::new_ret_no_self, reason = "a short name for a scheme")]
     pub fn new(secrets: impl Into<Secrets>) -> Result<Scheme, ConfigError> {
         super::builtin::cdr_manager(secrets)
@@ -49,8 +51,8 @@ impl CdrManager {
 
 /// A notice that a CDR task has exported a report, or failed to.
 ///
-/// Every member of the document is here; members that are absent or null are `None`, unknown ones are ignored. `Debug`
-/// leaves out the address of the report, which holds an access token.
+/// Every member of the document is here; members that are absent or null are `None`, unknown ones
+/// are ignored. `Debug` leaves out the address of the report, which holds an access token.
 ///
 /// ```
 /// use tower_webhook::cdr_manager::Report;
@@ -74,7 +76,8 @@ pub struct Report {
     /// Where the report is.
     #[serde(rename = "callbackURL")]
     pub callback_url: Option<CallbackUrl>,
-    /// When the token in the address ends, as it was written: RFC 3339 in UTC. See [`valid_until`](Self::valid_until).
+    /// When the token in the address ends, as it was written: RFC 3339 in UTC. See
+    /// [`valid_until`](Self::valid_until).
     #[serde(rename = "validUntil")]
     pub valid_until_text: Option<String>,
     /// The report's file name, such as `tx00001.zip`.
@@ -92,8 +95,8 @@ pub struct Report {
 }
 
 impl Report {
-    /// The report where the export succeeded, otherwise the platform's error message. The members about the file mean
-    /// nothing where it failed.
+    /// The report where the export succeeded, otherwise the platform's error message. The members
+    /// about the file mean nothing where it failed.
     ///
     /// # Errors
     ///
@@ -111,16 +114,18 @@ impl Report {
         TimeFormat::Rfc3339.parse(self.valid_until_text.as_deref()?.as_bytes())
     }
 
-    /// Whether the token in the address has ended. False where the notice does not say when it does.
+    /// Whether the token in the address has ended. False where the notice does not say when it
+    /// does.
     #[must_use]
     pub fn is_expired(&self, now: SystemTime) -> bool {
         self.valid_until().is_some_and(|end| end <= now)
     }
 
-    /// The request that fetches the report, for any HTTP client: over https only, and only from one of these hosts.
+    /// The request that fetches the report, for any HTTP client: over https only, and only from one
+    /// of these hosts.
     ///
-    /// A host is a name, which stands for port 443, or `name:port`. The address is signed; the list keeps a stolen key from
-    /// pointing you at your own network.
+    /// A host is a name, which stands for port 443, or `name:port`. The address is signed; the list
+    /// keeps a stolen key from pointing you at your own network.
     ///
     /// ```
     /// # let report: tower_webhook::cdr_manager::Report =
@@ -196,7 +201,8 @@ impl fmt::Debug for CallbackUrl {
     }
 }
 
-/// A request for a report. It becomes an [`http::Request`] of any body type; until then its token stays out of `Debug`.
+/// A request for a report. It becomes an [`http::Request`] of any body type; until then its token
+/// stays out of `Debug`.
 #[derive(Clone)]
 pub struct DownloadRequest(Uri);
 

@@ -13,9 +13,9 @@ use super::{SenderConfig, knowledge};
 
 /// The [CloudEvents web hook](https://github.com/cloudevents/spec/blob/main/cloudevents/http-webhook.md), with a bearer token.
 ///
-/// Add [`Handshake::allow_origins`] by [`Scheme::with_handshake`] for senders that ask for permission first. Event and id are
-/// those of the binary form, in unsigned headers. The id is `ce-source`, a space and `ce-id`: by the specification, only the two
-/// together name an event.
+/// Add [`Handshake::allow_origins`] by [`Scheme::with_handshake`] for senders that ask for
+/// permission first. Event and id are those of the binary form, in unsigned headers. The id is
+/// `ce-source`, a space and `ce-id`: by the specification, only the two together name an event.
 ///
 /// # Errors
 ///
@@ -36,8 +36,8 @@ pub(super) fn from_config(config: &mut SenderConfig) -> Result<Scheme, ConfigErr
 }
 
 impl Handshake {
-    /// Answers the `OPTIONS` request of the CloudEvents abuse protection, for this origin only, with an allowed rate of
-    /// requests per minute.
+    /// Answers the `OPTIONS` request of the CloudEvents abuse protection, for this origin only,
+    /// with an allowed rate of requests per minute.
     pub fn allow_origin(origin: impl Into<Box<str>>, requests_per_minute: Option<u32>) -> Self {
         Self::allow_origins([origin], requests_per_minute)
     }

@@ -22,15 +22,17 @@ const LIST: HeaderName = HeaderName::from_static("x-contentful-signed-headers");
 /// The header of the time.
 const TIME: &str = "x-contentful-timestamp";
 
-/// Contentful signs its own headers and those that a user sets; this is more than a webhook can have.
+/// Contentful signs its own headers and those that a user sets; this is more than a webhook can
+/// have.
 const MAX_HEADERS: usize = 64;
 
 /// [Contentful](https://www.contentful.com/developers/docs/webhooks/request-verification/).
 ///
-/// Signs the method, the path and the headers that `x-contentful-signed-headers` lists, which must name itself, the time, and
-/// the topic if there is one. Times are milliseconds.
+/// Signs the method, the path and the headers that `x-contentful-signed-headers` lists, which must
+/// name itself, the time, and the topic if there is one. Times are milliseconds.
 ///
-/// The path is taken as this service sees it: see [`contentful_at`] for a service behind a proxy that cuts it short.
+/// The path is taken as this service sees it: see [`contentful_at`] for a service behind a proxy
+/// that cuts it short.
 ///
 /// # Errors
 ///
@@ -74,7 +76,8 @@ fn behind(prefix: String, secrets: Secrets) -> Result<Scheme, ConfigError> {
         .build("contentful")
 }
 
-/// The path, and the query escaped as one text; then the whole escaped as JavaScript's `encodeURI` does.
+/// The path, and the query escaped as one text; then the whole escaped as JavaScript's `encodeURI`
+/// does.
 fn path(prefix: &str, head: &Parts) -> String {
     let uri = requested_uri(head);
     let mut text = [prefix, uri.path()].concat();

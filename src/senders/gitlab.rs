@@ -8,10 +8,11 @@ use super::{knowledge, standard_webhooks};
 
 /// [GitLab](https://docs.gitlab.com/user/project/integrations/webhooks), with its signing tokens, its secret tokens, or both.
 ///
-/// A secret that begins with `whsec_` is a signing token: GitLab signs by it as Standard Webhooks do. Any other is a secret
-/// token, which is repeated in a header, so that body, event name and ids are not signed. If there are both, a request with a
-/// signature is judged by that alone. So it is with the secrets of a look-up, of which each request takes the one or the other
-/// kind. The event's name is in an unsigned header.
+/// A secret that begins with `whsec_` is a signing token: GitLab signs by it as Standard Webhooks
+/// do. Any other is a secret token, which is repeated in a header, so that body, event name and ids
+/// are not signed. If there are both, a request with a signature is judged by that alone. So it is
+/// with the secrets of a look-up, of which each request takes the one or the other kind. The event'
+/// s name is in an unsigned header.
 ///
 /// # Errors
 ///

@@ -26,9 +26,9 @@ const ISSUERS: [&str; 2] = ["https://accounts.google.com", "accounts.google.com"
 /// [Google Cloud Pub/Sub push](https://cloud.google.com/pubsub/docs/authenticate-push-subscriptions), and other senders that
 /// prove themselves by one of Google's OpenID tokens. RS256. Feature `jwt`.
 ///
-/// The token must be for this audience and of this service account, whose address must be verified. **It says nothing about
-/// the body.** A delivery is told from others by `message.messageId`. Pub/Sub takes 102, 200, 201, 202 and 204 for an
-/// acknowledgement, and nothing else.
+/// The token must be for this audience and of this service account, whose address must be verified.
+/// **It says nothing about the body.** A delivery is told from others by `message.messageId`.
+/// Pub/Sub takes 102, 200, 201, 202 and 204 for an acknowledgement, and nothing else.
 ///
 /// # Examples
 ///
@@ -47,7 +47,8 @@ const ISSUERS: [&str; 2] = ["https://accounts.google.com", "accounts.google.com"
 ///
 /// # Errors
 ///
-/// Returns an error if audience or email is empty, or the process has no usable cryptography for tokens.
+/// Returns an error if audience or email is empty, or the process has no usable cryptography for
+/// tokens.
 pub fn google_oidc(keys: Jwks, audience: impl Into<String>, email: impl Into<String>) -> Result<Scheme, ConfigError> {
     by_issuers(keys, ISSUERS.map(str::to_owned).to_vec(), audience.into(), email.into())
 }

@@ -28,11 +28,12 @@ const UNDONE: [(&str, u8); 12] = [
 ///
 /// Times are milliseconds. Events are told apart by all that is in them, but for `attemptNumber`.
 ///
-/// Escapes of `: / ? @ ! $ ' ( ) * , ;` are undone in the whole address, as the document says, so that `/a%2Fb` and `/a/b` have
-/// one signature: [`Signed::url`](crate::Signed::url) is not set, and what the address says is proven only up to these escapes.
+/// Escapes of `: / ? @ ! $ ' ( ) * , ;` are undone in the whole address, as the document says, so
+/// that `/a%2Fb` and `/a/b` have one signature: [`Signed::url`](crate::Signed::url) is not set, and
+/// what the address says is proven only up to these escapes.
 ///
-/// The address that the sender was given is signed. `public_url` is that address up to where the path begins that this
-/// service sees.
+/// The address that the sender was given is signed. `public_url` is that address up to where the
+/// path begins that this service sees.
 ///
 /// # Errors
 ///
@@ -57,8 +58,8 @@ pub fn hubspot_v3(secrets: impl Into<Secrets>, public_url: impl Into<PublicAddre
         .build("hubspot_v3")
 }
 
-/// The events without the number of the attempt, which is all that a repetition changes. HubSpot does not promise that an
-/// `eventId` is there once.
+/// The events without the number of the attempt, which is all that a repetition changes. HubSpot
+/// does not promise that an `eventId` is there once.
 pub(super) fn identity(body: &[u8]) -> Option<Text> {
     let mut events: Vec<serde_json::Map<String, serde_json::Value>> = serde_json::from_slice(body).ok()?;
     for event in &mut events {

@@ -1,4 +1,5 @@
-//! How the senders behave around their requests, as far as their documents, or pages that cite them, say.
+//! How the senders behave around their requests, as far as their documents, or pages that cite
+//! them, say.
 //!
 //! A setting that is not there is unknown. Durations count from the first attempt to the last.
 

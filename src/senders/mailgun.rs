@@ -17,11 +17,11 @@ const TOLERANCE: Tolerance = Tolerance::past_and_future(Duration::from_secs(12 *
 /// [Mailgun](https://documentation.mailgun.com/docs/mailgun/user-manual/webhooks/securing-webhooks), with the webhook signing
 /// key.
 ///
-/// **The event itself is not signed**, only a time and a token beside it: anyone who has seen one delivery can send any event
-/// with its signature until the time is over. Put a `DedupLayer` (feature `dedup`) behind it, which accepts each token once,
-/// and fetch what matters. The JSON form is accepted and the older ones, forms: multipart
-/// where the mail has attachments, up to 25 MiB. The tolerance of twelve hours, for
-/// Mailgun's retries, is ours.
+/// **The event itself is not signed**, only a time and a token beside it: anyone who has seen one
+/// delivery can send any event with its signature until the time is over. Put a `DedupLayer`
+/// (feature `dedup`) behind it, which accepts each token once, and fetch what matters. The JSON
+/// form is accepted and the older ones, forms: multipart where the mail has attachments, up to 25
+/// MiB. The tolerance of twelve hours, for Mailgun's retries, is ours.
 ///
 /// # Errors
 ///

@@ -16,11 +16,12 @@ use super::{SenderConfig, knowledge};
 
 /// [Meta](https://developers.facebook.com/docs/graph-api/webhooks/getting-started): WhatsApp, Messenger, Instagram, Pages.
 ///
-/// The secret is the app secret. To answer the subscription, add [`Handshake::subscribe`] by [`Scheme::with_handshake`]. The
-/// older `X-Hub-Signature` (SHA-1) is ignored.
+/// The secret is the app secret. To answer the subscription, add [`Handshake::subscribe`] by
+/// [`Scheme::with_handshake`]. The older `X-Hub-Signature` (SHA-1) is ignored.
 ///
-/// A body in which each event has the id of a message, as WhatsApp's messages and statuses, and Messenger's and Instagram's
-/// messages do, comes once; an equal one is a repetition. Any other body may come twice for two events, and both are handled.
+/// A body in which each event has the id of a message, as WhatsApp's messages and statuses, and
+/// Messenger's and Instagram's messages do, comes once; an equal one is a repetition. Any other
+/// body may come twice for two events, and both are handled.
 ///
 /// # Examples
 ///
@@ -56,8 +57,8 @@ pub(super) fn from_config(config: &mut SenderConfig) -> Result<Scheme, ConfigErr
 }
 
 impl Handshake {
-    /// Answers a GET with `hub.mode=subscribe` and this `hub.verify_token` with the `hub.challenge`, and one with another
-    /// token with 403: how Meta's products subscribe.
+    /// Answers a GET with `hub.mode=subscribe` and this `hub.verify_token` with the
+    /// `hub.challenge`, and one with another token with 403: how Meta's products subscribe.
     ///
     /// # Errors
     ///
@@ -86,7 +87,8 @@ struct Notice {
     entry: Vec<Entry>,
 }
 
-/// What happened to one account: messages of Messenger and Instagram, or changes, which hold those of WhatsApp.
+/// What happened to one account: messages of Messenger and Instagram, or changes, which hold those
+/// of WhatsApp.
 #[derive(Deserialize)]
 struct Entry {
     #[serde(default)]
@@ -150,8 +152,8 @@ impl ChangeValue {
     }
 }
 
-/// The body, if each event in it has a message's id. The id alone would not do: a message that was read, changed or taken back
-/// comes with the same.
+/// The body, if each event in it has a message's id. The id alone would not do: a message that was
+/// read, changed or taken back comes with the same.
 fn identity(body: &[u8]) -> Option<Text> {
     let notice: Notice = serde_json::from_slice(body).ok()?;
     let is_named = !notice.entry.is_empty() && notice.entry.iter().all(Entry::is_named);

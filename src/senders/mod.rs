@@ -16,7 +16,8 @@
 //! # }
 //! ```
 //!
-//! Rules change: each function names the sender's document, and says where a rule was not found in one.
+//! Rules change: each function names the sender's document, and says where a rule was not found in
+//! one.
 
 mod address;
 mod adyen;

@@ -11,7 +11,8 @@ use super::{SenderConfig, knowledge};
 
 /// [Okta event hooks](https://developer.okta.com/docs/concepts/event-hooks), with the secret in `Authorization`.
 ///
-/// Answers the one-time verification. The body is not signed. Okta repeats a request once, but never after a 4xx.
+/// Answers the one-time verification. The body is not signed. Okta repeats a request once, but
+/// never after a 4xx.
 ///
 /// # Errors
 ///
@@ -45,7 +46,8 @@ pub(super) fn from_config(config: &mut SenderConfig) -> Result<Scheme, ConfigErr
 }
 
 impl Handshake {
-    /// Answers a GET that has this header with a JSON object whose only member is the header's value.
+    /// Answers a GET that has this header with a JSON object whose only member is the header's
+    /// value.
     pub fn header_to_json(header: impl Into<String>, member: impl Into<String>) -> Self {
         let (header, member) = (header.into(), member.into());
         Self::header(Method::GET, &header, move |_, _, value| {

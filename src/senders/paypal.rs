@@ -30,16 +30,18 @@ const TOLERANCE: Duration = Duration::from_secs(3 * 24 * 3600);
 const HOSTS: [&str; 2] = ["api.paypal.com", "api.sandbox.paypal.com"];
 
 /// [PayPal](https://developer.paypal.com/api/rest/webhooks/rest/), for the webhook of this id. RSA with SHA-256, by a certificate
-/// that is fetched from PayPal and cached. Feature `paypal`; the default client is the feature `client`.
+/// that is fetched from PayPal and cached. Feature `paypal`; the default client is the feature
+/// `client`.
 ///
-/// What is signed is the transmission's id and time, the webhook's id and a CRC-32 of the body. **A CRC-32 is no digest**:
-/// anyone who has seen one signed request can make another body with the same checksum. Fetch what matters by its id. The
-/// tolerance is three days, for which PayPal repeats a delivery.
+/// What is signed is the transmission's id and time, the webhook's id and a CRC-32 of the body. **A
+/// CRC-32 is no digest**: anyone who has seen one signed request can make another body with the
+/// same checksum. Fetch what matters by its id. The tolerance is three days, for which PayPal
+/// repeats a delivery.
 ///
 /// # Errors
 ///
-/// Returns an error if the webhook's id is empty, if the certificates' settings contradict each other, or if there is nothing to
-/// fetch certificates with.
+/// Returns an error if the webhook's id is empty, if the certificates' settings contradict each
+/// other, or if there is nothing to fetch certificates with.
 pub fn paypal(webhook_id: impl Into<String>, certificates: PayPalCertificates) -> Result<Scheme, ConfigError> {
     let webhook_id = webhook_id.into();
     if webhook_id.is_empty() || webhook_id.contains(['|', '{', '}']) {
@@ -81,9 +83,9 @@ pub(super) fn from_config(config: &mut SenderConfig) -> Result<Scheme, ConfigErr
 
 /// How PayPal's certificates are fetched, and what they must be.
 ///
-/// By default they are fetched over https from PayPal's own hosts, which is what makes them PayPal's: their chain and their
-/// name are not checked further. They must be valid now, have an RSA key of at least 2048 bits, and not be signed by
-/// themselves.
+/// By default they are fetched over https from PayPal's own hosts, which is what makes them
+/// PayPal's: their chain and their name are not checked further. They must be valid now, have an
+/// RSA key of at least 2048 bits, and not be signed by themselves.
 ///
 /// # Examples
 ///
@@ -106,7 +108,8 @@ pub struct PayPalCertificates {
 }
 
 impl PayPalCertificates {
-    /// Sets the client that fetches certificates. With the feature `client`, the default is `HttpsClient`.
+    /// Sets the client that fetches certificates. With the feature `client`, the default is
+    /// `HttpsClient`.
     #[must_use]
     pub fn with_fetch(mut self, fetch: impl Fetch) -> Self {
         self.fetch = Some(Arc::new(fetch));
@@ -147,7 +150,8 @@ impl PayPalKeys {
         Ok(Self { fetch, rules, cache })
     }
 
-    /// Returns the certificate's URL if it may be there: exact scheme, host and port, a plain path, and nothing after it.
+    /// Returns the certificate's URL if it may be there: exact scheme, host and port, a plain path,
+    /// and nothing after it.
     fn address(&self, head: &Parts) -> Result<Uri, Rejection> {
         const CERT_URL: HeaderName = HeaderName::from_static("paypal-cert-url");
         let elsewhere = || Rejection::new(Reason::MalformedSignature).with_detail("the certificate is not at PayPal");

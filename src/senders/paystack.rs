@@ -20,8 +20,8 @@ pub fn paystack(secrets: impl Into<Secrets>) -> Result<Scheme, ConfigError> {
         .build("paystack")
 }
 
-/// Like [`paystack`], in the newer form `t=..,v1=<key>:<hex>`, which signs the time too and has a signature for each active key.
-/// The tolerance is 300 seconds.
+/// Like [`paystack`], in the newer form `t=..,v1=<key>:<hex>`, which signs the time too and has a
+/// signature for each active key. The tolerance is 300 seconds.
 ///
 /// Not verified: Paystack's [sample](https://github.com/PaystackOSS/doc-code-snippets) shows the form. The name of its header is
 /// not known to us, so you have to give it.

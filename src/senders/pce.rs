@@ -20,16 +20,18 @@ use super::sns::{Envelope, Message, SnsBuilder, message};
 ///
 /// To receive them:
 ///
-/// 1. Choose a user and a password, and set them with [`basic_auth`](SnsBuilder::basic_auth) beside the topic that Priority
-///    gives you.
+/// 1. Choose a user and a password, and set them with [`basic_auth`](SnsBuilder::basic_auth) beside
+///    the topic that Priority gives you.
 /// 2. Register `https://user:password@your-host/path` with Priority.
-/// 3. SNS sends a confirmation, at first without the credentials. It is answered with a challenge, and the subscription is
-///    confirmed anyway once signature and topic are verified, as Priority's document describes.
+/// 3. SNS sends a confirmation, at first without the credentials. It is answered with a challenge,
+///    and the subscription is confirmed anyway once signature and topic are verified, as Priority's
+///    document describes.
 /// 4. Events start an hour to an hour and a half later. Answer them with any 2xx.
 ///
-/// After **five failures the endpoint is blocked** until someone enables it again by hand. So alert on every rejection
-/// ([`on_reject`](crate::WebhookLayer::on_reject)), and answer with 2xx as soon as the event is stored. An event can arrive more
-/// than once; its `eventId` identifies it ([`Delivery::identity`]).
+/// After **five failures the endpoint is blocked** until someone enables it again by hand. So alert
+/// on every rejection ([`on_reject`](crate::WebhookLayer::on_reject)), and answer with 2xx as soon
+/// as the event is stored. An event can arrive more than once; its `eventId` identifies it
+/// ([`Delivery::identity`]).
 ///
 /// # Examples
 ///
@@ -70,8 +72,8 @@ fn event_id(body: &[u8]) -> Option<Text> {
 
 /// An event of Priority's API.
 ///
-/// Members that are absent or null are `None`. Members that Priority doesn't document are in [`other`](Self::other). Ids may be
-/// strings or numbers.
+/// Members that are absent or null are `None`. Members that Priority doesn't document are in
+/// [`other`](Self::other). Ids may be strings or numbers.
 ///
 /// # Examples
 ///
@@ -97,7 +99,8 @@ pub struct Event {
     pub event_id: Option<String>,
     /// The kind of event.
     pub event_type: Option<String>,
-    /// When the event was sent, as it was written: `MM/DD/YYYY hh:mm:ss`, in an undocumented time zone.
+    /// When the event was sent, as it was written: `MM/DD/YYYY hh:mm:ss`, in an undocumented time
+    /// zone.
     pub event_time_stamp: Option<String>,
     /// When the event happened, in milliseconds since 1970. See [`created`](Self::created).
     pub event_created: Option<i64>,

@@ -10,8 +10,8 @@ use super::knowledge;
 /// [Standard Webhooks](https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md), signed
 /// with a shared secret (`v1`).
 ///
-/// Secrets are `whsec_` and base64. A sender that uses key pairs as well (`v1a`) is added by [`Scheme::or`] and
-/// `standard_webhooks_signed`, with the feature `asymmetric`.
+/// Secrets are `whsec_` and base64. A sender that uses key pairs as well (`v1a`) is added by
+/// [`Scheme::or`] and `standard_webhooks_signed`, with the feature `asymmetric`.
 ///
 /// # Errors
 ///

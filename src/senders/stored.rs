@@ -29,7 +29,8 @@ pub(crate) fn store(delivery: &Delivery) -> Option<Bytes> {
     None
 }
 
-/// Parses a verified body again, without its signature. `None` if that fails, or if this program doesn't know the sender.
+/// Parses a verified body again, without its signature. `None` if that fails, or if this program
+/// doesn't know the sender.
 #[allow(unused_variables, reason = "most senders parse nothing")]
 pub(crate) fn restore(stored: &Bytes, id: Option<&str>, body: &Bytes) -> Option<Parsed> {
     match *stored.first()? {

@@ -28,7 +28,8 @@ pub struct Sender {
 pub enum Evidence {
     /// By the sender's own document or code.
     Official,
-    /// By others who cite the sender. Not verified against the sender's own document: try it before you rely on it.
+    /// By others who cite the sender. Not verified against the sender's own document: try it before
+    /// you rely on it.
     Unverified,
 }
 
@@ -59,9 +60,10 @@ impl fmt::Debug for Sender {
 
 /// The table of senders, and the functions of those that need no code of their own.
 ///
-/// The first word says what a sender is made from: `secret` takes secrets, `address` also the public URL (none takes the
-/// address from forwarded headers), `key` public keys, `issuer` the keys of a token's issuer; `own` has a function in a file
-/// of its own. Behind it is the feature that the sender needs, if it needs one.
+/// The first word says what a sender is made from: `secret` takes secrets, `address` also the
+/// public URL (none takes the address from forwarded headers), `key` public keys, `issuer` the keys
+/// of a token's issuer; `own` has a function in a file of its own. Behind it is the feature that
+/// the sender needs, if it needs one.
 macro_rules! senders {
     ($(
         $(#[$doc:meta])*

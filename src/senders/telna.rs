@@ -9,16 +9,17 @@ use super::sns::SnsBuilder;
 /// To receive them:
 ///
 /// 1. Ask Telna to enable webhooks for your account, and give them the https URL of your endpoint.
-/// 2. Telna tells you the topic's full name, or subscribes your endpoint at once. Until you know the topic, an endpoint with
-///    [`Confirm::Ignore`](super::sns::Confirm::Ignore) and [`account`](SnsBuilder::account) logs it. Allow it with
-///    [`topic`](SnsBuilder::topic).
-/// 3. This crate confirms the subscription; with [`Confirm::Manual`](super::sns::Confirm::Manual) an operator opens the link.
-///    Events start some hours later.
+/// 2. Telna tells you the topic's full name, or subscribes your endpoint at once. Until you know
+///    the topic, an endpoint with [`Confirm::Ignore`](super::sns::Confirm::Ignore) and
+///    [`account`](SnsBuilder::account) logs it. Allow it with [`topic`](SnsBuilder::topic).
+/// 3. This crate confirms the subscription; with [`Confirm::Manual`](super::sns::Confirm::Manual)
+///    an operator opens the link. Events start some hours later.
 /// 4. Answer events with exactly **200**.
 ///
 /// Telna documents the payload event by event (<https://flex-developer.telna.com/reference/webhook-package-usage-alert-event>),
-/// so you define its type: `Webhook<Notification<T>>`. Telna doesn't say whether its subscriptions use raw delivery. If yours
-/// does, enable it with another proof by [`raw_delivery`](SnsBuilder::raw_delivery); the handler stays the same.
+/// so you define its type: `Webhook<Notification<T>>`. Telna doesn't say whether its subscriptions
+/// use raw delivery. If yours does, enable it with another proof by
+/// [`raw_delivery`](SnsBuilder::raw_delivery); the handler stays the same.
 ///
 /// # Examples
 ///

@@ -14,7 +14,8 @@ use super::knowledge;
 ///
 /// # Errors
 ///
-/// Returns an error if a secret is missing or empty, or the app key is not letters, digits and underscores.
+/// Returns an error if a secret is missing or empty, or the app key is not letters, digits and
+/// underscores.
 pub fn tiktok_shop(app_key: &str, secrets: impl Into<Secrets>) -> Result<Scheme, ConfigError> {
     if app_key.is_empty() || !app_key.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') {
         return Err(ConfigError::invalid("an app key is letters, digits and underscores"));

@@ -16,12 +16,13 @@ use super::knowledge;
 
 /// [Twilio](https://www.twilio.com/docs/usage/webhooks/webhooks-security), with the account's auth token. SHA-1.
 ///
-/// Of a form, the address and the fields are signed, without separators between names and values. Of any other body,
-/// the address is signed, and its query must hold the body's SHA-256 in `bodySHA256`; without it the body is refused. A
-/// GET has no body. Twilio signs the address with or without the port and the user of `https://user:password@host`, so
-/// either is accepted, whether `public_url` has them or not. Where a name, a value or the address ends is not signed,
-/// only the text that they make together: take tenants from the account's id in the fields rather than from the query.
-/// A status callback repeats the id of its message, so a delivery is told from others by all of its fields.
+/// Of a form, the address and the fields are signed, without separators between names and values.
+/// Of any other body, the address is signed, and its query must hold the body's SHA-256 in
+/// `bodySHA256`; without it the body is refused. A GET has no body. Twilio signs the address with or without the port and the user of `https://user:password@host`, so
+/// either is accepted, whether `public_url` has them or not. Where a name, a value or the address
+/// ends is not signed, only the text that they make together: take tenants from the account's id in
+/// the fields rather than from the query. A status callback repeats the id of its message, so a
+/// delivery is told from others by all of its fields.
 ///
 /// # Errors
 ///
@@ -52,7 +53,8 @@ fn no_body(values: &Values<'_>) -> Result<Vec<u8>, Rejection> {
     Err(Rejection::new(Reason::BodyMismatch).with_detail("there is a body, and nothing signs it"))
 }
 
-/// What is signed of a form. Its bytes are not: `%41` could stand for `A`, and would make another delivery of it.
+/// What is signed of a form. Its bytes are not: `%41` could stand for `A`, and would make another
+/// delivery of it.
 pub(super) fn signed_fields(body: &[u8]) -> Option<Text> {
     let mut fields = Vec::new();
     feed_sorted(body, |bytes| fields.extend_from_slice(bytes)).ok()?;

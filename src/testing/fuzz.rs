@@ -1,7 +1,8 @@
-//! The code that an attacker can reach, one function each, for fuzzers and property tests. Not part of the API.
+//! The code that an attacker can reach, one function each, for fuzzers and property tests. Not part
+//! of the API.
 //!
-//! Each takes any bytes and panics if the code breaks a promise: it panics itself, accepts what was not signed, reads a second
-//! spelling of one value, or judges a body by how it is split.
+//! Each takes any bytes and panics if the code breaks a promise: it panics itself, accepts what was
+//! not signed, reads a second spelling of one value, or judges a body by how it is split.
 
 use std::sync::LazyLock;
 use std::task::{Context, Poll, Waker};
@@ -71,7 +72,8 @@ pub fn encodings(data: &[u8]) {
     }
 }
 
-/// A time that is read is written and read again as the same time, and no arithmetic with it overflows.
+/// A time that is read is written and read again as the same time, and no arithmetic with it
+/// overflows.
 pub fn timestamps(data: &[u8]) {
     for format in [TimeFormat::UnixSeconds, TimeFormat::UnixMillis, TimeFormat::Rfc3339] {
         let Some(time) = format.parse(data) else { continue };
@@ -168,7 +170,8 @@ pub fn signature_header(data: &[u8]) {
     }
 }
 
-/// A whole request through the layer: two bytes choose what is tampered with, some how the body is split, the rest is it.
+/// A whole request through the layer: two bytes choose what is tampered with, some how the body is
+/// split, the rest is it.
 pub fn layer(data: &[u8]) {
     let (script, body) = cut(data, 0xff);
     for scheme in &*SCHEMES {
@@ -190,7 +193,8 @@ pub fn layer(data: &[u8]) {
     }
 }
 
-/// JSON is equal to itself, to its other spelling, and to nothing that serde takes for something else.
+/// JSON is equal to itself, to its other spelling, and to nothing that serde takes for something
+/// else.
 #[cfg(feature = "jwt")]
 pub fn json(data: &[u8]) {
     use crate::json::{Object, equal};
@@ -267,7 +271,8 @@ pub fn jwt(data: &[u8]) {
     }
 }
 
-/// Any body at all, sent to SNS's endpoint: without a key nothing is delivered, and nothing is fetched but from where keys are.
+/// Any body at all, sent to SNS's endpoint: without a key nothing is delivered, and nothing is
+/// fetched but from where keys are.
 #[cfg(feature = "sns")]
 pub fn sns_envelope(data: &[u8]) {
     let Some(sns) = sns() else { return };
@@ -319,7 +324,8 @@ fn cut(data: &[u8], at: u8) -> (&[u8], &[u8]) {
     }
 }
 
-/// Lines become values of the headers that the schemes look at; the first byte of a line chooses which.
+/// Lines become values of the headers that the schemes look at; the first byte of a line chooses
+/// which.
 fn named(lines: &[u8]) -> HeaderMap {
     const NAMES: [&str; 4] = ["x-signature", "x-timestamp", "x-id", "x-event"];
     let mut headers = HeaderMap::new();
@@ -337,8 +343,8 @@ enum Verdict {
     Refused(Rejection),
 }
 
-/// Judges a request in one frame and split by the script: to the same end. What is delivered has the very signature that the
-/// scheme itself would write.
+/// Judges a request in one frame and split by the script: to the same end. What is delivered has
+/// the very signature that the scheme itself would write.
 fn judge_both(scheme: &Scheme, request: Request<Bytes>, script: &[u8]) -> Verdict {
     let (head, body) = request.into_parts();
     let whole = judge(scheme, &head, ScriptedBody::new([Step::Data(body.clone())]));

@@ -17,10 +17,11 @@ use crate::inbox::{
 use crate::text::Text;
 use crate::time::{Clock as _, SystemClock};
 
-/// Shows that an [`InboxStore`] keeps the rules of the trait; it panics where one does not, with the name of the rule.
+/// Shows that an [`InboxStore`] keeps the rules of the trait; it panics where one does not, with
+/// the name of the rule.
 ///
-/// `open` gives a way to the one store, a new one each time, as replicas have it. The store should hold nothing else: the
-/// suite prunes. It waits for leases to end, for some five seconds in all.
+/// `open` gives a way to the one store, a new one each time, as replicas have it. The store should
+/// hold nothing else: the suite prunes. It waits for leases to end, for some five seconds in all.
 ///
 /// # Panics
 ///
@@ -186,7 +187,8 @@ impl<S: InboxStore> Rule<'_, S> {
         attempts.remove(0)
     }
 
-    /// The names of what was taken, in the order of arrival; the order within a take is not promised.
+    /// The names of what was taken, in the order of arrival; the order within a take is not
+    /// promised.
     async fn names(&self, attempts: &[Attempt]) -> Vec<String> {
         let mut names = Vec::new();
         let mut attempts: Vec<&Attempt> = attempts.iter().collect();

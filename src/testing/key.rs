@@ -88,13 +88,15 @@ impl SigningKey {
         Self { pair: Arc::new(pair), public_key: Encoding::Base64.encode(public_key.as_ref()) }
     }
 
-    /// Returns the public key: its SubjectPublicKeyInfo in base64, which every sender with public keys accepts.
+    /// Returns the public key: its SubjectPublicKeyInfo in base64, which every sender with public
+    /// keys accepts.
     #[must_use]
     pub fn public_key(&self) -> &str {
         &self.public_key
     }
 
-    /// Returns the public key as a JSON web key set (RFC 7517), for senders whose keys are fetched. It is `None` for Ed25519.
+    /// Returns the public key as a JSON web key set (RFC 7517), for senders whose keys are fetched.
+    /// It is `None` for Ed25519.
     #[cfg(feature = "jwt")]
     #[must_use]
     pub fn jwks(&self) -> Option<String> {
@@ -115,8 +117,8 @@ impl SigningKey {
         Some(serde_json::json!({ "keys": [key] }).to_string())
     }
 
-    /// Returns a new certificate of the public key in PEM, issued by a root of its own. It is `None` for keys that are not RSA.
-    /// Feature `testing-certificates`.
+    /// Returns a new certificate of the public key in PEM, issued by a root of its own. It is
+    /// `None` for keys that are not RSA. Feature `testing-certificates`.
     #[cfg(feature = "testing-certificates")]
     #[must_use]
     pub fn certificate(&self) -> Option<String> {
@@ -164,7 +166,8 @@ fn no_key(_: aws_lc_rs::error::Unspecified) -> SignError {
 ///
 /// # Errors
 ///
-/// Returns an error if the scheme doesn't verify with a public key, or with one of another algorithm.
+/// Returns an error if the scheme doesn't verify with a public key, or with one of another
+/// algorithm.
 pub fn sign_with(
     scheme: &Scheme,
     key: &SigningKey,

@@ -1,8 +1,9 @@
-//! Tools for testing what is behind the layer: requests signed as their sender signs them, a clock you move by hand, bodies that
-//! misbehave. Feature `testing`, which belongs into `[dev-dependencies]`.
+//! Tools for testing what is behind the layer: requests signed as their sender signs them, a clock
+//! you move by hand, bodies that misbehave. Feature `testing`, which belongs into
+//! `[dev-dependencies]`.
 //!
-//! The features `testing-certificates` (a certificate for a `SigningKey`) and `testing-sns` (`FakeSns`) add what needs a C
-//! compiler.
+//! The features `testing-certificates` (a certificate for a `SigningKey`) and `testing-sns`
+//! (`FakeSns`) add what needs a C compiler.
 
 mod body;
 mod clock;

@@ -9,10 +9,11 @@ use crate::rejection::{Reason, Rejection};
 
 /// Asserts that a webhook layer refuses each of these requests.
 ///
-/// A layer protects what it is put around and nothing else, and a route that it misses answers 200 to anybody: in axum
-/// `.layer(..)` before `.route(..)`, `.put(..)` after `.layer(..)`, `merge(..)` after `layer(..)`, or a layer in observe mode
-/// that was forgotten. Call this in a test with the app that you serve, and one unsigned request for each method of each
-/// route that receives webhooks.
+/// A layer protects what it is put around and nothing else, and a route that it misses answers 200
+/// to anybody: in axum `.layer(..)` before `.route(..)`, `.put(..)` after `.layer(..)`, `merge(..)`
+/// after `layer(..)`, or a layer in observe mode that was forgotten. Call this in a test with the
+/// app that you serve, and one unsigned request for each method of each route that receives
+/// webhooks.
 ///
 /// # Examples
 ///
@@ -36,7 +37,8 @@ use crate::rejection::{Reason, Rejection};
 ///
 /// # Panics
 ///
-/// Panics if the app answers a request itself, with the request's method and path and what is likely wrong.
+/// Panics if the app answers a request itself, with the request's method and path and what is
+/// likely wrong.
 pub async fn assert_protected<S, R>(app: S, requests: impl IntoIterator<Item = Request<impl Into<Bytes>>>)
 where
     S: Service<Request<Full<Bytes>>, Response = Response<R>> + Clone,

@@ -53,7 +53,8 @@ pub fn sign_at<P: Sign>(
     provider.sign_at(request.map(Into::into), now).map(|request| request.map(Full::new))
 }
 
-/// Signs a request as a sender of a shared token would. A scheme holds only the token's digest, so the test names the token.
+/// Signs a request as a sender of a shared token would. A scheme holds only the token's digest, so
+/// the test names the token.
 ///
 /// # Examples
 ///
@@ -95,8 +96,9 @@ impl Sign for Scheme {
     }
 }
 
-/// The members of the body become claims, and the token expires after ten minutes. Ids that the provider expects are added if
-/// they are missing. A GET is sent without its body once the members are in the token.
+/// The members of the body become claims, and the token expires after ten minutes. Ids that the
+/// provider expects are added if they are missing. A GET is sent without its body once the members
+/// are in the token.
 #[cfg(feature = "jwt")]
 impl Sign for Connect {
     fn sign_at(&self, request: Request<Bytes>, now: SystemTime) -> Result<Request<Bytes>, SignError> {

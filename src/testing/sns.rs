@@ -27,8 +27,9 @@ const TOPIC: &str = "arn:aws:sns:us-west-2:123456789012:MyTopic";
 const HOST: &str = "sns.us-west-2.amazonaws.com";
 const CERTIFICATE_PATH: &str = "/SimpleNotificationService-0123456789abcdef0123456789abcdef.pem";
 
-/// An SNS in the process. It signs messages of all types and versions with its own key, and it is the [`Fetch`] that serves its
-/// certificate and confirms subscriptions. Nothing touches a network. Feature `testing-sns`.
+/// An SNS in the process. It signs messages of all types and versions with its own key, and it is
+/// the [`Fetch`] that serves its certificate and confirms subscriptions. Nothing touches a network.
+/// Feature `testing-sns`.
 ///
 /// Creating one takes a moment, since it generates an RSA key. Clones share everything.
 ///

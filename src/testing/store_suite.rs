@@ -8,7 +8,8 @@ use http::{HeaderValue, StatusCode};
 
 use crate::dedup::{Claim, ClaimToken, DoneAnswer, Key, Store};
 
-/// A lease and retention that is long enough for a few calls to a store over a network, and short enough to wait for.
+/// A lease and retention that is long enough for a few calls to a store over a network, and short
+/// enough to wait for.
 const SHORT: Duration = Duration::from_millis(400);
 /// A little more than that, since a store may keep an entry a moment longer.
 const OVER: Duration = Duration::from_millis(450);
@@ -16,8 +17,9 @@ const LONG: Duration = Duration::from_secs(600);
 
 /// Tests that a [`Store`] keeps the rules of the trait.
 ///
-/// `open` opens the same store each time it is called, as replicas do. `wait` lets time pass: by moving the clock of a store that
-/// has its own, otherwise by sleeping. The suite waits for less than three seconds in total. It uses keys of its own.
+/// `open` opens the same store each time it is called, as replicas do. `wait` lets time pass: by
+/// moving the clock of a store that has its own, otherwise by sleeping. The suite waits for less
+/// than three seconds in total. It uses keys of its own.
 ///
 /// # Examples
 ///

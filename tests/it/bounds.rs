@@ -129,7 +129,8 @@ async fn a_body_that_never_pauses_still_ends_by_its_timeout() {
     assert_eq!(refusal, (StatusCode::SERVICE_UNAVAILABLE, Some(Reason::BodyTimeout)));
 }
 
-/// To some senders a 4xx is final, and what the network did to a body is no reason to lose an event.
+/// To some senders a 4xx is final, and what the network did to a body is no reason to lose an
+/// event.
 #[tokio::test]
 async fn a_body_that_the_network_lost_is_refused_as_its_sender_understands() {
     use tower_webhook::provider::{Behavior, Repeats};
@@ -239,7 +240,8 @@ async fn a_connection_cut_in_the_middle_of_a_body_never_reaches_the_handler() {
     assert_eq!(reason, Some(Reason::BodyBroken));
 }
 
-/// The status is the same, but a sender that frames its body wrongly does so each time, and a lost connection is nobody's fault.
+/// The status is the same, but a sender that frames its body wrongly does so each time, and a lost
+/// connection is nobody's fault.
 #[tokio::test]
 async fn the_detail_tells_a_body_that_is_framed_wrongly_from_a_connection_that_was_lost() {
     let (sender, mut rejections) = tokio::sync::mpsc::unbounded_channel();

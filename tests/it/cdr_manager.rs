@@ -93,7 +93,8 @@ async fn trailers_are_ignored() {
     assert_eq!((reply.status.as_u16(), reply.text()), (200, "with trailers"));
 }
 
-/// `base64_encode(hash_hmac('sha512', $body, $key, true))`, computed with PHP 8.2 and again with OpenSSL 3.
+/// `base64_encode(hash_hmac('sha512', $body, $key, true))`, computed with PHP 8.2 and again with
+/// OpenSSL 3.
 #[tokio::test]
 async fn what_php_signs_is_accepted_and_typed() {
     let body = r#"{"contentType":"application\/zip","httpMethod":"GET","callbackURL":"https:\/\/cdr.example.test\/report\/5f2c?token=t","validUntil":"2023-01-10T10:02:27Z","fileName":"t\u00e4x00001.zip","fileSizeInBytes":1048576,"numberOfLines":4711,"taskId":12,"taskName":"hourly","error":""}"#;

@@ -122,7 +122,8 @@ async fn it_can_be_added_wherever_axum_takes_a_layer() {
     }
 }
 
-/// A handler that answers a text worth compressing, panics or takes for ever, as the body asks it to.
+/// A handler that answers a text worth compressing, panics or takes for ever, as the body asks it
+/// to.
 async fn obey(body: String) -> String {
     match body.as_str() {
         "panic" => panic!("as it was asked to"),
@@ -204,7 +205,8 @@ async fn towers_layers_work_around_and_inside() {
     let app = Router::new()
         .route("/outside", post(handler.clone()).layer(outside))
         .route("/inside", post(handler).layer(inside));
-    // axum applies layers when it is given the state, otherwise once for each connection: each would have its own limit.
+    // axum applies layers when it is given the state, otherwise once for each connection: each would
+    // have its own limit.
     let server = Arc::new(serve(app.with_state(())).await);
     for path in ["/outside", "/inside"] {
         let waiting = tokio::spawn({
@@ -359,7 +361,8 @@ async fn a_request_with_the_marks_of_two_senders_never_falls_back_to_the_weaker(
     assert_eq!(*names.lock().unwrap(), [Some("new".to_owned()), Some("any_of".to_owned())]);
 }
 
-/// Axum's extractors refuse more than 2 MiB by default: a genuine delivery of 3 MiB was verified, and then 413.
+/// Axum's extractors refuse more than 2 MiB by default: a genuine delivery of 3 MiB was verified,
+/// and then 413.
 #[tokio::test]
 async fn what_the_layer_verified_is_not_too_large_for_axum() {
     let provider = tower_webhook::senders::github("secret").unwrap();

@@ -28,12 +28,14 @@ use crate::support::{Reply, Server, serve};
 const SECRET: &str = "Test-token-key-for-webhook-based-authentication";
 /// A token from those tests: `webhook_id` and `exp`, which is in the year 2119.
 const CONNECTOR: &str = "eyJ0eXAiOiJKV1QiLCJhbGciOiJIUzI1NiJ9.eyJ3ZWJob29rX2lkIjoiV0gtNjMyLTcyNS0xNjkiLCJleHAiOjQ3MjMwNTc0NzF9.4agSUe4nQtU957sK_YDoBn8HRVUlboFlOV4zcNmKWGg";
-/// `BODY` and `"exp": 4723057471`, encoded with `SECRET` by PyJWT 2.15.1: `jwt.encode(claims, SECRET, algorithm="HS256")`.
+/// `BODY` and `"exp": 4723057471`, encoded with `SECRET` by PyJWT 2.15.1: `jwt.encode(claims,
+/// SECRET, algorithm="HS256")`.
 const PYJWT: &str = "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJ3ZWJob29rX2lkIjoiV0gtMTIzLTQ1Ni03ODkiLCJ3ZWJob29rX25hbWUiOiJSZXF1ZXN0cyIsIm9iamVjdF9jbGFzcyI6ImZ1bGZpbGxtZW50X3JlcXVlc3RzIiwiYWNjb3VudF9pZCI6IlZBLTEyMy00NTYiLCJwcm9kdWN0X2lkIjoiUFJELTEyMy00NTYtNzg5IiwiYXBpX3VybCI6Imh0dHBzOi8vYXBpLmNvbm5lY3QuY2xvdWRibHVlLmNvbS9wdWJsaWMvdjEvIiwidHJpZ2dlcmVkX2F0IjoiMjAyMS0wNS0yN1QwOTo1NDowMyswMDowMCIsImxhc3Rfc3VjY2Vzc19hdCI6IjIwMjEtMDUtMjdUMDk6NDQ6MDMrMDA6MDAiLCJsYXN0X2ZhaWx1cmVfYXQiOm51bGwsInByb2Nlc3NpbmdfdGltZW91dCI6NjAwLCJkYXRhIjp7InJlZ2lvbiI6ImV1IiwibGltaXRzIjpbMSwyLjUseyJkZWVwIjp0cnVlfV0sIm5hbWUiOiJab1x1MDBlYiJ9LCJleHAiOjQ3MjMwNTc0NzF9._HCTkZE21I_hZ9i0rlZz1hz5rqSdpRXAEfuno5U9pS0";
-/// The same by jsonwebtoken 9.0.3 of npm: `jwt.sign(claims, SECRET, { algorithm: "HS256", noTimestamp: true })`.
+/// The same by jsonwebtoken 9.0.3 of npm: `jwt.sign(claims, SECRET, { algorithm: "HS256",
+/// noTimestamp: true })`.
 const NPM: &str = "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJ3ZWJob29rX2lkIjoiV0gtMTIzLTQ1Ni03ODkiLCJ3ZWJob29rX25hbWUiOiJSZXF1ZXN0cyIsIm9iamVjdF9jbGFzcyI6ImZ1bGZpbGxtZW50X3JlcXVlc3RzIiwiYWNjb3VudF9pZCI6IlZBLTEyMy00NTYiLCJwcm9kdWN0X2lkIjoiUFJELTEyMy00NTYtNzg5IiwiYXBpX3VybCI6Imh0dHBzOi8vYXBpLmNvbm5lY3QuY2xvdWRibHVlLmNvbS9wdWJsaWMvdjEvIiwidHJpZ2dlcmVkX2F0IjoiMjAyMS0wNS0yN1QwOTo1NDowMyswMDowMCIsImxhc3Rfc3VjY2Vzc19hdCI6IjIwMjEtMDUtMjdUMDk6NDQ6MDMrMDA6MDAiLCJsYXN0X2ZhaWx1cmVfYXQiOm51bGwsInByb2Nlc3NpbmdfdGltZW91dCI6NjAwLCJkYXRhIjp7InJlZ2lvbiI6ImV1IiwibGltaXRzIjpbMSwyLjUseyJkZWVwIjp0cnVlfV0sIm5hbWUiOiJab8OrIn0sImV4cCI6NDcyMzA1NzQ3MX0.HX9qCZlw028bq4wbzcgmfepWRjRvGB5R7BwQM1FfEoU";
-/// The members of the document's sample request. Order, white space and the spelling of text and numbers differ from the
-/// tokens on purpose.
+/// The members of the document's sample request. Order, white space and the spelling of text and
+/// numbers differ from the tokens on purpose.
 const BODY: &str = r#"{
     "data": {"limits": [1.0, 25e-1, {"deep": true}], "name": "Zoë", "region": "eu"},
     "webhook_id": "WH-123-456-789", "webhook_name": "Requests", "object_class": "fulfillment_requests",
@@ -335,7 +337,8 @@ async fn a_token_holds_from_its_start_to_its_end_and_a_little_leeway() {
 #[tokio::test]
 async fn a_token_of_16_kib_is_read_and_one_byte_more_is_not() {
     let app = App::new(connect()).await;
-    // Four characters of the token for three of the claims: the filling is chosen so that it comes out even.
+    // Four characters of the token for three of the claims: the filling is chosen so that it comes out
+    // even.
     let filled = |len: usize| fresh(&format!(r#","f":"{}""#, "x".repeat(len)));
     let filling = (12_000..12_500).find(|len| filled(*len).len() == 16_384).unwrap();
     app.ok(get_request(&filled(filling))).await;

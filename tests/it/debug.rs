@@ -21,7 +21,8 @@ use tower_webhook::{
     WebhookLayer, cdr_manager, connect, pce,
 };
 
-/// What must not be seen. It is long enough for each kind of secret, and plain enough for each place.
+/// What must not be seen. It is long enough for each kind of secret, and plain enough for each
+/// place.
 const MARK: &str = "hunter2hunter2hunter2hunter2";
 
 /// What was printed, by the names of the types.

@@ -423,7 +423,8 @@ async fn a_commit_that_fails_does_not_turn_a_success_into_a_failure() {
     assert_eq!(handler.calls(), 1);
 }
 
-/// Without it, what was handled while the store was away would be handled again when its sender repeats it after the lease.
+/// Without it, what was handled while the store was away would be handled again when its sender
+/// repeats it after the lease.
 #[tokio::test(start_paused = true)]
 async fn a_commit_that_fails_is_made_good_in_the_background_within_bounds() {
     let far = Scheme::hmac_sha256().signature(header("x").hex()).id(header("id")).secret("k").build("far").unwrap();
@@ -455,7 +456,8 @@ async fn a_commit_that_fails_is_made_good_in_the_background_within_bounds() {
     }
 }
 
-/// SNS makes its last try a minute after the first: it would find the claim of a handler that failed, and lose the message.
+/// SNS makes its last try a minute after the first: it would find the claim of a handler that
+/// failed, and lose the message.
 #[tokio::test(start_paused = true)]
 async fn a_release_that_fails_is_made_good_before_the_lease_ends() {
     let far = Scheme::hmac_sha256().signature(header("x").hex()).id(header("id")).secret("k").build("far").unwrap();

@@ -1,5 +1,5 @@
-//! The programs of the crate's design, one test for each, beside those in `programs.rs`. That they compile is half of each
-//! test.
+//! The programs of the crate's design, one test for each, beside those in `programs.rs`. That they
+//! compile is half of each test.
 
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -204,7 +204,8 @@ async fn many_senders_are_a_list_that_is_decided_at_run_time() -> Outcomes {
     Ok(())
 }
 
-/// Mailgun's signature is in the body, so its head has nothing by which it could be told from GitHub's.
+/// Mailgun's signature is in the body, so its head has nothing by which it could be told from
+/// GitHub's.
 #[tokio::test]
 async fn a_signature_in_the_body_shadows_no_other_sender_in_either_order() -> Outcomes {
     let (mailgun, github) = (senders::mailgun("m")?, senders::github("g")?);

@@ -164,7 +164,8 @@ async fn a_handlers_error_is_passing_and_the_inner_services_error_is_its_own() {
 
 #[tokio::test]
 async fn the_inner_service_polled_ready_is_the_one_called_and_an_unused_reservation_goes_back() {
-    // A concurrency limit panics where it is called without having been ready, and a reservation kept is felt at once.
+    // A concurrency limit panics where it is called without having been ready, and a reservation kept
+    // is felt at once.
     let inner = ServiceBuilder::new()
         .concurrency_limit(1)
         .service_fn(async |_: Request<Full<Bytes>>| Ok::<_, Infallible>(Response::new(Full::from("inner"))));

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::Request;
-use tower_webhook::{CdrManager, Connect, senders, testing};
+use tower_webhook::{CdrManager, Clock as _, Connect, SystemClock, senders, testing};
 
 use crate::support::Server;
 
@@ -226,6 +226,15 @@ const SCHEMES: &str = r#"{"listen": "127.0.0.1:0", "endpoints": [
     "signature": {"header": "x-signature", "encoding": "base64"},
     "timestamp": {"header": "x-time", "format": "rfc3339"},
     "signed": "{id}.{timestamp}.{body}", "id": {"header": "x-id"}}},
+  {"path": "/mercado_pago", "provider": "scheme", "secrets": ["Jefe"], "scheme": {
+    "name": "mercado_pago", "algorithm": "hmac_sha256",
+    "signature": {"header": "x-signature", "list": ",", "prefix": "v1=", "encoding": "hex"},
+    "timestamp": {"header": "x-signature", "list": ",", "prefix": "ts=", "format": "unix_seconds"},
+    "signed": "id:{query:data.id};request-id:{header:x-request-id};ts:{timestamp};", "body_is_not_signed": true,
+    "id": {"header": "x-request-id"}, "event": {"json": "/type"}}},
+  {"path": "/tebex", "provider": "scheme", "secrets": ["Jefe"], "scheme": {
+    "name": "tebex", "algorithm": "hmac_sha256", "signature": {"header": "x-signature", "encoding": "hex"},
+    "signed": "{body_sha256}", "id": {"json": "/id"}, "event": {"json": "/type"}}},
   {"path": "/chargebee", "provider": "scheme", "secrets": ["user:password"], "scheme": {
     "name": "chargebee_basic", "algorithm": "token", "signature": {"basic": true}, "id": {"json": "/id"}}}]}"#;
 
@@ -277,6 +286,31 @@ async fn a_sender_that_is_not_built_in_is_described_in_the_file() {
     assert_eq!(gateway.server.send(signed.clone().map(Into::into)).await.status, 401);
     signed.headers_mut().insert("authorization", "Basic dXNlcjpwYXNzd29yZA==".parse().unwrap());
     assert_eq!(gateway.server.send(signed.map(Into::into)).await.status, 200);
+
+    // What is signed of the address, of a header and of the body is compared.
+    let mac = |text: &str| {
+        use hmac::{Hmac, KeyInit as _, Mac as _};
+        let mut mac = Hmac::<sha2::Sha256>::new_from_slice(b"Jefe").unwrap();
+        mac.update(text.as_bytes());
+        hex::encode(mac.finalize().into_bytes())
+    };
+    let now = SystemClock.now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
+    let code = mac(&format!("id:123;request-id:r1;ts:{now};"));
+    for (query, request_id, status) in
+        [("data.id=123", "r1", 200), ("data.id=124", "r1", 401), ("data.id=123", "r2", 401), ("other=123", "r1", 400)]
+    {
+        let mut paid = request(&format!("/mercado_pago?{query}"), r#"{"type": "payment"}"#);
+        paid.headers_mut().insert("x-request-id", request_id.parse().unwrap());
+        paid.headers_mut().insert("x-signature", format!("ts={now},v1={code}").parse().unwrap());
+        assert_eq!(gateway.server.send(paid.map(Into::into)).await.status, status, "{query} {request_id}");
+    }
+    // The SHA-256 of `{}`.
+    let code = mac("44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a");
+    for (body, status) in [("{}", 200), ("{} ", 401)] {
+        let mut bought = request("/tebex", body);
+        bought.headers_mut().insert("x-signature", code.parse().unwrap());
+        assert_eq!(gateway.server.send(bought.map(Into::into)).await.status, status, "{body:?}");
+    }
     let asked = Request::get("/front?challenge=42").body(Bytes::new().into()).unwrap();
     assert_eq!(gateway.server.send(asked).await.text(), "42");
 }

@@ -109,8 +109,8 @@ async fn a_challenge_that_could_be_a_body_gets_no_mac() {
     assert_eq!(ask(&linkedin, empty(Method::GET, code)).await.0, 200);
 }
 
-/// Whatever a stranger asks for, what a sender is answered is the signature of no delivery: not of a body, a header or an
-/// address that holds the text.
+/// Whatever a stranger asks for, what a sender is answered is the signature of no delivery: not of
+/// a body, a header or an address that holds the text.
 #[tokio::test]
 async fn no_answer_to_a_challenge_is_a_signature() {
     let texts = [
@@ -195,8 +195,8 @@ fn decode_base64(text: &str) -> Option<Vec<u8>> {
     base64::engine::general_purpose::STANDARD.decode(text).ok()
 }
 
-/// The genuine request with this digest as its signature and the text in every place. Its body is kept unless that holds its
-/// signature.
+/// The genuine request with this digest as its signature and the text in every place. Its body is
+/// kept unless that holds its signature.
 fn forgeries(genuine: &Request<Bytes>, keep_body: bool, text: &str, digest: &[u8]) -> Vec<Request<Bytes>> {
     use base64::Engine as _;
     let codes = [hex::encode(digest), base64::engine::general_purpose::STANDARD.encode(digest)];
@@ -233,7 +233,8 @@ fn forgeries(genuine: &Request<Bytes>, keep_body: bool, text: &str, digest: &[u8
     all
 }
 
-/// A secret changes at the sender at a time of its own: before, then and after, challenges are answered and deliveries taken.
+/// A secret changes at the sender at a time of its own: before, then and after, challenges are
+/// answered and deliveries taken.
 #[tokio::test]
 async fn a_whole_rotation_answers_every_challenge_by_the_key_that_the_sender_holds() {
     let code = "890e4665-4dfe-4ab1-b689-ed553bceeed0";

@@ -1,5 +1,5 @@
-//! Which deliveries are the same, by the senders' own rules: nothing genuine is taken for a repetition, and no copy is handled
-//! again because something that nobody signed was changed.
+//! Which deliveries are the same, by the senders' own rules: nothing genuine is taken for a
+//! repetition, and no copy is handled again because something that nobody signed was changed.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -458,7 +458,8 @@ enum Differs {
     Event,
 }
 
-/// What may differ in two genuine deliveries of this sender. Where its id names the event, anything else is the same event.
+/// What may differ in two genuine deliveries of this sender. Where its id names the event, anything
+/// else is the same event.
 #[cfg(feature = "asymmetric")]
 fn ways(request: &Request<Bytes>, delivery: &Delivery, is_named: bool) -> Vec<Differs> {
     let signed = delivery.signed();
@@ -619,7 +620,8 @@ async fn over_all_senders_what_differs_is_handled_and_what_is_repeated_is_handle
             assert!(!ways.is_empty(), "{}: {delivery:?}", case.name);
             let differs = *chance.pick(&ways);
             let end = chance.next() >> 32;
-            // The signed one has the ids that signing gives, and is signed anew. Parts of a form would be there twice.
+            // The signed one has the ids that signing gives, and is signed anew. Parts of a form would be there
+            // twice.
             let base = if first.body().starts_with(b"--") { &*original } else { &first };
             case.request = another(case.name, base, &delivery, differs, end);
             let mut second = bench.sign(case);
@@ -651,7 +653,8 @@ async fn over_all_senders_what_differs_is_handled_and_what_is_repeated_is_handle
     assert!(pairs.keys().any(|pair| *pair == ("shopify", Differs::Event)), "{pairs:?}");
 }
 
-/// Of the providers that are no schemes too, and of those that act on the answer where they are asked to be deduplicated.
+/// Of the providers that are no schemes too, and of those that act on the answer where they are
+/// asked to be deduplicated.
 #[cfg(feature = "testing-sns")]
 #[tokio::test]
 async fn of_sns_and_connect_what_differs_is_handled_and_what_is_repeated_is_handled_once() {

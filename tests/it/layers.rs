@@ -165,7 +165,8 @@ fn the_future_is_send_and_the_service_needs_no_clone_of_the_provider() {
     send(service.call(signed("/")));
 }
 
-/// Nobody asks for the time in vain, and whatever the layers around put into the extensions is still there.
+/// Nobody asks for the time in vain, and whatever the layers around put into the extensions is
+/// still there.
 #[tokio::test]
 async fn a_sender_without_timestamps_needs_no_clock_and_extensions_survive() {
     #[derive(Clone, Debug, PartialEq)]

@@ -81,8 +81,8 @@ fn requests() -> Vec<(Request<ScriptedBody>, Option<Reason>)> {
 async fn every_refusal_is_in_the_extensions_the_hook_the_log_and_the_metrics_without_secrets_or_payloads() {
     let log = Log::default();
     let subscriber = tracing_subscriber::fmt().with_max_level(tracing::Level::TRACE).with_writer(log.clone()).finish();
-    // Where there is one subscriber alone, tracing asks whichever thread comes to an event first whether anyone listens, and
-    // the threads of other tests have none.
+    // Where there is one subscriber alone, tracing asks whichever thread comes to an event first
+    // whether anyone listens, and the threads of other tests have none.
     let _second = tracing::Dispatch::new(tracing_subscriber::registry());
     let recorder = DebuggingRecorder::new();
     let snapshotter = recorder.snapshotter();

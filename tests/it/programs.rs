@@ -1,5 +1,5 @@
-//! The programs that the crate is made for, as its users write them. That they compile is most of the test: a name or a
-//! bound that changes is noticed here first.
+//! The programs that the crate is made for, as its users write them. That they compile is most of
+//! the test: a name or a bound that changes is noticed here first.
 
 use std::convert::Infallible;
 use std::error::Error;

@@ -1,6 +1,7 @@
-//! The imports of `src/`, held to the ranks of ARCHITECTURE.md: no file imports from a rank above its own, and there are no
-//! circles. Every path counts, in whatever place of the code: `use` in all its forms, `crate::a::b` in a function, `super::`,
-//! and the bodies of macros. Code under `#[cfg(test)]` is free.
+//! The imports of `src/`, held to the ranks of ARCHITECTURE.md: no file imports from a rank above
+//! its own, and there are no circles. Every path counts, in whatever place of the code: `use` in
+//! all its forms, `crate::a::b` in a function, `super::`, and the bodies of macros. Code under
+//! `#[cfg(test)]` is free.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -140,7 +141,8 @@ fn is_cfg_test(after: &[TokenTree]) -> bool {
     text == "cfg(test)" || text.starts_with("cfg(all(test,")
 }
 
-/// Where an item ends that begins at `at`, with further attributes: behind its `;` or its braces, or behind the `,` of a field.
+/// Where an item ends that begins at `at`, with further attributes: behind its `;` or its braces,
+/// or behind the `,` of a field.
 fn end_of_item(tokens: &[TokenTree], mut at: usize) -> usize {
     while is_punct(tokens, at, '#') {
         at += 2;
@@ -204,8 +206,9 @@ impl Tree {
         Self(files)
     }
 
-    /// The modules through which a path goes that stands in `module`, the last of which has what it names; none if it leads out of
-    /// the crate. Deeper than `depth` re-exports, a path is a circle of names.
+    /// The modules through which a path goes that stands in `module`, the last of which has what it
+    /// names; none if it leads out of the crate. Deeper than `depth` re-exports, a path is a
+    /// circle of names.
     fn resolve(&self, module: &str, path: &[String], depth: usize) -> Vec<String> {
         let parent = |module: &str| module.rsplit_once("::").map_or_else(String::new, |(parent, _)| parent.to_owned());
         let first = &*path[0];
@@ -252,8 +255,8 @@ impl Tree {
         through
     }
 
-    /// Every import between two files: those of all names, and those of names that the file itself uses, and does not only
-    /// hand on.
+    /// Every import between two files: those of all names, and those of names that the file itself
+    /// uses, and does not only hand on.
     fn imports(&self) -> (BTreeSet<Import>, BTreeSet<Import>) {
         let (mut all, mut used) = (BTreeSet::new(), BTreeSet::new());
         for (from, file) in &self.0 {
@@ -273,7 +276,8 @@ impl Tree {
     }
 }
 
-/// The table of ARCHITECTURE.md: the rank of each file or folder, and what imports which of its own rank.
+/// The table of ARCHITECTURE.md: the rank of each file or folder, and what imports which of its own
+/// rank.
 struct Ranks {
     ranks: BTreeMap<String, u8>,
     siblings: BTreeSet<(String, String)>,
@@ -346,8 +350,9 @@ fn one_each<'a>(imports: impl Iterator<Item = &'a Import>) -> String {
     first.map(|import| format!("{import}\n")).collect()
 }
 
-/// What stands for both ends of an import in the folder that has both: two of its files or folders. The file that speaks for a folder
-/// is one of its files. A layer and its service are one, for each makes the other.
+/// What stands for both ends of an import in the folder that has both: two of its files or folders.
+/// The file that speaks for a folder is one of its files. A layer and its service are one, for each
+/// makes the other.
 fn ends(import: &Import) -> (String, String) {
     let parts = |module: &str| -> Vec<String> { module.split("::").map(str::to_owned).collect() };
     let (from, to) = (parts(&import.from), parts(&import.to));

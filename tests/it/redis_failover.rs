@@ -1,4 +1,5 @@
-//! The store in Redis through real fail-overs, under load: nothing is lost, and it recovers by itself.
+//! The store in Redis through real fail-overs, under load: nothing is lost, and it recovers by
+//! itself.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -51,7 +52,8 @@ impl fmt::Display for Figures {
     }
 }
 
-/// Sends events while the mishap happens, each until it is acknowledged; and once more each when all is over.
+/// Sends events while the mishap happens, each until it is acknowledged; and once more each when
+/// all is over.
 async fn run(name: &str, store: RedisStore, mishap: impl AsyncFnOnce()) -> Figures {
     let handled: Arc<Mutex<HashMap<usize, usize>>> = Arc::default();
     let counted = handled.clone();
@@ -126,8 +128,8 @@ async fn run(name: &str, store: RedisStore, mishap: impl AsyncFnOnce()) -> Figur
     println!("{name}: {figures}");
     assert_eq!(figures.events, figures.acknowledged, "{name}: {figures}");
     assert_eq!(figures.lost, 0, "{name}: {figures}");
-    // At each mishap every sender may have an event whose handler succeeded and whose commit failed, and one before it whose
-    // commit was not replicated yet.
+    // At each mishap every sender may have an event whose handler succeeded and whose commit failed,
+    // and one before it whose commit was not replicated yet.
     assert!(figures.twice <= 2 * SENDERS, "{name}: {figures}");
     figures
 }

@@ -133,7 +133,8 @@ fn names() -> String {
     table
 }
 
-/// What a scheme in words begins with, before it says by which key, in what place and over which text.
+/// What a scheme in words begins with, before it says by which key, in what place and over which
+/// text.
 fn proof(scheme: &str) -> &str {
     if scheme.starts_with("JWT ") {
         return "JWT";

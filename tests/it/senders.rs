@@ -85,7 +85,8 @@ impl Case {
         Self { id: Some(id), ..self }
     }
 
-    /// An id that is signed beside an address without a border between the two, so that all that is signed tells.
+    /// An id that is signed beside an address without a border between the two, so that all that is
+    /// signed tells.
     fn id_beside_an_address(self, id: &'static str) -> Self {
         self.unsigned_id(id)
     }
@@ -899,7 +900,8 @@ async fn a_refused_bearer_token_is_asked_for_as_http_demands() {
     }
 }
 
-/// Two events of one sender that differ in something that is signed are two, and a repetition is the same.
+/// Two events of one sender that differ in something that is signed are two, and a repetition is
+/// the same.
 #[tokio::test]
 async fn what_is_signed_and_differs_tells_events_apart() {
     let docusign = r#"{"event":"sent","generatedDateTime":"T1","retryCount":0,"data":{"envelopeId":"e"}}"#;

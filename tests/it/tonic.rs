@@ -82,8 +82,8 @@ async fn a_large_client_stream_passes_the_endpoint_without_being_buffered() {
     let uploaded = greeter.uploaded.subscribe();
     let (_server, mut client) = start_with_endpoint(greeter).await;
     let data = Bytes::from(vec![7; CHUNK]);
-    // Each chunk is only sent once the server has handled the one that was sent 16 before it, so an upload that anybody
-    // collects before he hands it on never ends.
+    // Each chunk is only sent once the server has handled the one that was sent 16 before it, so an
+    // upload that anybody collects before he hands it on never ends.
     let chunks = stream::unfold((0, uploaded), move |(sent, mut uploaded)| {
         let data = data.clone();
         async move {

@@ -6,8 +6,8 @@ use crate::config::{ConfigError, ConfigErrorKind};
 
 use super::super::store::StoreError;
 
-/// A failure, in our words. The server's own words are its source, for the operator: they name users and commands, never a
-/// password.
+/// A failure, in our words. The server's own words are its source, for the operator: they name
+/// users and commands, never a password.
 #[derive(Clone, Debug)]
 pub(super) struct Fault {
     kind: ConfigErrorKind,
@@ -74,16 +74,18 @@ impl From<Fault> for ConfigError {
 /// Why a connection may no longer lead to a server that takes our commands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Doubt {
-    /// The server refused the command for what it is or for the state that it is in, or the connection was lost. Another
-    /// connection may lead to another server, as it does after a fail-over behind one address.
+    /// The server refused the command for what it is or for the state that it is in, or the
+    /// connection was lost. Another connection may lead to another server, as it does after a
+    /// fail-over behind one address.
     Refused,
     /// There was no answer.
     Silent,
 }
 
 impl Doubt {
-    /// `None` where the error is about the command alone. Everything else that a server says may be over once another server
-    /// stands behind the address, so the list is of what is harmless, not of what isn't.
+    /// `None` where the error is about the command alone. Everything else that a server says may be
+    /// over once another server stands behind the address, so the list is of what is harmless,
+    /// not of what isn't.
     pub(super) fn of(error: &RedisError) -> Option<Self> {
         match error.kind() {
             ErrorKind::Client | ErrorKind::UnexpectedReturnType => None,

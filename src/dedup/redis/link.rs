@@ -15,14 +15,17 @@ use super::script::Call;
 use super::target::Target;
 use super::wire::{BoxFuture, Wire};
 
-/// The wait after the first failed attempt to connect, doubled after each further one. It also spaces successful attempts, so
-/// that a server that takes connections and refuses commands isn't sent one connection for each delivery.
+/// The wait after the first failed attempt to connect, doubled after each further one. It also
+/// spaces successful attempts, so that a server that takes connections and refuses commands isn't
+/// sent one connection for each delivery.
 const MIN_WAIT: Duration = Duration::from_millis(100);
-/// The longest wait between attempts, and so the longest time that a recovered server goes unnoticed.
+/// The longest wait between attempts, and so the longest time that a recovered server goes
+/// unnoticed.
 const MAX_WAIT: Duration = Duration::from_secs(2);
 /// The time for an attempt: asking a few Sentinels or nodes that may be gone, connecting, probing.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(6);
-/// How long a call that was given up must have waited for the connection to be doubted: a hundred times what Redis needs.
+/// How long a call that was given up must have waited for the connection to be doubted: a hundred
+/// times what Redis needs.
 const SILENCE: Duration = Duration::from_millis(150);
 /// The time for a silent connection to show that it still works, once another one has been made.
 const LAST_CHANCE: Duration = Duration::from_millis(500);
@@ -36,10 +39,10 @@ pub(super) struct Answer {
 
 /// Carries calls over one connection at a time. Clones share it.
 ///
-/// An error of the connection or of the server's state makes one attempt to connect anew, whoever else finds an error
-/// meanwhile; the calls that wait for it are repeated once. The new connection replaces the old one only after a probe has
-/// shown that its server takes writes. Attempts are made on demand and apart by a growing, jittered wait, during
-/// which calls fail at once.
+/// An error of the connection or of the server's state makes one attempt to connect anew, whoever
+/// else finds an error meanwhile; the calls that wait for it are repeated once. The new connection
+/// replaces the old one only after a probe has shown that its server takes writes. Attempts are
+/// made on demand and apart by a growing, jittered wait, during which calls fail at once.
 #[derive(Clone)]
 pub(super) struct Link(Arc<Inner>);
 
@@ -101,8 +104,8 @@ impl Link {
         }
     }
 
-    /// Makes the call, and sees to a new connection where it went unanswered: even where the caller gives up first, as the
-    /// layer does after its time-out.
+    /// Makes the call, and sees to a new connection where it went unanswered: even where the caller
+    /// gives up first, as the layer does after its time-out.
     async fn ask(
         &self,
         prefix: &Arc<str>,
@@ -126,8 +129,8 @@ impl Link {
         Err((error, doubt))
     }
 
-    /// Begins an attempt to replace the connection of this generation, or joins the one under way. Fails, with the reason of
-    /// the last failure, while it is too early for the next attempt.
+    /// Begins an attempt to replace the connection of this generation, or joins the one under way.
+    /// Fails, with the reason of the last failure, while it is too early for the next attempt.
     fn renew(&self, prefix: &Arc<str>, generation: u64, doubt: Doubt) -> Result<Attempt, Fault> {
         if self.0.target.is_none() {
             return Err(UNREACHABLE);
@@ -189,8 +192,9 @@ impl Inner {
         let Some(target) = &self.target else { return Err(UNREACHABLE) };
         let opening = timeout(ATTEMPT_TIMEOUT, target.open(prefix)).await;
         let new = opening.map_err(|_| Fault::new(ConfigErrorKind::Unavailable, "Redis did not answer in time"))??;
-        // A server that hung answers all connections again. What it was sent before must not be overtaken on another
-        // connection: a claim that arrives after its own release would hold until its lease ends.
+        // A server that hung answers all connections again. What it was sent before must not be overtaken
+        // on another connection: a claim that arrives after its own release would hold until its
+        // lease ends.
         let silent = if doubt == Doubt::Silent { self.state().wire.clone() } else { None };
         if let Some(old) = silent
             && let Ok(Ok(_)) = timeout(LAST_CHANCE, old.query(redis::cmd("PING"))).await
@@ -222,7 +226,8 @@ impl Drop for Unanswered<'_> {
     }
 }
 
-/// Between half of the time and all of it, so that replicas of a service don't come back all at once.
+/// Between half of the time and all of it, so that replicas of a service don't come back all at
+/// once.
 fn jittered(time: Duration) -> Duration {
     let random = getrandom::u32().unwrap_or_default() % 1000;
     time / 2 + time / 2 * random / 1000

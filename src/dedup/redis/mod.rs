@@ -30,26 +30,30 @@ use target::{Target, eviction};
 /// The default prefix of all keys.
 pub const DEFAULT_PREFIX: &str = "webhook:";
 
-/// A [`Store`] in Redis, or in a server that speaks its protocol and runs its scripts, for any number of processes. Clones share
-/// one multiplexed connection, which reconnects by itself. It needs tokio.
+/// A [`Store`] in Redis, or in a server that speaks its protocol and runs its scripts, for any
+/// number of processes. Clones share one multiplexed connection, which reconnects by itself. It
+/// needs tokio.
 ///
-/// Each delivery is one entry, `webhook:` and 64 hexadecimal digits, some 200 bytes in all and its answer, with its lease or retention as
-/// expiry. Each operation is a script on that key, so a cluster spreads them over its nodes.
+/// Each delivery is one entry, `webhook:` and 64 hexadecimal digits, some 200 bytes in all and its
+/// answer, with its lease or retention as expiry. Each operation is a script on that key, so a
+/// cluster spreads them over its nodes.
 ///
-/// Give Redis memory for the whole retention with the policy `noeviction`, and persistence (`appendonly yes`), so that a restart
-/// doesn't lose what is done. Any other policy may evict deliveries before their retention ends; they are then handled again if
-/// they are repeated. Connecting warns of it (feature `tracing`).
+/// Give Redis memory for the whole retention with the policy `noeviction`, and persistence
+/// (`appendonly yes`), so that a restart doesn't lose what is done. Any other policy may evict
+/// deliveries before their retention ends; they are then handled again if they are repeated.
+/// Connecting warns of it (feature `tracing`).
 ///
 /// # Fail-over
 ///
-/// The store connects again by itself when the connection is lost, when calls go unanswered, and when the server refuses for the
-/// state that it is in: a demoted master, one that is loading, one that changed its users. A new connection is used after a
-/// probe has shown that its server takes writes, so it doesn't matter whether a fail-over moves an address or leaves
-/// connections to the old master open. Attempts are at most two seconds apart. Until one succeeds, calls fail, and the layer
-/// answers by its [`StoreFailure`](super::StoreFailure).
+/// The store connects again by itself when the connection is lost, when calls go unanswered, and
+/// when the server refuses for the state that it is in: a demoted master, one that is loading, one
+/// that changed its users. A new connection is used after a probe has shown that its server takes
+/// writes, so it doesn't matter whether a fail-over moves an address or leaves connections to the
+/// old master open. Attempts are at most two seconds apart. Until one succeeds, calls fail, and the
+/// layer answers by its [`StoreFailure`](super::StoreFailure).
 ///
-/// Redis replicates after it answers. What it was told in the milliseconds before a master dies may be unknown to the replica
-/// that takes over.
+/// Redis replicates after it answers. What it was told in the milliseconds before a master dies may
+/// be unknown to the replica that takes over.
 ///
 /// # Examples
 ///
@@ -68,22 +72,23 @@ pub struct RedisStore {
 }
 
 impl RedisStore {
-    /// Connects to the server at this address: `redis://`, `rediss://` for TLS (trusting Mozilla's roots), `unix://`.
+    /// Connects to the server at this address: `redis://`, `rediss://` for TLS (trusting Mozilla's
+    /// roots), `unix://`.
     ///
-    /// Connecting claims and releases a key of its own, to see that the server is a master and the user may do what the
-    /// store is going to do.
+    /// Connecting claims and releases a key of its own, to see that the server is a master and the
+    /// user may do what the store is going to do.
     ///
     /// # Errors
     ///
-    /// Returns an error if the address is malformed, the server can't be reached or refuses, is a replica, a Sentinel or a
-    /// node of a cluster, or the user may not run scripts or write keys with the prefix. The error does not repeat the
-    /// address.
+    /// Returns an error if the address is malformed, the server can't be reached or refuses, is a
+    /// replica, a Sentinel or a node of a cluster, or the user may not run scripts or write
+    /// keys with the prefix. The error does not repeat the address.
     pub async fn connect(url: impl AsRef<str>) -> Result<Self, ConfigError> {
         Self::builder().connect(url).await
     }
 
-    /// Connects as [`connect`](Self::connect) does, but with the first delivery, so that a service starts without its
-    /// Redis. What `connect` would have found wrong fails each delivery.
+    /// Connects as [`connect`](Self::connect) does, but with the first delivery, so that a service
+    /// starts without its Redis. What `connect` would have found wrong fails each delivery.
     ///
     /// # Errors
     ///
@@ -98,8 +103,8 @@ impl RedisStore {
     ///
     /// # Errors
     ///
-    /// Returns an error as [`connect`](Self::connect) does, if the nodes are no cluster, or if the addresses differ in
-    /// credentials or TLS.
+    /// Returns an error as [`connect`](Self::connect) does, if the nodes are no cluster, or if the
+    /// addresses differ in credentials or TLS.
     ///
     /// # Examples
     ///
@@ -116,13 +121,15 @@ impl RedisStore {
 
     /// Connects to the master that these Sentinels name, and asks them again after a fail-over.
     ///
-    /// `master` is the name that the Sentinels know it by. If the server needs credentials, TLS or a database, pass a URL with
-    /// the name as its host. The Sentinels' own credentials stand in their addresses, and are the same for all. The user
-    /// needs the command `ROLE` in addition to what [`connect`](Self::connect) asks for.
+    /// `master` is the name that the Sentinels know it by. If the server needs credentials, TLS or
+    /// a database, pass a URL with the name as its host. The Sentinels' own credentials stand
+    /// in their addresses, and are the same for all. The user needs the command `ROLE` in
+    /// addition to what [`connect`](Self::connect) asks for.
     ///
     /// # Errors
     ///
-    /// Returns an error as [`connect`](Self::connect) does, or if no Sentinel can be reached or knows the master.
+    /// Returns an error as [`connect`](Self::connect) does, or if no Sentinel can be reached or
+    /// knows the master.
     ///
     /// # Examples
     ///
@@ -148,15 +155,16 @@ impl RedisStore {
         RedisBuilder { prefix: DEFAULT_PREFIX.into(), roots: None }
     }
 
-    /// Creates a store over a connection of the [`redis`] crate that many can use at once. The store neither probes it nor
-    /// connects again: whether it outlives a fail-over is up to the connection.
+    /// Creates a store over a connection of the [`redis`] crate that many can use at once. The
+    /// store neither probes it nor connects again: whether it outlives a fail-over is up to the
+    /// connection.
     #[must_use]
     pub fn new(connection: impl ConnectionLike + Clone + Send + Sync + 'static) -> Self {
         Self { link: Link::over(connection), prefix: DEFAULT_PREFIX.into() }
     }
 
-    /// Sets the prefix of all keys. The default is [`DEFAULT_PREFIX`]. Services that share a Redis but not their deliveries
-    /// need different ones.
+    /// Sets the prefix of all keys. The default is [`DEFAULT_PREFIX`]. Services that share a Redis
+    /// but not their deliveries need different ones.
     #[must_use]
     pub fn with_prefix(mut self, prefix: impl Into<String>) -> Self {
         self.prefix = prefix.into().into();
@@ -223,7 +231,8 @@ fn claim_value(token: ClaimToken) -> String {
     format!("{CLAIM}{token}")
 }
 
-/// An answer as text: the status alone, or with the content type and the body in base64, which has no space.
+/// An answer as text: the status alone, or with the content type and the body in base64, which has
+/// no space.
 fn written(answer: &DoneAnswer) -> String {
     let status = answer.status().as_u16();
     if answer.body().is_empty() {
@@ -273,8 +282,8 @@ pub struct RedisBuilder {
 impl RedisBuilder {
     /// Sets the prefix of all keys. The default is [`DEFAULT_PREFIX`].
     ///
-    /// It is set here rather than by [`RedisStore::with_prefix`] where the user's permissions cover no other prefix: connecting
-    /// writes and removes a key to see that it may.
+    /// It is set here rather than by [`RedisStore::with_prefix`] where the user's permissions cover
+    /// no other prefix: connecting writes and removes a key to see that it may.
     #[must_use]
     pub fn with_prefix(mut self, prefix: impl Into<String>) -> Self {
         self.prefix = prefix.into().into();

@@ -7,8 +7,8 @@ use sha1::{Digest as _, Sha1};
 
 use super::wire::Wire;
 
-/// Puts a value under the key if it is free or holds the owner's claim, and otherwise returns what it holds. It claims, renews
-/// and commits.
+/// Puts a value under the key if it is free or holds the owner's claim, and otherwise returns what
+/// it holds. It claims, renews and commits.
 pub(super) static PUT: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
         "local held = redis.call('GET', KEYS[1])
@@ -47,8 +47,9 @@ pub(super) struct Call {
 }
 
 impl Call {
-    /// Names the script by its hash, and sends its text only to a server that doesn't know it yet: one that was started or
-    /// promoted since. `SCRIPT LOAD` would need all masters of a cluster.
+    /// Names the script by its hash, and sends its text only to a server that doesn't know it yet:
+    /// one that was started or promoted since. `SCRIPT LOAD` would need all masters of a
+    /// cluster.
     pub(super) async fn run(&self, wire: &dyn Wire) -> RedisResult<Value> {
         let result = wire.query(self.command("EVALSHA", &self.script.hash)).await;
         match result {

@@ -20,15 +20,16 @@ use super::fault::{Fault, NODE_OF_A_CLUSTER, REPLICA};
 use super::script::{DELETE, PUT};
 use super::wire::Wire;
 
-/// The time for a connection to be made. The layer waits a second for an answer, so a slower connection is for later
-/// deliveries.
+/// The time for a connection to be made. The layer waits a second for an answer, so a slower
+/// connection is for later deliveries.
 const CONNECTION_TIMEOUT: Duration = Duration::from_secs(2);
 /// The time for an answer, if the layer's own time-out is longer.
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(10);
-/// The time for the answer of one node. Shorter, since the cluster's client asks one node about all others and lets
-/// everybody wait meanwhile.
+/// The time for the answer of one node. Shorter, since the cluster's client asks one node about all
+/// others and lets everybody wait meanwhile.
 const NODE_TIMEOUT: Duration = Duration::from_secs(1);
-/// How often a command is sent again within a cluster: to the node that it was redirected to, or to the one that took over.
+/// How often a command is sent again within a cluster: to the node that it was redirected to, or to
+/// the one that took over.
 const MAX_NODE_RETRIES: u32 = 3;
 /// The shortest and the longest wait between these, in milliseconds.
 const NODE_WAITS: (u64, u64) = (20, 200);
@@ -181,7 +182,8 @@ fn tcp() -> TcpSettings {
     TcpSettings::default().set_nodelay(true)
 }
 
-/// Chooses rustls's cryptography if the process hasn't: without a choice, the redis crate panics when it needs TLS.
+/// Chooses rustls's cryptography if the process hasn't: without a choice, the redis crate panics
+/// when it needs TLS.
 fn choose_cryptography() {
     if CryptoProvider::get_default().is_none() {
         // An error means that another thread has chosen in the meantime.
@@ -191,7 +193,8 @@ fn choose_cryptography() {
 
 /// Tells by what the server says of itself whether it is one that takes all our keys.
 async fn identify(wire: &dyn Wire) -> Result<(), Fault> {
-    // Servers before 6.0 and some proxies don't know the command; the probe is going to show whether they will do.
+    // Servers before 6.0 and some proxies don't know the command; the probe is going to show whether
+    // they will do.
     let Ok(value) = wire.query(redis::cmd("HELLO")).await else { return Ok(()) };
     let Ok(facts) = redis::from_redis_value::<HashMap<String, Value>>(value) else { return Ok(()) };
     let fact = |name: &str| facts.get(name).and_then(|value| redis::from_redis_value_ref::<String>(value).ok());
@@ -233,7 +236,8 @@ async fn probe(wire: &dyn Wire, prefix: &str) -> Result<(), Fault> {
     Ok(())
 }
 
-/// The policy by which the server evicts keys when its memory is full, if it has a limit and evicts.
+/// The policy by which the server evicts keys when its memory is full, if it has a limit and
+/// evicts.
 pub(super) async fn eviction(wire: &dyn Wire) -> Option<String> {
     // Who may not ask is not told.
     let info = wire.query(redis::cmd("INFO").arg("memory").to_owned()).await.ok()?;

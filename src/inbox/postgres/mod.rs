@@ -1,6 +1,7 @@
 //! The store that replicas share: a schema in a Postgres database.
 
 mod db;
+mod finish;
 mod gather;
 mod listen;
 mod operations;
@@ -25,9 +26,9 @@ use super::store::{
     Page, Pruned, Put, Reaped, Replay, Retention, State, Stats, Take, Taken, Token,
 };
 use db::failed;
+use finish::Finish;
 use gather::{Gather, Item, WriteAll};
 use listen::Listener;
-use operations::Finish;
 use read::Conditions;
 
 /// How many connections a store opens by default.
@@ -41,9 +42,9 @@ const MOST_RETRIES: u32 = 5;
 
 /// An [`InboxStore`] in Postgres, for any number of replicas. Clones share their connections.
 ///
-/// It makes its tables itself, in the schema `webhook_inbox`. All statements are complete in themselves, with no prepared
-/// statement and no setting of a session, so that PgBouncer in transaction mode may stand in between. Leases go by the
-/// database's time.
+/// It makes its tables itself, in the schema `webhook_inbox`. All statements are complete in
+/// themselves, with no prepared statement and no setting of a session, so that PgBouncer in
+/// transaction mode may stand in between. Leases go by the database's time.
 #[derive(Clone)]
 pub struct PostgresStore {
     shared: Arc<Shared>,
@@ -59,8 +60,8 @@ struct Shared {
     listener: Option<Listener>,
 }
 
-/// Runs one statement, or several that need not be seen together. (A macro, as the future of an async closure that borrows its
-/// argument cannot be said to be `Send`.)
+/// Runs one statement, or several that need not be seen together. (A macro, as the future of an
+/// async closure that borrows its argument cannot be said to be `Send`.)
 macro_rules! run {
     ($store:expr, |$client:ident| $run:expr) => {{
         let attempt = async {
@@ -85,7 +86,8 @@ macro_rules! transaction {
                 let transaction = async {
                     $client.batch_execute("BEGIN").await?;
                     let value = $run.await?;
-                    // Only reached if no statement failed: Postgres answers the commit of an aborted transaction with success.
+                    // Only reached if no statement failed: Postgres answers the commit of an aborted transaction with
+                    // success.
                     $client.batch_execute("COMMIT").await?;
                     Ok(value)
                 };
@@ -104,11 +106,13 @@ macro_rules! transaction {
 }
 
 impl PostgresStore {
-    /// Connects to the database with this URL or connection string, without TLS. For TLS, use [`from_pool`](Self::from_pool).
+    /// Connects to the database with this URL or connection string, without TLS. For TLS, use
+    /// [`from_pool`](Self::from_pool).
     ///
     /// # Errors
     ///
-    /// If the string is malformed or asks for TLS, the database cannot be reached, or its settings lose data.
+    /// If the string is malformed or asks for TLS, the database cannot be reached, or its settings
+    /// lose data.
     pub async fn connect(url: impl AsRef<str>) -> Result<Self, InboxError> {
         let config: Config = url
             .as_ref()
@@ -131,8 +135,8 @@ impl PostgresStore {
         Self::start(pool, Some(config)).await
     }
 
-    /// Uses connections of your own pool. Without a connection of its own that listens, the store looks for what other
-    /// replicas stored twice a second.
+    /// Uses connections of your own pool. Without a connection of its own that listens, the store
+    /// looks for what other replicas stored twice a second.
     ///
     /// # Errors
     ///
@@ -154,12 +158,14 @@ impl PostgresStore {
         Ok(store)
     }
 
-    /// Marks a delivery as done within your own transaction, so that it is done exactly if your changes are committed. Returns
-    /// whether the attempt still holds it; roll back if it doesn't.
+    /// Marks a delivery as done within your own transaction, so that it is done exactly if your
+    /// changes are committed. Returns whether the attempt still holds it; roll back if it
+    /// doesn't.
     ///
     /// # Errors
     ///
-    /// If a statement fails. The transaction is then aborted, and Postgres rolls it back whatever you call.
+    /// If a statement fails. The transaction is then aborted, and Postgres rolls it back whatever
+    /// you call.
     pub async fn complete_in(
         &self,
         transaction: &Transaction<'_>,
@@ -167,7 +173,7 @@ impl PostgresStore {
         keep: bool,
         now: SystemTime,
     ) -> Result<bool, InboxError> {
-        operations::finish(transaction, &Finish { token, outcome: Outcome::Done { keep, now } }).await.map_err(failed)
+        finish::finish(transaction, &Finish { token, outcome: Outcome::Done { keep, now } }).await.map_err(failed)
     }
 
     async fn session(&self) -> Result<Session, InboxError> {
@@ -200,8 +206,8 @@ impl PostgresStore {
     }
 }
 
-/// A connection that goes back to the pool only if all was well: whatever else happened, a dropped future included, may have
-/// left a transaction open or an answer on its way.
+/// A connection that goes back to the pool only if all was well: whatever else happened, a dropped
+/// future included, may have left a transaction open or an answer on its way.
 struct Session {
     object: Option<Object>,
 }
@@ -294,7 +300,7 @@ impl WriteAll<Finish> for PostgresStore {
     }
 
     async fn write_all(&self, finishes: Vec<Finish>) -> Result<Vec<bool>, InboxError> {
-        let counted = transaction!(self, |client| operations::finish_all(client, &finishes))?;
+        let counted = transaction!(self, |client| finish::finish_all(client, &finishes))?;
         self.changed();
         Ok(counted)
     }

@@ -1,6 +1,6 @@
 //! What happens to deliveries, each within a transaction.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use sha2::{Digest as _, Sha256};
@@ -12,8 +12,8 @@ use crate::text::Text;
 use super::super::past;
 use super::super::record::Entry;
 use super::super::store::{
-    Attempt, CrashPolicy, DeliveryId, Erased, Failure, FailureKind, Lease, Outcome, Pruned, Put, Reaped, Replay,
-    Retention, State, Take, Taken, Token,
+    Attempt, CrashPolicy, DeliveryId, Erased, Failure, FailureKind, Lease, Pruned, Put, Reaped, Replay, Retention,
+    State, Take, Taken, Token,
 };
 use super::db::{Db, number, state};
 use super::read::Conditions;
@@ -57,7 +57,7 @@ impl Lines {
     }
 
     /// Locks the lines of these deliveries, before anything else is locked.
-    async fn of(db: &impl Db, ids: &[i64]) -> Result<Self> {
+    pub(super) async fn of(db: &impl Db, ids: &[i64]) -> Result<Self> {
         let rows = db
             .query_typed(
                 "SELECT scope, coalesce(order_key, line) FROM webhook_inbox.delivery
@@ -69,9 +69,10 @@ impl Lines {
         Self::lock(db, rows.iter().map(line).collect::<Result<_>>()?).await
     }
 
-    /// Lets the first one of each line that has no head go ahead. A head is due, in flight, or dead and blocks. Tenants take
-    /// turns: the next one of a lane comes after those that are due already.
-    async fn settle(self, db: &impl Db, now: SystemTime) -> Result<()> {
+    /// Lets the first one of each line that has no head go ahead. A head is due, in flight, or dead
+    /// and blocks. Tenants take turns: the next one of a lane comes after those that are due
+    /// already.
+    pub(super) async fn settle(self, db: &impl Db, now: SystemTime) -> Result<()> {
         for Line { scope, key } in &self.0 {
             db.execute_typed(
                 "UPDATE webhook_inbox.delivery
@@ -91,7 +92,8 @@ pub(super) fn is_ordered(entries: &[Entry]) -> bool {
     entries.iter().any(|entry| entry.line().is_some())
 }
 
-/// Stores deliveries with keys that differ from each other. Of those whose key is known there is no number.
+/// Stores deliveries with keys that differ from each other. Of those whose key is known there is no
+/// number.
 pub(super) async fn insert(db: &impl Db, entries: &[Entry]) -> Result<Vec<Option<DeliveryId>>> {
     let line =
         |entry: &Entry| Some(Line { scope: entry.scope.as_str().to_owned(), key: entry.line()?.as_str().to_owned() });
@@ -192,8 +194,9 @@ async fn lock(db: &impl Db, id: i64) -> Result<Option<State>> {
     row.map(|row| state(&row, 0)).transpose()
 }
 
-/// Makes a delivery wait again as if it were new; settling its line decides when it is its turn, unless it was the head.
-async fn requeue(db: &impl Db, id: i64, due_at: SystemTime) -> Result<()> {
+/// Makes a delivery wait again as if it were new; settling its line decides when it is its turn,
+/// unless it was the head.
+pub(super) async fn requeue(db: &impl Db, id: i64, due_at: SystemTime) -> Result<()> {
     db.execute_typed(
         "UPDATE webhook_inbox.delivery SET state = 'waiting', line = order_key, ended_at = NULL, after = NULL,
              due_at = CASE WHEN order_key IS NULL OR line IS NOT NULL THEN $2::timestamptz END, attempts = 0, crashes = 0
@@ -204,7 +207,13 @@ async fn requeue(db: &impl Db, id: i64, due_at: SystemTime) -> Result<()> {
     .map(drop)
 }
 
-async fn end(db: &impl Db, id: i64, state: State, ended_at: Option<SystemTime>, keeps_line: bool) -> Result<()> {
+pub(super) async fn end(
+    db: &impl Db,
+    id: i64,
+    state: State,
+    ended_at: Option<SystemTime>,
+    keeps_line: bool,
+) -> Result<()> {
     db.execute_typed(
         "UPDATE webhook_inbox.delivery SET state = $2, due_at = NULL, ended_at = coalesce($3, ended_at), after = NULL,
              line = CASE WHEN $4 THEN line END WHERE id = $1",
@@ -215,7 +224,7 @@ async fn end(db: &impl Db, id: i64, state: State, ended_at: Option<SystemTime>, 
 }
 
 /// Removes deliveries that have left their lines. Their keys stay with the state, or go with them.
-async fn remove(db: &impl Db, id: i64, gone: Option<(State, SystemTime)>) -> Result<()> {
+pub(super) async fn remove(db: &impl Db, id: i64, gone: Option<(State, SystemTime)>) -> Result<()> {
     let keys = match gone {
         Some(_) => {
             "UPDATE webhook_inbox.unique_key SET delivery = NULL, state = $2, gone_at = $3
@@ -239,7 +248,7 @@ async fn remove(db: &impl Db, id: i64, gone: Option<(State, SystemTime)>) -> Res
     .map(drop)
 }
 
-async fn set_failure(db: &impl Db, id: i64, failure: &Failure, now: SystemTime) -> Result<()> {
+pub(super) async fn set_failure(db: &impl Db, id: i64, failure: &Failure, now: SystemTime) -> Result<()> {
     let past = pasts(db, &[id]).await?.remove(&id).unwrap_or_default().and(now, failure);
     db.execute_typed(
         "UPDATE webhook_inbox.delivery SET failure = $2, failure_detail = $3, past = $4 WHERE id = $1",
@@ -251,19 +260,20 @@ async fn set_failure(db: &impl Db, id: i64, failure: &Failure, now: SystemTime) 
 
 /// The attempts at a delivery that failed.
 #[derive(Default)]
-struct Past {
+pub(super) struct Past {
     attempts: u32,
     past: Option<String>,
 }
 
 impl Past {
-    fn and(self, now: SystemTime, failure: &Failure) -> String {
+    pub(super) fn and(self, now: SystemTime, failure: &Failure) -> String {
         past::add(self.past.as_deref(), self.attempts, now, failure)
     }
 }
 
-/// Reads the failed attempts at these deliveries. Only the attempt that holds a delivery adds to them.
-async fn pasts(db: &impl Db, ids: &[i64]) -> Result<HashMap<i64, Past>> {
+/// Reads the failed attempts at these deliveries. Only the attempt that holds a delivery adds to
+/// them.
+pub(super) async fn pasts(db: &impl Db, ids: &[i64]) -> Result<HashMap<i64, Past>> {
     let rows = db
         .query_typed(
             "SELECT id, attempts, past FROM webhook_inbox.delivery WHERE id = ANY($1)",
@@ -275,7 +285,7 @@ async fn pasts(db: &impl Db, ids: &[i64]) -> Result<HashMap<i64, Past>> {
 }
 
 /// Postgres stores no NUL in texts.
-fn detail(failure: &Failure) -> String {
+pub(super) fn detail(failure: &Failure) -> String {
     failure.detail.replace('\0', "")
 }
 
@@ -365,208 +375,8 @@ pub(super) async fn extend(db: &impl Db, tokens: &[Token], lease: Duration) -> R
     Ok(tokens.iter().map(|token| held.get(token).copied().unwrap_or(Lease::Lost)).collect())
 }
 
-const CANCEL: &str = "cancel";
-const REPLAY: &str = "replay";
-
-/// The end of an attempt.
-pub(super) struct Finish {
-    pub(super) token: Token,
-    pub(super) outcome: Outcome,
-}
-
-impl Finish {
-    /// Returns when it ended, if it did. A delivery that was given back goes before those that came later.
-    fn at(&self) -> Option<SystemTime> {
-        match &self.outcome {
-            Outcome::Done { now, .. } | Outcome::Dead { now, .. } | Outcome::Retry { now, .. } => Some(*now),
-            Outcome::GiveBack => None,
-        }
-    }
-}
-
-/// Ends attempts at deliveries that differ from each other. Returns which counted.
-pub(super) async fn finish_all(db: &impl Db, finishes: &[Finish]) -> Result<Vec<bool>> {
-    let ids: Vec<i64> = finishes.iter().map(|finish| finish.token.id.0).collect();
-    let lines = Lines::of(db, &ids).await?;
-    let mut ended = end_all(db, finishes).await?;
-    ended.extend(remove_all(db, finishes).await?);
-    let mut counted = Vec::with_capacity(finishes.len());
-    for finish in finishes {
-        // Those that are left are lost, given back, or an operator has plans for them.
-        counted.push(ended.contains(&finish.token.id.0) || finish_one(db, finish).await?);
-    }
-    let now = finishes.iter().filter_map(Finish::at).max();
-    lines.settle(db, now.unwrap_or(UNIX_EPOCH)).await?;
-    Ok(counted)
-}
-
-/// Ends the attempts whose delivery stays. Returns the deliveries that were held, with no plans for them.
-async fn end_all(db: &impl Db, finishes: &[Finish]) -> Result<HashSet<i64>> {
-    let failed = |finish: &&Finish| matches!(finish.outcome, Outcome::Dead { .. } | Outcome::Retry { .. });
-    let failed: Vec<i64> = finishes.iter().filter(failed).map(|finish| finish.token.id.0).collect();
-    let mut pasts = if failed.is_empty() { HashMap::new() } else { pasts(db, &failed).await? };
-    let mut ends = Ends::default();
-    for Finish { token, outcome } in finishes {
-        let mut past = || pasts.remove(&token.id.0).unwrap_or_default();
-        match outcome {
-            Outcome::Done { keep: true, now } => ends.push(*token, State::Done, None, Some(*now), false, None),
-            Outcome::Dead { failure, block, now } => {
-                let failed = (failure, past().and(*now, failure));
-                ends.push(*token, State::Dead, None, Some(*now), *block, Some(failed));
-            }
-            Outcome::Retry { at, failure, now } => {
-                let failed = (failure, past().and(*now, failure));
-                ends.push(*token, State::Waiting, Some(*at), None, true, Some(failed));
-            }
-            Outcome::Done { keep: false, .. } | Outcome::GiveBack => {}
-        }
-    }
-    if ends.ids.is_empty() {
-        return Ok(HashSet::new());
-    }
-    let rows = db
-        .query_typed(
-            "UPDATE webhook_inbox.delivery delivery SET
-                 state = ends.state, due_at = ends.due_at, ended_at = coalesce(ends.ended_at, delivery.ended_at),
-                 line = CASE WHEN ends.state = 'waiting' THEN order_key WHEN keeps_line THEN line END,
-                 failure = coalesce(kind, failure), failure_detail = coalesce(detail, failure_detail),
-                 past = coalesce(ends.past, delivery.past),
-                 crashes = CASE WHEN ends.state = 'waiting' THEN 0 ELSE crashes END
-             FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9)
-                 AS ends (id, fence, state, due_at, ended_at, keeps_line, kind, detail, past)
-             WHERE delivery.id = ends.id AND delivery.fence = ends.fence AND delivery.state = 'in_flight'
-                 AND after IS NULL
-             RETURNING delivery.id",
-            &[
-                (&ends.ids, Type::INT8_ARRAY),
-                (&ends.fences, Type::INT8_ARRAY),
-                (&ends.states, Type::TEXT_ARRAY),
-                (&ends.due_at, Type::TIMESTAMPTZ_ARRAY),
-                (&ends.ended_at, Type::TIMESTAMPTZ_ARRAY),
-                (&ends.keeps_line, Type::BOOL_ARRAY),
-                (&ends.kinds, Type::TEXT_ARRAY),
-                (&ends.details, Type::TEXT_ARRAY),
-                (&ends.pasts, Type::TEXT_ARRAY),
-            ],
-        )
-        .await?;
-    rows.iter().map(|row| row.try_get(0)).collect()
-}
-
-/// The columns of [`end_all`].
-#[derive(Default)]
-struct Ends {
-    ids: Vec<i64>,
-    fences: Vec<i64>,
-    states: Vec<&'static str>,
-    due_at: Vec<Option<SystemTime>>,
-    ended_at: Vec<Option<SystemTime>>,
-    keeps_line: Vec<bool>,
-    kinds: Vec<Option<&'static str>>,
-    details: Vec<Option<String>>,
-    pasts: Vec<Option<String>>,
-}
-
-impl Ends {
-    fn push(
-        &mut self,
-        token: Token,
-        state: State,
-        due_at: Option<SystemTime>,
-        ended_at: Option<SystemTime>,
-        keeps_line: bool,
-        failed: Option<(&Failure, String)>,
-    ) {
-        self.ids.push(token.id.0);
-        self.fences.push(token.fence);
-        self.states.push(state.as_str());
-        self.due_at.push(due_at);
-        self.ended_at.push(ended_at);
-        self.keeps_line.push(keeps_line);
-        let (failure, past) = failed.unzip();
-        self.kinds.push(failure.map(|failure| failure.kind.as_str()));
-        self.details.push(failure.map(detail));
-        self.pasts.push(past);
-    }
-}
-
-/// Ends the attempts whose delivery is done and not kept. Returns the deliveries that were held, with no plans for them.
-async fn remove_all(db: &impl Db, finishes: &[Finish]) -> Result<HashSet<i64>> {
-    let (mut ids, mut fences, mut times) = (Vec::new(), Vec::new(), Vec::new());
-    for finish in finishes {
-        if let Outcome::Done { keep: false, now } = finish.outcome {
-            ids.push(finish.token.id.0);
-            fences.push(finish.token.fence);
-            times.push(now);
-        }
-    }
-    if ids.is_empty() {
-        return Ok(HashSet::new());
-    }
-    let rows = db
-        .query_typed(
-            "WITH removed AS (
-                 DELETE FROM webhook_inbox.delivery delivery USING unnest($1, $2, $3) AS done (id, fence, at)
-                 WHERE delivery.id = done.id AND delivery.fence = done.fence AND state = 'in_flight' AND after IS NULL
-                 RETURNING delivery.id, key, at),
-             records AS (DELETE FROM webhook_inbox.record record USING removed WHERE record.id = removed.id),
-             keys AS (
-                 UPDATE webhook_inbox.unique_key known SET delivery = NULL, state = 'done', gone_at = at
-                 FROM removed WHERE known.key = removed.key)
-             SELECT id FROM removed",
-            &[(&ids, Type::INT8_ARRAY), (&fences, Type::INT8_ARRAY), (&times, Type::TIMESTAMPTZ_ARRAY)],
-        )
-        .await?;
-    rows.iter().map(|row| row.try_get(0)).collect()
-}
-
-pub(super) async fn finish(db: &impl Db, finish: &Finish) -> Result<bool> {
-    let lines = Lines::of(db, &[finish.token.id.0]).await?;
-    let counted = finish_one(db, finish).await?;
-    lines.settle(db, finish.at().unwrap_or(UNIX_EPOCH)).await?;
-    Ok(counted)
-}
-
-async fn finish_one(db: &impl Db, Finish { token, outcome }: &Finish) -> Result<bool> {
-    let id = token.id.0;
-    let held = db
-        .query_typed_opt(
-            "SELECT after, received_at FROM webhook_inbox.delivery
-             WHERE id = $1 AND fence = $2 AND state = 'in_flight' FOR UPDATE",
-            &[(&id, Type::INT8), (&token.fence, Type::INT8)],
-        )
-        .await?;
-    let Some(held) = held else { return Ok(false) };
-    let (after, received_at): (Option<String>, SystemTime) = (held.try_get(0)?, held.try_get(1)?);
-    if let Outcome::Retry { failure, now, .. } | Outcome::Dead { failure, now, .. } = outcome {
-        set_failure(db, id, failure, *now).await?;
-    }
-    match (after.as_deref(), outcome) {
-        (Some(REPLAY), _) => requeue(db, id, received_at).await?,
-        (_, Outcome::Done { keep: true, now }) => end(db, id, State::Done, Some(*now), false).await?,
-        (_, Outcome::Done { keep: false, now }) => remove(db, id, Some((State::Done, *now))).await?,
-        // The time of its end was set when it was cancelled.
-        (Some(CANCEL), _) => end(db, id, State::Cancelled, None, false).await?,
-        (_, Outcome::Dead { block, now, .. }) => end(db, id, State::Dead, Some(*now), *block).await?,
-        (_, Outcome::Retry { at, .. }) => {
-            db.execute_typed(
-                "UPDATE webhook_inbox.delivery SET state = 'waiting', line = order_key, due_at = $2, crashes = 0
-                 WHERE id = $1",
-                &[(&id, Type::INT8), (at, Type::TIMESTAMPTZ)],
-            )
-            .await?;
-        }
-        (_, Outcome::GiveBack) => {
-            db.execute_typed(
-                "UPDATE webhook_inbox.delivery SET state = 'waiting', due_at = received_at, attempts = attempts - 1
-                 WHERE id = $1",
-                &[(&id, Type::INT8)],
-            )
-            .await?;
-        }
-    }
-    Ok(true)
-}
+pub(super) const CANCEL: &str = "cancel";
+pub(super) const REPLAY: &str = "replay";
 
 /// The most attempts that one call reaps.
 const MOST_REAPED: i64 = 100;

@@ -9,8 +9,8 @@ use super::db::failed;
 /// What two processes that start at the same time wait for each other by.
 const MIGRATION_LOCK: i64 = 0x7768_6962;
 
-/// Each step is applied once, in order. Later versions add steps, which only add to the tables, so that an older process can
-/// go on beside a newer one.
+/// Each step is applied once, in order. Later versions add steps, which only add to the tables, so
+/// that an older process can go on beside a newer one.
 const STEPS: [&str; 2] = [
     "
 CREATE TABLE webhook_inbox.delivery (

@@ -7,9 +7,9 @@ use tokio::time::Instant;
 
 /// What this process has seen of the attempts in the file, its own and those of others.
 ///
-/// An attempt raises its `beat` while it is alive. One whose beat did not change for a whole lease, as seen from here, is over.
-/// So no wall clock is needed, and processes need not agree on anything. After a restart, each attempt of before is given one
-/// more lease.
+/// An attempt raises its `beat` while it is alive. One whose beat did not change for a whole lease,
+/// as seen from here, is over. So no wall clock is needed, and processes need not agree on
+/// anything. After a restart, each attempt of before is given one more lease.
 #[derive(Debug, Default)]
 pub(super) struct Leases {
     seen: HashMap<i64, Seen>,
@@ -29,7 +29,8 @@ impl Leases {
         self.seen.insert(id, Seen { fence, beat, since: Instant::now() });
     }
 
-    /// Returns the attempts that are over, of all that run: (id, fence, beat, lease in milliseconds).
+    /// Returns the attempts that are over, of all that run: (id, fence, beat, lease in
+    /// milliseconds).
     pub(super) fn expired(&mut self, running: impl Iterator<Item = (i64, i64, i64, i64)>) -> HashSet<i64> {
         let now = Instant::now();
         let unwatched = self.looked_at.replace(now).map(|last| now - last);
@@ -37,8 +38,8 @@ impl Leases {
         for (id, fence, beat, lease) in running {
             let lease = Duration::from_millis(u64::try_from(lease).unwrap_or_default());
             let known = self.seen.get(&id).filter(|seen| (seen.fence, seen.beat) == (fence, beat));
-            // If nobody looked for a whole lease, this process was stopped itself, and so may have been those that would have
-            // raised their beats.
+            // If nobody looked for a whole lease, this process was stopped itself, and so may have been those
+            // that would have raised their beats.
             let known = known.filter(|_| unwatched.is_none_or(|pause| pause < lease));
             let seen = known.copied().unwrap_or(Seen { fence, beat, since: now });
             if now - seen.since >= lease {

@@ -34,16 +34,18 @@ use writer::{Queue, Settings, Work, Writer, failed};
 pub const DEFAULT_PUT_TIMEOUT: Duration = Duration::from_secs(5);
 /// The bytes that may wait to be stored by default.
 pub const DEFAULT_QUEUE_BYTES: usize = 64 * 1024 * 1024;
-/// The room on the disk that is kept for working off what is stored, by default: twice the size that the log grows to.
+/// The room on the disk that is kept for working off what is stored, by default: twice the size
+/// that the log grows to.
 pub const DEFAULT_RESERVE: u64 = 16 * 1024 * 1024;
 /// How often the file is looked at for what other processes stored.
 const POLL: Duration = Duration::from_millis(500);
 
 /// An [`InboxStore`] in one SQLite file. Clones share it.
 ///
-/// A commit is on the disk before anybody is answered (write-ahead log, `synchronous = FULL`); accepts that arrive while one
-/// runs share the next one. Several processes on one machine may use the file at the same time, as they do during a deploy. It
-/// can be looked at with the `sqlite3` shell: see the tables `delivery`, `record` and `unique_key`.
+/// A commit is on the disk before anybody is answered (write-ahead log, `synchronous = FULL`);
+/// accepts that arrive while one runs share the next one. Several processes on one machine may use
+/// the file at the same time, as they do during a deploy. It can be looked at with the `sqlite3`
+/// shell: see the tables `delivery`, `record` and `unique_key`.
 #[derive(Clone)]
 pub struct SqliteStore {
     shared: Arc<Shared>,
@@ -136,7 +138,8 @@ impl SqliteBuilder {
         self
     }
 
-    /// Sets how many bytes may wait to be stored; more are refused at once. The default is [`DEFAULT_QUEUE_BYTES`].
+    /// Sets how many bytes may wait to be stored; more are refused at once. The default is
+    /// [`DEFAULT_QUEUE_BYTES`].
     pub fn with_queue_bytes(mut self, bytes: usize) -> Self {
         self.settings.queue_bytes = bytes;
         self
@@ -148,13 +151,15 @@ impl SqliteBuilder {
         self
     }
 
-    /// Sets the room on the disk that is kept for working off what is stored. The default is [`DEFAULT_RESERVE`].
+    /// Sets the room on the disk that is kept for working off what is stored. The default is
+    /// [`DEFAULT_RESERVE`].
     pub fn with_reserve(mut self, bytes: u64) -> Self {
         self.settings.reserve = bytes;
         self
     }
 
-    /// Allows file systems in memory, where everything is lost with the machine, and over a network, where locks may not hold.
+    /// Allows file systems in memory, where everything is lost with the machine, and over a
+    /// network, where locks may not hold.
     pub fn allow_unsafe_file_systems(mut self) -> Self {
         self.settings.allows_unsafe_file_systems = true;
         self

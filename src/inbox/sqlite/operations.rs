@@ -94,7 +94,8 @@ fn others_in_line(connection: &Connection, scope: &str, line: &str, id: i64) -> 
         .query_row(params![scope, line, id], |row| row.get(0))
 }
 
-/// Makes a delivery wait again as if it were new. It takes its place in its line: the head if it was or nobody else is there.
+/// Makes a delivery wait again as if it were new. It takes its place in its line: the head if it
+/// was or nobody else is there.
 fn requeue(connection: &Connection, id: i64, due_at: i64) -> Result<()> {
     let (scope, order_key, line): (String, Option<String>, Option<String>) = connection
         .prepare_cached("SELECT scope, order_key, line FROM delivery WHERE id = ?")?
@@ -112,7 +113,8 @@ fn requeue(connection: &Connection, id: i64, due_at: i64) -> Result<()> {
     Ok(())
 }
 
-/// Ends a delivery that holds the head of its line, or another place in it, and lets the next one go ahead.
+/// Ends a delivery that holds the head of its line, or another place in it, and lets the next one
+/// go ahead.
 fn end(connection: &Connection, id: i64, state: State, ended_at: Option<i64>, keeps_line: bool) -> Result<()> {
     let ended: (String, Option<String>, bool) = connection
         .prepare_cached("SELECT scope, line, due_at IS NOT NULL OR state <> 'waiting' FROM delivery WHERE id = ?")?
@@ -129,7 +131,8 @@ fn end(connection: &Connection, id: i64, state: State, ended_at: Option<i64>, ke
     }
 }
 
-/// Lets the first one of a line go ahead. Tenants take turns: the next one of a lane comes after those that are due already.
+/// Lets the first one of a line go ahead. Tenants take turns: the next one of a lane comes after
+/// those that are due already.
 fn promote(connection: &Connection, scope: &str, line: &str, now: i64) -> Result<()> {
     connection
         .prepare_cached(
@@ -141,7 +144,8 @@ fn promote(connection: &Connection, scope: &str, line: &str, now: i64) -> Result
     Ok(())
 }
 
-/// Takes a delivery that was tried out of its lane, if it has one, so that the next one is not held up by retries.
+/// Takes a delivery that was tried out of its lane, if it has one, so that the next one is not held
+/// up by retries.
 fn leave_lane(connection: &Connection, id: i64, now: i64) -> Result<()> {
     let lane: Option<(String, String)> = connection
         .prepare_cached("SELECT scope, line FROM delivery WHERE id = ? AND order_key IS NULL AND line IS NOT NULL")?
@@ -172,8 +176,8 @@ fn forget(connection: &Connection, id: i64, key: &[u8], gone: Option<(State, i64
     Ok(())
 }
 
-/// `unreadable` holds deliveries whose record SQLite could not read in an earlier try: one such read and the transaction is
-/// lost.
+/// `unreadable` holds deliveries whose record SQLite could not read in an earlier try: one such
+/// read and the transaction is lost.
 pub(super) fn take(
     connection: &Connection,
     take: &Take,
@@ -312,8 +316,8 @@ fn set_failure(connection: &Connection, id: i64, failure: &Failure, now: SystemT
     Ok(())
 }
 
-/// Ends an attempt in one statement if it is as most are: no other delivery waits for this one, and no operator has plans for
-/// it. Returns whether it is.
+/// Ends an attempt in one statement if it is as most are: no other delivery waits for this one, and
+/// no operator has plans for it. Returns whether it is.
 fn finish_plainly(connection: &Connection, token: Token, keep: bool, now: SystemTime) -> Result<bool> {
     const HELD: &str = "id = ? AND fence = ? AND state = 'in_flight' AND line IS NULL AND after IS NULL";
     let id = token.id.0;
@@ -505,9 +509,9 @@ pub(super) fn erase(connection: &Connection, filter: &Conditions, limit: u32, no
     Ok(erased)
 }
 
-/// Removes what is past its age. What is damaged stays until an operator erases it: SQLite may be unable to, and then nothing
-/// else would be removed. `sweep` is where the search for old keys goes on the next time: they have no index by time,
-/// which would be as large as the keys themselves.
+/// Removes what is past its age. What is damaged stays until an operator erases it: SQLite may be
+/// unable to, and then nothing else would be removed. `sweep` is where the search for old keys goes
+/// on the next time: they have no index by time, which would be as large as the keys themselves.
 pub(super) fn prune(
     connection: &Connection,
     retention: &Retention,

@@ -127,7 +127,8 @@ pub(super) fn stats(connection: &Connection, scope: &str) -> Result<Stats> {
         *stats.of(state(row, 0)?) = row.get::<_, i64>(1)?.try_into().unwrap_or_default();
     }
     for index in ["fresh WHERE attempts = 0", "retry WHERE attempts > 0"] {
-        // A record of any format counts. The index is asked for the first one of each, as it would be read whole otherwise.
+        // A record of any format counts. The index is asked for the first one of each, as it would be read
+        // whole otherwise.
         let sql = format!(
             "SELECT format, due_at FROM delivery INDEXED BY {index} AND due_at IS NOT NULL AND scope = ? AND format > ?
              ORDER BY format, due_at LIMIT 1"

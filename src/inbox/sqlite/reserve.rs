@@ -1,4 +1,5 @@
-//! Room on the disk that is given up when there is no other, so that what is stored can still be worked off.
+//! Room on the disk that is given up when there is no other, so that what is stored can still be
+//! worked off.
 
 use std::fs::{self, File};
 use std::io::Read as _;
@@ -22,7 +23,8 @@ impl Reserve {
         self.is_held
     }
 
-    /// Takes the room, and returns whether it could. Another process on the same database may have taken it.
+    /// Takes the room, and returns whether it could. Another process on the same database may have
+    /// taken it.
     pub(super) fn acquire(&mut self) -> bool {
         self.is_held = self.is_there() || self.write().is_ok();
         if !self.is_held {

@@ -8,14 +8,16 @@ use rusqlite::{Connection, OpenFlags};
 /// Marks the file as ours (`PRAGMA application_id`): the letters `whib`.
 const APPLICATION_ID: i32 = 0x7768_6962;
 
-/// The version of the tables (`PRAGMA user_version`). Later versions only add, so that an older process can go on beside a
-/// newer one: new columns have defaults, and nothing is renamed or removed.
+/// The version of the tables (`PRAGMA user_version`). Later versions only add, so that an older
+/// process can go on beside a newer one: new columns have defaults, and nothing is renamed or
+/// removed.
 const SCHEMA_VERSION: i32 = 2;
 
 /// How long a connection waits for another process that writes.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Pages that a connection keeps in memory, in KiB. Together with the reader's it bounds what the store takes.
+/// Pages that a connection keeps in memory, in KiB. Together with the reader's it bounds what the
+/// store takes.
 const CACHE_KIB: i64 = 8 * 1024;
 
 /// Times are milliseconds since 1970, except for `gone_at`, which is seconds.
@@ -159,7 +161,8 @@ pub(super) fn open_reader(path: &Path) -> rusqlite::Result<Connection> {
     Ok(connection)
 }
 
-/// Refuses file systems that lose everything with the machine, and those over a network, whose locks SQLite cannot rely on.
+/// Refuses file systems that lose everything with the machine, and those over a network, whose
+/// locks SQLite cannot rely on.
 pub(super) fn check_file_system(path: &Path) -> Result<(), FileError> {
     const REFUSED: [&str; 11] =
         ["tmpfs", "ramfs", "nfs", "nfs4", "cifs", "smb3", "smbfs", "ceph", "fuse.sshfs", "fuse.glusterfs", "fuse.s3fs"];
@@ -176,7 +179,8 @@ pub(super) fn check_file_system(path: &Path) -> Result<(), FileError> {
     }
 }
 
-/// Returns the kind of file system that a folder is on: that of the longest mount point; of equal ones the last.
+/// Returns the kind of file system that a folder is on: that of the longest mount point; of equal
+/// ones the last.
 fn file_system<'a>(mounts: &'a str, folder: &Path) -> Option<&'a str> {
     let of_line = |line: &'a str| {
         let (mount, source) = line.split_once(" - ")?;

@@ -1,4 +1,5 @@
-//! The one thread that writes: it puts what has gathered while the last commit ran into the next one.
+//! The one thread that writes: it puts what has gathered while the last commit ran into the next
+//! one.
 
 use std::collections::VecDeque;
 use std::path::PathBuf;
@@ -29,16 +30,17 @@ pub(super) struct Settings {
 const MOST_PUTS: usize = 256;
 /// The most bytes of accepts in one commit, unless a single one is larger.
 const MOST_PUT_BYTES: usize = 8 * 1024 * 1024;
-/// The most work other than accepts in one commit, in deliveries that it touches, and the most beside accepts, which wait for
-/// it.
+/// The most work other than accepts in one commit, in deliveries that it touches, and the most
+/// beside accepts, which wait for it.
 const MOST_OTHERS: usize = 48;
 const MOST_BESIDE_PUTS: usize = 16;
 /// The most operations that wait.
 const MOST_WAITING: usize = 4096;
-/// The write-ahead log is written back to the file once about so much was written to it. The size of its file doesn't tell, as
-/// it is overwritten from the start and not cut.
+/// The write-ahead log is written back to the file once about so much was written to it. The size
+/// of its file doesn't tell, as it is overwritten from the start and not cut.
 const CHECKPOINT_BYTES: u64 = 8 * 1024 * 1024;
-/// What a change of a row writes to it beside the record, about, as measured: some share a page, some touch several.
+/// What a change of a row writes to it beside the record, about, as measured: some share a page,
+/// some touch several.
 const CHANGE_BYTES: u64 = 3072;
 /// If readers keep it from starting over, it is cut at this size.
 const TRUNCATE_BYTES: u64 = 64 * 1024 * 1024;
@@ -172,7 +174,8 @@ impl Queue {
         }
     }
 
-    /// Answers from within the runtime, where that takes one wake-up instead of one for each answer.
+    /// Answers from within the runtime, where that takes one wake-up instead of one for each
+    /// answer.
     fn reply(&self, operations: Vec<Box<dyn Operation>>, result: Result<(), InboxError>) {
         let replies = Replies { operations, result };
         let runtime = self.lock().runtime.clone();
@@ -192,7 +195,8 @@ impl Queue {
         &self.generation
     }
 
-    /// Waits for work: accepts, and some of everything else. `None` once the store was dropped and all is done.
+    /// Waits for work: accepts, and some of everything else. `None` once the store was dropped and
+    /// all is done.
     fn next(&self) -> Option<Batch> {
         let mut waiting = self.lock();
         while waiting.puts.is_empty() && waiting.others.is_empty() {
@@ -310,8 +314,8 @@ impl Writer {
         }
     }
 
-    /// Runs operations in a transaction. A connection whose transaction failed is not used again: SQLite may have taken back
-    /// less or more than one thinks.
+    /// Runs operations in a transaction. A connection whose transaction failed is not used again:
+    /// SQLite may have taken back less or more than one thinks.
     fn commit(&mut self, operations: &mut [Box<dyn Operation>]) -> Result<(), FileError> {
         let connection = match self.connection.take() {
             Some(connection) => connection,
@@ -349,7 +353,8 @@ impl Writer {
         connection.execute_batch("COMMIT")
     }
 
-    /// Returns whether accepts may be tried: not while the reserve is gone and cannot be made again, nor above the limit.
+    /// Returns whether accepts may be tried: not while the reserve is gone and cannot be made
+    /// again, nor above the limit.
     fn has_room(&mut self) -> Result<(), InboxError> {
         if !self.reserve.is_held() {
             let is_early = self.tried_at.is_some_and(|tried_at| tried_at.elapsed() < RETRY_FULL);

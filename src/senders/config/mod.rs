@@ -18,7 +18,8 @@ use super::address::PublicAddress;
 
 pub use scheme::SchemeConfig;
 
-/// Defines the configuration: each setting once, with its type, its setter and what the setter makes of its argument.
+/// Defines the configuration: each setting once, with its type, its setter and what the setter
+/// makes of its argument.
 macro_rules! settings {
     ($(#[$about:meta])* pub struct $config:ident {$(
         $(#[$doc:meta])*

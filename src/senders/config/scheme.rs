@@ -12,7 +12,8 @@ use crate::text::Text;
 
 use super::place::Place;
 
-/// A sender that is not built in, in the words of [`SchemeBuilder`]: see [`SenderConfig::scheme`](super::SenderConfig::scheme).
+/// A sender that is not built in, in the words of [`SchemeBuilder`]: see
+/// [`SenderConfig::scheme`](super::SenderConfig::scheme).
 ///
 /// | key | is |
 /// |---|---|
@@ -32,13 +33,16 @@ use super::place::Place;
 /// | `refusal_status` | the [status of every permanent rejection](SchemeBuilder::with_refusal_status) |
 /// | `handshakes` | what the sender asks beside its deliveries |
 ///
-/// A place is one of `{"header": "x-name"}`, `{"numbered_headers": "x-name-"}`, `{"query": "name"}`, `{"form": "name"}`,
-/// `{"json": "/pointer"}`, `{"bearer": true}`, `{"basic": true}` and `{"path_segment": true}`, with a `prefix` and, of a list,
-/// its separator: `"list": ","`; of a signature, `behind` says what ends the id of the key in front of it: `"behind": ":"`. Encodings are `hex`, `hex_any_case`, `base64` and `base64url`, formats `unix_seconds`,
-/// `unix_millis` and `rfc3339`.
+/// A place is one of `{"header": "x-name"}`, `{"numbered_headers": "x-name-"}`, `{"query":
+/// "name"}`, `{"form": "name"}`, `{"json": "/pointer"}`, `{"bearer": true}`, `{"basic": true}` and
+/// `{"path_segment": true}`, with a `prefix` and, of a list, its separator: `"list": ","`; of a
+/// signature, `behind` says what ends the id of the key in front of it: `"behind": ":"`. Encodings
+/// are `hex`, `hex_any_case`, `base64` and `base64url`, formats `unix_seconds`, `unix_millis` and
+/// `rfc3339`.
 ///
-/// A handshake is one of `{"query_echo": "name"}`, `{"header_to_json": {"header": "x-name", "member": "name"}}`,
-/// `{"subscribe": "token"}`, `{"allow_origins": ["name"]}`, `{"probe": ["HEAD", "GET"]}`.
+/// A handshake is one of `{"query_echo": "name"}`, `{"header_to_json": {"header": "x-name",
+/// "member": "name"}}`, `{"subscribe": "token"}`, `{"allow_origins": ["name"]}`, `{"probe":
+/// ["HEAD", "GET"]}`.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SchemeConfig {

@@ -1,4 +1,5 @@
-//! CloudBlue Connect: triggers for a queue that has changed and requests to validate an object, proven by a bearer JWT.
+//! CloudBlue Connect: triggers for a queue that has changed and requests to validate an object,
+//! proven by a bearer JWT.
 //!
 //! Source: <https://connect.cloudblue.com/community/modules/extensions/webhooks>.
 
@@ -38,13 +39,15 @@ pub use verification::ConnectVerification;
 
 const METHODS: [Method; 2] = [Method::GET, Method::POST];
 
-/// CloudBlue Connect, which sends a JSON web token (HS256) in `Authorization: Bearer` or `Authentication: Bearer`, with GET or POST.
+/// CloudBlue Connect, which sends a JSON web token (HS256) in `Authorization: Bearer` or
+/// `Authentication: Bearer`, with GET or POST.
 ///
-/// The token proves its claims. A POST repeats them in its body, and a body that contradicts a claim is refused. Members that
-/// only the body has are not signed: see [`Trigger`]. A GET with a body is refused. The secret is the webhook's "JWT secret".
+/// The token proves its claims. A POST repeats them in its body, and a body that contradicts a
+/// claim is refused. Members that only the body has are not signed: see [`Trigger`]. A GET with a
+/// body is refused. The secret is the webhook's "JWT secret".
 ///
-/// A token may have up to 16 KiB. Over HTTP/2, hyper's server accepts no more than that for all headers together by default;
-/// raise its `max_header_list_size` if you need to.
+/// A token may have up to 16 KiB. Over HTTP/2, hyper's server accepts no more than that for all
+/// headers together by default; raise its `max_header_list_size` if you need to.
 ///
 /// Clones share everything.
 ///
@@ -60,7 +63,8 @@ const METHODS: [Method; 2] = [Method::GET, Method::POST];
 /// # }
 /// ```
 ///
-/// A secret lookup gets the token's *unverified* `webhook_id` as its [hint](crate::Head::unverified_hint):
+/// A secret lookup gets the token's *unverified* `webhook_id` as its
+/// [hint](crate::Head::unverified_hint):
 ///
 /// ```
 /// # use tower_webhook::{Connect, Head, Secret, Secrets};
@@ -76,8 +80,8 @@ const METHODS: [Method; 2] = [Method::GET, Method::POST];
 /// # }
 /// ```
 ///
-/// Some of Connect's webhooks ask whether a request is valid and read the handler's response. The layer returns its status,
-/// headers and body unchanged.
+/// Some of Connect's webhooks ask whether a request is valid and read the handler's response. The
+/// layer returns its status, headers and body unchanged.
 ///
 /// ```
 /// # #[cfg(feature = "axum")]
@@ -116,9 +120,11 @@ impl Connect {
     ///
     /// # Errors
     ///
-    /// Returns an error if there is no secret, an empty one, or more than [`MAX_SECRETS`](crate::MAX_SECRETS). It also returns
-    /// one if the crate `jsonwebtoken` has no usable cryptography, because the program compiles in both of its back ends and
-    /// has chosen neither. Such a program must call `jsonwebtoken::crypto::CryptoProvider::install_default` first, since the
+    /// Returns an error if there is no secret, an empty one, or more than
+    /// [`MAX_SECRETS`](crate::MAX_SECRETS). It also returns one if the crate `jsonwebtoken` has
+    /// no usable cryptography, because the program compiles in both of its back ends and
+    /// has chosen neither. Such a program must call
+    /// `jsonwebtoken::crypto::CryptoProvider::install_default` first, since the
     /// first use settles the choice.
     pub fn new(secrets: impl Into<Secrets>) -> Result<Self, ConfigError> {
         Backend::prove()?;
@@ -127,20 +133,22 @@ impl Connect {
         Ok(Self { name: "cloudblue_connect".into(), keys: Arc::new(keys), rules: Arc::default(), body_fields })
     }
 
-    /// Sets which header holds the token. By default it is whichever of the two is there. A request with both is refused.
+    /// Sets which header holds the token. By default it is whichever of the two is there. A request
+    /// with both is refused.
     #[must_use]
     pub fn with_header(self, header: TokenHeader) -> Self {
         self.with(|rules| rules.header = header)
     }
 
-    /// Sets the allowed clock skew for `exp`, `nbf` and `iat`, which RFC 7519 calls leeway. The default is [`DEFAULT_LEEWAY`].
+    /// Sets the allowed clock skew for `exp`, `nbf` and `iat`, which RFC 7519 calls leeway. The
+    /// default is [`DEFAULT_LEEWAY`].
     #[must_use]
     pub fn with_leeway(self, leeway: Duration) -> Self {
         self.with(|rules| rules.times.leeway = leeway)
     }
 
-    /// Accepts tokens for this webhook only, for webhooks that share a secret. Call it again to allow another webhook. A token
-    /// that names no webhook is refused too.
+    /// Accepts tokens for this webhook only, for webhooks that share a secret. Call it again to
+    /// allow another webhook. A token that names no webhook is refused too.
     #[must_use]
     pub fn with_webhook_id(self, id: impl Into<String>) -> Self {
         self.pin("webhook_id", id.into())
@@ -158,15 +166,15 @@ impl Connect {
         self.pin("account_id", id.into())
     }
 
-    /// Refuses tokens without all of these claims. By default, every claim but `exp` may be left to the body, where it is not
-    /// signed. Call it again to add to the list.
+    /// Refuses tokens without all of these claims. By default, every claim but `exp` may be left to
+    /// the body, where it is not signed. Call it again to add to the list.
     #[must_use]
     pub fn with_required_claims<T: Into<String>>(self, names: impl IntoIterator<Item = T>) -> Self {
         self.with(|rules| rules.required.extend(names.into_iter().map(Into::into)))
     }
 
-    /// Allows the body to contradict the token in these members. The claim takes precedence. The document's own sample
-    /// contradicts itself in `api_url`. Call it again to add to the list.
+    /// Allows the body to contradict the token in these members. The claim takes precedence. The
+    /// document's own sample contradicts itself in `api_url`. Call it again to add to the list.
     #[must_use]
     pub fn with_exempt_members<T: Into<String>>(self, names: impl IntoIterator<Item = T>) -> Self {
         self.with(|rules| rules.exempt.extend(names.into_iter().map(Into::into)))

@@ -37,9 +37,11 @@ impl ConnectPayload {
         json(self.claims.get(name).or_else(|| self.body.get(name)).unwrap_or(b"null"))
     }
 
-    /// Returns what stays the same if this trigger is repeated. Connect has no event id, and counts time in whole seconds, in
-    /// which a webhook may be triggered twice. So it is everything that was said: the claims, except what every token has anew, and
-    /// what only the body says. Without a time of the trigger, it is the very token if there is no body, and otherwise nothing.
+    /// Returns what stays the same if this trigger is repeated. Connect has no event id, and counts
+    /// time in whole seconds, in which a webhook may be triggered twice. So it is everything
+    /// that was said: the claims, except what every token has anew, and what only the body
+    /// says. Without a time of the trigger, it is the very token if there is no body, and otherwise
+    /// nothing.
     ///
     /// What repeats a claim is left out, so that a body that is only laid out anew is a repetition.
     pub(super) fn identity(&self, body: &[u8]) -> Option<Text> {

@@ -10,14 +10,14 @@ use crate::json::{self, Object};
 use crate::jwt::{Algorithm, TimeRules, Times, Token, bearer, malformed};
 use crate::rejection::{Reason, Rejection};
 
-/// The default allowed clock skew. Tokens are valid for about ten minutes, so half a minute is small beside that and more than
-/// synchronized clocks need.
+/// The default allowed clock skew. Tokens are valid for about ten minutes, so half a minute is
+/// small beside that and more than synchronized clocks need.
 pub const DEFAULT_LEEWAY: Duration = Duration::from_secs(30);
 
 static AUTHENTICATION: HeaderName = HeaderName::from_static("authentication");
 
-/// The claims about the token rather than the event (RFC 7519, section 4.1). A member with such a name in the body is
-/// unrelated.
+/// The claims about the token rather than the event (RFC 7519, section 4.1). A member with such a
+/// name in the body is unrelated.
 pub(super) const REGISTERED: [&str; 7] = ["exp", "iat", "nbf", "jti", "iss", "sub", "aud"];
 
 /// The header that holds the token.
@@ -79,7 +79,8 @@ impl TokenRules {
         Ok(token)
     }
 
-    /// Returns the claims of a token, checked by the rules that need no key. They are as trustworthy as the token.
+    /// Returns the claims of a token, checked by the rules that need no key. They are as
+    /// trustworthy as the token.
     pub(super) fn claims(&self, token: &Token<'_>, now: SystemTime) -> Result<(Object, Times), Rejection> {
         let claims = token.claims()?;
         let times = self.times.check(&claims, now)?;
@@ -89,7 +90,8 @@ impl TokenRules {
         Ok((claims, times))
     }
 
-    /// Checks that the claims are for us. Only verified claims are checked, since the outcome reveals who we are.
+    /// Checks that the claims are for us. Only verified claims are checked, since the outcome
+    /// reveals who we are.
     pub(super) fn check_pins(&self, claims: &Object) -> Result<(), Rejection> {
         for (name, _) in &self.pins {
             let claim = claims.parse::<String>(name);

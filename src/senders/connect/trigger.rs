@@ -17,13 +17,14 @@ use super::payload::ConnectPayload;
 
 /// A trigger of one webhook: a hint to look into a queue, not the object itself.
 ///
-/// Each value is the token's claim, which is proven, or else the body's member, which **anyone on the network path may have
-/// changed**. [`is_signed`](Self::is_signed) tells them apart, and
-/// [`Connect::with_required_claims`](super::Connect::with_required_claims) refuses tokens that leave a name to the body. Absent
-/// and null values are `None`. Members that are not listed here are only in the body.
+/// Each value is the token's claim, which is proven, or else the body's member, which **anyone on
+/// the network path may have changed**. [`is_signed`](Self::is_signed) tells them apart, and
+/// [`Connect::with_required_claims`](super::Connect::with_required_claims) refuses tokens that
+/// leave a name to the body. Absent and null values are `None`. Members that are not listed here
+/// are only in the body.
 ///
-/// `D` is the type of the customer's own `data`, which only a POST has. It is read from `null` if there is none, so
-/// `Option<MyData>` fits both methods.
+/// `D` is the type of the customer's own `data`, which only a POST has. It is read from `null` if
+/// there is none, so `Option<MyData>` fits both methods.
 ///
 /// # Examples
 ///
@@ -56,8 +57,8 @@ pub struct Trigger<D = Value> {
     pub account_id: Option<String>,
     /// The product that the webhook watches, such as `PRD-123-456-789`.
     pub product_id: Option<String>,
-    /// The base URL of Connect's API. `None` unless it is **signed**: your API token goes there, so the body alone is not
-    /// trusted.
+    /// The base URL of Connect's API. `None` unless it is **signed**: your API token goes there, so
+    /// the body alone is not trusted.
     pub api_url: Option<String>,
     /// When the webhook was triggered.
     pub triggered_at: Option<Timestamp>,
@@ -73,15 +74,16 @@ pub struct Trigger<D = Value> {
 }
 
 impl<D> Trigger<D> {
-    /// Returns whether a value comes from the signed token, by Connect's name for it, such as `product_id`.
+    /// Returns whether a value comes from the signed token, by Connect's name for it, such as
+    /// `product_id`.
     #[must_use]
     pub fn is_signed(&self, name: &str) -> bool {
         self.signed.iter().any(|signed| **signed == *name)
     }
 
-    /// Returns the documented next step: the URL that lists the pending requests of the product. It is `None` if the class is
-    /// another one than fulfillment requests, if the API's URL is not signed or not https, or if there is no product id of
-    /// letters, digits and `-`.
+    /// Returns the documented next step: the URL that lists the pending requests of the product. It
+    /// is `None` if the class is another one than fulfillment requests, if the API's URL is not
+    /// signed or not https, or if there is no product id of letters, digits and `-`.
     ///
     /// Compare its host with the one you expect before you send your API token there.
     #[must_use]

@@ -22,8 +22,8 @@ use crate::text::Text;
 use super::payload::ConnectPayload;
 use super::token_rules::TokenRules;
 
-/// The verification of one request by [`Connect`](super::Connect). The token is verified already; the body must still be
-/// compared with it.
+/// The verification of one request by [`Connect`](super::Connect). The token is verified already;
+/// the body must still be compared with it.
 pub struct ConnectVerification {
     claims: Object,
     times: Times,

@@ -28,12 +28,12 @@ impl Emulator {
     }
 }
 
-/// Returns where the certificate of this topic's message is fetched, if it may be there: on the host of the topic's own region,
-/// under a name of exactly one form. The text is compared as a whole, so that nothing else fits in between: no user, no port, no
-/// query.
+/// Returns where the certificate of this topic's message is fetched, if it may be there: on the
+/// host of the topic's own region, under a name of exactly one form. The text is compared as a
+/// whole, so that nothing else fits in between: no user, no port, no query.
 ///
-/// An emulator may know itself by another name than we do, such as `localstack:4566` inside of its network. So only the path is
-/// taken from the message then, and the origin is the configured one.
+/// An emulator may know itself by another name than we do, such as `localstack:4566` inside of its
+/// network. So only the path is taken from the message then, and the origin is the configured one.
 pub(super) fn certificate_url<'a>(
     url: &'a str,
     topic: TopicArn<'_>,
@@ -55,7 +55,8 @@ fn is_certificate_file(name: &str) -> bool {
     id.is_some_and(|id| id.len() == 32 && id.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')))
 }
 
-/// Returns the URL that confirms a subscription, built from what was signed. The URL that was sent is never visited.
+/// Returns the URL that confirms a subscription, built from what was signed. The URL that was sent
+/// is never visited.
 pub(super) fn confirmation_url(topic: TopicArn<'_>, token: &str, emulator: Option<&Emulator>) -> Option<Uri> {
     let query = format!("/?Action=ConfirmSubscription&TopicArn={topic}&Token={token}");
     let (scheme, authority) = match emulator {

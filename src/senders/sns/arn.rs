@@ -16,8 +16,8 @@ struct Partition {
 
 /// The name under which a partition's messages are signed.
 enum Signer {
-    /// `sns.<domain>` in the regions listed first, `sns-signing.<region>.<domain>` in those listed second, and either in one
-    /// that isn't listed yet.
+    /// `sns.<domain>` in the regions listed first, `sns-signing.<region>.<domain>` in those listed
+    /// second, and either in one that isn't listed yet.
     ByRegion(&'static [&'static str], &'static [&'static str]),
     /// `sns-<region>.<domain>`.
     PerRegion,
@@ -142,8 +142,8 @@ impl<'a> TopicArn<'a> {
 }
 
 impl Partition {
-    /// Returns whether a region's prefix fits the partition. A region of one partition under the name of another would mean
-    /// another host and another signer.
+    /// Returns whether a region's prefix fits the partition. A region of one partition under the
+    /// name of another would mean another host and another signer.
     fn may_hold(&self, region: &str) -> bool {
         let starts_with = |prefix: &str| region.starts_with(prefix);
         match self.name {
@@ -159,8 +159,9 @@ impl Partition {
     }
 }
 
-/// Returns whether this is lower-case words and a number, such as `us-west-2` or `eusc-de-east-1`. This excludes names that
-/// would make a host of another service under the same domain, such as `s3-us-west-2`.
+/// Returns whether this is lower-case words and a number, such as `us-west-2` or `eusc-de-east-1`.
+/// This excludes names that would make a host of another service under the same domain, such as
+/// `s3-us-west-2`.
 fn is_region(region: &str) -> bool {
     let Some((words, number)) = region.rsplit_once('-') else { return false };
     let is_word = |word: &str| !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_lowercase());

@@ -14,7 +14,8 @@ use crate::headers::{self, LONGEST_HEADER, single};
 use crate::rejection::{Reason, Rejection};
 use crate::secrets::MAX_SECRETS;
 
-/// The longest credentials accepted, in bytes: 1024 characters of base64. Those in a URL are far shorter.
+/// The longest credentials accepted, in bytes: 1024 characters of base64. Those in a URL are far
+/// shorter.
 const MAX_CREDENTIALS_LEN: usize = 768;
 /// The default realm. SNS ignores a challenge without one.
 const DEFAULT_REALM: &str = "webhook";

@@ -23,10 +23,10 @@ use super::topics::Topics;
 
 /// The default tolerance: 8 hours in the past, 5 minutes in the future.
 ///
-/// A message's time is that of its publication, not of the attempt. SNS holds messages back while it throttles an endpoint, so
-/// even first attempts have come an hour late, and its longest retry schedule takes another one. Eight hours leave room for
-/// that; a `DedupLayer`, which remembers deliveries for longer, keeps copies of a message out.
-/// The five minutes are for the clocks.
+/// A message's time is that of its publication, not of the attempt. SNS holds messages back while
+/// it throttles an endpoint, so even first attempts have come an hour late, and its longest retry
+/// schedule takes another one. Eight hours leave room for that; a `DedupLayer`, which remembers
+/// deliveries for longer, keeps copies of a message out. The five minutes are for the clocks.
 pub const DEFAULT_TOLERANCE: Tolerance =
     Tolerance::past_and_future(Duration::from_secs(8 * 60 * 60), Duration::from_secs(5 * 60));
 
@@ -35,8 +35,8 @@ const MIN_PATH_SECRET_LEN: usize = 16;
 
 /// A builder for [`Sns`]. Nothing is checked before [`build`](Self::build).
 ///
-/// As on every builder of this crate, setters are nouns that name what is accepted. Finished values, such as layers and
-/// stores, have setters named `with_*`.
+/// As on every builder of this crate, setters are nouns that name what is accepted. Finished
+/// values, such as layers and stores, have setters named `with_*`.
 ///
 /// # Examples
 ///
@@ -92,10 +92,12 @@ pub struct SnsBuilder {
 pub enum RawProof {
     /// The Basic credentials of [`basic_auth`](SnsBuilder::basic_auth).
     BasicAuth,
-    /// The last segment of the path that the endpoint was subscribed with: at least 16 letters, digits, `-` and `_`.
+    /// The last segment of the path that the endpoint was subscribed with: at least 16 letters,
+    /// digits, `-` and `_`.
     SecretPath(String),
-    /// Something **in front of this layer** has proven that the request comes from SNS, such as a client certificate or an
-    /// allow-list of addresses. The layer itself accepts every raw delivery whose header names an allowed topic.
+    /// Something **in front of this layer** has proven that the request comes from SNS, such as a
+    /// client certificate or an allow-list of addresses. The layer itself accepts every raw
+    /// delivery whose header names an allowed topic.
     InsecureTrusted,
 }
 
@@ -153,31 +155,34 @@ impl SnsBuilder {
         self
     }
 
-    /// Allows every topic. **Anyone with an AWS account can then send you messages that verify**, so the handler must check
-    /// [`Notification::topic_arn`](super::Notification::topic_arn) itself.
+    /// Allows every topic. **Anyone with an AWS account can then send you messages that verify**,
+    /// so the handler must check [`Notification::topic_arn`](super::Notification::topic_arn)
+    /// itself.
     pub fn insecure_any_topic(mut self) -> Self {
         self.topics.allow_any();
         self
     }
 
-    /// Sets how to handle requests to confirm a subscription. The default is [`Confirm::Automatic`].
+    /// Sets how to handle requests to confirm a subscription. The default is
+    /// [`Confirm::Automatic`].
     pub fn confirm(mut self, confirm: Confirm) -> Self {
         self.confirm = confirm;
         self
     }
 
-    /// Sets how to handle the notice that the endpoint was unsubscribed. The default is [`Unsubscribe::Deliver`].
+    /// Sets how to handle the notice that the endpoint was unsubscribed. The default is
+    /// [`Unsubscribe::Deliver`].
     pub fn unsubscribe(mut self, unsubscribe: Unsubscribe) -> Self {
         self.unsubscribe = unsubscribe;
         self
     }
 
-    /// Requires HTTP Basic credentials as well: those in the URL that the endpoint is subscribed with,
-    /// `https://user:password@host/`. SNS sends them once it gets a 401, which this layer answers. To rotate them, call this
+    /// Requires HTTP Basic credentials as well: those in the URL that the endpoint is subscribed
+    /// with, `https://user:password@host/`. SNS sends them once it gets a 401, which this layer answers. To rotate them, call this
     /// for each of up to [`MAX_SECRETS`](crate::MAX_SECRETS).
     ///
-    /// Don't set it for a subscription without credentials: its messages would be lost. That is reported, as several requests in
-    /// a row that had no credentials. The password may be empty, for an endpoint that is subscribed as `https://user@host/`.
+    /// Don't set it for a subscription without credentials: its messages would be lost. That is
+    /// reported, as several requests in a row that had no credentials. The password may be empty, for an endpoint that is subscribed as `https://user@host/`.
     pub fn basic_auth(mut self, user: impl AsRef<str>, password: impl AsRef<str>) -> Self {
         self.basic_auth.accept(user.as_ref(), password.as_ref());
         self
@@ -189,24 +194,27 @@ impl SnsBuilder {
         self
     }
 
-    /// Confirms a subscription even if its confirmation arrives without the Basic credentials, once its signature and topic
-    /// are verified. The response is the challenge anyway, except for failures on our side, which are answered with 503, and with
-    /// [`Confirm::Manual`], where the handler gets the confirmation and answers. This has no effect without [`basic_auth`](Self::basic_auth).
+    /// Confirms a subscription even if its confirmation arrives without the Basic credentials, once
+    /// its signature and topic are verified. The response is the challenge anyway, except for
+    /// failures on our side, which are answered with 503, and with [`Confirm::Manual`], where
+    /// the handler gets the confirmation and answers. This has no effect without
+    /// [`basic_auth`](Self::basic_auth).
     pub fn confirm_unauthenticated(mut self) -> Self {
         self.confirm_unauthenticated = true;
         self
     }
 
-    /// Accepts raw deliveries (a setting of the subscription), whose body is the payload alone. Amazon doesn't sign them, so
-    /// they need another proof.
+    /// Accepts raw deliveries (a setting of the subscription), whose body is the payload alone.
+    /// Amazon doesn't sign them, so they need another proof.
     pub fn raw_delivery(mut self, proof: RawProof) -> Self {
         self.raw = Some(proof);
         self
     }
 
-    /// Sets how far a message's time may be from now. The default is [`DEFAULT_TOLERANCE`]. A message's time is that of its
-    /// publication, so a tolerance of less than a few hours loses messages that SNS delivers late. Within the tolerance, only a
-    /// `DedupLayer` (feature `dedup`) refuses a copy of a message.
+    /// Sets how far a message's time may be from now. The default is [`DEFAULT_TOLERANCE`]. A
+    /// message's time is that of its publication, so a tolerance of less than a few hours loses
+    /// messages that SNS delivers late. Within the tolerance, only a `DedupLayer` (feature
+    /// `dedup`) refuses a copy of a message.
     pub fn tolerance(mut self, tolerance: Tolerance) -> Self {
         self.tolerance = Some(tolerance);
         self
@@ -218,7 +226,8 @@ impl SnsBuilder {
         self
     }
 
-    /// Refuses messages that are signed with SHA-1. Set the topic's attribute `SignatureVersion` to 2 first.
+    /// Refuses messages that are signed with SHA-1. Set the topic's attribute `SignatureVersion` to
+    /// 2 first.
     pub fn require_signature_version_2(mut self) -> Self {
         self.version_2_only = true;
         self
@@ -226,8 +235,9 @@ impl SnsBuilder {
 
     /// Sets where certificates are and what they must be.
     ///
-    /// By default the trust anchor is the TLS connection to SNS's own host, as in Amazon's own libraries. Amazon serves the
-    /// certificate alone, so [`with_roots`](CertificateConfig::with_roots) must contain what it was issued by. With an
+    /// By default the trust anchor is the TLS connection to SNS's own host, as in Amazon's own
+    /// libraries. Amazon serves the certificate alone, so
+    /// [`with_roots`](CertificateConfig::with_roots) must contain what it was issued by. With an
     /// [origin](CertificateConfig::with_insecure_origin), confirmations go there too.
     ///
     /// # Examples
@@ -256,8 +266,8 @@ impl SnsBuilder {
         self
     }
 
-    /// Sets the client that fetches certificates and confirms subscriptions. With the feature `client`, the default is
-    /// `HttpsClient`.
+    /// Sets the client that fetches certificates and confirms subscriptions. With the feature
+    /// `client`, the default is `HttpsClient`.
     pub fn fetch(mut self, fetch: impl Fetch) -> Self {
         self.fetch = Some(Arc::new(fetch));
         self
@@ -272,9 +282,10 @@ impl SnsBuilder {
     ///
     /// # Errors
     ///
-    /// Returns an error if no topic or account is allowed, if one of them is malformed, if raw delivery has no proof, if there
-    /// is nothing to fetch with (neither [`fetch`](Self::fetch) nor the feature `client`), or if another setting is empty or
-    /// contradicts one. The message names the fault.
+    /// Returns an error if no topic or account is allowed, if one of them is malformed, if raw
+    /// delivery has no proof, if there is nothing to fetch with (neither [`fetch`](Self::fetch)
+    /// nor the feature `client`), or if another setting is empty or contradicts one. The
+    /// message names the fault.
     pub fn build(self) -> Result<Sns, ConfigError> {
         self.topics.check()?;
         self.basic_auth.check()?;

@@ -33,7 +33,8 @@ const MAX_SUBSCRIPTION_LEN: usize = 512;
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub enum Confirm {
-    /// Confirm it with AWS, once for each token. The response is 200 if AWS accepted, otherwise 503, so that SNS asks again.
+    /// Confirm it with AWS, once for each token. The response is 200 if AWS accepted, otherwise
+    /// 503, so that SNS asks again.
     #[default]
     Automatic,
     /// Hand it to the handler, as a [`Confirmation`] or [`Message`](super::Message).
@@ -45,9 +46,10 @@ pub enum Confirm {
 }
 
 impl Confirm {
-    /// Hands verified confirmations to this function, for example to notify an operator or to confirm with an AWS client. The
-    /// response is 200 if the function succeeded, otherwise 503, and SNS sends the confirmation again. The same confirmation
-    /// can arrive several times.
+    /// Hands verified confirmations to this function, for example to notify an operator or to
+    /// confirm with an AWS client. The response is 200 if the function succeeded, otherwise
+    /// 503, and SNS sends the confirmation again. The same confirmation can arrive several
+    /// times.
     pub fn callback<F, Fut, E>(call: F) -> Self
     where
         F: Fn(Confirmation) -> Fut + Send + Sync + 'static,
@@ -83,12 +85,13 @@ impl fmt::Debug for Callback {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Unsubscribe {
-    /// Hand it to the handler, as [`Unsubscribed`](super::Unsubscribed) or [`Message`](super::Message). A handler that takes
-    /// only notifications refuses it with 422, which does no harm: it is logged, and SNS doesn't send it again.
+    /// Hand it to the handler, as [`Unsubscribed`](super::Unsubscribed) or
+    /// [`Message`](super::Message). A handler that takes only notifications refuses it with
+    /// 422, which does no harm: it is logged, and SNS doesn't send it again.
     #[default]
     Deliver,
-    /// Subscribe the endpoint again, as [`Confirm::Automatic`] does, for endpoints that must not be unsubscribed by the link in
-    /// a notification.
+    /// Subscribe the endpoint again, as [`Confirm::Automatic`] does, for endpoints that must not be
+    /// unsubscribed by the link in a notification.
     Resubscribe,
     /// Answer it with 200 and do nothing else.
     Ignore,
@@ -99,8 +102,8 @@ pub enum Unsubscribe {
 pub(super) struct Confirmations(Cache<()>);
 
 impl Confirmations {
-    /// A failure may be retried at once: SNS asks again after 20 seconds, or at once with credentials. Only verified
-    /// confirmations of allowed topics get here, so they are few.
+    /// A failure may be retried at once: SNS asks again after 20 seconds, or at once with
+    /// credentials. Only verified confirmations of allowed topics get here, so they are few.
     pub(super) fn new() -> Self {
         Self(Cache::new(CacheLimits { failure: Duration::ZERO, ..CacheLimits::DEFAULT }))
     }
@@ -128,7 +131,8 @@ impl Confirmations {
 }
 
 /// Returns the name of the subscription in AWS's response,
-/// `<ConfirmSubscriptionResponse ..><ConfirmSubscriptionResult><SubscriptionArn>arn:..</SubscriptionArn>..`. Nothing else is
+/// `<ConfirmSubscriptionResponse
+/// ..><ConfirmSubscriptionResult><SubscriptionArn>arn:..</SubscriptionArn>..`. Nothing else is
 /// read, so this needs no XML parser: no entity or comment fits the name's alphabet.
 fn subscription(answer: &[u8]) -> Option<&str> {
     let text = std::str::from_utf8(answer).ok()?;

@@ -23,10 +23,12 @@ use super::message::{Confirmation, Message, MessageType, Notification, Subscript
 const MAX_TOKEN_LEN: usize = 512;
 /// The longest URL accepted; genuine ones have some 500 characters.
 const MAX_URL_LEN: usize = 2048;
-/// The longest signature accepted, in base64: that of a key of 8192 bits, the longest that is verified.
+/// The longest signature accepted, in base64: that of a key of 8192 bits, the longest that is
+/// verified.
 const MAX_SIGNATURE_LEN: usize = Encoding::Base64.text_len(1024);
 
-/// How a message is signed: RSA PKCS #1 v1.5 with one of two hashes. It is an attribute of the topic.
+/// How a message is signed: RSA PKCS #1 v1.5 with one of two hashes. It is an attribute of the
+/// topic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum SignatureVersion {
@@ -53,10 +55,12 @@ impl SignatureVersion {
     }
 }
 
-/// The members of the JSON, borrowed from the body unless they contain an escape. A member that occurs twice, has another type or
-/// is null is refused; only `Subject` may be null. Unknown members are ignored.
+/// The members of the JSON, borrowed from the body unless they contain an escape. A member that
+/// occurs twice, has another type or is null is refused; only `Subject` may be null. Unknown
+/// members are ignored.
 ///
-/// A message that Lambda handed on spells two names differently, and says that it has no subject by a null.
+/// A message that Lambda handed on spells two names differently, and says that it has no subject by
+/// a null.
 #[derive(Clone, Default, Deserialize, Serialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub(crate) struct Envelope<'a> {
@@ -147,7 +151,8 @@ fn raw<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de RawValu
     <&RawValue>::deserialize(deserializer).map(Some)
 }
 
-/// A message whose form was checked, so that its signed text can be read in one way only. Its signature wasn't.
+/// A message whose form was checked, so that its signed text can be read in one way only. Its
+/// signature wasn't.
 pub(super) struct Unverified<'a> {
     pub(super) topic: TopicArn<'a>,
     pub(super) timestamp: SystemTime,
@@ -258,7 +263,8 @@ impl Message {
 }
 
 impl Envelope<'_> {
-    /// Returns the digest of the text that is signed in a message of this type. The text itself is never built.
+    /// Returns the digest of the text that is signed in a message of this type. The text itself is
+    /// never built.
     pub(crate) fn digest(&self, kind: MessageType, version: SignatureVersion) -> Digest {
         let mut context = digest::Context::new(version.hash());
         for (name, value) in self.signed_members(kind) {
@@ -310,9 +316,10 @@ fn is_url(text: &str) -> bool {
     text.len() <= MAX_URL_LEN && text.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
-/// The signed text separates its members by line feeds and escapes none, so a line feed in a value can move the boundary
-/// between two members without changing the text. Only Message and Subject may contain one, and a Message ends at the last
-/// line `MessageId`. So there are two readings only if the Subject contains such a line.
+/// The signed text separates its members by line feeds and escapes none, so a line feed in a value
+/// can move the boundary between two members without changing the text. Only Message and Subject
+/// may contain one, and a Message ends at the last line `MessageId`. So there are two readings only
+/// if the Subject contains such a line.
 fn is_ambiguous(subject: &str) -> bool {
     subject.contains('\n') && subject.split('\n').any(|line| line == "MessageId")
 }
@@ -434,7 +441,8 @@ mod tests {
     const ID: &str = "22b80b92-fdea-4c2c-8f9d-bdfb0c7bf324";
     const OTHER_ID: &str = "32b80b92-fdea-4c2c-8f9d-bdfb0c7bf324";
 
-    /// Counts the signed texts that stand for two notifications, among those that `accepts` lets through.
+    /// Counts the signed texts that stand for two notifications, among those that `accepts` lets
+    /// through.
     fn collisions(accepts: impl Fn(&Envelope<'_>) -> bool) -> usize {
         let mut seen = std::collections::HashSet::new();
         let subjects: Vec<_> = std::iter::once(None).chain(texts(2).into_iter().map(Some)).collect();

@@ -69,7 +69,8 @@ impl fmt::Display for MessageType {
 pub enum Message {
     /// A message was published.
     Notification(Notification<String>),
-    /// An endpoint was subscribed. The handler gets this with [`Confirm::Manual`](super::Confirm::Manual) only.
+    /// An endpoint was subscribed. The handler gets this with
+    /// [`Confirm::Manual`](super::Confirm::Manual) only.
     Confirmation(Confirmation),
     /// The endpoint was unsubscribed.
     Unsubscribed(Unsubscribed),
@@ -127,8 +128,8 @@ impl Notification<String> {
 }
 
 impl<T> Notification<T> {
-    /// Returns the attributes that the message was published with. They are **not signed**, so never authorize anything by
-    /// them.
+    /// Returns the attributes that the message was published with. They are **not signed**, so
+    /// never authorize anything by them.
     ///
     /// # Errors
     ///
@@ -137,8 +138,9 @@ impl<T> Notification<T> {
         self.attributes.as_deref().map_or_else(|| Ok(BTreeMap::new()), |text| json(text.as_bytes()))
     }
 
-    /// Returns the URL that ends the subscription for anyone who knows it, so keep it out of logs. It is **not signed**, so
-    /// don't visit it unless its host is the one that you expect. `Debug` leaves it out.
+    /// Returns the URL that ends the subscription for anyone who knows it, so keep it out of logs.
+    /// It is **not signed**, so don't visit it unless its host is the one that you expect.
+    /// `Debug` leaves it out.
     #[must_use]
     pub fn unsigned_unsubscribe_url(&self) -> Option<&str> {
         self.unsubscribe_url.as_deref()
@@ -209,7 +211,8 @@ pub(super) struct SubscriptionLink {
     pub(super) url: String,
 }
 
-/// The accessors of both confirmations. Anyone who holds the token can act on it, so `Debug` leaves out token and link.
+/// The accessors of both confirmations. Anyone who holds the token can act on it, so `Debug` leaves
+/// out token and link.
 macro_rules! subscription_link {
     ($type:ident, $when:literal) => {
         impl $type {
@@ -247,7 +250,8 @@ macro_rules! subscription_link {
 subscription_link!(Confirmation, "Returns when the endpoint was subscribed.");
 subscription_link!(Unsubscribed, "Returns when the endpoint was unsubscribed.");
 
-/// A verified request to confirm a subscription. Anyone who holds its token can confirm it, so `Debug` leaves the token out.
+/// A verified request to confirm a subscription. Anyone who holds its token can confirm it, so
+/// `Debug` leaves the token out.
 ///
 /// # Examples
 ///
@@ -263,23 +267,24 @@ subscription_link!(Unsubscribed, "Returns when the endpoint was unsubscribed.");
 pub struct Confirmation(pub(super) SubscriptionLink);
 
 impl Confirmation {
-    /// Returns the token, for the API call `ConfirmSubscription`. That call is signed by you, so it can set
-    /// `AuthenticateOnUnsubscribe`, which keeps anyone who sees a notification from unsubscribing you.
+    /// Returns the token, for the API call `ConfirmSubscription`. That call is signed by you, so it
+    /// can set `AuthenticateOnUnsubscribe`, which keeps anyone who sees a notification from
+    /// unsubscribing you.
     #[must_use]
     pub fn token(&self) -> &str {
         &self.0.token
     }
 
-    /// Returns the link that confirms the subscription when it is visited, built from the verified topic and token. It expires
-    /// after a few days.
+    /// Returns the link that confirms the subscription when it is visited, built from the verified
+    /// topic and token. It expires after a few days.
     #[must_use]
     pub fn subscribe_url(&self) -> &str {
         &self.0.url
     }
 }
 
-/// A verified notice that the endpoint was unsubscribed. Anyone who holds its token can subscribe it again, so `Debug` leaves
-/// the token out.
+/// A verified notice that the endpoint was unsubscribed. Anyone who holds its token can subscribe
+/// it again, so `Debug` leaves the token out.
 ///
 /// # Examples
 ///

@@ -43,12 +43,13 @@ pub const BODY_LIMIT: usize = 2 * 1024 * 1024;
 
 /// AWS SNS.
 ///
-/// Anyone can subscribe your endpoint to a topic of theirs, and Amazon signs that, so you must allow at least one topic or
-/// account. By default, subscriptions to allowed topics are confirmed with AWS (see [`Confirm`]), and the handler gets
-/// notifications.
+/// Anyone can subscribe your endpoint to a topic of theirs, and Amazon signs that, so you must
+/// allow at least one topic or account. By default, subscriptions to allowed topics are confirmed
+/// with AWS (see [`Confirm`]), and the handler gets notifications.
 ///
-/// SNS repeats a message after a 5xx, a 429 or 15 seconds, and drops it after any other 4xx. Failures on our side, such as
-/// a certificate that cannot be fetched, are therefore answered with 503.
+/// SNS repeats a message after a 5xx, a 429 or 15 seconds, and drops it after any other 4xx.
+/// Failures on our side, such as a certificate that cannot be fetched, are therefore answered with
+/// 503.
 ///
 /// Clones share everything, including the certificates.
 ///
@@ -82,8 +83,8 @@ pub const BODY_LIMIT: usize = 2 * 1024 * 1024;
 #[derive(Clone)]
 pub struct Sns(Arc<Subscriber>);
 
-/// The verification of one request by [`Sns`]. The signature covers members of the JSON in an order of its own, so nothing
-/// is done before the whole body is there.
+/// The verification of one request by [`Sns`]. The signature covers members of the JSON in an order
+/// of its own, so nothing is done before the whole body is there.
 pub struct SnsVerification {
     now: SystemTime,
     access: Access,

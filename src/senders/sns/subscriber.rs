@@ -55,7 +55,8 @@ pub(super) struct Subscriber {
 
 /// How a raw delivery is proven.
 pub(super) enum RawAccess {
-    /// By the Basic credentials, or by something in front of the layer. There is nothing more to check here.
+    /// By the Basic credentials, or by something in front of the layer. There is nothing more to
+    /// check here.
     Proven,
     /// By the last segment of the path.
     SecretPath(Zeroizing<String>),
@@ -143,11 +144,12 @@ impl Subscriber {
         Ok(())
     }
 
-    /// Answers SNS's first attempt, which has no credentials. Its body was received so that the connection can carry the
-    /// second one. Only a confirmation may be acted on.
+    /// Answers SNS's first attempt, which has no credentials. Its body was received so that the
+    /// connection can carry the second one. Only a confirmation may be acted on.
     ///
-    /// The response is the challenge even if the confirmation is refused, as another one would tell which topics are allowed;
-    /// the refusal is reported. Failures on our side are told, so that SNS asks again.
+    /// The response is the challenge even if the confirmation is refused, as another one would tell
+    /// which topics are allowed; the refusal is reported. Failures on our side are told, so
+    /// that SNS asks again.
     pub(super) fn challenge(
         self: &Arc<Self>,
         head: &Parts,
@@ -176,8 +178,8 @@ impl Subscriber {
         }
     }
 
-    /// Counts a challenge, and reports the fourth, eighth, sixteenth in a row: it seems that the endpoint was subscribed without
-    /// credentials, so that SNS drops every message.
+    /// Counts a challenge, and reports the fourth, eighth, sixteenth in a row: it seems that the
+    /// endpoint was subscribed without credentials, so that SNS drops every message.
     fn count_challenge(&self, challenge: Answer) -> Answer {
         let unanswered = self.unanswered.fetch_add(1, Relaxed).saturating_add(1);
         if unanswered < 4 || !unanswered.is_power_of_two() {
@@ -299,7 +301,8 @@ impl Subscriber {
             .with_parsed(message)
     }
 
-    /// A raw delivery is the payload alone, and SNS signs nothing about it. Its proof was checked with the head.
+    /// A raw delivery is the payload alone, and SNS signs nothing about it. Its proof was checked
+    /// with the head.
     fn verified_raw(&self, headers: &SnsHeaders<'_>, body: &Bytes) -> Verified {
         let verified = Verified::new(Signed::default())
             .with_id(headers.message_id.map(|id| Text::from(id.to_owned())))

@@ -6,7 +6,8 @@ use crate::config::ConfigError;
 
 use super::arn::{TopicArn, is_account};
 
-/// The topics whose messages are accepted. Anyone can subscribe any endpoint to a topic of theirs, and Amazon signs that.
+/// The topics whose messages are accepted. Anyone can subscribe any endpoint to a topic of theirs,
+/// and Amazon signs that.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Topics {
     arns: BTreeSet<Box<str>>,

@@ -12,7 +12,8 @@ use x509_parser::asn1_rs::{FromDer, Integer, OctetString, Sequence};
 
 use crate::senders::sns::SignatureVersion;
 
-/// The prefix of a SHA-1 hash in the block that is signed: the algorithm's name in ASN.1 (RFC 8017, section 9.2).
+/// The prefix of a SHA-1 hash in the block that is signed: the algorithm's name in ASN.1 (RFC 8017,
+/// section 9.2).
 const SHA1_PREFIX: &[u8] = &[0x30, 0x21, 0x30, 0x09, 0x06, 0x05, 0x2b, 0x0e, 0x03, 0x02, 0x1a, 0x05, 0x00, 0x04, 0x14];
 
 pub(super) struct FakeKey {
@@ -52,7 +53,8 @@ impl FakeKey {
         Ok(signature)
     }
 
-    /// Signs with RSASSA-PKCS1-v1_5 and SHA-1, which aws-lc-rs doesn't offer. It is not constant-time, which a test key needn't be.
+    /// Signs with RSASSA-PKCS1-v1_5 and SHA-1, which aws-lc-rs doesn't offer. It is not
+    /// constant-time, which a test key needn't be.
     fn sign_sha1(&self, digest: &Digest, signature: &mut [u8]) {
         let hash = digest.as_ref();
         let padding = signature.len() - 3 - SHA1_PREFIX.len() - hash.len();
@@ -63,7 +65,8 @@ impl FakeKey {
     }
 }
 
-/// Returns the modulus and the private exponent of a PKCS #8 key: the second and the fourth number of the RSA key in it.
+/// Returns the modulus and the private exponent of a PKCS #8 key: the second and the fourth number
+/// of the RSA key in it.
 fn private_numbers(pkcs8: &[u8]) -> Option<(BigUint, BigUint)> {
     let (_, outer) = Sequence::from_der(pkcs8).ok()?;
     let (rest, _version) = Integer::from_der(&outer.content).ok()?;

@@ -1,5 +1,5 @@
-//! Prints every public item of a crate with its signature, and then the features that names and methods need, from the JSON
-//! that rustdoc writes. What is `#[doc(hidden)]` is left out.
+//! Prints every public item of a crate with its signature, and then the features that names and
+//! methods need, from the JSON that rustdoc writes. What is `#[doc(hidden)]` is left out.
 
 use std::collections::BTreeSet;
 use std::error::Error;
@@ -43,15 +43,16 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Collects which features the names of a crate and the methods of its types need. rustdoc keeps a `#[cfg]` where it stands: on a
-/// module, on a re-export, on an `impl` or on a method.
+/// Collects which features the names of a crate and the methods of its types need. rustdoc keeps a
+/// `#[cfg]` where it stands: on a module, on a re-export, on an `impl` or on a method.
 struct Conditions<'a> {
     described: &'a Crate,
     lines: &'a mut BTreeSet<String>,
 }
 
 impl Conditions<'_> {
-    /// Visits an item that is named in `place`, where `outer` are the features that the place needs.
+    /// Visits an item that is named in `place`, where `outer` are the features that the place
+    /// needs.
     fn visit(&mut self, id: Id, place: &str, outer: &BTreeSet<String>) {
         // What is not there is another crate's, or hidden.
         let Some(item) = self.described.index.get(&id) else { return };

@@ -1,6 +1,7 @@
 //! Chance with a fixed seed, so that a failure comes again.
 
-/// SplitMix64: 64 bits of state and a few instructions a number, which is all that a campaign asks of it.
+/// SplitMix64: 64 bits of state and a few instructions a number, which is all that a campaign asks
+/// of it.
 pub struct Chance(u64);
 
 impl Chance {

@@ -100,7 +100,8 @@ async fn a_body_of_one_byte_at_a_time_ends_by_the_timeout_of_the_whole_body() {
     connection.write_all(head.as_bytes()).await.unwrap();
     let mut written = 0;
     let mut reply = [0; 12];
-    // Each byte comes long before a timeout between bytes would end; the whole body would take twice its own.
+    // Each byte comes long before a timeout between bytes would end; the whole body would take twice
+    // its own.
     for byte in body.bytes() {
         tokio::select! {
             biased;
@@ -151,7 +152,8 @@ async fn a_connection_that_is_reset_in_the_middle_of_a_body_never_reaches_the_ha
         let request = signed("0123456789", "");
         connection.write_all(&request.as_bytes()[..request.len() - cut]).await.unwrap();
         connection.set_zero_linger().unwrap();
-        // What was sent has to be read before the reset overtakes it; the refusal, not the time, ends the wait.
+        // What was sent has to be read before the reset overtakes it; the refusal, not the time, ends the
+        // wait.
         tokio::time::sleep(Duration::from_millis(20)).await;
         drop(connection);
         assert_eq!(target.refusal().await, Reason::BodyBroken);

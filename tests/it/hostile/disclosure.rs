@@ -1,4 +1,5 @@
-//! No secret, signature or payload in anything that is printed, logged, counted or answered; and none left in memory.
+//! No secret, signature or payload in anything that is printed, logged, counted or answered; and
+//! none left in memory.
 
 use std::fmt::{Debug, Write as _};
 use std::io;
@@ -64,8 +65,8 @@ fn said(subject: &Subject, seed: u64) -> String {
         .with_max_level(tracing_subscriber::filter::LevelFilter::TRACE)
         .with_writer(move || writer.clone())
         .finish();
-    // Where there is one subscriber alone, tracing asks whichever thread comes to an event first whether anyone listens, and
-    // the threads of other tests have none.
+    // Where there is one subscriber alone, tracing asks whichever thread comes to an event first
+    // whether anyone listens, and the threads of other tests have none.
     let _second = tracing::Dispatch::new(tracing_subscriber::registry());
     let snapshotter = recorder.snapshotter();
     let mut text = subject.printed.clone();

@@ -1,8 +1,10 @@
-//! The forgery campaign: genuine requests of every sender, tampered with in every way that we know of.
+//! The forgery campaign: genuine requests of every sender, tampered with in every way that we know
+//! of.
 //!
-//! A tampered request may only be delivered where it is provably the same signed content: everything that
-//! [`Delivery::signed`](tower_webhook::Delivery::signed) names, the identity, and what the sender's own type calls signed are
-//! byte for byte those of one genuine request. For senders whose token says nothing of the body, it is the token itself.
+//! A tampered request may only be delivered where it is provably the same signed content:
+//! everything that [`Delivery::signed`](tower_webhook::Delivery::signed) names, the identity, and
+//! what the sender's own type calls signed are byte for byte those of one genuine request. For
+//! senders whose token says nothing of the body, it is the token itself.
 
 use std::collections::BTreeMap;
 use std::panic::resume_unwind;
@@ -16,7 +18,8 @@ use super::wire::{WAYS, Wire};
 /// How many requests are tampered with for each sender.
 const ATTEMPTS: usize = 10_000;
 
-/// Senders that do not sign the bytes of the body, besides those of the table: claims or members beside it.
+/// Senders that do not sign the bytes of the body, besides those of the table: claims or members
+/// beside it.
 const BODY_UNSIGNED: &[&str] = &["aws_sns", "cloudblue_connect"];
 
 fn body_unsigned() -> &'static [&'static str] {
@@ -112,7 +115,8 @@ fn judge(subject: &Subject) {
         subject.name, report.same, report.answered, report.refused
     );
     assert!(report.forged.is_empty(), "{}: {:#?}", subject.name, &report.forged[..report.forged.len().min(5)]);
-    // What was changed hit what is signed in many cases, in more than one way, and not in all; a token is a small target.
+    // What was changed hit what is signed in many cases, in more than one way, and not in all; a token
+    // is a small target.
     let least = if body_unsigned().contains(&&*subject.name) { ATTEMPTS / 20 } else { ATTEMPTS / 4 };
     assert!(refused > least && report.refused.len() > 1, "{}: {:?}", subject.name, report.refused);
     assert!(report.same > 0, "{}: nothing was left of the genuine requests", subject.name);

@@ -1,4 +1,5 @@
-//! What strangers send on purpose: forgeries, malformed input, broken connections, more than memory holds.
+//! What strangers send on purpose: forgeries, malformed input, broken connections, more than memory
+//! holds.
 
 pub(crate) mod chance;
 mod clients;

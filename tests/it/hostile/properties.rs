@@ -1,4 +1,5 @@
-//! What holds for any input: the entry points of the fuzzers with their seeds, and bodies split in every way.
+//! What holds for any input: the entry points of the fuzzers with their seeds, and bodies split in
+//! every way.
 
 use std::fs;
 use std::path::Path;

@@ -1,5 +1,5 @@
-//! Every sender that the crate knows, with genuine requests and a judge, all of one shape. A sender that is added to the
-//! crate's table is here without a change.
+//! Every sender that the crate knows, with genuine requests and a judge, all of one shape. A sender
+//! that is added to the crate's table is here without a change.
 
 use std::convert::Infallible;
 use std::fmt::Debug;
@@ -61,7 +61,8 @@ pub struct Subject {
     framed: Service,
 }
 
-/// What a delivery says is signed, byte for byte: two requests with the same of it have the same signed content.
+/// What a delivery says is signed, byte for byte: two requests with the same of it have the same
+/// signed content.
 #[derive(PartialEq, Eq, Debug)]
 pub struct Proven(Vec<(String, Vec<u8>)>);
 
@@ -130,7 +131,8 @@ impl Subject {
         let signed = delivery.signed();
         let mut parts = Vec::new();
         let mut add = |name: &str, value: &[u8]| parts.push((name.to_owned(), value.to_vec()));
-        // The fields of these are signed sorted and in one piece, which is their identity; so the order is not signed.
+        // The fields of these are signed sorted and in one piece, which is their identity; so the order is
+        // not signed.
         let signs_fields = SIGN_FIELDS.contains(&&*self.name) && delivery.identity() == Identity::Content;
         if signed.body && !signs_fields {
             add("body", delivery.body());
@@ -147,8 +149,9 @@ impl Subject {
         if signed.url {
             add("url", request.uri().to_string().as_bytes());
         }
-        // Whoever has a token tells deliveries apart by a body that nobody signed: Microsoft Graph by the ids in it, Connect by
-        // what only its body says. Their tokens and claims are compared below.
+        // Whoever has a token tells deliveries apart by a body that nobody signed: Microsoft Graph by the
+        // ids in it, Connect by what only its body says. Their tokens and claims are compared
+        // below.
         let by_token = ["cloudblue_connect", "microsoft_graph"].contains(&&*self.name);
         if let Identity::Id(id) = delivery.identity()
             && (signed.body || !more.is_empty() && !by_token)

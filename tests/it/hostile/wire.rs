@@ -41,7 +41,8 @@ impl Wire {
 
 type Tamper = fn(&mut Wire, &Wire, &mut Chance);
 
-/// Every way of tampering, named for the report. The second request is another genuine one of the same sender.
+/// Every way of tampering, named for the report. The second request is another genuine one of the
+/// same sender.
 pub const WAYS: &[(&str, Tamper)] = &[
     ("a bit of the body", |wire, _, chance| flip(&mut wire.body, chance)),
     ("a byte of the body", |wire, _, chance| edit(&mut wire.body, chance)),

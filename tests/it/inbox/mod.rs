@@ -2,7 +2,8 @@
 //!
 //! # Edge cases
 //!
-//! Rules of the suite (`src/testing/inbox_suite.rs`) hold for both engines, alone and over two processes.
+//! Rules of the suite (`src/testing/inbox_suite.rs`) hold for both engines, alone and over two
+//! processes.
 //!
 //! | | what | tests, rules of the suite |
 //! |---|---|---|

@@ -1,4 +1,5 @@
-//! What was acknowledged is handled, whatever happens in between. Each test prints a line of figures.
+//! What was acknowledged is handled, whatever happens in between. Each test prints a line of
+//! figures.
 //!
 //! They are short unless `ROUNDS` says how often things are to break:
 //!
@@ -169,7 +170,8 @@ fn handler(notes: &Notes) -> Route {
     })
 }
 
-/// Set for a receiver in a process of its own: the address of its store, and the file in which its handler notes each id.
+/// Set for a receiver in a process of its own: the address of its store, and the file in which its
+/// handler notes each id.
 const STORE: &str = "TOWER_WEBHOOK_TEST_STORE";
 const NOTES: &str = "TOWER_WEBHOOK_TEST_NOTES";
 
@@ -503,8 +505,8 @@ async fn a_shutdown_under_load_loses_nothing_and_handles_nothing_twice() {
     figures.tell(&format!("shutdown under load x{}", rounds(3)));
 }
 
-/// What the first version of the crate wrote: five events that wait, in an order, in back-off, done and dead, and one of a
-/// later version beside them.
+/// What the first version of the crate wrote: five events that wait, in an order, in back-off, done
+/// and dead, and one of a later version beside them.
 const VERSION_1: &str = include_str!("version_1.sql");
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -534,7 +536,8 @@ async fn what_an_earlier_version_stored_is_handled_and_what_a_later_one_stored_i
     figures.tell("a file of the first version");
 }
 
-/// Not a test: writes the file for the test above as this version does, once, to be kept when the format changes.
+/// Not a test: writes the file for the test above as this version does, once, to be kept when the
+/// format changes.
 #[tokio::test]
 #[ignore = "it writes a file to be committed"]
 async fn write_the_file_of_this_version() {

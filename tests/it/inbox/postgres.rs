@@ -206,7 +206,8 @@ async fn a_server_that_answers_before_it_writes_is_refused_and_so_is_tls_that_is
     assert!(!shown.contains("hunter2"), "{shown}");
 }
 
-/// Postgres answers the commit of an aborted transaction with success; a put that failed within one must not be acknowledged.
+/// Postgres answers the commit of an aborted transaction with success; a put that failed within one
+/// must not be acknowledged.
 #[tokio::test]
 async fn what_fails_within_a_transaction_is_not_acknowledged() {
     let server = Postgres::start().await;

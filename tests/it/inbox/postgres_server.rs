@@ -84,8 +84,8 @@ impl Postgres {
         assert!(self.signal_all("CONT"), "postgres cannot go on");
     }
 
-    /// Signals the server, and returns whether it could; then its processes, of which any may end meanwhile. (They are no
-    /// process group: each makes one of its own.)
+    /// Signals the server, and returns whether it could; then its processes, of which any may end
+    /// meanwhile. (They are no process group: each makes one of its own.)
     fn signal_all(&self, name: &str) -> bool {
         let server = self.child.id().to_string();
         let is_signalled = signal(&server, name);
@@ -125,7 +125,8 @@ impl Drop for Postgres {
     }
 }
 
-/// A PgBouncer in transaction mode before a server: statements of one connection reach any of few connections of the server.
+/// A PgBouncer in transaction mode before a server: statements of one connection reach any of few
+/// connections of the server.
 pub struct PgBouncer {
     port: u16,
     child: Child,

@@ -22,7 +22,8 @@ impl Folder {
         Self::within(env!("CARGO_TARGET_TMPDIR").into())
     }
 
-    /// In memory if the machine has such a place, for tests that many writes to a disk would slow down.
+    /// In memory if the machine has such a place, for tests that many writes to a disk would slow
+    /// down.
     pub fn in_memory() -> Self {
         let memory = PathBuf::from("/dev/shm");
         if memory.is_dir() { Self::within(memory) } else { Self::new() }
@@ -92,7 +93,8 @@ async fn stored(store: &SqliteStore) -> BTreeSet<String> {
 /// Set for the process that is killed: where its file lies.
 const CHILD: &str = "TOWER_WEBHOOK_TEST_INBOX_CHILD";
 
-/// Not a test of its own: what the process that is killed does. It tells each id once its put has returned.
+/// Not a test of its own: what the process that is killed does. It tells each id once its put has
+/// returned.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn child_that_is_killed() {
     let Some(file) = std::env::var_os(CHILD) else { return };
@@ -156,7 +158,8 @@ async fn a_process_that_is_killed_under_load_loses_nothing_it_acknowledged() {
     assert_eq!(counted, stored.len() as u64, "the numbers are right after all that: {stats:?}");
 }
 
-/// A file system in memory of a few megabytes, which is unmounted with its value. Mounting needs root.
+/// A file system in memory of a few megabytes, which is unmounted with its value. Mounting needs
+/// root.
 pub struct SmallDisk(pub Folder);
 
 impl SmallDisk {
@@ -348,8 +351,9 @@ async fn the_file_is_read_by_an_operator_without_us() {
     assert_eq!(check, "ok");
 }
 
-/// Not a test: `cargo test --release --all-features --test it -- --ignored put_throughput --nocapture` prints the puts a second
-/// at 64 at a time, beside an append and an `fdatasync` of what has gathered, in turns of a second.
+/// Not a test: `cargo test --release --all-features --test it -- --ignored put_throughput
+/// --nocapture` prints the puts a second at 64 at a time, beside an append and an `fdatasync` of
+/// what has gathered, in turns of a second.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "it measures"]
 async fn put_throughput() {

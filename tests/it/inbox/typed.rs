@@ -1,4 +1,5 @@
-//! The typed handlers of the first-class senders behind an inbox: what they take is parsed again from what was stored.
+//! The typed handlers of the first-class senders behind an inbox: what they take is parsed again
+//! from what was stored.
 
 use std::sync::{Arc, Mutex};
 use std::time::SystemTime;
@@ -34,7 +35,8 @@ impl Seen {
     }
 }
 
-/// Delivers requests to a handler through an inbox that was opened anew in between, and returns what the handler saw.
+/// Delivers requests to a handler through an inbox that was opened anew in between, and returns
+/// what the handler saw.
 async fn through<P, H, T>(
     provider: P,
     at: SystemTime,

@@ -146,7 +146,8 @@ async fn a_secret_path_is_found_behind_a_nested_router() {
     assert_eq!(server.send(raw("/ZGVhZGJlZWYtZGVhZGJlZWX")).await.status, 401);
 }
 
-/// SNS says `text/plain` of every message. axum's own extractor looks at that, the payload of the layer doesn't.
+/// SNS says `text/plain` of every message. axum's own extractor looks at that, the payload of the
+/// layer doesn't.
 #[tokio::test]
 async fn a_raw_event_is_read_as_json_although_sns_calls_it_text() {
     let sns = Sns::builder()

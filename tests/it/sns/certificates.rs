@@ -89,7 +89,8 @@ async fn a_certificate_that_cannot_be_had_or_taken_is_503_and_never_a_permanent_
 #[tokio::test]
 async fn a_certificate_with_another_name_time_or_key_is_503() {
     let rsa = &PKCS_RSA_SHA256;
-    // The same with nothing changed is taken, and then the signature is not by its key: the changes are what is refused.
+    // The same with nothing changed is taken, and then the signature is not by its key: the changes are
+    // what is refused.
     let taken = (401, Some(Reason::SignatureMismatch));
     assert_eq!(outcome(Counting::fixed(200, certificate(rsa, |_| {})), |it| it).await, taken);
     let bad = [

@@ -115,7 +115,8 @@ async fn the_hosts_certificate_is_verified() {
     assert!(HttpsClient::builder().roots("no root").build().is_err());
 }
 
-/// Without a fetcher of its own, a provider uses this client; a local SNS over plain http works by its one switch.
+/// Without a fetcher of its own, a provider uses this client; a local SNS over plain http works by
+/// its one switch.
 #[tokio::test]
 async fn a_whole_subscription_runs_through_the_default_client() {
     let sns = fake();

@@ -33,7 +33,8 @@ pub fn now() -> SystemTime {
     UNIX_EPOCH + Duration::from_secs(1_800_000_000)
 }
 
-/// A fetcher that remembers what it was asked for, and answers as the in-process SNS does unless it is given another way.
+/// A fetcher that remembers what it was asked for, and answers as the in-process SNS does unless it
+/// is given another way.
 #[derive(Clone)]
 struct Counting {
     urls: Arc<Mutex<Vec<Uri>>>,

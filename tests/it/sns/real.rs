@@ -18,7 +18,8 @@ use tower_webhook::sns::{Confirm, Message, SnsBuilder};
 use tower_webhook::testing::ManualClock;
 use tower_webhook::{Delivery, Reason, Rejection, Sns, Webhook, WebhookLayer};
 
-/// The folder with the messages, which is not part of the project. With `CI_SHARED=1` it has to be there.
+/// The folder with the messages, which is not part of the project. With `CI_SHARED=1` it has to be
+/// there.
 fn folder() -> Option<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/vectors/aws-sns");
     if !folder.is_dir() {
@@ -191,7 +192,8 @@ async fn another_layout_and_escapes_are_the_same_message() {
                 |it| if it.is_ascii_alphabetic() && it > 'u' { format!("\\u{:04x}", u32::from(it)) } else { it.into() },
             )
             .collect();
-        // Letters that stand for escapes themselves were left alone: those behind a backslash are below `v`.
+        // Letters that stand for escapes themselves were left alone: those behind a backslash are below
+        // `v`.
         verify(escaped).await.unwrap_or_else(|reason| panic!("{}: {reason:?}", real.file));
     }
 }
