@@ -1,6 +1,7 @@
 //! Senders by name: what they put on the wire, in a few lines each.
 //!
-//! Each is a [`Scheme`], made by a function of its name or, from a configuration, by [`by_name`].
+//! Each is a [`Scheme`](crate::Scheme), made by a function of its name or, from a configuration, by
+//! [`by_name`].
 //!
 //! # Examples
 //!
