@@ -120,7 +120,7 @@ impl ConfigError {
     /// # struct File { senders: Vec<SenderConfig> }
     /// let mut senders = serde_json::from_str::<File>(file).unwrap().senders;
     /// let error = senders.remove(0).build().unwrap_err().located_in(file, "/senders/0");
-    /// assert_eq!(error.to_string(), "`header` means nothing to github at line 2 column 56");
+    /// assert_eq!(error.to_string(), "`header` means nothing to github at line 2 column 59");
     /// ```
     #[must_use]
     pub fn located_in(mut self, json: &str, pointer: &str) -> Self {
