@@ -427,6 +427,8 @@ mod tests {
         assert!(cache.refetch("a", at(3), unused).unwrap().is_none());
     }
 
+    // Without the feature there is no task that goes on.
+    #[cfg(feature = "tokio")]
     #[tokio::test]
     async fn a_fetch_that_nobody_waits_for_any_more_comes_to_its_end() {
         let cache = Cache::new(CacheLimits::DEFAULT);
@@ -452,6 +454,8 @@ mod tests {
         Ok(Fresh { value, refresh: at(100), until: at(1000) })
     }
 
+    // Without the feature there is no task that goes on.
+    #[cfg(feature = "tokio")]
     #[tokio::test]
     async fn a_value_is_renewed_ahead_and_serves_to_its_end_while_its_host_is_down() {
         let cache = Cache::new(CacheLimits::DEFAULT);

@@ -144,6 +144,12 @@ mod tests {
             assert!(outcome(answer(status, 1)).await.unwrap_err().ends_with("not 200"), "{status}");
         }
         assert!(outcome(|_| async { Err("down") }).await.unwrap_err().ends_with("failed"));
+    }
+
+    // Without the feature there is no timer.
+    #[cfg(feature = "tokio")]
+    #[tokio::test(start_paused = true)]
+    async fn a_fetch_that_hangs_is_given_up() {
         let stuck = |_| std::future::pending::<Result<Response<Bytes>, BoxError>>();
         assert!(outcome(stuck).await.unwrap_err().ends_with("too long"));
     }
