@@ -198,7 +198,7 @@ impl Bench {
     }
 
     /// Beside qhook. What is compared is accepting: ours only stores meanwhile. qhook can't be told
-    /// not to hand on what it stored, and does so some hundred times a second.
+    /// not to hand on what it stored, and does so some tens times a second.
     async fn qhook(&mut self) {
         let rows = [
             ("SQLite / qhook 0.6.1 as installed, 64 connections", Goal::AtLeast(20.0)),
