@@ -140,7 +140,7 @@ impl Delivery {
         self.event.as_ref().or_else(|| self.found()?.event.as_ref()).map(Text::as_str)
     }
 
-    /// Returns the id as what it is, whoever signed it.
+    /// Returns the id as what it is, signed or not.
     fn named(&self) -> Option<Identity> {
         match &self.id {
             Some(id) => Some(Identity::Id(id.clone())),

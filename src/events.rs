@@ -10,7 +10,7 @@ use http::{Request, Response, StatusCode};
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
-use crate::body::ResponseBody;
+use crate::body::{ResponseBody, polled_again};
 use crate::delivery::Delivery;
 use crate::observe;
 use crate::rejection::{Reason, Rejection};
@@ -267,10 +267,6 @@ where
             }
         }
     }
-}
-
-fn polled_again() -> ! {
-    panic!("an events future was polled after it was ready");
 }
 
 impl<S> fmt::Debug for Events<S> {

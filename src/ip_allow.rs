@@ -19,7 +19,7 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use crate::accessors::inner_service_accessors;
-use crate::body::ResponseBody;
+use crate::body::{ResponseBody, polled_again};
 use crate::config::ConfigError;
 use crate::grpc::Protocol;
 use crate::observe;
@@ -245,14 +245,13 @@ where
 {
     type Output = Result<Response<ResponseBody<R>>, E>;
 
-    #[allow(clippy::expect_used, reason = "a future isn't polled after it was ready, by Future's contract")]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match self.project().state.project() {
             AllowStateProj::Handle { handling } => {
                 handling.poll(cx).map_ok(|response| response.map(ResponseBody::inner))
             }
             AllowStateProj::Refuse { response } => {
-                let response = response.take().expect("polled after it was ready");
+                let Some(response) = response.take() else { polled_again() };
                 Poll::Ready(Ok(response.map(ResponseBody::fixed)))
             }
         }

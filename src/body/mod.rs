@@ -11,3 +11,4 @@ pub use budget::MemoryBudget;
 pub(crate) use deadline::Deadline;
 pub(crate) use receive::{Received, Receiver, check_announced};
 pub use response::ResponseBody;
+pub(crate) use response::polled_again;

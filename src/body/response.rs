@@ -29,6 +29,13 @@ pin_project! {
     }
 }
 
+/// What a state of a response future holds is there until the state is left, so this is reached in one
+/// way only.
+#[cold]
+pub(crate) fn polled_again() -> ! {
+    panic!("a response future was polled after it was ready");
+}
+
 impl<R> ResponseBody<R> {
     pub(crate) fn inner(body: R) -> Self {
         Self { kind: InnerOrFixed::Inner { body } }

@@ -30,7 +30,7 @@ use serde::{Deserialize, Deserializer};
 #[serde(deny_unknown_fields, default)]
 #[non_exhaustive]
 pub struct CertificateConfig {
-    /// Scheme, host and port in place of the sender's own, for an emulator. **Whoever answers there
+    /// Scheme, host and port in place of the sender's own, for an emulator. **What answers there
     /// decides what is genuine.**
     pub origin: Option<String>,
     /// The path in front of a certificate's file name at [`origin`](Self::origin), for `aws_sns`.
@@ -68,7 +68,7 @@ pub enum CertificateName {
 impl CertificateConfig {
     /// Fetches certificates from this origin, such as `http://127.0.0.1:4566`, in place of the sender's own hosts.
     ///
-    /// **This replaces the trust anchor**: whoever answers there decides which requests are
+    /// **This replaces the trust anchor**: what answers there decides which requests are
     /// genuine. It is for tests and emulators on your own machine.
     #[must_use]
     pub fn with_insecure_origin(mut self, origin: impl Into<String>) -> Self {

@@ -14,7 +14,7 @@ use http_body::Body;
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
-use crate::body::ResponseBody;
+use crate::body::{ResponseBody, polled_again};
 use crate::delivery::Delivery;
 use crate::grpc;
 use crate::observe::{self, StoreCall};
@@ -268,7 +268,7 @@ where
                 }
                 DedupStateProj::Reply { .. } | DedupStateProj::Done => {
                     let DedupStateOwned::Reply { response } = state.as_mut().project_replace(DedupState::Done) else {
-                        panic!("a deduplication future was polled after it was ready");
+                        polled_again()
                     };
                     return Poll::Ready(Ok(response.map(ResponseBody::fixed)));
                 }

@@ -100,7 +100,7 @@ impl DedupLayer {
         self.with(|settings| settings.name = name.into())
     }
 
-    /// Takes equal content for a repetition, whoever sends it: by the id that the sender signs, or
+    /// Takes equal content for a repetition for every sender: by the id that the sender signs, or
     /// else by all that it signs, and by nothing that anyone could have changed.
     ///
     /// Without it, a copy of a captured request is handled again if its sender signs no id and its

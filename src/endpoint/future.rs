@@ -9,7 +9,7 @@ use http::{Request, Response};
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
-use crate::body::ResponseBody;
+use crate::body::{ResponseBody, polled_again};
 use crate::grpc::Protocol;
 use crate::observe;
 use crate::rejection::{BoxError, Reason, Rejection};
@@ -79,9 +79,7 @@ where
                     if let Err(error) = ready!(service.poll_ready(cx)) {
                         return Poll::Ready(Ok(failed(error.into(), protocol)));
                     }
-                    let Some(request) = request.take() else {
-                        panic!("an endpoint future was polled after it was ready");
-                    };
+                    let Some(request) = request.take() else { polled_again() };
                     let future = service.call(request);
                     state.set(EndpointState::Endpoint { future, protocol });
                 }

@@ -17,7 +17,7 @@ use tower_service::Service;
 
 use crate::answer::Answer;
 use crate::behavior::ExpectedAnswer;
-use crate::body::ResponseBody;
+use crate::body::{ResponseBody, polled_again};
 use crate::delivery::Delivery;
 use crate::observe;
 use crate::rejection::{Reason, Rejection};
@@ -206,10 +206,6 @@ where
             }
         }
     }
-}
-
-fn polled_again() -> ! {
-    panic!("an inbox future was polled after it was ready");
 }
 
 impl<S> fmt::Debug for Inbox<S> {

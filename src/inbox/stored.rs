@@ -34,7 +34,7 @@ pub struct InboxAttempt {
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 
-/// What is never stored, whoever asks for it.
+/// What is never stored, even on request.
 const CREDENTIALS: [HeaderName; 3] = [header::AUTHORIZATION, header::PROXY_AUTHORIZATION, header::COOKIE];
 
 /// Parameters whose names hold one of these are left out of the stored URL.

@@ -16,7 +16,7 @@ use pin_project_lite::pin_project;
 use tower_service::Service;
 
 use crate::answer::Answer;
-use crate::body::{Deadline, Lease, Received, Receiver, ResponseBody};
+use crate::body::{Deadline, Lease, Received, Receiver, ResponseBody, polled_again};
 use crate::grpc::Protocol;
 use crate::observe::Stopwatch;
 use crate::provider::{Begin, BoxFuture, MaybeReady, Outcome, Provider};
@@ -322,11 +322,6 @@ where
 /// an allocation.
 #[cfg(feature = "axum")]
 const AXUM_BODY_LIMIT: usize = 2 * 1024 * 1024;
-
-/// What a state needs is there until the state is left, so this is reached by one way only.
-fn polled_again() -> ! {
-    panic!("a webhook response future was polled after it was ready");
-}
 
 impl<S, P, B> fmt::Debug for ResponseFuture<S, P, B>
 where

@@ -82,11 +82,15 @@ impl SenderConfig {
         if let Some(address) = self.address() {
             builder = address.set(builder);
         }
-        builder = match is_asymmetric {
+        if is_asymmetric {
+            // Without the feature, the algorithm was refused above.
             #[cfg(feature = "asymmetric")]
-            true => builder.with_public_key(self.take_public_keys()?),
-            _ => builder.secret(self.take_secrets()?),
-        };
+            {
+                builder = builder.with_public_key(self.take_public_keys()?);
+            }
+        } else {
+            builder = builder.secret(self.take_secrets()?);
+        }
         let mut scheme = builder.build(name).map_err(|error| match (error.kind(), error.setting()) {
             // Keys and address are beside the scheme.
             (ConfigErrorKind::Key, _) | (_, Some("/public_url")) => error,

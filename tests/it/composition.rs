@@ -122,7 +122,7 @@ async fn it_can_be_added_wherever_axum_takes_a_layer() {
     }
 }
 
-/// A handler that answers a text worth compressing, panics or takes for ever, as the body asks it
+/// A handler that answers a text worth compressing, panics or never ends, as the body asks it
 /// to.
 async fn obey(body: String) -> String {
     match body.as_str() {

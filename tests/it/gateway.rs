@@ -406,7 +406,7 @@ async fn a_reader_of_stderr_that_stalls_holds_up_no_request() {
 #[tokio::test]
 async fn a_delivery_that_nobody_can_be_told_of_is_asked_for_again() {
     let mut gateway = start(GITHUB);
-    // Whoever read stdout is gone.
+    // The reader of stdout is gone.
     gateway.stdout = BufReader::new(command().arg("nowhere").stdout(Stdio::piped()).spawn().unwrap().stdout.unwrap());
     assert_eq!(gateway.server.send(push("{}")).await.status, 503);
 }

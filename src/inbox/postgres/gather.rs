@@ -99,7 +99,7 @@ pub(super) fn write<I: Item, S: WriteAll<I>>(
             while let Some((items, replies)) = store.gather().next() {
                 let result = store.write_all(items).await;
                 for (n, reply) in replies.into_iter().enumerate() {
-                    // Whoever asked may have left.
+                    // The caller may have left.
                     let _ = reply.send(result.as_ref().map(|results| results[n]).map_err(Clone::clone));
                 }
             }

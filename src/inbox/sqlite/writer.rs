@@ -82,7 +82,7 @@ where
             (Err(error), _) => Err(error),
             (Ok(()), None) => Err(InboxError::new(InboxErrorKind::Unavailable, "the operation was not run")),
         };
-        // Whoever asked may have left.
+        // The caller may have left.
         let _ = self.reply.send(value);
     }
 }
