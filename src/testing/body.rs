@@ -89,6 +89,6 @@ impl Body for ScriptedBody {
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.size_hint
+        SizeHint::clone(&self.size_hint)
     }
 }
