@@ -11,7 +11,7 @@
 //!   [Connect](connect), [SNS](sns), [Telna](telna), [PCE](pce); [all senders](senders).
 //! - **Operate:** [verify webhooks behind a proxy](proxy); [rotate a secret without
 //!   downtime](rotation); [what each rejection means](troubleshooting); [threat
-//!   model](threat_model); [performance](performance).
+//!   model](threat_model); [performance].
 //! - **Lose nothing, do nothing twice:** [don't lose events during a deploy](inbox); [run handlers
 //!   that are slower than their sender waits](slow_handlers); [handle each event
 //!   once](deduplication).

@@ -27,12 +27,12 @@
 //!
 //! | to | see |
 //! |---|---|
-//! | find your sender | [`senders`], or [`CdrManager`], `Connect` (feature `jwt`), `Sns`, `telna`, `pce` (feature `sns`) |
+//! | find your sender | [`senders`], or [`CdrManager`], [`Connect`], [`Sns`], [`telna`], [`pce`] |
 //! | describe one that isn't built in | [`Scheme`], or [`SenderConfig`](senders::SenderConfig) as data; [`Verify`] if it needs code |
-//! | follow a guide | the module `guide` (with all features, as on docs.rs) |
+//! | follow a guide, from the dashboard to a passing request | [`guide`](guide/index.html) (with all features, as on docs.rs) |
 //! | have a handler for each event | [`Events`] |
-//! | lose no event during a deploy or an outage | the module `inbox` (features `sqlite`, `postgres`) |
-//! | handle a repeated delivery once | `DedupLayer` (feature `dedup`) |
+//! | lose no event during a deploy or an outage | [`inbox`] |
+//! | handle a repeated delivery once | [`DedupLayer`] |
 //! | add an endpoint to a tonic or hyper server | [`EndpointLayer`] |
 //! | accept several senders on one route | [`AnyOf`] |
 //! | rotate secrets, or have one for each tenant | [`Secrets`] |
@@ -40,7 +40,7 @@
 //! | know why a request was refused | [`Rejection`], [`Reason`] |
 //! | bound the memory of all bodies | [`MemoryBudget`] |
 //! | allow-list addresses | [`IpAllowList`](ip_allow::IpAllowList) |
-//! | test your handlers | the module `testing` (feature `testing`) |
+//! | test your handlers | [`testing`] |
 //!
 //! # Without axum
 //!
@@ -89,6 +89,26 @@
 //! `bytes` 1, `tower-layer` 0.3 and `tower-service` 0.3; with their features `axum` 0.8, `tonic`
 //! 0.14 and `redis` 1. A new incompatible version of one of them is a new incompatible version of
 //! this crate.
+// What a feature adds is linked to its page on docs.rs while the feature is off.
+#![cfg_attr(
+    not(feature = "dedup"),
+    doc = "\n\n[`DedupLayer`]: https://docs.rs/tower-webhook/latest/tower_webhook/struct.DedupLayer.html"
+)]
+#![cfg_attr(not(feature = "inbox"), doc = "\n\n[`inbox`]: https://docs.rs/tower-webhook/latest/tower_webhook/inbox/")]
+#![cfg_attr(
+    not(feature = "jwt"),
+    doc = "\n\n[`Connect`]: https://docs.rs/tower-webhook/latest/tower_webhook/struct.Connect.html"
+)]
+#![cfg_attr(
+    not(feature = "sns"),
+    doc = "\n\n[`Sns`]: https://docs.rs/tower-webhook/latest/tower_webhook/struct.Sns.html"
+)]
+#![cfg_attr(not(feature = "sns"), doc = "\n\n[`telna`]: https://docs.rs/tower-webhook/latest/tower_webhook/telna/")]
+#![cfg_attr(not(feature = "sns"), doc = "\n\n[`pce`]: https://docs.rs/tower-webhook/latest/tower_webhook/pce/")]
+#![cfg_attr(
+    not(feature = "testing"),
+    doc = "\n\n[`testing`]: https://docs.rs/tower-webhook/latest/tower_webhook/testing/"
+)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![cfg_attr(not(test), warn(unreachable_pub, clippy::unwrap_used, clippy::expect_used))]
 
@@ -112,6 +132,8 @@ mod extract;
 #[cfg_attr(not(feature = "sns"), allow(dead_code, unused_imports, reason = "each provider uses a part of it"))]
 mod fetch;
 mod grpc;
+// No badge of ten features on each guide: on docs.rs all are on.
+#[cfg_attr(docsrs, doc(auto_cfg = false))]
 #[cfg(all(
     feature = "axum",
     feature = "jwt",

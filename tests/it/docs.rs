@@ -103,7 +103,8 @@ fn crates(program: &str) -> BTreeSet<String> {
         }
         imports = (imports || line.trim_start().starts_with("use ")) && !line.contains(';');
     }
-    let is_named = |krate: &&&str| paths.iter().any(|path| path.split_once("::").is_some_and(|(first, _)| first == **krate));
+    let is_named =
+        |krate: &&&str| paths.iter().any(|path| path.split_once("::").is_some_and(|(first, _)| first == **krate));
     KNOWN.iter().filter(is_named).map(|krate| (*krate).to_owned()).collect()
 }
 
@@ -152,7 +153,11 @@ fn links_between_documents_lead_somewhere() {
         for (_, rest) in prose.match_indices("](").map(|(at, _)| prose.split_at(at + 2)) {
             let target = rest.split([')', ' ']).next().unwrap();
             // Pages of the repository's host.
-            if target.starts_with("../../") || target.contains("://") || target.starts_with("crate::") || target.starts_with("mailto:") {
+            if target.starts_with("../../")
+                || target.contains("://")
+                || target.starts_with("crate::")
+                || target.starts_with("mailto:")
+            {
                 continue;
             }
             let (path, heading) = target.split_once('#').unwrap_or((target, ""));
