@@ -10,7 +10,6 @@ all:
 # Formats the code, with comments wrapped at 100 columns. Needs a nightly rustfmt.
 fmt:
     cargo +nightly fmt --all
-    cargo fmt --all
 
 # The code is formatted.
 format:

@@ -108,8 +108,8 @@ fn crates(program: &str) -> BTreeSet<String> {
     KNOWN.iter().filter(is_named).map(|krate| (*krate).to_owned()).collect()
 }
 
-/// What somebody who copies a program has to write into Cargo.toml is beside it: each crate, no other one, and the features of
-/// this crate that its senders need.
+/// What somebody who copies a program has to write into Cargo.toml is beside it: each crate, no
+/// other one, and the features of this crate that its senders need.
 #[test]
 fn the_dependencies_beside_a_program_are_those_that_it_needs() {
     let api = document("tests/public-api.txt");
