@@ -124,6 +124,22 @@ async fn an_order_of_shopifys_under_another_topic_does_not_fit_its_handler() {
 }
 
 #[tokio::test]
+async fn axums_form_works_behind_the_layer_as_before() {
+    #[derive(serde::Deserialize)]
+    struct Paid {
+        amount: u32,
+    }
+    let scheme = senders::github("secret").unwrap();
+    let handler = post(async |axum::Form(paid): axum::Form<Paid>| paid.amount.to_string());
+    let app = Router::new().route("/", handler.layer(layer(&scheme)));
+    let form = [("content-type", "application/x-www-form-urlencoded")];
+    for (body, expected) in [("amount=7", ACCEPTED), ("amount=many", (StatusCode::UNPROCESSABLE_ENTITY, None))] {
+        let signed = testing::sign(&scheme, request("/", &form, body)).unwrap();
+        assert_eq!(send(&app, signed).await, expected, "{body}");
+    }
+}
+
+#[tokio::test]
 async fn one_layer_serves_slacks_events_and_commands() {
     #[derive(serde::Deserialize)]
     struct Command {
