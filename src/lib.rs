@@ -1,30 +1,50 @@
-//! Tower middleware for receiving webhooks.
+//! Receive webhooks in axum, tonic, hyper or any other tower service.
 //!
-//! A layer reads the body of a request within bounds, verifies the sender's signature by that
-//! sender's own rules, and hands the handler a typed value.
-//!
-//! # Examples
-//!
-//! In axum:
+//! Choose your sender from [`senders`], put a [`WebhookLayer`] around your handler, and take the
+//! verified payload as an argument:
 //!
 //! ```
 //! # #[cfg(feature = "axum")] {
 //! use axum::{Router, routing::post};
 //! use tower_webhook::{Json, Webhook, WebhookLayer, senders};
 //!
-//! async fn on_event(Webhook(Json(event)): Webhook<Json<serde_json::Value>>) {
-//!     println!("{}", event["type"]);
-//! }
-//!
 //! # fn app() -> Result<(), tower_webhook::ConfigError> {
 //! let stripe = WebhookLayer::new(senders::stripe("whsec_the_secret_of_your_endpoint")?);
 //! let app: Router = Router::new().route("/webhooks/stripe", post(on_event).layer(stripe));
+//!
+//! async fn on_event(Webhook(Json(event)): Webhook<Json<serde_json::Value>>) {
+//!     println!("{}", event["type"]);
+//! }
 //! # Ok(())
 //! # }
 //! # }
 //! ```
 //!
-//! In any other tower service:
+//! The layer reads the body within bounds and verifies the signature by that sender's own rules. It
+//! answers whatever isn't genuine, and the handler gets the bytes that were signed.
+//!
+//! # What to look at next
+//!
+//! | to | see |
+//! |---|---|
+//! | find your sender | [`senders`], or [`CdrManager`], [`Connect`], [`Sns`], [`telna`], [`pce`] |
+//! | describe one that isn't built in | [`Scheme`], or [`SenderConfig`](senders::SenderConfig) as data; [`Verify`] if it needs code |
+//! | follow a guide, from the dashboard to a passing request | [`guide`](guide/index.html) (with all features, as on docs.rs) |
+//! | have a handler for each event | [`Events`] |
+//! | lose no event during a deploy or an outage | [`inbox`] |
+//! | handle a repeated delivery once | [`DedupLayer`] |
+//! | add an endpoint to a tonic or hyper server | [`EndpointLayer`] |
+//! | accept several senders on one route | [`AnyOf`] |
+//! | rotate secrets, or have one for each tenant | [`Secrets`] |
+//! | know what was proven | [`Delivery`] |
+//! | know why a request was refused | [`Rejection`], [`Reason`] |
+//! | bound the memory of all bodies | [`MemoryBudget`] |
+//! | allow-list addresses | [`IpAllowList`](ip_allow::IpAllowList) |
+//! | test your handlers | [`testing`] |
+//!
+//! # Without axum
+//!
+//! The delivery is in the request's extensions:
 //!
 //! ```
 //! use std::convert::Infallible;
@@ -49,27 +69,6 @@
 //! # }
 //! ```
 //!
-//! # Overview
-//!
-//! - [`WebhookLayer`] lets only verified requests through. [`EndpointLayer`] puts it beside any
-//!   other service, [`IpAllowList`](ip_allow::IpAllowList) goes in front of it, and
-//!   [`MemoryBudget`] bounds the bodies of all requests.
-//! - [`senders`] has the rules of more than 130 senders by name. [`Scheme`] describes any other one
-//!   in a few lines, [`Verify`] is for rules that need code, and [`AnyOf`] accepts several senders
-//!   on one route. The portals [`CdrManager`], `Connect` (feature `jwt`), `Sns`, `telna` and `pce`
-//!   (feature `sns`) have types of their own.
-//! - [`Secrets`] rotate, and can be looked up for each request.
-//! - A [`Delivery`] proves that a request was verified; [`Webhook<T>`](Webhook) is its payload as a
-//!   type of yours, and [`Events`] has a handler for each event.
-//! - A [`Rejection`] says, by its [`Reason`], what was refused and why.
-//! - `DedupLayer` (feature `dedup`) lets each delivery through to the handler once, with
-//!   `MemoryStore` (feature `memory-store`) or across replicas with `RedisStore` (feature `redis`).
-//! - The module `inbox` (features `sqlite`, `postgres`) stores each delivery before its sender gets
-//!   the 2xx, and hands it to the handler until that succeeds.
-//!
-//! The module `guide` has step-by-step guides, from a first endpoint to many replicas behind a
-//! proxy.
-//!
 //! # Features
 //!
 //! Features add, never change what others do, and cost only what they name.
@@ -90,6 +89,26 @@
 //! `bytes` 1, `tower-layer` 0.3 and `tower-service` 0.3; with their features `axum` 0.8, `tonic`
 //! 0.14 and `redis` 1. A new incompatible version of one of them is a new incompatible version of
 //! this crate.
+// What a feature adds is linked to its page on docs.rs while the feature is off.
+#![cfg_attr(
+    not(feature = "dedup"),
+    doc = "\n\n[`DedupLayer`]: https://docs.rs/tower-webhook/latest/tower_webhook/struct.DedupLayer.html"
+)]
+#![cfg_attr(not(feature = "inbox"), doc = "\n\n[`inbox`]: https://docs.rs/tower-webhook/latest/tower_webhook/inbox/")]
+#![cfg_attr(
+    not(feature = "jwt"),
+    doc = "\n\n[`Connect`]: https://docs.rs/tower-webhook/latest/tower_webhook/struct.Connect.html"
+)]
+#![cfg_attr(
+    not(feature = "sns"),
+    doc = "\n\n[`Sns`]: https://docs.rs/tower-webhook/latest/tower_webhook/struct.Sns.html"
+)]
+#![cfg_attr(not(feature = "sns"), doc = "\n\n[`telna`]: https://docs.rs/tower-webhook/latest/tower_webhook/telna/")]
+#![cfg_attr(not(feature = "sns"), doc = "\n\n[`pce`]: https://docs.rs/tower-webhook/latest/tower_webhook/pce/")]
+#![cfg_attr(
+    not(feature = "testing"),
+    doc = "\n\n[`testing`]: https://docs.rs/tower-webhook/latest/tower_webhook/testing/"
+)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![cfg_attr(not(test), warn(unreachable_pub, clippy::unwrap_used, clippy::expect_used))]
 
@@ -113,12 +132,16 @@ mod extract;
 #[cfg_attr(not(feature = "sns"), allow(dead_code, unused_imports, reason = "each provider uses a part of it"))]
 mod fetch;
 mod grpc;
+// No badge of ten features on each guide: on docs.rs all are on.
+#[cfg_attr(docsrs, doc(auto_cfg = false))]
 #[cfg(all(
     feature = "axum",
     feature = "jwt",
     feature = "redis",
     feature = "client",
     feature = "memory-store",
+    feature = "paypal",
+    feature = "postgres",
     feature = "sqlite",
     feature = "testing-sns",
     feature = "tonic"
@@ -202,6 +225,6 @@ pub use verdict::Verdict;
 pub use verifier::{Verifier, Verify};
 
 /// The programs of the README are run with the other examples.
-#[cfg(all(doctest, feature = "axum", feature = "testing"))]
+#[cfg(all(doctest, feature = "axum", feature = "sqlite", feature = "testing"))]
 #[doc = include_str!("../README.md")]
 struct Readme;

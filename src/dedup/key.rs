@@ -28,13 +28,13 @@ const DOMAIN: &[u8] = b"tower-webhook deduplication 2";
 pub struct Key(pub(super) [u8; 32]);
 
 impl Key {
-    /// The key of an event that goes by this id within a scope such as a provider's name.
+    /// Creates the key of an event that goes by this id within a scope such as a provider's name.
     pub fn new(scope: impl AsRef<[u8]>, id: impl AsRef<[u8]>) -> Self {
         Self::digest(scope.as_ref(), b'k', id.as_ref())
     }
 
-    /// The key of a delivery by [`Delivery::identity`], within its sender and the secret that
-    /// verified it. `None` if nothing tells the delivery from others: the layer hands it on
+    /// Returns the key of a delivery by [`Delivery::identity`], within its sender and the secret
+    /// that verified it. `None` if nothing tells the delivery from others: the layer hands it on
     /// without deduplicating it.
     #[must_use]
     pub fn of(delivery: &Delivery) -> Option<Self> {
@@ -47,9 +47,9 @@ impl Key {
         }
     }
 
-    /// The key of a delivery by what nobody but the sender could have made: the id that it signs,
-    /// or else all that it signs. Two events with the same content and no signed id have one
-    /// key.
+    /// Returns the key of a delivery by what nobody but the sender could have made: the id that it
+    /// signs, or else all that it signs. Two events with the same content and no signed id have
+    /// one key.
     #[must_use]
     pub fn of_signed(delivery: &Delivery) -> Option<Self> {
         match delivery.identity() {
@@ -58,13 +58,13 @@ impl Key {
         }
     }
 
-    /// The same event within a narrower scope, such as a tenant.
+    /// Returns the key of the same event within a narrower scope, such as a tenant.
     #[must_use]
     pub fn within(self, scope: impl AsRef<[u8]>) -> Self {
         Self::digest(scope.as_ref(), b'w', &self.0)
     }
 
-    /// The 32 bytes.
+    /// Returns the 32 bytes.
     #[must_use]
     pub const fn as_bytes(&self) -> &[u8; 32] {
         &self.0

@@ -29,7 +29,7 @@ impl fmt::Debug for PublicAddress {
 }
 
 impl PublicAddress {
-    /// What the proxy before this service says: see
+    /// Takes the address from what the proxy in front of this service says: see
     /// [`with_trusted_forwarded_headers`](crate::scheme::SchemeBuilder::with_trusted_forwarded_headers).
     #[must_use]
     pub fn from_forwarded_headers() -> Self {

@@ -32,7 +32,7 @@ pub fn all() -> impl Iterator<Item = &'static Sender> {
     ALL.iter()
 }
 
-/// The sender of this name with this configuration.
+/// Returns the sender of this name with this configuration.
 ///
 /// # Errors
 ///

@@ -95,8 +95,8 @@ pub struct Report {
 }
 
 impl Report {
-    /// The report where the export succeeded, otherwise the platform's error message. The members
-    /// about the file mean nothing where it failed.
+    /// Returns the report if the export succeeded, and otherwise the platform's error message. The
+    /// members about the file mean nothing if it failed.
     ///
     /// # Errors
     ///
@@ -108,21 +108,22 @@ impl Report {
         }
     }
 
-    /// When the token in the address ends. `None` where the notice does not say so in RFC 3339.
+    /// Returns when the token in the address ends, or `None` if the notice doesn't say so in RFC
+    /// 3339.
     #[must_use]
     pub fn valid_until(&self) -> Option<SystemTime> {
         TimeFormat::Rfc3339.parse(self.valid_until_text.as_deref()?.as_bytes())
     }
 
-    /// Whether the token in the address has ended. False where the notice does not say when it
+    /// Returns whether the token in the address has ended. False if the notice doesn't say when it
     /// does.
     #[must_use]
     pub fn is_expired(&self, now: SystemTime) -> bool {
         self.valid_until().is_some_and(|end| end <= now)
     }
 
-    /// The request that fetches the report, for any HTTP client: over https only, and only from one
-    /// of these hosts.
+    /// Returns the request that fetches the report, for any HTTP client: over https only, and only
+    /// from one of these hosts.
     ///
     /// A host is a name, which stands for port 443, or `name:port`. The address is signed; the list
     /// keeps a stolen key from pointing you at your own network.
@@ -188,7 +189,7 @@ impl FromDelivery for Report {
 pub struct CallbackUrl(String);
 
 impl CallbackUrl {
-    /// The address with its token: keep it out of logs.
+    /// Returns the address with its token: keep it out of logs.
     #[must_use]
     pub fn expose(&self) -> &str {
         &self.0

@@ -42,7 +42,7 @@ impl Handshake {
         Self::allow_origins([origin], requests_per_minute)
     }
 
-    /// As [`allow_origin`](Self::allow_origin), for any of these origins.
+    /// Allows any of these origins, as [`allow_origin`](Self::allow_origin) does one.
     pub fn allow_origins<T: Into<Box<str>>>(
         origins: impl IntoIterator<Item = T>,
         requests_per_minute: Option<u32>,

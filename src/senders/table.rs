@@ -34,7 +34,7 @@ pub enum Evidence {
 }
 
 impl Sender {
-    /// The sender with this configuration.
+    /// Builds the sender with this configuration.
     ///
     /// # Errors
     ///

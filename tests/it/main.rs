@@ -37,6 +37,7 @@ mod events;
     feature = "sqlite"
 ))]
 mod gateway;
+mod guides;
 mod handshakes;
 mod hostile;
 mod hyper;
