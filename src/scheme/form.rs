@@ -6,10 +6,11 @@ use std::time::SystemTime;
 
 use bytes::Bytes;
 use http::Method;
+use http::header::HeaderName;
 use http::request::Parts;
 
 use crate::config::ConfigError;
-use crate::delivery::{Signed, SignedText, Verified};
+use crate::delivery::{self, Signed, Verified};
 use crate::mac::Mac;
 use crate::provider::{MaybeReady, Outcome, Recognition};
 use crate::rejection::Rejection;
@@ -22,10 +23,12 @@ use super::handshake::Handshake;
 #[cfg(feature = "jwt")]
 use super::jwt::JwtProof;
 use super::mac::MacProof;
+use super::place::Place;
 use super::proof::{Judged, Proof, Run};
 #[cfg(feature = "asymmetric")]
 use super::public_key::PublicKeyProof;
 use super::settings::Settings;
+use super::signed_text::SignedText;
 use super::token::TokenProof;
 
 /// One way in which a sender signs.
@@ -40,6 +43,8 @@ pub(super) struct Form<P> {
     covers_more: bool,
     /// Whether the proof is read from the body.
     is_in_body: bool,
+    /// The headers whose whole values are signed.
+    signed_headers: Option<Arc<[HeaderName]>>,
     pub(super) proof: P,
 }
 
@@ -73,6 +78,7 @@ impl<P: Proof> Form<P> {
             signed,
             covers_more: proof.text().is_some_and(|text| text.template.covers_more(fields.timestamp.as_ref())),
             is_in_body: proof.is_in_body(),
+            signed_headers: signed_headers(&fields, signed, proof.text()),
             fields,
             proof,
         }))
@@ -125,13 +131,18 @@ impl<P: Proof> Form<P> {
 
     /// Returns what is signed besides the body and the time, if that is more than literals.
     #[inline]
-    fn signed_text(&self, read: &Unverified, head: &Parts, body: &[u8]) -> Result<Option<Box<SignedText>>, Rejection> {
+    fn signed_text(
+        &self,
+        read: &Unverified,
+        head: &Parts,
+        body: &[u8],
+    ) -> Result<Option<Box<delivery::SignedText>>, Rejection> {
         let Some(text) = self.proof.text().filter(|_| self.covers_more) else { return Ok(None) };
         text.template.without_time(&read.values(head, body), self.fields.timestamp.as_ref()).map(Box::new).map(Some)
     }
 
     /// Returns what was proven of the request. What was read is taken.
-    fn verified(&self, read: &mut Unverified, key: MatchedKey, text: Option<Box<SignedText>>) -> Verified {
+    fn verified(&self, read: &mut Unverified, key: MatchedKey, text: Option<Box<delivery::SignedText>>) -> Verified {
         let mut signed = self.signed;
         // A token may lack either.
         signed.timestamp &= read.timestamp.is_some();
@@ -150,8 +161,22 @@ impl<P: Proof> Form<P> {
             key_index: key.index.try_into().unwrap_or(u16::MAX),
             signed,
             parsed: None,
+            signed_headers: self.signed_headers.clone(),
         }
     }
+}
+
+/// Returns the headers of which nothing but the signed value is in them.
+fn signed_headers(fields: &Fields, signed: Signed, text: Option<&SignedText>) -> Option<Arc<[HeaderName]>> {
+    let own = [
+        (signed.timestamp, fields.timestamp.as_ref().map(|timestamp| &timestamp.place)),
+        (signed.id, fields.id.as_ref()),
+        (signed.event, fields.event.as_ref()),
+    ];
+    let own = own.into_iter().filter_map(|(is_signed, place)| place.filter(|_| is_signed));
+    let in_text = text.into_iter().flat_map(|text| text.template.places());
+    let names: Vec<_> = own.chain(in_text).filter_map(Place::whole_header).cloned().collect();
+    (!names.is_empty()).then(|| names.into())
 }
 
 /// A request being verified by a form.
