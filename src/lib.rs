@@ -109,6 +109,7 @@ pub mod endpoint;
 mod events;
 #[cfg(feature = "axum")]
 mod extract;
+mod facts;
 #[cfg(feature = "fetch")]
 #[cfg_attr(not(feature = "sns"), allow(dead_code, unused_imports, reason = "each provider uses a part of it"))]
 mod fetch;

@@ -12,7 +12,7 @@ use http::request::Parts;
 use crate::config::ConfigError;
 use crate::delivery::{self, Signed, Verified};
 use crate::mac::Mac;
-use crate::provider::{MaybeReady, Outcome, Recognition};
+use crate::provider::{Facts, MaybeReady, Outcome, Recognition};
 use crate::rejection::Rejection;
 use crate::secrets::{Keys, MatchedKey};
 use crate::time::Tolerance;
@@ -95,6 +95,24 @@ impl<P: Proof> Form<P> {
 
     pub(super) fn tolerance_mut(&mut self) -> Option<&mut Tolerance> {
         self.fields.timestamp.as_mut().map(|timestamp| &mut timestamp.tolerance).or_else(|| self.proof.tolerance_mut())
+    }
+
+    /// Adds what the form tells of its sender.
+    fn describe(&self, facts: &mut Facts) {
+        let (fields, signed) = (&self.fields, self.signed);
+        let in_body = fields.in_body.as_ref();
+        facts.tolerance = self.clone().tolerance_mut().copied();
+        facts.event =
+            fields.event.as_ref().map(|event| event.to_string() + if signed.event { "" } else { ", unsigned" });
+        facts.identity = Some(match &fields.id {
+            _ if signed.url && in_body.is_some_and(|rules| rules.has_id()) => "all that is signed".to_owned(),
+            _ if in_body.is_some_and(|rules| rules.has_identity()) => "an id in the body".to_owned(),
+            Some(id) if signed.id || !(signed.body || signed.url) => id.to_string(),
+            Some(id) => format!("{id} and what is signed"),
+            None if signed.id => "a signed claim".to_owned(),
+            None if facts.behavior.unique_bodies().is_some() => "what is signed".to_owned(),
+            None => "nothing".to_owned(),
+        });
     }
 
     /// Judges the head. `wrap` makes the result of the attempt in its place, as an attempt is
@@ -306,6 +324,11 @@ pub(super) use of_form;
 impl AnyForm {
     pub(super) fn is_for(&self, head: &Parts) -> bool {
         of_form!(self, form => form.is_for(head))
+    }
+
+    /// See [`Form::describe`].
+    pub(super) fn describe(&self, facts: &mut Facts) {
+        of_form!(self, form => form.describe(facts));
     }
 
     pub(super) fn methods(&self) -> &[Method] {
