@@ -8,8 +8,9 @@ use bytes::Bytes;
 use http::request::Parts;
 
 use crate::behavior::Behavior;
+use crate::facts::Facts;
 use crate::maybe_ready::MaybeReady;
-use crate::provider::{Begin, Outcome, Provider, Recognition};
+use crate::provider::{Begin, Outcome, Provider, Recognition, delegate};
 use crate::rejection::{Reason, Rejection};
 use crate::text::Text;
 use crate::time::Clock;
@@ -37,7 +38,7 @@ use crate::time::Clock;
 /// ```
 #[derive(Clone)]
 pub struct AnyProvider {
-    provider: Arc<dyn Erased>,
+    provider: Arc<dyn Provider<Verification = AnyVerification>>,
     body_limit: usize,
 }
 
@@ -47,7 +48,7 @@ pub struct AnyVerification(Box<dyn Any + Send>);
 impl AnyProvider {
     /// Erases the type of a provider.
     pub fn new(provider: impl Provider) -> Self {
-        Self { body_limit: provider.body_limit(), provider: Arc::new(provider) }
+        Self { body_limit: provider.body_limit(), provider: Arc::new(Erased(provider)) }
     }
 
     /// Sets another limit for the body than the provider's own, in bytes.
@@ -57,43 +58,19 @@ impl AnyProvider {
     }
 }
 
-/// [`Provider`] without its associated type.
-trait Erased: Send + Sync {
-    fn name(&self) -> &Text;
-    fn behavior(&self) -> &Behavior;
-    fn recognizes(&self, head: &Parts) -> Recognition;
-    fn recognizes_body(&self, head: &Parts, body: &[u8]) -> bool;
-    fn begin(&self, head: &Parts, clock: &dyn Clock) -> Result<MaybeReady<Begin<AnyVerification>>, Rejection>;
-    fn receive(&self, verification: &mut AnyVerification, head: &Parts, chunk: &[u8]);
-    fn finish(
-        &self,
-        verification: &mut AnyVerification,
-        head: &Parts,
-        body: &Bytes,
-        rest: &[u8],
-    ) -> Result<MaybeReady<Outcome>, Rejection>;
-    fn refuse(&self, head: &Parts, rejection: Rejection) -> Rejection;
-}
+/// A provider whose verifications have no type.
+struct Erased<P>(P);
 
-impl<P: Provider> Erased for P {
-    fn name(&self) -> &Text {
-        P::name(self)
-    }
+impl<P: Provider> Provider for Erased<P> {
+    type Verification = AnyVerification;
 
-    fn behavior(&self) -> &Behavior {
-        P::behavior(self)
-    }
-
-    fn recognizes(&self, head: &Parts) -> Recognition {
-        P::recognizes(self, head)
-    }
-
-    fn recognizes_body(&self, head: &Parts, body: &[u8]) -> bool {
-        P::recognizes_body(self, head, body)
+    delegate! {
+        self => self.0;
+        name, body_limit, behavior, facts, recognizes, recognizes_body, refuse
     }
 
     fn begin(&self, head: &Parts, clock: &dyn Clock) -> Result<MaybeReady<Begin<AnyVerification>>, Rejection> {
-        P::begin(self, head, clock)?.and_then(|begun| {
+        self.0.begin(head, clock)?.and_then(|begun| {
             Ok(match begun {
                 Begin::Verify(verification) => Begin::Verify(AnyVerification(Box::new(verification))),
                 Begin::Answer(answer) => Begin::Answer(answer),
@@ -103,7 +80,7 @@ impl<P: Provider> Erased for P {
 
     fn receive(&self, verification: &mut AnyVerification, head: &Parts, chunk: &[u8]) {
         if let Some(verification) = verification.0.downcast_mut() {
-            P::receive(self, verification, head, chunk);
+            self.0.receive(verification, head, chunk);
         }
     }
 
@@ -116,57 +93,28 @@ impl<P: Provider> Erased for P {
     ) -> Result<MaybeReady<Outcome>, Rejection> {
         // Another provider's verification: a bug in whatever drives this one, and never a success.
         let foreign = || Rejection::new(Reason::NoDelivery).with_detail("another provider began this verification");
-        P::finish(self, verification.0.downcast_mut().ok_or_else(foreign)?, head, body, rest)
-    }
-
-    fn refuse(&self, head: &Parts, rejection: Rejection) -> Rejection {
-        P::refuse(self, head, rejection)
+        self.0.finish(verification.0.downcast_mut().ok_or_else(foreign)?, head, body, rest)
     }
 }
 
 impl Provider for AnyProvider {
     type Verification = AnyVerification;
 
-    fn name(&self) -> &Text {
-        self.provider.name()
+    delegate! {
+        self => self.provider;
+        name, behavior, recognizes, recognizes_body, begin, receive, finish, refuse
     }
 
     fn body_limit(&self) -> usize {
         self.body_limit
     }
 
-    fn behavior(&self) -> &Behavior {
-        self.provider.behavior()
-    }
-
-    fn recognizes(&self, head: &Parts) -> Recognition {
-        self.provider.recognizes(head)
-    }
-
-    fn recognizes_body(&self, head: &Parts, body: &[u8]) -> bool {
-        self.provider.recognizes_body(head, body)
-    }
-
-    fn begin(&self, head: &Parts, clock: &dyn Clock) -> Result<MaybeReady<Begin<AnyVerification>>, Rejection> {
-        self.provider.begin(head, clock)
-    }
-
-    fn receive(&self, verification: &mut AnyVerification, head: &Parts, chunk: &[u8]) {
-        self.provider.receive(verification, head, chunk);
-    }
-
-    fn finish(
-        &self,
-        verification: &mut AnyVerification,
-        head: &Parts,
-        body: &Bytes,
-        rest: &[u8],
-    ) -> Result<MaybeReady<Outcome>, Rejection> {
-        self.provider.finish(verification, head, body, rest)
-    }
-
-    fn refuse(&self, head: &Parts, rejection: Rejection) -> Rejection {
-        self.provider.refuse(head, rejection)
+    fn facts(&self) -> Vec<Facts> {
+        let mut facts = self.provider.facts();
+        if self.body_limit != self.provider.body_limit() {
+            facts.iter_mut().for_each(|facts| facts.body_limit = self.body_limit);
+        }
+        facts
     }
 }
 

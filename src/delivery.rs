@@ -6,7 +6,8 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use http::Extensions;
+use http::header::HeaderName;
+use http::{Extensions, HeaderMap};
 
 use crate::behavior::Traits;
 #[cfg(feature = "inbox")]
@@ -57,6 +58,8 @@ pub struct Delivery {
     in_body: Option<Arc<BodyFields>>,
     /// The body's fields, once one of them was asked for.
     found: OnceLock<Arc<FoundFields>>,
+    /// What few routes keep.
+    beside: Option<Arc<Beside>>,
     /// What the sender takes for "delivered".
     #[cfg(feature = "inbox")]
     expected: Option<ExpectedAnswer>,
@@ -84,9 +87,29 @@ impl Delivery {
             body,
             in_body: verified.in_body.take(),
             found: OnceLock::new(),
+            beside: None,
             #[cfg(feature = "inbox")]
             expected: None,
         }
+    }
+
+    /// Keeps the headers of the request, and which of them are signed.
+    pub(crate) fn set_headers(&mut self, headers: HeaderMap, signed: Option<Arc<[HeaderName]>>) {
+        self.beside_mut().headers = Some((headers, signed));
+    }
+
+    /// Adds a function that makes a payload.
+    pub(crate) fn add_parser(&mut self, parser: Arc<dyn Any + Send + Sync>) {
+        self.beside_mut().parsers.push(parser);
+    }
+
+    /// Returns the function of this type that was added last.
+    pub(crate) fn parser<T: 'static>(&self) -> Option<&T> {
+        self.beside.as_ref()?.parsers.iter().rev().find_map(|parser| parser.downcast_ref())
+    }
+
+    fn beside_mut(&mut self) -> &mut Beside {
+        Arc::make_mut(self.beside.get_or_insert_default())
     }
 
     /// Keeps how the sender wants to be answered, for an inbox that answers in the handler's place.
@@ -189,6 +212,40 @@ impl Delivery {
         &self.body
     }
 
+    /// Returns the headers that the request came with, or `None` if the layer doesn't
+    /// [keep](crate::WebhookLayer::keep_headers) them. An inbox hands on those that it
+    /// stored.
+    ///
+    /// Anyone can have changed a header that isn't [signed](Self::signs_header).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tower_webhook::Delivery;
+    ///
+    /// fn print(delivery: &Delivery) {
+    ///     for (name, value) in delivery.headers().into_iter().flatten() {
+    ///         let signed = if delivery.signs_header(name) { "signed" } else { "unsigned" };
+    ///         println!("{name}: {value:?} ({signed})");
+    ///     }
+    /// }
+    /// ```
+    #[must_use]
+    pub fn headers(&self) -> Option<&HeaderMap> {
+        self.beside.as_ref()?.headers.as_ref().map(|(headers, _)| headers)
+    }
+
+    /// Returns whether the signature covers the whole value of this header, among
+    /// [those that are kept](Self::headers). One of which that isn't known counts as unsigned, as
+    /// do the headers of a delivery that an inbox stored.
+    #[must_use]
+    pub fn signs_header(&self, name: &HeaderName) -> bool {
+        let kept = self.beside.as_ref().and_then(|beside| beside.headers.as_ref());
+        kept.is_some_and(|(headers, signed)| {
+            headers.contains_key(name) && signed.as_ref().is_some_and(|signed| signed.contains(name))
+        })
+    }
+
     /// Returns the string, whole number or truth value at a JSON pointer (RFC 6901) in the body, as
     /// text. `None` if the body isn't JSON, or has nothing of that kind there.
     #[must_use]
@@ -259,6 +316,14 @@ impl Delivery {
     pub fn from_extensions(extensions: &Extensions) -> Result<&Self, Rejection> {
         extensions.get().ok_or_else(|| Rejection::new(Reason::NoDelivery))
     }
+}
+
+/// What a delivery has where a route asks for it.
+#[derive(Clone, Default)]
+struct Beside {
+    /// With the names of those that are signed.
+    headers: Option<(HeaderMap, Option<Arc<[HeaderName]>>)>,
+    parsers: Vec<Arc<dyn Any + Send + Sync>>,
 }
 
 /// Prints no part of the body.
@@ -413,6 +478,7 @@ pub struct Verified {
     pub(crate) key_index: u16,
     pub(crate) signed: Signed,
     pub(crate) parsed: Option<Arc<dyn Any + Send + Sync>>,
+    pub(crate) signed_headers: Option<Arc<[HeaderName]>>,
 }
 
 impl Verified {
@@ -495,6 +561,15 @@ impl Verified {
     #[inline]
     pub fn with_key_index(mut self, key_index: usize) -> Self {
         self.key_index = key_index.try_into().unwrap_or(u16::MAX);
+        self
+    }
+
+    /// Sets the headers whose whole values the signature covers: see
+    /// [`Delivery::signs_header`].
+    #[must_use]
+    #[inline]
+    pub fn with_signed_headers(mut self, names: Option<Arc<[HeaderName]>>) -> Self {
+        self.signed_headers = names;
         self
     }
 

@@ -89,6 +89,12 @@ pub mod inbox {}
 #[doc = include_str!("../docs/slow-handlers.md")]
 pub mod slow_handlers {}
 
+#[doc = include_str!("../docs/payloads.md")]
+pub mod payloads {}
+
+#[doc = include_str!("../docs/lambda.md")]
+pub mod lambda {}
+
 #[doc = include_str!("../docs/testing.md")]
 pub mod testing {}
 

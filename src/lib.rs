@@ -128,6 +128,7 @@ pub mod endpoint;
 mod events;
 #[cfg(feature = "axum")]
 mod extract;
+mod facts;
 #[cfg(feature = "fetch")]
 #[cfg_attr(not(feature = "sns"), allow(dead_code, unused_imports, reason = "each provider uses a part of it"))]
 mod fetch;
@@ -159,6 +160,7 @@ mod mac;
 mod maybe_ready;
 mod multipart;
 mod observe;
+mod parse;
 mod payload;
 mod pointer;
 pub mod provider;
@@ -200,9 +202,10 @@ pub use fetch::{FETCH_TIMEOUT, Fetch, FetchFuture, MAX_FETCHED};
 #[cfg(feature = "client")]
 pub use fetch::{HttpsClient, HttpsClientBuilder};
 pub use layer::layer::WebhookLayer;
+pub use parse::{ParseLayer, ParseService};
 #[cfg(feature = "axum")]
 pub use payload::Form;
-pub use payload::{FormJson, FromDelivery, Json, Webhook};
+pub use payload::{FormJson, FromDelivery, Json, Parsed, Webhook};
 pub use rejection::{Reason, Rejection};
 pub use scheme::scheme::Scheme;
 pub use secrets::{CachePolicy, Head, KeyFormat, MAX_SECRETS, Secret, Secrets};

@@ -1,5 +1,8 @@
 //! Payloads: deliveries turned into types.
 
+use std::any::type_name;
+use std::fmt;
+
 use bytes::Bytes;
 use http::Extensions;
 use serde::de::DeserializeOwned;
@@ -122,6 +125,70 @@ impl<T: DeserializeOwned> FromDelivery for FormJson<T> {
         let payload = urlencoded::field(delivery.body(), "payload", Reason::MalformedPayload)?;
         let missing = || Rejection::new(Reason::MalformedPayload).with_detail("the form has no field `payload`");
         json(&payload.ok_or_else(missing)?).map(Self)
+    }
+}
+
+/// A payload of a type that another crate reads in its own way, for example from the event's name
+/// and the body.
+///
+/// The function that reads it is given to a [`ParseLayer`](crate::ParseLayer). A type that serde
+/// can deserialize needs none: see [`Json`].
+///
+/// # Examples
+///
+/// ```
+/// # #[cfg(feature = "axum")] {
+/// use axum::{Router, routing::post};
+/// use tower_webhook::{Delivery, ParseLayer, Parsed, Webhook, WebhookLayer, senders};
+///
+/// # mod other_crate {
+/// #     pub struct Event;
+/// #     impl Event {
+/// #         pub fn read(name: &str, body: &[u8]) -> Result<Self, std::str::Utf8Error> {
+/// #             std::str::from_utf8(body).map(|_| Self)
+/// #         }
+/// #     }
+/// # }
+/// fn event(delivery: &Delivery) -> Result<other_crate::Event, std::str::Utf8Error> {
+///     other_crate::Event::read(delivery.event().unwrap_or_default(), delivery.body())
+/// }
+///
+/// async fn on_event(Webhook(Parsed(event)): Webhook<Parsed<other_crate::Event>>) {}
+///
+/// # fn app() -> Result<(), tower_webhook::ConfigError> {
+/// let github = WebhookLayer::new(senders::github("the secret of the webhook")?);
+/// let app: Router = Router::new().route("/hook", post(on_event).layer((github, ParseLayer::new(event))));
+/// # Ok(())
+/// # }
+/// # }
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Parsed<T>(pub T);
+
+impl<T: 'static> FromDelivery for Parsed<T> {
+    fn from_delivery(delivery: &Delivery) -> Result<Self, Rejection> {
+        let parser = delivery.parser::<Parser<T>>().ok_or_else(|| {
+            // Not the sender's fault, which should try again once it is mended.
+            let detail = format!("no `ParseLayer` on this route makes a `{}`", type_name::<T>());
+            Rejection::new(Reason::HandlerFailed).with_detail(detail)
+        })?;
+        (parser.0)(delivery).map(Self)
+    }
+}
+
+/// Makes a `T` of a delivery.
+pub(crate) struct Parser<T>(Box<dyn Fn(&Delivery) -> Result<T, Rejection> + Send + Sync>);
+
+impl<T> Parser<T> {
+    /// Of an error, only what serde says of the type is kept: the rest may quote the payload.
+    pub(crate) fn new<E: fmt::Display>(parse: impl Fn(&Delivery) -> Result<T, E> + Send + Sync + 'static) -> Self {
+        Self(Box::new(move |delivery| {
+            parse(delivery).map_err(|error| {
+                let expected = expectation(&error.to_string());
+                let expected = expected.unwrap_or_else(|| "the payload does not fit the type".to_owned());
+                Rejection::new(Reason::MalformedPayload).with_detail(expected)
+            })
+        }))
     }
 }
 

@@ -13,6 +13,7 @@ use crate::text::Text;
 use crate::time::Clock;
 
 pub use crate::behavior::{Behavior, DEFAULT_BODY_LIMIT, ExpectedAnswer, Repeats};
+pub use crate::facts::Facts;
 pub use crate::maybe_ready::{BoxFuture, MaybeReady};
 
 /// A sender of webhooks: its rules, and the keys it signs with.
@@ -88,6 +89,12 @@ pub trait Provider: Send + Sync + 'static {
     /// Returns how the sender behaves around its requests.
     fn behavior(&self) -> &Behavior {
         &Behavior::UNKNOWN
+    }
+
+    /// Returns what is known of the sender, or of each one that this provider stands for. The
+    /// default is what the other methods say.
+    fn facts(&self) -> Vec<Facts> {
+        vec![Facts::new(self.name().clone(), *self.behavior(), self.body_limit())]
     }
 
     /// Returns whether the request looks like it came from this sender, so that several senders can
@@ -188,48 +195,75 @@ pub enum Outcome {
     Answer(Answer),
 }
 
-impl<P: Provider> Provider for Arc<P> {
+/// Implements methods of [`Provider`] by those of a provider inside.
+macro_rules! delegate {
+    ($this:ident => $inner:expr; $($method:ident),* $(,)?) => {
+        $(delegate!(@$method $this $inner);)*
+    };
+    (@name $this:ident $inner:expr) => {
+        fn name(&$this) -> &Text {
+            $inner.name()
+        }
+    };
+    (@body_limit $this:ident $inner:expr) => {
+        fn body_limit(&$this) -> usize {
+            $inner.body_limit()
+        }
+    };
+    (@behavior $this:ident $inner:expr) => {
+        fn behavior(&$this) -> &Behavior {
+            $inner.behavior()
+        }
+    };
+    (@facts $this:ident $inner:expr) => {
+        fn facts(&$this) -> Vec<Facts> {
+            $inner.facts()
+        }
+    };
+    (@recognizes $this:ident $inner:expr) => {
+        fn recognizes(&$this, head: &Parts) -> Recognition {
+            $inner.recognizes(head)
+        }
+    };
+    (@recognizes_body $this:ident $inner:expr) => {
+        fn recognizes_body(&$this, head: &Parts, body: &[u8]) -> bool {
+            $inner.recognizes_body(head, body)
+        }
+    };
+    (@begin $this:ident $inner:expr) => {
+        fn begin(&$this, head: &Parts, clock: &dyn Clock) -> Result<MaybeReady<Begin<Self::Verification>>, Rejection> {
+            $inner.begin(head, clock)
+        }
+    };
+    (@receive $this:ident $inner:expr) => {
+        fn receive(&$this, verification: &mut Self::Verification, head: &Parts, chunk: &[u8]) {
+            $inner.receive(verification, head, chunk);
+        }
+    };
+    (@finish $this:ident $inner:expr) => {
+        fn finish(
+            &$this,
+            verification: &mut Self::Verification,
+            head: &Parts,
+            body: &Bytes,
+            rest: &[u8],
+        ) -> Result<MaybeReady<Outcome>, Rejection> {
+            $inner.finish(verification, head, body, rest)
+        }
+    };
+    (@refuse $this:ident $inner:expr) => {
+        fn refuse(&$this, head: &Parts, rejection: Rejection) -> Rejection {
+            $inner.refuse(head, rejection)
+        }
+    };
+}
+pub(crate) use delegate;
+
+impl<P: Provider + ?Sized> Provider for Arc<P> {
     type Verification = P::Verification;
 
-    fn name(&self) -> &Text {
-        P::name(self)
-    }
-
-    fn body_limit(&self) -> usize {
-        P::body_limit(self)
-    }
-
-    fn behavior(&self) -> &Behavior {
-        P::behavior(self)
-    }
-
-    fn recognizes(&self, head: &Parts) -> Recognition {
-        P::recognizes(self, head)
-    }
-
-    fn recognizes_body(&self, head: &Parts, body: &[u8]) -> bool {
-        P::recognizes_body(self, head, body)
-    }
-
-    fn begin(&self, head: &Parts, clock: &dyn Clock) -> Result<MaybeReady<Begin<Self::Verification>>, Rejection> {
-        P::begin(self, head, clock)
-    }
-
-    fn receive(&self, verification: &mut Self::Verification, head: &Parts, chunk: &[u8]) {
-        P::receive(self, verification, head, chunk);
-    }
-
-    fn finish(
-        &self,
-        verification: &mut Self::Verification,
-        head: &Parts,
-        body: &Bytes,
-        rest: &[u8],
-    ) -> Result<MaybeReady<Outcome>, Rejection> {
-        P::finish(self, verification, head, body, rest)
-    }
-
-    fn refuse(&self, head: &Parts, rejection: Rejection) -> Rejection {
-        P::refuse(self, head, rejection)
+    delegate! {
+        self => (**self);
+        name, body_limit, behavior, facts, recognizes, recognizes_body, begin, receive, finish, refuse
     }
 }

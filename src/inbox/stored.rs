@@ -123,7 +123,7 @@ impl Record {
             verified.parsed = Some(restored.ok_or(RecordError::Damaged("its payload cannot be parsed again"))?);
         }
         let identity = self.identity.map(|text| FoundId { text, is_string: !is_number });
-        let delivery = Delivery::restore(&self.provider, traits, verified, identity, self.body.clone());
+        let mut delivery = Delivery::restore(&self.provider, traits, verified, identity, self.body.clone());
         #[cfg(feature = "axum")]
         let is_large = self.body.len() > AXUM_BODY_LIMIT;
         let mut request = Request::new(Full::new(self.body));
@@ -135,6 +135,7 @@ impl Record {
                 request.headers_mut().insert(name, value);
             }
         }
+        delivery.set_headers(request.headers().clone(), None);
         request.extensions_mut().insert(delivery);
         request.extensions_mut().insert(InboxAttempt { id, number, received_at: self.received_at });
         #[cfg(feature = "axum")]

@@ -179,7 +179,7 @@ impl<P: Provider> Driver<'_, P> {
         let rest = &received.body[received.fed..];
         let mut verdict = self.shared.provider.finish(verification, self.head, &received.body, rest);
         if let Ok(MaybeReady::Ready(Outcome::Deliver(verified))) = &mut verdict {
-            self.shared.deliver(self.watch, verified, received.body.clone(), &mut self.head.extensions);
+            self.shared.deliver(self.watch, verified, received.body.clone(), self.head);
             return Next::HandOn(received);
         }
         match verdict {
@@ -193,7 +193,7 @@ impl<P: Provider> Driver<'_, P> {
     fn decide(&mut self, verdict: Result<Outcome, Rejection>, received: Received) -> Next<P::Verification> {
         match verdict {
             Ok(Outcome::Deliver(mut verified)) => {
-                self.shared.deliver(self.watch, &mut verified, received.body.clone(), &mut self.head.extensions);
+                self.shared.deliver(self.watch, &mut verified, received.body.clone(), self.head);
             }
             Ok(Outcome::Answer(answer)) if self.shared.observe_only => self.observe(Ok(answer)),
             Err(rejection) if self.shared.observe_only => self.observe(Err(rejection)),

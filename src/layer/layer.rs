@@ -64,6 +64,7 @@ impl<P: Provider> WebhookLayer<P> {
                 clock: Arc::new(SystemClock),
                 on_reject: None,
                 observe_only: false,
+                keeps_headers: false,
                 room: shared::room(),
             }),
         }
@@ -122,6 +123,14 @@ impl<P> WebhookLayer<P> {
     #[must_use]
     pub fn on_reject(self, hook: impl Fn(&Rejection) + Send + Sync + 'static) -> Self {
         self.with(|shared| shared.on_reject = Some(Arc::new(hook)))
+    }
+
+    /// Keeps a copy of the request's headers for [`Delivery::headers`](crate::Delivery::headers).
+    /// By default there is none, as a handler can read them from the request. A payload is made of
+    /// the delivery alone.
+    #[must_use]
+    pub fn keep_headers(self) -> Self {
+        self.with(|shared| shared.keeps_headers = true)
     }
 
     /// Turns observe mode on: nothing is refused. The handler gets every request, with a

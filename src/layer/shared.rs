@@ -30,6 +30,7 @@ pub(crate) struct WebhookSettings<P> {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) on_reject: Option<Arc<OnReject>>,
     pub(crate) observe_only: bool,
+    pub(crate) keeps_headers: bool,
     pub(crate) room: Extensions,
 }
 
@@ -47,7 +48,8 @@ impl<P: Provider> WebhookSettings<P> {
 
     /// Tells the handler that the request is genuine.
     #[inline]
-    pub(super) fn deliver(&self, watch: Stopwatch, verified: &mut Verified, body: Bytes, extensions: &mut Extensions) {
+    pub(super) fn deliver(&self, watch: Stopwatch, verified: &mut Verified, body: Bytes, head: &mut Parts) {
+        let Parts { headers, extensions, .. } = head;
         let name = self.provider.name();
         observe::verdict(verified.provider(name), watch, End::Delivered);
         if !extensions.is_empty() {
@@ -61,10 +63,12 @@ impl<P: Provider> WebhookSettings<P> {
         }
         // A delivery is large, and `insert` would move it three times.
         extensions.get_or_insert_with(|| {
-            #[cfg_attr(not(feature = "inbox"), allow(unused_mut))]
             let mut delivery = Delivery::new(name, self.traits, verified, body);
             #[cfg(feature = "inbox")]
             delivery.set_behavior(self.provider.behavior());
+            if self.keeps_headers {
+                delivery.set_headers(headers.clone(), verified.signed_headers.take());
+            }
             delivery
         });
     }
@@ -133,6 +137,7 @@ impl<P> Clone for WebhookSettings<P> {
             clock: self.clock.clone(),
             on_reject: self.on_reject.clone(),
             observe_only: self.observe_only,
+            keeps_headers: self.keeps_headers,
             room: self.room.clone(),
         }
     }

@@ -6,12 +6,13 @@ use std::time::SystemTime;
 
 use bytes::Bytes;
 use http::Method;
+use http::header::HeaderName;
 use http::request::Parts;
 
 use crate::config::ConfigError;
-use crate::delivery::{Signed, SignedText, Verified};
+use crate::delivery::{self, Signed, Verified};
 use crate::mac::Mac;
-use crate::provider::{MaybeReady, Outcome, Recognition};
+use crate::provider::{Facts, MaybeReady, Outcome, Recognition};
 use crate::rejection::Rejection;
 use crate::secrets::{Keys, MatchedKey};
 use crate::time::Tolerance;
@@ -22,10 +23,12 @@ use super::handshake::Handshake;
 #[cfg(feature = "jwt")]
 use super::jwt::JwtProof;
 use super::mac::MacProof;
+use super::place::Place;
 use super::proof::{Judged, Proof, Run};
 #[cfg(feature = "asymmetric")]
 use super::public_key::PublicKeyProof;
 use super::settings::Settings;
+use super::signed_text::SignedText;
 use super::token::TokenProof;
 
 /// One way in which a sender signs.
@@ -40,6 +43,8 @@ pub(super) struct Form<P> {
     covers_more: bool,
     /// Whether the proof is read from the body.
     is_in_body: bool,
+    /// The headers whose whole values are signed.
+    signed_headers: Option<Arc<[HeaderName]>>,
     pub(super) proof: P,
 }
 
@@ -73,6 +78,7 @@ impl<P: Proof> Form<P> {
             signed,
             covers_more: proof.text().is_some_and(|text| text.template.covers_more(fields.timestamp.as_ref())),
             is_in_body: proof.is_in_body(),
+            signed_headers: signed_headers(&fields, signed, proof.text()),
             fields,
             proof,
         }))
@@ -89,6 +95,24 @@ impl<P: Proof> Form<P> {
 
     pub(super) fn tolerance_mut(&mut self) -> Option<&mut Tolerance> {
         self.fields.timestamp.as_mut().map(|timestamp| &mut timestamp.tolerance).or_else(|| self.proof.tolerance_mut())
+    }
+
+    /// Adds what the form tells of its sender.
+    fn describe(&self, facts: &mut Facts) {
+        let (fields, signed) = (&self.fields, self.signed);
+        let in_body = fields.in_body.as_ref();
+        facts.tolerance = self.clone().tolerance_mut().copied();
+        facts.event =
+            fields.event.as_ref().map(|event| event.to_string() + if signed.event { "" } else { ", unsigned" });
+        facts.identity = Some(match &fields.id {
+            _ if signed.url && in_body.is_some_and(|rules| rules.has_id()) => "all that is signed".to_owned(),
+            _ if in_body.is_some_and(|rules| rules.has_identity()) => "an id in the body".to_owned(),
+            Some(id) if signed.id || !(signed.body || signed.url) => id.to_string(),
+            Some(id) => format!("{id} and what is signed"),
+            None if signed.id => "a signed claim".to_owned(),
+            None if facts.behavior.unique_bodies().is_some() => "what is signed".to_owned(),
+            None => "nothing".to_owned(),
+        });
     }
 
     /// Judges the head. `wrap` makes the result of the attempt in its place, as an attempt is
@@ -125,13 +149,18 @@ impl<P: Proof> Form<P> {
 
     /// Returns what is signed besides the body and the time, if that is more than literals.
     #[inline]
-    fn signed_text(&self, read: &Unverified, head: &Parts, body: &[u8]) -> Result<Option<Box<SignedText>>, Rejection> {
+    fn signed_text(
+        &self,
+        read: &Unverified,
+        head: &Parts,
+        body: &[u8],
+    ) -> Result<Option<Box<delivery::SignedText>>, Rejection> {
         let Some(text) = self.proof.text().filter(|_| self.covers_more) else { return Ok(None) };
         text.template.without_time(&read.values(head, body), self.fields.timestamp.as_ref()).map(Box::new).map(Some)
     }
 
     /// Returns what was proven of the request. What was read is taken.
-    fn verified(&self, read: &mut Unverified, key: MatchedKey, text: Option<Box<SignedText>>) -> Verified {
+    fn verified(&self, read: &mut Unverified, key: MatchedKey, text: Option<Box<delivery::SignedText>>) -> Verified {
         let mut signed = self.signed;
         // A token may lack either.
         signed.timestamp &= read.timestamp.is_some();
@@ -150,8 +179,22 @@ impl<P: Proof> Form<P> {
             key_index: key.index.try_into().unwrap_or(u16::MAX),
             signed,
             parsed: None,
+            signed_headers: self.signed_headers.clone(),
         }
     }
+}
+
+/// Returns the headers of which nothing but the signed value is in them.
+fn signed_headers(fields: &Fields, signed: Signed, text: Option<&SignedText>) -> Option<Arc<[HeaderName]>> {
+    let own = [
+        (signed.timestamp, fields.timestamp.as_ref().map(|timestamp| &timestamp.place)),
+        (signed.id, fields.id.as_ref()),
+        (signed.event, fields.event.as_ref()),
+    ];
+    let own = own.into_iter().filter_map(|(is_signed, place)| place.filter(|_| is_signed));
+    let in_text = text.into_iter().flat_map(|text| text.template.places());
+    let names: Vec<_> = own.chain(in_text).filter_map(Place::whole_header).cloned().collect();
+    (!names.is_empty()).then(|| names.into())
 }
 
 /// A request being verified by a form.
@@ -281,6 +324,11 @@ pub(super) use of_form;
 impl AnyForm {
     pub(super) fn is_for(&self, head: &Parts) -> bool {
         of_form!(self, form => form.is_for(head))
+    }
+
+    /// See [`Form::describe`].
+    pub(super) fn describe(&self, facts: &mut Facts) {
+        of_form!(self, form => form.describe(facts));
     }
 
     pub(super) fn methods(&self) -> &[Method] {

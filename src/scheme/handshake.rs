@@ -49,7 +49,7 @@ pub struct Handshake(Kind);
 #[derive(Clone)]
 enum Kind {
     /// A question that the head alone asks, and that it is answered by.
-    Head { recognizes: Arc<Recognizes>, answer: Arc<AnswerHead> },
+    Head { about: Cow<'static, str>, recognizes: Arc<Recognizes>, answer: Arc<AnswerHead> },
     /// A query parameter that is answered with a MAC. Without keys of MACs there is no such
     /// question.
     QueryMac {
@@ -82,6 +82,7 @@ impl Handshake {
         let parameter = parameter.into();
         let name = parameter.clone();
         Self::head(
+            format!("{method} with query `{parameter}`"),
             move |head| head.method == method && query_parameter(head, &name).is_some(),
             move |head| echo(&query_parameter(head, &parameter).unwrap_or_else(|| Ok(String::new()))?),
         )
@@ -91,6 +92,7 @@ impl Handshake {
     /// address before they use it.
     pub fn probe(get: bool) -> Self {
         Self::head(
+            if get { "HEAD and GET" } else { "HEAD" },
             move |head| head.method == Method::HEAD || (get && head.method == Method::GET),
             |_| Ok(Answer::empty(StatusCode::OK)),
         )
@@ -103,22 +105,25 @@ impl Handshake {
         header: &str,
         answer: impl Fn(&Parts, &HeaderName, &HeaderValue) -> Result<Answer, Rejection> + Send + Sync + 'static,
     ) -> Self {
+        let about = format!("{method} with header `{header}`");
         let header = header_name(header).ok();
         let asked = header.clone();
         let asks = move |head: &Parts| {
             head.method == method && asked.as_ref().is_some_and(|header| head.headers.contains_key(header))
         };
-        Self::head(asks, move |head| {
+        Self::head(about, asks, move |head| {
             let header = header.as_ref().ok_or(Reason::MissingHeader)?;
             answer(head, header, required(head, header, LONGEST_HEADER)?)
         })
     }
 
+    /// `about` says in words which request it answers.
     pub(crate) fn head(
+        about: impl Into<Cow<'static, str>>,
         recognizes: impl Fn(&Parts) -> bool + Send + Sync + 'static,
         answer: impl Fn(&Parts) -> Result<Answer, Rejection> + Send + Sync + 'static,
     ) -> Self {
-        Self(Kind::Head { recognizes: Arc::new(recognizes), answer: Arc::new(answer) })
+        Self(Kind::Head { about: about.into(), recognizes: Arc::new(recognizes), answer: Arc::new(answer) })
     }
 
     /// Answers a GET that has this query parameter with a MAC over its value. `answer` must refuse
@@ -152,6 +157,16 @@ impl Handshake {
     pub(super) fn by_key(&mut self, position: usize) {
         if let Kind::QueryMac { index, .. } = &mut self.0 {
             *index = position;
+        }
+    }
+
+    /// Says in words which requests are answered.
+    pub(super) fn about(&self) -> Cow<'static, str> {
+        match &self.0 {
+            Kind::Head { about, .. } => about.clone(),
+            Kind::QueryMac { parameter, .. } => format!("GET with query `{parameter}`").into(),
+            Kind::UnsignedBody { .. } => "an unsigned POST".into(),
+            Kind::SignedBody(_) => "a question in a signed body".into(),
         }
     }
 

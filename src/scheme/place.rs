@@ -114,6 +114,14 @@ impl Place {
         }
     }
 
+    /// Returns the header that the value is all of, but for a fixed prefix.
+    pub(super) fn whole_header(&self) -> Option<&HeaderName> {
+        match (&self.spot, self.list, &self.scope) {
+            (Spot::Header(name), None, None) => Some(name),
+            _ => None,
+        }
+    }
+
     /// Returns the whole value, with prefix and list. The body is empty as long as it isn't known.
     fn raw<'a>(&self, head: &'a Parts, body: &'a [u8], malformed: Reason) -> Result<Option<Value<'a>>, Rejection> {
         Ok(match &self.spot {

@@ -11,7 +11,7 @@ use http::request::Parts;
 
 use crate::behavior::Behavior;
 use crate::config::ConfigError;
-use crate::provider::{Begin, MaybeReady, Outcome, Provider, Recognition};
+use crate::provider::{Begin, Facts, MaybeReady, Outcome, Provider, Recognition};
 use crate::rejection::{Reason, Rejection};
 use crate::text::Text;
 use crate::time::{Clock, Tolerance};
@@ -189,6 +189,18 @@ impl Provider for Scheme {
 
     fn behavior(&self) -> &Behavior {
         &self.0.behavior
+    }
+
+    fn facts(&self) -> Vec<Facts> {
+        let inner = &*self.0;
+        let mut facts = Facts::new(inner.name.clone(), inner.behavior, inner.body_limit);
+        inner.forms[0].describe(&mut facts);
+        for about in inner.handshakes.iter().map(Handshake::about) {
+            if !facts.probes.contains(&about) {
+                facts.probes.push(about);
+            }
+        }
+        vec![facts]
     }
 
     /// If the signature is in the body or the path, every request could be the sender's.

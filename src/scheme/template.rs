@@ -122,6 +122,11 @@ impl Template {
         self.pieces().any(|piece| piece.is_of(place))
     }
 
+    /// Returns the places whose values are signed as they are.
+    pub(super) fn places(&self) -> impl Iterator<Item = &Place> {
+        self.pieces().filter_map(|piece| if let Piece::Value(place) = piece { Some(place) } else { None })
+    }
+
     /// Returns whether the body is all that is signed.
     pub(super) fn is_body(&self) -> bool {
         self.has_body && self.before.is_empty() && self.after.is_empty()

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use http::Request;
 use http::request::Parts;
 
+use crate::provider::{Facts, Provider};
 use crate::rejection::Reason;
 use crate::sign::SignError;
 use crate::time::Tolerance;
@@ -49,27 +50,9 @@ impl Scheme {
                 forms.push(form);
             }
         }
-        of_form!(&inner.forms[0], form => {
-            let fields = &form.fields;
-            let in_body = fields.in_body.as_ref();
-            let event = fields.event.as_ref();
-            let deduplicated_by = match &fields.id {
-                _ if form.signed.url && in_body.is_some_and(|rules| rules.has_id()) => "all that is signed".to_owned(),
-                _ if in_body.is_some_and(|rules| rules.has_identity()) => "an id in the body".to_owned(),
-                Some(id) if form.signed.id || !(form.signed.body || form.signed.url) => id.to_string(),
-                Some(id) => format!("{id} and what is signed"),
-                None if form.signed.id => "a signed claim".to_owned(),
-                None if inner.behavior.unique_bodies().is_some() => "what is signed".to_owned(),
-                None => "nothing".to_owned(),
-            };
-            SchemeFacts {
-                scheme: forms.join("; or "),
-                tolerance: Form::clone(form).tolerance_mut().copied(),
-                body_limit: inner.body_limit,
-                event: event.map(|event| event.to_string() + if form.signed.event { "" } else { ", unsigned" }),
-                deduplicated_by,
-            }
-        })
+        let Facts { tolerance, body_limit, event, identity, .. } = Provider::facts(self).remove(0);
+        let deduplicated_by = identity.unwrap_or_default();
+        SchemeFacts { scheme: forms.join("; or "), tolerance, body_limit, event, deduplicated_by }
     }
 }
 

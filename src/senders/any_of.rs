@@ -8,7 +8,7 @@ use http::request::Parts;
 
 use crate::any_provider::AnyProvider;
 use crate::config::ConfigError;
-use crate::provider::{Begin, MaybeReady, Outcome, Provider, Recognition};
+use crate::provider::{Begin, Facts, MaybeReady, Outcome, Provider, Recognition};
 use crate::rejection::{Reason, Rejection};
 use crate::text::Text;
 use crate::time::Clock;
@@ -169,6 +169,10 @@ impl<P: Provider> Provider for AnyOf<P> {
 
     fn body_limit(&self) -> usize {
         self.providers.iter().map(P::body_limit).max().unwrap_or_default()
+    }
+
+    fn facts(&self) -> Vec<Facts> {
+        self.providers.iter().flat_map(P::facts).collect()
     }
 
     fn recognizes(&self, head: &Parts) -> Recognition {

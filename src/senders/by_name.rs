@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::any_provider::AnyProvider;
 use crate::config::{ConfigError, ConfigErrorKind};
+use crate::provider::Facts;
 use crate::scheme::Scheme;
 #[cfg(feature = "sns")]
 use crate::time::Tolerance;
@@ -30,6 +31,14 @@ use super::table::Sender;
 /// ```
 pub fn all() -> impl Iterator<Item = &'static Sender> {
     ALL.iter()
+}
+
+impl Facts {
+    /// Returns the built-in sender of this name, with the address of its document.
+    #[must_use]
+    pub fn sender(&self) -> Option<&'static Sender> {
+        all().find(|sender| self.name == sender.name)
+    }
 }
 
 /// Returns the sender of this name with this configuration.

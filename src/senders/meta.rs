@@ -66,7 +66,7 @@ impl Handshake {
     pub fn subscribe(verify_token: impl Into<Secret>) -> Result<Self, ConfigError> {
         let token = Token::of(&verify_token.into().key(KeyFormat::Text)?);
         let recognizes = |head: &Parts| head.method == Method::GET && query_parameter(head, "hub.mode").is_some();
-        Ok(Self::head(recognizes, move |head| subscribe(head, &token)))
+        Ok(Self::head("GET with query `hub.mode`", recognizes, move |head| subscribe(head, &token)))
     }
 }
 

@@ -30,11 +30,14 @@ use tower_http::limit::RequestBodyLimitLayer;
 use tower_http::request_id::{MakeRequestUuid, PropagateRequestIdLayer, SetRequestIdLayer};
 use tower_http::timeout::TimeoutLayer;
 use tower_http::trace::TraceLayer;
+use tower_webhook::provider::Provider as _;
 use tower_webhook::scheme::header;
 use tower_webhook::{
-    AnyOf, CdrManager, Delivery, Json, Rejection, Scheme, Secret, Secrets, Webhook, WebhookLayer, testing,
+    AnyOf, AnyProvider, CdrManager, Delivery, Json, Rejection, Scheme, Secret, Secrets, Webhook, WebhookLayer, senders,
+    testing,
 };
 
+use crate::senders::sample_config;
 use crate::support::{Reply, serve};
 
 fn cdr() -> Scheme {
@@ -365,7 +368,7 @@ async fn a_request_with_the_marks_of_two_senders_never_falls_back_to_the_weaker(
 /// and then 413.
 #[tokio::test]
 async fn what_the_layer_verified_is_not_too_large_for_axum() {
-    let provider = tower_webhook::senders::github("secret").unwrap();
+    let provider = senders::github("secret").unwrap();
     let layer = WebhookLayer::new(provider.clone()).with_body_limit(25 << 20);
     let app = Router::new()
         .route("/bytes", post(async |body: Bytes| body.len().to_string()))
@@ -381,4 +384,28 @@ async fn what_the_layer_verified_is_not_too_large_for_axum() {
             assert_eq!((reply.status.as_u16(), reply.text()), (200, length.to_string().as_str()), "{path}");
         }
     }
+}
+
+#[test]
+fn facts_are_the_same_however_a_provider_is_held() {
+    for sender in senders::all() {
+        let scheme = sender.build(sample_config(sender.name)).unwrap();
+        let facts = scheme.facts();
+        assert_eq!(facts.len(), 1);
+        assert_eq!(facts[0].sender().unwrap().document, sender.document);
+        assert_eq!((facts[0].name.as_str(), facts[0].behavior), (sender.name, *scheme.behavior()));
+        assert_eq!(facts[0].body_limit, scheme.body_limit());
+        assert!(facts[0].identity.is_some());
+        assert_eq!(Arc::new(scheme.clone()).facts(), facts);
+        assert_eq!(AnyProvider::new(scheme.clone()).facts(), facts);
+        assert_eq!(AnyProvider::new(scheme).with_body_limit(7).facts()[0].body_limit, 7);
+    }
+    let probes = |name| senders::by_name(name, sample_config(name)).unwrap().facts().remove(0).probes;
+    assert_eq!(probes("trello"), ["HEAD"]);
+    assert_eq!(probes("dropbox"), ["GET with query `challenge`"]);
+    assert!(probes("github").is_empty());
+    let both = AnyOf::new([senders::github("s").unwrap(), senders::slack("s").unwrap()]).unwrap();
+    let names: Vec<_> = both.facts().into_iter().map(|facts| facts.name).collect();
+    assert_eq!(names, ["github", "slack"]);
+    assert!(acme("acme", "x-s", "s").facts()[0].sender().is_none());
 }

@@ -12,7 +12,10 @@ use http_body_util::Full;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tower::{Layer as _, ServiceExt as _, service_fn};
-use tower_webhook::{Delivery, Events, Form, FormJson, Json, Scheme, Webhook, WebhookLayer, senders, testing};
+use tower_webhook::scheme::header;
+use tower_webhook::{
+    Delivery, Events, Form, FormJson, Json, ParseLayer, Parsed, Scheme, Webhook, WebhookLayer, senders, testing,
+};
 
 use crate::support::serve;
 
@@ -166,4 +169,107 @@ async fn payloads_come_from_forms_and_as_text() {
     }
     let bytes = Request::post("/text").body(Bytes::from_static(b"\xff")).unwrap();
     assert_eq!(server.send(testing::sign(&github(), bytes).unwrap()).await.status, 422);
+}
+
+#[tokio::test]
+async fn payloads_of_other_crates_are_read_as_the_route_says() {
+    /// Stand for types of which this crate knows nothing.
+    struct Named(String, Value);
+    struct Length(usize);
+
+    fn named(delivery: &Delivery) -> Result<Named, serde_json::Error> {
+        Ok(Named(delivery.event().unwrap_or_default().to_owned(), serde_json::from_slice(delivery.body())?))
+    }
+
+    async fn on_event(
+        Webhook(Parsed(event)): Webhook<Parsed<Named>>,
+        Webhook(Parsed(length)): Webhook<Parsed<Length>>,
+    ) -> String {
+        format!("{} {} {}", event.0, event.1["ref"], length.0)
+    }
+
+    let github = || WebhookLayer::new(github());
+    let length = ParseLayer::new(|delivery| Ok::<_, &str>(Length(delivery.body().len())));
+    let app = Router::new()
+        .route("/", post(on_event).layer((github(), length.clone(), ParseLayer::new(named))))
+        .route("/one", post(on_event).layer((github(), length.clone())))
+        .route("/outside", post(on_event).layer((ParseLayer::new(named), length, github())));
+    let server = serve(app).await;
+    assert_eq!(server.send(push(r#"{"ref":1}"#)).await.text(), "push 1 9");
+    assert_eq!(server.send(push("{")).await.status, 422);
+    for path in ["/one", "/outside"] {
+        let mut request = push("{}");
+        *request.uri_mut() = path.parse().unwrap();
+        assert_eq!(server.send(request).await.status, 503, "the sender tries again once {path} is mended");
+    }
+}
+
+#[tokio::test]
+async fn an_error_of_another_crate_is_told_without_the_payload() {
+    #[derive(Debug, Deserialize)]
+    #[allow(dead_code, reason = "only read")]
+    struct Order {
+        number: u16,
+    }
+
+    let layer = ParseLayer::new(|delivery: &Delivery| match delivery.body().len() {
+        0 => Err("SECRET is wrong".to_owned()),
+        _ => serde_json::from_slice::<Order>(delivery.body()).map_err(|error| error.to_string()),
+    });
+    let seen = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let noted = seen.clone();
+    let service = layer.layer(service_fn(move |request: Request<Full<Bytes>>| {
+        let rejection = Webhook::<Parsed<Order>>::from_extensions(request.extensions()).unwrap_err();
+        noted.lock().unwrap().push(rejection.to_string());
+        async { Ok::<_, std::convert::Infallible>(Response::new(Full::<Bytes>::default())) }
+    }));
+    let service = WebhookLayer::new(github()).layer(service);
+    for (body, told) in [
+        ("", "the payload does not fit the type"),
+        (r#"{"number":"SECRET"}"#, "expected u16"),
+        (r#"{"SECRET":1}"#, "missing field `number`"),
+    ] {
+        service.clone().oneshot(push(body)).await.unwrap();
+        let seen = seen.lock().unwrap().pop().unwrap();
+        assert!(seen.contains(told) && !seen.contains("SECRET"), "{seen}");
+    }
+}
+
+#[tokio::test]
+async fn headers_are_kept_on_demand_and_told_apart_by_what_is_signed() {
+    async fn on_event(delivery: Delivery) -> String {
+        let Some(headers) = delivery.headers() else { return "none".to_owned() };
+        let mut signed: Vec<_> =
+            headers.keys().filter(|name| delivery.signs_header(name)).map(|name| name.as_str()).collect();
+        signed.sort_unstable();
+        format!("{} of {}", signed.join(" "), headers.contains_key("x-other"))
+    }
+
+    let acme = Scheme::hmac_sha256()
+        .signature(header("x-signature").hex())
+        .timestamp(header("x-time").prefix("at ").unix_seconds())
+        .event(header("x-event"))
+        .id(header("x-id").list(','))
+        .signed("{timestamp}.{header:x-event}.{header:x-id}.{query:q}.{body}")
+        .secret("s")
+        .build("acme")
+        .unwrap();
+    for (scheme, headers) in [
+        (acme, "x-event x-id x-time of true"),
+        (senders::github("s").unwrap(), " of true"),
+        (senders::slack("s").unwrap(), "x-slack-request-timestamp of true"),
+        (senders::svix("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw").unwrap(), "svix-id svix-timestamp of true"),
+        // The header has a signature too.
+        (senders::stripe("whsec_s").unwrap(), " of true"),
+    ] {
+        let request = || {
+            let request = Request::post("/?q=1").header("x-other", "1").header("x-event", "e").header("x-id", "7");
+            testing::sign(&scheme, request.body(Bytes::from_static(b"{}")).unwrap()).unwrap()
+        };
+        let app = |layer| Router::new().route("/", post(on_event).layer(layer));
+        let server = serve(app(WebhookLayer::new(scheme.clone()).keep_headers())).await;
+        assert_eq!(server.send(request()).await.text(), headers);
+        let server = serve(app(WebhookLayer::new(scheme.clone()))).await;
+        assert_eq!(server.send(request()).await.text(), "none");
+    }
 }

@@ -27,12 +27,13 @@ are ours.
 
 How a sender behaves is what its document says, or pages that cite it; \"?\" is unknown. A status of ours is chosen by it: a
 body that the network held up is 503 to senders that take a 4xx for their last word. A sender that never repeats loses
-what is not taken at once, whatever it is answered.
+what is not taken at once, whatever it is answered. \"Probes\" are the requests beside deliveries that are answered without
+the handler: challenges at set-up, checks of the address. Some need a setting, such as a verify token.
 
 Senders that are not in this table are providers of their own: `Connect` and `Sns` (with `telna` and `pce`).
 
-| name | sender | scheme | tolerance | limit | event | deduplicated by | unique bodies | repeats | waits | takes for success | rule known from |
-|---|---|---|---|---|---|---|---|---|---|---|---|
+| name | sender | scheme | tolerance | limit | event | deduplicated by | unique bodies | repeats | waits | takes for success | probes | rule known from |
+|---|---|---|---|---|---|---|---|---|---|---|---|---|
 ";
 
 fn table() -> String {
@@ -40,6 +41,10 @@ fn table() -> String {
     for sender in senders::all() {
         let scheme = build(sender);
         let (facts, behavior) = (testing::facts(&scheme), scheme.behavior());
+        let probes = match &scheme.facts()[0].probes[..] {
+            [] => "?".to_owned(),
+            probes => probes.join(", "),
+        };
         let tolerance = facts.tolerance.map_or_else(
             || "none".to_owned(),
             |tolerance| match (tolerance.past(), tolerance.future()) {
@@ -57,7 +62,7 @@ fn table() -> String {
         };
         writeln!(
             table,
-            "| `{}` | [{}]({}) | {} | {tolerance} | {limit} | {} | {} | {} | {} | {} | {} | {evidence} |",
+            "| `{}` | [{}]({}) | {} | {tolerance} | {limit} | {} | {} | {} | {} | {} | {} | {probes} | {evidence} |",
             sender.name,
             sender.title,
             sender.document,

@@ -23,7 +23,7 @@ use crate::body_fields::BodyFields;
 use crate::config::ConfigError;
 use crate::jwt::{self, Backend};
 use crate::mac::{Mac, MacKind};
-use crate::provider::{Begin, Behavior, MaybeReady, Outcome, Provider, Recognition};
+use crate::provider::{Begin, Behavior, Facts, MaybeReady, Outcome, Provider, Recognition};
 use crate::rejection::Rejection;
 use crate::secrets::{KeyFormat, Keys, Secrets};
 use crate::senders::knowledge;
@@ -227,6 +227,11 @@ impl Provider for Connect {
 
     fn behavior(&self) -> &Behavior {
         knowledge::of("cloudblue_connect")
+    }
+
+    fn facts(&self) -> Vec<Facts> {
+        let facts = Facts::new(self.name.clone(), *self.behavior(), self.body_limit());
+        vec![facts.with_identity("an id in the body")]
     }
 
     fn recognizes(&self, head: &Parts) -> Recognition {

@@ -21,7 +21,7 @@ use bytes::Bytes;
 use http::Method;
 use http::request::Parts;
 
-use crate::provider::{Begin, Behavior, MaybeReady, Outcome, Provider, Recognition};
+use crate::provider::{Begin, Behavior, Facts, MaybeReady, Outcome, Provider, Recognition};
 use crate::rejection::Rejection;
 use crate::senders::knowledge;
 use crate::text::Text;
@@ -103,6 +103,12 @@ impl Provider for Sns {
 
     fn behavior(&self) -> &Behavior {
         knowledge::of(self.0.name())
+    }
+
+    fn facts(&self) -> Vec<Facts> {
+        let is_in_body = self.0.body_fields.as_ref().is_some_and(|fields| fields.has_identity());
+        let identity = if is_in_body { "an id in the body" } else { "`MessageId`" };
+        vec![Facts::new(self.name().clone(), *self.behavior(), BODY_LIMIT).with_identity(identity)]
     }
 
     fn recognizes(&self, head: &Parts) -> Recognition {

@@ -166,6 +166,7 @@ async fn the_handler_gets_what_arrived_with_what_was_proven() {
     assert_eq!(delivery.signed(), Signed::default().with_body(true).with_id(true));
     assert!(delivery.identity() == Identity::Id("evt 1".into()) && delivery.body() == body.as_bytes());
     assert_eq!((attempt.number, &payload["n"]), (1, &Value::from(1)));
+    assert_eq!(delivery.headers(), Some(&headers));
     let names: BTreeSet<_> = headers.keys().map(|name| name.as_str()).collect();
     assert_eq!(names, BTreeSet::from(["acme-event", "acme-id", "content-type", "traceparent"]));
     let stored = receiver.inbox.get(attempt.id).await.unwrap().unwrap();
