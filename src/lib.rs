@@ -94,6 +94,7 @@
 #![cfg_attr(not(test), warn(unreachable_pub, clippy::unwrap_used, clippy::expect_used))]
 
 mod accessors;
+mod algorithm;
 mod answer;
 mod any_provider;
 mod behavior;
@@ -137,6 +138,7 @@ mod maybe_ready;
 mod multipart;
 mod observe;
 mod payload;
+mod place;
 mod pointer;
 pub mod provider;
 #[cfg(feature = "asymmetric")]

@@ -78,6 +78,25 @@ impl PublicKey {
     }
 }
 
+/// Returns the algorithm of a token's signature, if it is made by a private key.
+#[cfg(feature = "testing")]
+pub(crate) fn of_signature(algorithm: Algorithm) -> Option<crate::algorithm::Algorithm> {
+    use crate::algorithm::Algorithm as Own;
+
+    Some(match algorithm {
+        Algorithm::RS256 => Own::RsaPkcs1Sha256,
+        Algorithm::RS384 => Own::RsaPkcs1Sha384,
+        Algorithm::RS512 => Own::RsaPkcs1Sha512,
+        Algorithm::PS256 => Own::RsaPssSha256,
+        Algorithm::PS384 => Own::RsaPssSha384,
+        Algorithm::PS512 => Own::RsaPssSha512,
+        Algorithm::ES256 => Own::EcdsaP256Fixed,
+        Algorithm::ES384 => Own::EcdsaP384Fixed,
+        Algorithm::EdDSA => Own::Ed25519,
+        _ => return None,
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

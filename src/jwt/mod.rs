@@ -25,6 +25,8 @@ use crate::secrets::Keyring;
 
 use crate::mac::{Digest, Mac, MacKind, matching_key};
 
+#[cfg(feature = "testing")]
+pub(crate) use backend::of_signature;
 pub(crate) use backend::{Backend, PublicKey};
 pub(crate) use jsonwebtoken::Algorithm;
 #[cfg(all(feature = "testing", feature = "asymmetric"))]

@@ -114,10 +114,7 @@ impl JwtRules {
         }
         let header = serde_json::json!({ "alg": format!("{:?}", self.algorithm), "typ": "JWT", "kid": TEST_KID });
         let message = message(&header.to_string(), &claims.to_string());
-        let mut signature = sign(message.as_bytes())?;
-        if self.algorithm == Algorithm::ES256 {
-            signature = fixed(&signature).ok_or_else(|| SignError::new("the key makes no signatures of ES256"))?;
-        }
+        let signature = sign(message.as_bytes())?;
         let scheme = if self.is_bearer() { "Bearer " } else { "" };
         Ok(format!("{scheme}{message}.{}", Encoding::Base64Url.encode(&signature)))
     }
@@ -126,22 +123,6 @@ impl JwtRules {
 /// The id of the key that tests sign with.
 #[cfg(feature = "testing")]
 pub(crate) const TEST_KID: &str = "test-key";
-
-/// Returns an ECDSA signature in DER as the two numbers of 32 bytes that a token has.
-#[cfg(feature = "testing")]
-fn fixed(der: &[u8]) -> Option<Vec<u8>> {
-    let mut rest = der.get(2..)?;
-    let mut out = Vec::new();
-    for _ in 0..2 {
-        let len = usize::from(*rest.get(1)?);
-        let number = rest.get(2..2 + len)?;
-        let number = number.strip_prefix(&[0]).unwrap_or(number);
-        out.extend(std::iter::repeat_n(0, 32_usize.checked_sub(number.len())?));
-        out.extend_from_slice(number);
-        rest = &rest[2 + len..];
-    }
-    Some(out)
-}
 
 /// Checks that a claim has one of these values. `aud` may be an array of which one has it (RFC
 /// 7519, section 4.1.3).

@@ -8,14 +8,14 @@ use http::header::HeaderValue;
 use http::request::Parts;
 use http::{Method, StatusCode};
 
+#[cfg(feature = "asymmetric")]
+use crate::algorithm::Algorithm;
 use crate::behavior::Behavior;
 use crate::config::ConfigError;
 use crate::delivery::Signed;
 #[cfg(feature = "jwt")]
 use crate::jwt::{Jwks, JwtRules};
 use crate::mac::{Mac, MacKind};
-#[cfg(feature = "asymmetric")]
-use crate::public_key::Algorithm;
 use crate::public_url::PublicUrl;
 use crate::rejection::Rejection;
 use crate::secrets::{KeyFormat, Secrets};
@@ -27,7 +27,6 @@ use super::handshake::Handshake;
 #[cfg(feature = "jwt")]
 use super::jwt::JwtProof;
 use super::mac::MacProof;
-use super::place::header_name;
 #[cfg(feature = "paypal")]
 use super::public_key::FetchKey;
 #[cfg(feature = "asymmetric")]
@@ -37,6 +36,7 @@ use super::settings::Settings;
 use super::source::{SignatureSpec, Source, TimestampSpec};
 use super::template::{CustomPiece, Values};
 use super::token::TokenProof;
+use crate::place::header_name;
 
 /// Builds a [`Scheme`]. Errors are returned by [`build`](Self::build).
 #[derive(Clone)]

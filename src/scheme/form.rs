@@ -30,22 +30,22 @@ use super::token::TokenProof;
 
 /// One way in which a sender signs.
 #[derive(Clone)]
-pub(super) struct Form<P> {
-    pub(super) methods: Vec<Method>,
-    pub(super) applies: Option<(&'static str, fn(&Parts) -> bool)>,
-    pub(super) fields: Fields,
+pub(crate) struct Form<P> {
+    pub(crate) methods: Vec<Method>,
+    pub(crate) applies: Option<(&'static str, fn(&Parts) -> bool)>,
+    pub(crate) fields: Fields,
     /// What the proof covers at most. Like the next two, it is found out once.
-    pub(super) signed: Signed,
+    pub(crate) signed: Signed,
     /// Whether the proof may cover more than the body, the time and the id.
     covers_more: bool,
     /// Whether the proof is read from the body.
     is_in_body: bool,
-    pub(super) proof: P,
+    pub(crate) proof: P,
 }
 
 impl<P: Proof> Form<P> {
     /// Makes a form of these settings and a proof, and checks that they fit together.
-    pub(super) fn new(settings: &Settings, proof: P) -> Result<Arc<Self>, ConfigError> {
+    pub(crate) fn new(settings: &Settings, proof: P) -> Result<Arc<Self>, ConfigError> {
         if settings.methods.is_empty() {
             return Err(ConfigError::missing("the scheme accepts no method"));
         }
@@ -79,22 +79,22 @@ impl<P: Proof> Form<P> {
     }
 
     /// Returns whether the form is for such a request.
-    pub(super) fn is_for(&self, head: &Parts) -> bool {
+    pub(crate) fn is_for(&self, head: &Parts) -> bool {
         self.applies.is_none_or(|(_, applies)| applies(head)) && self.methods.contains(&head.method)
     }
 
-    pub(super) fn is_timed(&self) -> bool {
+    pub(crate) fn is_timed(&self) -> bool {
         self.fields.timestamp.is_some() || self.proof.is_timed()
     }
 
-    pub(super) fn tolerance_mut(&mut self) -> Option<&mut Tolerance> {
+    pub(crate) fn tolerance_mut(&mut self) -> Option<&mut Tolerance> {
         self.fields.timestamp.as_mut().map(|timestamp| &mut timestamp.tolerance).or_else(|| self.proof.tolerance_mut())
     }
 
     /// Judges the head. `wrap` makes the result of the attempt in its place, as an attempt is
     /// large.
     #[inline]
-    pub(super) fn begin<T: Send + 'static>(
+    pub(crate) fn begin<T: Send + 'static>(
         self: &Arc<Self>,
         head: &Parts,
         now: SystemTime,
@@ -155,7 +155,7 @@ impl<P: Proof> Form<P> {
 }
 
 /// A request being verified by a form.
-pub(super) struct Attempt<P: Proof> {
+pub(crate) struct Attempt<P: Proof> {
     form: Arc<Form<P>>,
     read: Unverified,
     offer: P::Offer,
@@ -164,14 +164,14 @@ pub(super) struct Attempt<P: Proof> {
 }
 
 impl<P: Proof> Attempt<P> {
-    pub(super) fn receive(&mut self, head: &Parts, chunk: &[u8]) {
+    pub(crate) fn receive(&mut self, head: &Parts, chunk: &[u8]) {
         let Self { form, read, offer, keys, progress } = self;
         form.proof.receive(Run { offer, keys, progress }, &read.values(head, b""), chunk);
     }
 
     /// Called once.
     #[inline]
-    pub(super) fn finish(
+    pub(crate) fn finish(
         &mut self,
         handshakes: &[Handshake],
         head: &Parts,
@@ -209,19 +209,19 @@ macro_rules! kinds {
     ($($(#[$feature:meta])? $kind:ident($proof:ty),)*) => {
         /// A form of a scheme, by any kind of proof.
         #[derive(Clone)]
-        pub(super) enum AnyForm {
+        pub(crate) enum AnyForm {
             $($(#[$feature])? $kind(Arc<Form<$proof>>),)*
         }
 
         /// A request being verified by a form of a scheme.
-        pub(super) enum AnyAttempt {
+        pub(crate) enum AnyAttempt {
             $($(#[$feature])? $kind(Attempt<$proof>),)*
         }
 
         impl AnyForm {
             /// See [`Form::begin`].
             #[inline]
-            pub(super) fn begin<T: Send + 'static>(
+            pub(crate) fn begin<T: Send + 'static>(
                 &self,
                 head: &Parts,
                 now: SystemTime,
@@ -234,14 +234,14 @@ macro_rules! kinds {
         }
 
         impl AnyAttempt {
-            pub(super) fn receive(&mut self, head: &Parts, chunk: &[u8]) {
+            pub(crate) fn receive(&mut self, head: &Parts, chunk: &[u8]) {
                 match self {
                     $($(#[$feature])? Self::$kind(attempt) => attempt.receive(head, chunk),)*
                 }
             }
 
             #[inline]
-            pub(super) fn finish(
+            pub(crate) fn finish(
                 &mut self,
                 handshakes: &[Handshake],
                 head: &Parts,
@@ -276,35 +276,35 @@ kinds! {
     Custom(CustomProof),
 }
 #[cfg(feature = "testing")]
-pub(super) use of_form;
+pub(crate) use of_form;
 
 impl AnyForm {
-    pub(super) fn is_for(&self, head: &Parts) -> bool {
+    pub(crate) fn is_for(&self, head: &Parts) -> bool {
         of_form!(self, form => form.is_for(head))
     }
 
-    pub(super) fn methods(&self) -> &[Method] {
+    pub(crate) fn methods(&self) -> &[Method] {
         of_form!(self, form => &form.methods)
     }
 
-    pub(super) fn is_timed(&self) -> bool {
+    pub(crate) fn is_timed(&self) -> bool {
         of_form!(self, form => form.is_timed())
     }
 
-    pub(super) fn recognizes(&self, head: &Parts) -> Recognition {
+    pub(crate) fn recognizes(&self, head: &Parts) -> Recognition {
         of_form!(self, form => form.proof.recognizes(head))
     }
 
-    pub(super) fn recognizes_body(&self, head: &Parts, body: &[u8]) -> bool {
+    pub(crate) fn recognizes_body(&self, head: &Parts, body: &[u8]) -> bool {
         of_form!(self, form => form.proof.recognizes_body(head, body))
     }
 
-    pub(super) fn mac_keys(&self) -> Option<&Keys<Mac>> {
+    pub(crate) fn mac_keys(&self) -> Option<&Keys<Mac>> {
         of_form!(self, form => form.proof.mac_keys())
     }
 
     /// Sets the tolerance, and returns whether there is one to be set.
-    pub(super) fn set_tolerance(&mut self, tolerance: Tolerance) -> bool {
+    pub(crate) fn set_tolerance(&mut self, tolerance: Tolerance) -> bool {
         let own = of_form!(self, form => Arc::make_mut(form).tolerance_mut());
         own.map(|own| *own = tolerance).is_some()
     }

@@ -17,8 +17,8 @@ use crate::rejection::{Reason, Rejection};
 use crate::secrets::{Keys, KeysFor};
 use crate::urlencoded;
 
-use super::place::header_name;
 use super::proof::Judged;
+use crate::place::header_name;
 
 /// The longest echoed text. Challenges have a few dozen characters; Microsoft's, the longest, a few
 /// hundred.
@@ -141,7 +141,7 @@ impl Handshake {
 
     /// Takes the keys that the sender signs with, if they are keys of MACs and the answer needs
     /// one.
-    pub(super) fn by_keys_of(mut self, mac_keys: Option<&Keys<Mac>>) -> Self {
+    pub(crate) fn by_keys_of(mut self, mac_keys: Option<&Keys<Mac>>) -> Self {
         if let Kind::QueryMac { keys, .. } = &mut self.0 {
             *keys = mac_keys.cloned();
         }
@@ -149,14 +149,14 @@ impl Handshake {
     }
 
     /// Sets the position of the key that answers, if one does.
-    pub(super) fn by_key(&mut self, position: usize) {
+    pub(crate) fn by_key(&mut self, position: usize) {
         if let Kind::QueryMac { index, .. } = &mut self.0 {
             *index = position;
         }
     }
 
     /// Returns whether a head asks this question. Nothing is accepted by that.
-    pub(super) fn recognizes(&self, head: &Parts) -> bool {
+    pub(crate) fn recognizes(&self, head: &Parts) -> bool {
         match &self.0 {
             Kind::Head { recognizes, .. } => recognizes(head),
             Kind::QueryMac { parameter, keys, .. } => {
@@ -189,7 +189,7 @@ impl Handshake {
     }
 
     /// Answers a verified body, if it is this question.
-    pub(super) fn finish(&self, head: &Parts, body: &[u8], mac: Option<&Mac>) -> Result<Option<Answer>, Rejection> {
+    pub(crate) fn finish(&self, head: &Parts, body: &[u8], mac: Option<&Mac>) -> Result<Option<Answer>, Rejection> {
         match &self.0 {
             Kind::SignedBody(answer) => answer(head, body, mac),
             _ => Ok(None),

@@ -6,6 +6,8 @@ use http::request::Parts;
 
 use crate::config::ConfigError;
 use crate::delivery::Signed;
+#[cfg(feature = "testing")]
+use crate::jwt::of_signature;
 use crate::jwt::{Backend, ClaimedToken, Jwks, JwtRules, Token, malformed};
 use crate::mac::{Mac, MacKind};
 use crate::provider::{MaybeReady, Recognition};
@@ -19,13 +21,13 @@ use crate::time::Tolerance;
 use super::fields::{Fields, Unverified};
 use super::proof::{Judged, Proof, Run};
 use super::settings::Settings;
-#[cfg(feature = "testing")]
-use super::sign::{SignResult, SignWith, Signer, Unsigned};
 use super::template::Values;
+#[cfg(feature = "testing")]
+use crate::sign::{SignResult, SignWith, Signer, Unsigned};
 
 #[derive(Clone)]
-pub(super) struct JwtProof {
-    pub(super) rules: JwtRules,
+pub(crate) struct JwtProof {
+    pub(crate) rules: JwtRules,
     keys: JwtKeys,
 }
 
@@ -36,7 +38,7 @@ enum JwtKeys {
 }
 
 /// What is known of the signature before the body is.
-pub(super) enum JwtKeysFor {
+pub(crate) enum JwtKeysFor {
     Proven(MatchedKey),
     /// The key may have to be fetched, which waits until everything else is right.
     ToFind(Jwks, SystemTime),
@@ -44,7 +46,7 @@ pub(super) enum JwtKeysFor {
 
 impl JwtProof {
     /// Takes the keys of the issuer, or else the secrets of the settings.
-    pub(super) fn new(rules: JwtRules, issuer: Option<Jwks>, settings: &Settings) -> Result<Self, ConfigError> {
+    pub(crate) fn new(rules: JwtRules, issuer: Option<Jwks>, settings: &Settings) -> Result<Self, ConfigError> {
         Backend::prove()?;
         let keys = match issuer {
             Some(jwks) => {
@@ -155,7 +157,10 @@ impl Proof for JwtProof {
             (JwtKeys::Shared(keys), Signer::Secret) => {
                 Some(self.put(request, &|message| Ok(keys.signing_key()?.of(message).as_bytes().to_vec())))
             }
-            (JwtKeys::Public(_), Signer::PrivateKey(key)) => Some(self.put(request, key)),
+            (JwtKeys::Public(_), Signer::PrivateKey(key)) => {
+                let algorithm = of_signature(self.rules.algorithm)?;
+                Some(self.put(request, &|message| key.sign(algorithm, message)))
+            }
             _ => None,
         }
     }

@@ -6,27 +6,28 @@ use std::time::SystemTime;
 
 use http::request::Parts;
 
+use crate::algorithm::Algorithm;
 #[cfg(feature = "paypal")]
 use crate::certificate::CertificateKey;
 use crate::config::ConfigError;
 #[cfg(feature = "paypal")]
 use crate::provider::BoxFuture;
 use crate::provider::MaybeReady;
-use crate::public_key::{Algorithm, PublicKey, matching_key};
+use crate::public_key::{PublicKey, matching_key};
 use crate::rejection::Rejection;
 use crate::secrets::{Keys, KeysFor, MatchedKey};
 
 use super::fields::Unverified;
 use super::proof::{Judged, Proof, Run};
 use super::settings::Settings;
-#[cfg(feature = "testing")]
-use super::sign::{SignResult, Signer, Unsigned};
 use super::signed_text::SignedText;
 use super::template::Values;
+#[cfg(feature = "testing")]
+use crate::sign::{SignResult, Signer, Unsigned};
 
 /// Proof by a signature over the signed text.
 #[derive(Clone)]
-pub(super) struct PublicKeyProof {
+pub(crate) struct PublicKeyProof {
     algorithm: Algorithm,
     keys: PublicKeys,
     text: SignedText,
@@ -50,7 +51,7 @@ pub(crate) trait FetchKey: Send + Sync + 'static {
 }
 
 /// The keys for one request.
-pub(super) enum KeysAtHand {
+pub(crate) enum KeysAtHand {
     Given(KeysFor<PublicKey>),
     /// To be fetched as of this time.
     #[cfg(feature = "paypal")]
@@ -58,14 +59,14 @@ pub(super) enum KeysAtHand {
 }
 
 impl PublicKeyProof {
-    pub(super) fn new(algorithm: Algorithm, settings: &Settings) -> Result<Self, ConfigError> {
+    pub(crate) fn new(algorithm: Algorithm, settings: &Settings) -> Result<Self, ConfigError> {
         let keys = settings.public_keys()?.into_keys(move |key| PublicKey::new(algorithm, key))?;
         Ok(Self { algorithm, keys: PublicKeys::Given(keys), text: SignedText::new(settings)? })
     }
 
     /// RSA with SHA-256, by a key of up to 4096 bits that is fetched.
     #[cfg(feature = "paypal")]
-    pub(super) fn fetched(keys: Arc<dyn FetchKey>, settings: &Settings) -> Result<Self, ConfigError> {
+    pub(crate) fn fetched(keys: Arc<dyn FetchKey>, settings: &Settings) -> Result<Self, ConfigError> {
         let (algorithm, keys) = (Algorithm::RsaPkcs1Sha256, PublicKeys::Fetched(keys));
         Ok(Self { algorithm, keys, text: SignedText::new(settings)? })
     }
@@ -139,6 +140,6 @@ impl Proof for PublicKeyProof {
     #[cfg(feature = "testing")]
     fn sign(&self, request: &mut Unsigned<'_>, signer: &Signer<'_>) -> SignResult {
         let Signer::PrivateKey(key) = signer else { return None };
-        Some(self.text.sign(request, key))
+        Some(self.text.sign(request, |message| key.sign(self.algorithm, message)))
     }
 }

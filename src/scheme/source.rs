@@ -15,7 +15,7 @@ use crate::rejection::{Reason, Rejection};
 use crate::text::Text;
 use crate::time::{TimeFormat, Tolerance};
 
-use super::place::{Place, Spot, header_name};
+use crate::place::{Place, Spot, header_name};
 
 /// The default tolerance of a timestamp, on both sides. It is what most senders document.
 const DEFAULT_TOLERANCE: Duration = Duration::from_secs(300);
@@ -91,7 +91,7 @@ pub fn path_segment() -> Source {
 /// A place in a request: see [`header`].
 #[derive(Clone, Debug)]
 #[must_use]
-pub struct Source(pub(super) Result<Place, ConfigError>);
+pub struct Source(pub(crate) Result<Place, ConfigError>);
 
 impl Source {
     fn new(spot: Result<Spot, ConfigError>) -> Self {
@@ -177,7 +177,7 @@ impl Source {
 /// Where a signature is and how it is written: see [`header`].
 #[derive(Clone, Debug)]
 #[must_use]
-pub struct SignatureSpec(pub(super) Result<Signature, ConfigError>);
+pub struct SignatureSpec(pub(crate) Result<Signature, ConfigError>);
 
 impl SignatureSpec {
     /// Adds another place where a signature may be, in the same encoding, such as a secondary
@@ -204,22 +204,22 @@ impl SignatureSpec {
 
 /// The places of a signature, the usual one first, and its encoding.
 #[derive(Clone, Debug)]
-pub(super) struct Signature {
-    pub(super) places: Vec<Place>,
-    pub(super) encoding: Encoding,
+pub(crate) struct Signature {
+    pub(crate) places: Vec<Place>,
+    pub(crate) encoding: Encoding,
     /// What ends the id of a key in front of the signature.
-    pub(super) behind: Option<u8>,
+    pub(crate) behind: Option<u8>,
     /// The detail if there is none, written once: most refusals are for that.
     missing: String,
 }
 
 /// The MACs that a request offers: one for nearly every sender, and that one without an allocation.
-pub(super) type Candidates = SmallVec<[Digest; 1]>;
+pub(crate) type Candidates = SmallVec<[Digest; 1]>;
 
 impl Signature {
     /// Reads every signature that is there, each of this length in bytes. None at all is refused.
     #[inline]
-    pub(super) fn read(&self, head: &Parts, body: &[u8], digest_len: usize) -> Result<Candidates, Rejection> {
+    pub(crate) fn read(&self, head: &Parts, body: &[u8], digest_len: usize) -> Result<Candidates, Rejection> {
         let mut found = Candidates::new();
         self.each(head, body, |text| {
             let text = self.behind_id(text);
@@ -235,7 +235,7 @@ impl Signature {
 
     /// Reads every signature that is there, for algorithms whose signatures have no fixed length.
     #[cfg(feature = "asymmetric")]
-    pub(super) fn read_up_to(&self, head: &Parts, body: &[u8], longest: usize) -> Result<Vec<Vec<u8>>, Rejection> {
+    pub(crate) fn read_up_to(&self, head: &Parts, body: &[u8], longest: usize) -> Result<Vec<Vec<u8>>, Rejection> {
         let mut found = Vec::new();
         self.each(head, body, |text| {
             let text = self.behind_id(text);
@@ -285,7 +285,7 @@ impl Signature {
     }
 
     /// Returns where the signature may be, for details and tables.
-    pub(super) fn names(&self) -> String {
+    pub(crate) fn names(&self) -> String {
         let places: Vec<_> = self.places.iter().map(ToString::to_string).collect();
         places.join(" or ")
     }
@@ -294,7 +294,7 @@ impl Signature {
 /// Where a timestamp is, how it is written, and how far from now it may be: see [`header`].
 #[derive(Clone, Debug)]
 #[must_use]
-pub struct TimestampSpec(pub(super) Result<Timestamp, ConfigError>);
+pub struct TimestampSpec(pub(crate) Result<Timestamp, ConfigError>);
 
 impl TimestampSpec {
     /// Sets how far the timestamp may be from now, in the past and in the future. The default is
@@ -316,17 +316,17 @@ impl TimestampSpec {
 }
 
 #[derive(Clone, Debug)]
-pub(super) struct Timestamp {
-    pub(super) place: Place,
-    pub(super) format: TimeFormat,
-    pub(super) tolerance: Tolerance,
+pub(crate) struct Timestamp {
+    pub(crate) place: Place,
+    pub(crate) format: TimeFormat,
+    pub(crate) tolerance: Tolerance,
     /// Whether a signed body may lack it.
-    pub(super) optional: bool,
+    pub(crate) optional: bool,
 }
 
 impl Timestamp {
     /// Returns the timestamp as it was written, and the time it stands for.
-    pub(super) fn read(
+    pub(crate) fn read(
         &self,
         head: &Parts,
         body: &[u8],

@@ -4,15 +4,21 @@ use std::borrow::Cow;
 use std::fmt;
 use std::ops::Range;
 
+#[cfg(feature = "testing")]
+use bytes::Bytes;
 use http::header::{AUTHORIZATION, HeaderName, HeaderValue};
 use http::request::Parts;
 
 use crate::config::ConfigError;
+#[cfg(feature = "testing")]
+use crate::encoding::Encoding;
 use crate::headers::{self, LONGEST_HEADER, single};
 use crate::multipart;
 use crate::pointer;
 use crate::provider::Recognition;
 use crate::rejection::{Reason, Rejection};
+#[cfg(feature = "testing")]
+use crate::sign::{SignError, add_part, set_header, set_member, set_path, unfit, with_field};
 use crate::text::Text;
 use crate::uri::requested_uri;
 use crate::urlencoded;
@@ -25,7 +31,7 @@ const MAX_IN_LIST: usize = 16;
 const MAX_NUMBERED: usize = 100;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Spot {
+pub(crate) enum Spot {
     Header(HeaderName),
     /// Headers of this name and a number.
     Numbered(HeaderName),
@@ -42,21 +48,21 @@ pub(super) enum Spot {
 /// A place in a request.
 #[derive(Clone, Debug)]
 pub(crate) struct Place {
-    pub(super) spot: Spot,
-    pub(super) prefix: Cow<'static, str>,
-    pub(super) list: Option<u8>,
+    pub(crate) spot: Spot,
+    pub(crate) prefix: Cow<'static, str>,
+    pub(crate) list: Option<u8>,
     /// Where the scope is that an id is unique within.
-    pub(super) scope: Option<Box<Place>>,
+    pub(crate) scope: Option<Box<Place>>,
 }
 
 /// A value that was found: a header's own, or one that had to be decoded.
-pub(super) enum Value<'a> {
+pub(crate) enum Value<'a> {
     Header(&'a HeaderValue, Range<usize>),
     Decoded(Cow<'a, [u8]>),
 }
 
 impl Value<'_> {
-    pub(super) fn as_bytes(&self) -> &[u8] {
+    pub(crate) fn as_bytes(&self) -> &[u8] {
         match self {
             Self::Header(value, part) => &value.as_bytes()[part.clone()],
             Self::Decoded(bytes) => bytes,
@@ -82,12 +88,12 @@ impl Value<'_> {
 
 impl Place {
     /// Returns whether the value is in the body, so that it is known only at the end.
-    pub(super) fn in_body(&self) -> bool {
+    pub(crate) fn in_body(&self) -> bool {
         matches!(self.spot, Spot::Json(_) | Spot::Form(_) | Spot::Part(_))
     }
 
     /// Returns whether the head has the value.
-    pub(super) fn recognizes(&self, head: &Parts) -> Recognition {
+    pub(crate) fn recognizes(&self, head: &Parts) -> Recognition {
         match &self.spot {
             Spot::Header(name) => head.headers.contains_key(name),
             Spot::Numbered(stem) => head.headers.keys().any(|name| name.as_str().starts_with(stem.as_str())),
@@ -101,12 +107,12 @@ impl Place {
     }
 
     /// Returns whether the value is there, now that the body is known.
-    pub(super) fn is_there(&self, head: &Parts, body: &[u8]) -> bool {
+    pub(crate) fn is_there(&self, head: &Parts, body: &[u8]) -> bool {
         matches!(self.value(head, body, Reason::MalformedSignature), Ok(Some(_)))
     }
 
     /// Returns the header that has the value, if one has.
-    pub(super) fn header(&self) -> Option<&HeaderName> {
+    pub(crate) fn header(&self) -> Option<&HeaderName> {
         match &self.spot {
             Spot::Header(name) => Some(name),
             Spot::Bearer | Spot::Basic => Some(&AUTHORIZATION),
@@ -154,13 +160,13 @@ impl Place {
     }
 
     /// Returns the whole field of a verified form as a text.
-    pub(super) fn verified_field(&self, body: &[u8]) -> Option<Text> {
+    pub(crate) fn verified_field(&self, body: &[u8]) -> Option<Text> {
         Some(String::from_utf8(self.field(body).ok()??.into_owned()).ok()?.into())
     }
 
     /// Returns the value behind the prefix, or `None` if it is absent. `malformed` is the reason to
     /// refuse a value without the prefix.
-    pub(super) fn value<'a>(
+    pub(crate) fn value<'a>(
         &self,
         head: &'a Parts,
         body: &'a [u8],
@@ -185,7 +191,7 @@ impl Place {
     }
 
     /// Returns the value as a text, behind that of its scope if it has one.
-    pub(super) fn text(&self, head: &Parts, body: &[u8], malformed: Reason) -> Result<Option<Text>, Rejection> {
+    pub(crate) fn text(&self, head: &Parts, body: &[u8], malformed: Reason) -> Result<Option<Text>, Rejection> {
         let Some(value) = self.value(head, body, malformed)? else { return Ok(None) };
         let text = value.into_text().ok_or_else(|| self.unreadable(malformed))?;
         let Some(scope) = &self.scope else { return Ok(Some(text)) };
@@ -197,7 +203,7 @@ impl Place {
 
     /// Hands on every value that may be a signature, and returns how many there are.
     #[inline]
-    pub(super) fn each(
+    pub(crate) fn each(
         &self,
         head: &Parts,
         body: &[u8],
@@ -282,6 +288,58 @@ impl Place {
     }
 }
 
+/// Writing what a sender writes, for tests alone.
+#[cfg(feature = "testing")]
+impl Place {
+    /// Removes what is in a header of this place.
+    pub(crate) fn clear(&self, head: &mut Parts) {
+        let is_own = |name: &&HeaderName| match &self.spot {
+            Spot::Header(own) => *name == own,
+            Spot::Numbered(stem) => name.as_str().starts_with(stem.as_str()),
+            _ => false,
+        };
+        for name in head.headers.keys().filter(is_own).cloned().collect::<Vec<_>>() {
+            head.headers.remove(name);
+        }
+    }
+
+    /// Writes a value into this place.
+    pub(crate) fn put(&self, head: &mut Parts, body: &mut Bytes, value: &str) -> Result<(), SignError> {
+        let value = format!("{}{value}", self.prefix);
+        match &self.spot {
+            Spot::Header(name) => {
+                let whole = match (self.list, head.headers.get(name).and_then(|list| list.to_str().ok())) {
+                    (Some(separator), Some(list)) => format!("{list}{}{value}", char::from(separator)),
+                    _ => value,
+                };
+                set_header(head, name.clone(), whole)
+            }
+            Spot::Numbered(stem) => {
+                let name = HeaderName::try_from(format!("{stem}1")).map_err(|_| unfit())?;
+                set_header(head, name, value)
+            }
+            Spot::Bearer => set_header(head, AUTHORIZATION, format!("Bearer {value}")),
+            Spot::Basic => {
+                set_header(head, AUTHORIZATION, format!("Basic {}", Encoding::Base64.encode(value.as_bytes())))
+            }
+            Spot::Query(parameter) => {
+                let query = with_field(head.uri.query().unwrap_or_default(), parameter, &value);
+                set_path(head, &format!("{}?{query}", head.uri.path()))
+            }
+            Spot::PathEnd => {
+                let stem = head.uri.path().rsplit_once('/').map_or("", |(stem, _)| stem);
+                set_path(head, &format!("{stem}/{value}"))
+            }
+            Spot::Json(pointer) => set_member(body, pointer, value),
+            Spot::Part(field) => add_part(body, field, &value),
+            Spot::Form(field) => {
+                *body = with_field(std::str::from_utf8(body).map_err(|_| unfit())?, field, &value).into();
+                Ok(())
+            }
+        }
+    }
+}
+
 impl fmt::Display for Spot {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -310,14 +368,14 @@ impl fmt::Display for Place {
     }
 }
 
-pub(super) fn header_name(name: &str) -> Result<HeaderName, ConfigError> {
+pub(crate) fn header_name(name: &str) -> Result<HeaderName, ConfigError> {
     HeaderName::from_bytes(name.as_bytes()).map_err(|_| ConfigError::invalid("a header name is not valid"))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::scheme::source::{Source, basic, bearer, form, header, json, numbered_headers, path_segment, query};
+    use crate::scheme::{Source, basic, bearer, form, header, json, numbered_headers, path_segment, query};
 
     fn head(build: impl FnOnce(http::request::Builder) -> http::request::Builder) -> Parts {
         build(http::Request::post("/hook/tok%20en?sig=a%2Bb&x=1")).body(()).unwrap().into_parts().0

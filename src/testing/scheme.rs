@@ -1,4 +1,4 @@
-//! Schemes that sign as their senders do, and schemes in words: for tests and tables alone.
+//! Schemes that sign as their senders do, and schemes in words.
 
 use std::time::SystemTime;
 
@@ -7,13 +7,9 @@ use http::Request;
 use http::request::Parts;
 
 use crate::rejection::Reason;
-use crate::sign::SignError;
+use crate::scheme::{AnyForm, Form, Proof, Scheme, of_form};
+use crate::sign::{SignError, SignResult, Signer, Unsigned};
 use crate::time::Tolerance;
-
-use super::form::{AnyForm, Form, of_form};
-use super::proof::Proof;
-use super::scheme::Scheme;
-use super::sign::{SignResult, Signer, Unsigned};
 
 impl Scheme {
     /// Adds what the sender would add.
@@ -37,40 +33,41 @@ impl Scheme {
             Signer::Token(_) => "it does not verify such a request by a token",
         }))
     }
+}
 
-    /// Describes the scheme in words.
-    pub(crate) fn facts(&self) -> SchemeFacts {
-        let inner = &self.0;
-        let mut forms: Vec<String> = Vec::new();
-        for form in &inner.forms {
-            let form = of_form!(form, form => form.proof.describe() + form.applies.map_or("", |(about, _)| about));
-            // Forms that differ by a key or an address alone are one to a reader.
-            if !forms.contains(&form) {
-                forms.push(form);
-            }
+/// Describes a scheme in words, for the tables of the documentation.
+#[must_use]
+pub fn facts(scheme: &Scheme) -> SchemeFacts {
+    let inner = &scheme.0;
+    let mut forms: Vec<String> = Vec::new();
+    for form in &inner.forms {
+        let form = of_form!(form, form => form.proof.describe() + form.applies.map_or("", |(about, _)| about));
+        // Forms that differ by a key or an address alone are one to a reader.
+        if !forms.contains(&form) {
+            forms.push(form);
         }
-        of_form!(&inner.forms[0], form => {
-            let fields = &form.fields;
-            let in_body = fields.in_body.as_ref();
-            let event = fields.event.as_ref();
-            let deduplicated_by = match &fields.id {
-                _ if form.signed.url && in_body.is_some_and(|rules| rules.has_id()) => "all that is signed".to_owned(),
-                _ if in_body.is_some_and(|rules| rules.has_identity()) => "an id in the body".to_owned(),
-                Some(id) if form.signed.id || !(form.signed.body || form.signed.url) => id.to_string(),
-                Some(id) => format!("{id} and what is signed"),
-                None if form.signed.id => "a signed claim".to_owned(),
-                None if inner.behavior.unique_bodies().is_some() => "what is signed".to_owned(),
-                None => "nothing".to_owned(),
-            };
-            SchemeFacts {
-                scheme: forms.join("; or "),
-                tolerance: Form::clone(form).tolerance_mut().copied(),
-                body_limit: inner.body_limit,
-                event: event.map(|event| event.to_string() + if form.signed.event { "" } else { ", unsigned" }),
-                deduplicated_by,
-            }
-        })
     }
+    of_form!(&inner.forms[0], form => {
+        let fields = &form.fields;
+        let in_body = fields.in_body.as_ref();
+        let event = fields.event.as_ref();
+        let deduplicated_by = match &fields.id {
+            _ if form.signed.url && in_body.is_some_and(|rules| rules.has_id()) => "all that is signed".to_owned(),
+            _ if in_body.is_some_and(|rules| rules.has_identity()) => "an id in the body".to_owned(),
+            Some(id) if form.signed.id || !(form.signed.body || form.signed.url) => id.to_string(),
+            Some(id) => format!("{id} and what is signed"),
+            None if form.signed.id => "a signed claim".to_owned(),
+            None if inner.behavior.unique_bodies().is_some() => "what is signed".to_owned(),
+            None => "nothing".to_owned(),
+        };
+        SchemeFacts {
+            scheme: forms.join("; or "),
+            tolerance: Form::clone(form).tolerance_mut().copied(),
+            body_limit: inner.body_limit,
+            event: event.map(|event| event.to_string() + if form.signed.event { "" } else { ", unsigned" }),
+            deduplicated_by,
+        }
+    })
 }
 
 /// A scheme in words.
