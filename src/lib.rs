@@ -132,9 +132,13 @@ pub mod ip_allow;
 mod json;
 #[cfg(feature = "jwt")]
 mod jwt;
+#[cfg(all(feature = "asymmetric", feature = "fetch"))]
+mod key_lookup;
 pub mod layer;
 mod mac;
 mod maybe_ready;
+#[cfg(feature = "asymmetric")]
+mod message_signatures;
 mod multipart;
 mod observe;
 mod payload;

@@ -10,7 +10,6 @@ use http::header::{AUTHORIZATION, HeaderName, HeaderValue};
 use http::request::Parts;
 
 use crate::config::ConfigError;
-#[cfg(feature = "testing")]
 use crate::encoding::Encoding;
 use crate::headers::{self, LONGEST_HEADER, single};
 use crate::multipart;
@@ -43,6 +42,10 @@ pub(crate) enum Spot {
     Form(Cow<'static, str>),
     /// A field of a multipart form.
     Part(&'static str),
+    /// A member of a JSON object that is in a header, in base64.
+    InHeader(HeaderName, &'static str),
+    /// The whole body.
+    Body,
 }
 
 /// A place in a request.
@@ -50,7 +53,8 @@ pub(crate) enum Spot {
 pub(crate) struct Place {
     pub(crate) spot: Spot,
     pub(crate) prefix: Cow<'static, str>,
-    pub(crate) list: Option<u8>,
+    /// The separators of a list, of which one may be there twice.
+    pub(crate) list: Option<[u8; 2]>,
     /// Where the scope is that an id is unique within.
     pub(crate) scope: Option<Box<Place>>,
 }
@@ -89,19 +93,19 @@ impl Value<'_> {
 impl Place {
     /// Returns whether the value is in the body, so that it is known only at the end.
     pub(crate) fn in_body(&self) -> bool {
-        matches!(self.spot, Spot::Json(_) | Spot::Form(_) | Spot::Part(_))
+        matches!(self.spot, Spot::Json(_) | Spot::Form(_) | Spot::Part(_) | Spot::Body)
     }
 
     /// Returns whether the head has the value.
     pub(crate) fn recognizes(&self, head: &Parts) -> Recognition {
         match &self.spot {
-            Spot::Header(name) => head.headers.contains_key(name),
+            Spot::Header(name) | Spot::InHeader(name, _) => head.headers.contains_key(name),
             Spot::Numbered(stem) => head.headers.keys().any(|name| name.as_str().starts_with(stem.as_str())),
             Spot::Bearer | Spot::Basic => head.headers.contains_key(AUTHORIZATION),
             Spot::Query(parameter) => {
                 matches!(urlencoded::query_field(head, parameter, Reason::MalformedSignature), Ok(Some(_)) | Err(_))
             }
-            Spot::PathEnd | Spot::Json(_) | Spot::Form(_) | Spot::Part(_) => return Recognition::Perhaps,
+            Spot::PathEnd | Spot::Json(_) | Spot::Form(_) | Spot::Part(_) | Spot::Body => return Recognition::Perhaps,
         }
         .into()
     }
@@ -114,7 +118,7 @@ impl Place {
     /// Returns the header that has the value, if one has.
     pub(crate) fn header(&self) -> Option<&HeaderName> {
         match &self.spot {
-            Spot::Header(name) => Some(name),
+            Spot::Header(name) | Spot::InHeader(name, _) => Some(name),
             Spot::Bearer | Spot::Basic => Some(&AUTHORIZATION),
             _ => None,
         }
@@ -122,16 +126,27 @@ impl Place {
 
     /// Returns the whole value, with prefix and list. The body is empty as long as it isn't known.
     fn raw<'a>(&self, head: &'a Parts, body: &'a [u8], malformed: Reason) -> Result<Option<Value<'a>>, Rejection> {
+        self.raw_within(head, body, malformed, LONGEST_HEADER)
+    }
+
+    /// As [`raw`](Self::raw), from a header of at most this length.
+    fn raw_within<'a>(
+        &self,
+        head: &'a Parts,
+        body: &'a [u8],
+        malformed: Reason,
+        longest: usize,
+    ) -> Result<Option<Value<'a>>, Rejection> {
         Ok(match &self.spot {
-            Spot::Header(name) => single(head, name, LONGEST_HEADER)?.map(|value| Value::Header(value, 0..value.len())),
+            Spot::Header(name) => single(head, name, longest)?.map(|value| Value::Header(value, 0..value.len())),
             Spot::Numbered(_) => None,
             Spot::Bearer => {
-                let Some(value) = single(head, &AUTHORIZATION, LONGEST_HEADER)? else { return Ok(None) };
+                let Some(value) = single(head, &AUTHORIZATION, longest)? else { return Ok(None) };
                 let token = headers::bearer(value).ok_or_else(|| self.unreadable(malformed))?;
                 Some(Value::Header(value, value.len() - token.len()..value.len()))
             }
             Spot::Basic => {
-                let Some(value) = single(head, &AUTHORIZATION, LONGEST_HEADER)? else { return Ok(None) };
+                let Some(value) = single(head, &AUTHORIZATION, longest)? else { return Ok(None) };
                 let credentials = headers::basic(value).ok_or_else(|| self.unreadable(malformed))?;
                 Some(Value::Decoded(credentials.into()))
             }
@@ -147,6 +162,13 @@ impl Place {
                 .map_err(|fault| Rejection::new(Reason::MalformedBody).with_source(fault))?
                 .map(|text| Value::Decoded(Cow::Owned(text.into_bytes()))),
             Spot::Form(_) | Spot::Part(_) => self.field(body)?.map(Value::Decoded),
+            Spot::InHeader(name, pointer) => {
+                let Some(value) = single(head, name, longest)? else { return Ok(None) };
+                let json = Encoding::Base64.decode(value.as_bytes());
+                let found = json.and_then(|json| pointer::member(&json, pointer).ok()?);
+                Some(Value::Decoded(Cow::Owned(found.ok_or_else(|| self.unreadable(malformed))?.into_bytes())))
+            }
+            Spot::Body => Some(Value::Decoded(Cow::Borrowed(body))),
         })
     }
 
@@ -172,7 +194,18 @@ impl Place {
         body: &'a [u8],
         malformed: Reason,
     ) -> Result<Option<Value<'a>>, Rejection> {
-        let Some(value) = self.raw(head, body, malformed)? else { return Ok(None) };
+        self.value_within(head, body, malformed, LONGEST_HEADER)
+    }
+
+    /// As [`value`](Self::value), from a header of at most this length.
+    pub(crate) fn value_within<'a>(
+        &self,
+        head: &'a Parts,
+        body: &'a [u8],
+        malformed: Reason,
+        longest: usize,
+    ) -> Result<Option<Value<'a>>, Rejection> {
+        let Some(value) = self.raw_within(head, body, malformed, longest)? else { return Ok(None) };
         let Some(separator) = self.list else {
             if !value.as_bytes().starts_with(self.prefix.as_bytes()) {
                 return Err(self.without_prefix(malformed));
@@ -180,8 +213,14 @@ impl Place {
             let part = self.prefix.len()..value.as_bytes().len();
             return Ok(Some(value.part(part)));
         };
-        let mut meant = self.meant(value.as_bytes(), separator);
-        let (first, second) = (meant.next(), meant.next());
+        let bytes = value.as_bytes();
+        let mut meant = self.meant(bytes, separator);
+        let first = meant.next();
+        // In a list of lists, each of the inner ones has the value.
+        let is_same = |other: &Range<usize>| {
+            separator[0] != separator[1] && first.as_ref().is_some_and(|first| bytes[first.clone()] == bytes[other.clone()])
+        };
+        let second = meant.find(|other| !is_same(other));
         drop(meant);
         match (first, second) {
             (_, Some(_)) => Err(Rejection::new(malformed).with_detail(format!("{self} has more than one value"))),
@@ -276,9 +315,9 @@ impl Place {
     }
 
     /// Returns where the list's entries with the prefix are, without it.
-    fn meant(&self, list: &[u8], separator: u8) -> impl Iterator<Item = Range<usize>> {
+    fn meant(&self, list: &[u8], separators: [u8; 2]) -> impl Iterator<Item = Range<usize>> {
         let mut next = 0;
-        list.split(move |byte| *byte == separator).filter_map(move |entry| {
+        list.split(move |byte| separators.contains(byte)).filter_map(move |entry| {
             let at = next;
             next += entry.len() + 1;
             let start = at + (entry.len() - entry.trim_ascii_start().len());
@@ -294,7 +333,7 @@ impl Place {
     /// Removes what is in a header of this place.
     pub(crate) fn clear(&self, head: &mut Parts) {
         let is_own = |name: &&HeaderName| match &self.spot {
-            Spot::Header(own) => *name == own,
+            Spot::Header(own) | Spot::InHeader(own, _) => *name == own,
             Spot::Numbered(stem) => name.as_str().starts_with(stem.as_str()),
             _ => false,
         };
@@ -309,7 +348,7 @@ impl Place {
         match &self.spot {
             Spot::Header(name) => {
                 let whole = match (self.list, head.headers.get(name).and_then(|list| list.to_str().ok())) {
-                    (Some(separator), Some(list)) => format!("{list}{}{value}", char::from(separator)),
+                    (Some(separator), Some(list)) => format!("{list}{}{value}", char::from(separator[0])),
                     _ => value,
                 };
                 set_header(head, name.clone(), whole)
@@ -329,6 +368,16 @@ impl Place {
             Spot::PathEnd => {
                 let stem = head.uri.path().rsplit_once('/').map_or("", |(stem, _)| stem);
                 set_path(head, &format!("{stem}/{value}"))
+            }
+            Spot::InHeader(name, pointer) => {
+                let own = head.headers.get(name).and_then(|own| Encoding::Base64.decode(own.as_bytes()));
+                let mut json = own.map_or(Bytes::from_static(b"{}"), Bytes::from);
+                set_member(&mut json, pointer, value)?;
+                set_header(head, name.clone(), Encoding::Base64.encode(&json))
+            }
+            Spot::Body => {
+                *body = value.into();
+                Ok(())
             }
             Spot::Json(pointer) => set_member(body, pointer, value),
             Spot::Part(field) => add_part(body, field, &value),
@@ -352,6 +401,8 @@ impl fmt::Display for Spot {
             Self::Json(pointer) => write!(f, "body `{pointer}`"),
             Self::Form(field) => write!(f, "form field `{field}`"),
             Self::Part(field) => write!(f, "multipart field `{field}`"),
+            Self::InHeader(name, pointer) => write!(f, "`{name}` `{pointer}`"),
+            Self::Body => f.write_str("the body"),
         }
     }
 }

@@ -56,11 +56,8 @@ impl PublicKey {
     /// SubjectPublicKeyInfo or of the bare key, `whpk_` and base64.
     pub(crate) fn new(algorithm: Algorithm, key: &Secret) -> Result<Self, ConfigError> {
         let bytes = key.key(KeyFormat::Text)?;
-        let parse = |der: &[u8]| {
-            ParsedPublicKey::new(algorithm.verification(), der)
-                .map(|key| Self(Arc::new(key)))
-                .map_err(|_| ConfigError::key(format!("a public key is not a valid {} key", algorithm.name())))
-        };
+        let invalid = || ConfigError::key(format!("a public key is not a valid {} key", algorithm.name()));
+        let parse = |der: &[u8]| Self::from_der(algorithm, der).ok_or_else(invalid);
         if *bytes == *DECOY {
             return parse(&decode(algorithm.decoy()).unwrap_or_default());
         }
@@ -70,6 +67,20 @@ impl PublicKey {
         }
     }
 
+    /// Reads a SubjectPublicKeyInfo, or a bare key.
+    pub(crate) fn from_der(algorithm: Algorithm, der: &[u8]) -> Option<Self> {
+        ParsedPublicKey::new(algorithm.verification(), der).ok().map(|key| Self(Arc::new(key)))
+    }
+
+}
+
+/// A key that verifies signatures of its one algorithm.
+pub(crate) trait Verifies: Send + Sync + 'static {
+    /// Returns whether this key made the signature over this message.
+    fn verifies(&self, message: &[u8], signature: &[u8]) -> bool;
+}
+
+impl Verifies for PublicKey {
     fn verifies(&self, message: &[u8], signature: &[u8]) -> bool {
         self.0.verify_sig(message, signature).is_ok()
     }

@@ -51,6 +51,12 @@ pub(crate) enum Signer<'a> {
 pub(crate) trait PrivateKey {
     /// Signs a message.
     fn sign(&self, algorithm: Algorithm, message: &[u8]) -> Result<Vec<u8>, SignError>;
+
+    /// Returns the key's certificate and those that lead from it to its root, in base64, if it has
+    /// any.
+    fn chain(&self) -> Option<Vec<String>> {
+        None
+    }
 }
 
 /// Signs a message.

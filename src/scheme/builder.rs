@@ -15,7 +15,11 @@ use crate::config::ConfigError;
 use crate::delivery::Signed;
 #[cfg(feature = "jwt")]
 use crate::jwt::{Jwks, JwtRules};
+#[cfg(all(feature = "asymmetric", feature = "fetch"))]
+use crate::key_lookup::KeyLookup;
 use crate::mac::{Mac, MacKind};
+#[cfg(feature = "asymmetric")]
+use crate::message_signatures::MessageRules;
 use crate::public_url::PublicUrl;
 use crate::rejection::Rejection;
 use crate::secrets::{KeyFormat, Secrets};
@@ -27,6 +31,8 @@ use super::handshake::Handshake;
 #[cfg(feature = "jwt")]
 use super::jwt::JwtProof;
 use super::mac::MacProof;
+#[cfg(feature = "asymmetric")]
+use super::message_signature::MessageProof;
 #[cfg(feature = "paypal")]
 use super::public_key::FetchKey;
 #[cfg(feature = "asymmetric")]
@@ -62,6 +68,11 @@ impl Scheme {
     /// Describes a sender that signs with HMAC-SHA256.
     pub fn hmac_sha256() -> SchemeBuilder {
         Self::mac(MacKind::Sha256)
+    }
+
+    /// Describes a sender that signs with HMAC-SHA384.
+    pub fn hmac_sha384() -> SchemeBuilder {
+        Self::mac(MacKind::Sha384)
     }
 
     /// Describes a sender that signs with HMAC-SHA512.
@@ -101,25 +112,63 @@ impl Scheme {
         SchemeBuilder::new(move |settings| Form::new(settings, TokenProof::new(&place, settings)?).map(AnyForm::Token))
     }
 
-    /// Describes a sender that signs with Ed25519. Keys are set by
-    /// [`with_public_key`](SchemeBuilder::with_public_key).
-    #[cfg(feature = "asymmetric")]
-    pub fn ed25519() -> SchemeBuilder {
-        Self::public(Algorithm::Ed25519)
+    /// Describes a sender that signs with a JSON web token at this place, by these rules. Its keys are
+    /// [secrets](SchemeBuilder::secret), a [set](SchemeBuilder::with_jwks) that its issuer publishes,
+    /// or [public keys](SchemeBuilder::with_public_key). A handler gets the claims as
+    /// [`JwtClaims`](crate::scheme::JwtClaims). Feature `jwt`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tower_webhook::scheme::{self, Jwks, JwtRules, bearer, header};
+    /// use tower_webhook::{Encoding, Scheme};
+    ///
+    /// # fn main() -> Result<(), tower_webhook::ConfigError> {
+    /// // A token with the hash of the body, signed with a shared secret.
+    /// let rules = JwtRules::hs256().with_issuer("acme").with_body_sha256("sha256", Encoding::Hex);
+    /// let acme = Scheme::jwt(header("x-acme-signature"), rules).secret("a long random text").build("acme")?;
+    ///
+    /// // A bearer token, signed with a key that its issuer publishes.
+    /// # let fetch = |_| async { Err::<http::Response<bytes::Bytes>, _>("offline") };
+    /// let keys = Jwks::builder("https://acme.example/keys").fetch(fetch).build()?;
+    /// let rules = JwtRules::rs256().with_audience("https://hooks.example.com").with_required_expiry();
+    /// let acme = Scheme::jwt(bearer(), rules).with_jwks(keys.clone()).build("acme")?;
+    ///
+    /// // The whole body is a token.
+    /// let rules = JwtRules::es256().with_event_claim("type").with_id_claim("jti");
+    /// let acme = Scheme::jwt(scheme::body(), rules).with_jwks(keys).build("acme")?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[cfg(feature = "jwt")]
+    pub fn jwt(place: Source, rules: JwtRules) -> SchemeBuilder {
+        let proof = move |settings: &Settings| JwtProof::new(&place, rules.clone(), settings);
+        SchemeBuilder::new(move |settings| Form::new(settings, proof(settings)?).map(AnyForm::Jwt))
     }
 
-    /// Describes a sender that signs with ECDSA on P-256 and SHA-256, the signature in DER. Keys
-    /// are set by [`with_public_key`](SchemeBuilder::with_public_key).
+    /// Describes a sender that signs with HTTP Message Signatures (RFC 9421) by these rules, and the
+    /// body by its digest (RFC 9530). Keys are [secrets](SchemeBuilder::secret), [public
+    /// keys](SchemeBuilder::with_public_key), or [looked up](SchemeBuilder::with_keyid_lookup).
+    /// Feature `asymmetric`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tower_webhook::Scheme;
+    /// use tower_webhook::scheme::MessageRules;
+    ///
+    /// # fn main() -> Result<(), tower_webhook::ConfigError> {
+    /// let acme = Scheme::message_signature(MessageRules::ed25519().covering(["content-digest", "@method", "@target-uri"]))
+    ///     .with_public_url("https://hooks.example.com")
+    ///     .with_public_key("MCowBQYDK2VwAyEAJrQLj5P/89iXES9+vFgrIy29clF9CC/oPPsw3c5D0bs=")
+    ///     .build("acme")?;
+    /// # Ok(())
+    /// # }
+    /// ```
     #[cfg(feature = "asymmetric")]
-    pub fn ecdsa_p256() -> SchemeBuilder {
-        Self::public(Algorithm::EcdsaP256)
-    }
-
-    /// Describes a sender that signs with RSA PKCS#1 v1.5 and SHA-256, with keys of 2048 bits and
-    /// more. Keys are set by [`with_public_key`](SchemeBuilder::with_public_key).
-    #[cfg(feature = "asymmetric")]
-    pub fn rsa_pkcs1_sha256() -> SchemeBuilder {
-        Self::public(Algorithm::RsaPkcs1Sha256)
+    pub fn message_signature(rules: MessageRules) -> SchemeBuilder {
+        let proof = move |settings: &Settings| MessageProof::new(rules.clone(), settings);
+        SchemeBuilder::new(move |settings| Form::new(settings, proof(settings)?).map(AnyForm::Message))
     }
 
     fn mac(kind: MacKind) -> SchemeBuilder {
@@ -131,6 +180,34 @@ impl Scheme {
         let proof = move |settings: &Settings| PublicKeyProof::new(algorithm, settings);
         SchemeBuilder::new(move |settings| Form::new(settings, proof(settings)?).map(AnyForm::PublicKey))
     }
+}
+
+/// Defines a constructor for each algorithm of public keys.
+macro_rules! public_keys {
+    ($($name:ident($algorithm:ident) = $about:literal;)*) => {
+        #[cfg(feature = "asymmetric")]
+        impl Scheme {$(
+            #[doc = concat!("Describes a sender that signs with ", $about)]
+            /// Keys are set by [`with_public_key`](SchemeBuilder::with_public_key).
+            pub fn $name() -> SchemeBuilder {
+                Self::public(Algorithm::$algorithm)
+            }
+        )*}
+    };
+}
+
+public_keys! {
+    ed25519(Ed25519) = "Ed25519.";
+    ecdsa_p256(EcdsaP256) = "ECDSA on P-256 and SHA-256, the signature in DER.";
+    ecdsa_p384(EcdsaP384) = "ECDSA on P-384 and SHA-384, the signature in DER.";
+    ecdsa_p256_sha1_for_legacy_senders_only(EcdsaP256Sha1) = "ECDSA on P-256 and SHA-1, the signature in DER. \
+        Whoever can have a text of their choice signed may make two texts of one SHA-1, so no new sender should choose it.";
+    rsa_pkcs1_sha256(RsaPkcs1Sha256) = "RSA PKCS#1 v1.5 and SHA-256, with keys of 2048 bits and more.";
+    rsa_pkcs1_sha384(RsaPkcs1Sha384) = "RSA PKCS#1 v1.5 and SHA-384, with keys of 2048 bits and more.";
+    rsa_pkcs1_sha512(RsaPkcs1Sha512) = "RSA PKCS#1 v1.5 and SHA-512, with keys of 2048 bits and more.";
+    rsa_pss_sha256(RsaPssSha256) = "RSA-PSS and SHA-256, with keys of 2048 bits and more.";
+    rsa_pss_sha384(RsaPssSha384) = "RSA-PSS and SHA-384, with keys of 2048 bits and more.";
+    rsa_pss_sha512(RsaPssSha512) = "RSA-PSS and SHA-512, with keys of 2048 bits and more.";
 }
 
 /// Defines setters of one field each.
@@ -177,14 +254,6 @@ impl SchemeBuilder {
         let keys: Arc<dyn FetchKey> = Arc::new(keys);
         let proof = move |settings: &Settings| PublicKeyProof::fetched(keys.clone(), settings);
         Self::new(move |settings| Form::new(settings, proof(settings)?).map(AnyForm::PublicKey))
-    }
-
-    /// Describes a sender that signs with tokens: with the keys of its issuer, or else with the
-    /// secrets of the builder.
-    #[cfg(feature = "jwt")]
-    pub(crate) fn jwt(rules: JwtRules, issuer: Option<Jwks>) -> Self {
-        let proof = move |settings: &Settings| JwtProof::new(rules.clone(), issuer.clone(), settings);
-        Self::new(move |settings| Form::new(settings, proof(settings)?).map(AnyForm::Jwt))
     }
 
     /// Takes what is valid, and keeps the first fault, with the name of its setting.
@@ -239,6 +308,18 @@ impl SchemeBuilder {
         #[cfg(feature = "asymmetric")]
         pub fn with_public_key(self, keys: impl Into<Secrets>) settings.public_keys = Some(keys.into());
 
+        /// Sets where the issuer of [tokens](Scheme::jwt) publishes its keys.
+        #[cfg(feature = "jwt")]
+        pub fn with_jwks(self, keys: Jwks) settings.jwks = Some(keys);
+
+        /// Sets where a request names its key, for a sender whose keys are looked up.
+        #[cfg(all(feature = "asymmetric", feature = "fetch"))]
+        pub(crate) fn key_id(self, id: Source) settings.key_id = self.take("key_id", id.0);
+
+        /// Looks public keys up by the `keyid` of an [HTTP Message Signature](Scheme::message_signature).
+        #[cfg(all(feature = "asymmetric", feature = "fetch"))]
+        pub fn with_keyid_lookup(self, keys: KeyLookup) settings.key_lookup = Some(keys);
+
         /// Sets how the sender's secret text stands for key bytes. The default is the text itself.
         pub fn with_key_format(self, format: KeyFormat) settings.key_format = format;
 
@@ -264,6 +345,13 @@ impl SchemeBuilder {
 
         /// Sets how the sender behaves around its requests.
         pub fn with_behavior(self, behavior: Behavior) behavior = behavior;
+    }
+
+    /// Looks the sender's public key up by the id at this place of the head. The id is not signed:
+    /// any key that the look-up returns is the sender's.
+    #[cfg(all(feature = "asymmetric", feature = "fetch"))]
+    pub fn with_key_lookup(self, id: Source, keys: KeyLookup) -> Self {
+        self.key_id(id).with_keyid_lookup(keys)
     }
 
     /// Adds a piece to those that the template may name. What it covers counts as signed; if that

@@ -45,8 +45,8 @@ impl Fields {
     /// Adds where in the body id and event are, if they are there, to the other fields of the body.
     pub(crate) fn with_body_fields(mut self, mut in_body: BodyFields) -> Result<Self, ConfigError> {
         let places = self.timestamp.iter().map(|timestamp| &timestamp.place).chain(&self.id).chain(&self.event);
-        if places.into_iter().any(|place| matches!(place.spot, Spot::Numbered(_))) {
-            return Err(ConfigError::conflict("numbered headers are for signatures alone"));
+        if places.into_iter().any(|place| matches!(place.spot, Spot::Numbered(_) | Spot::Body)) {
+            return Err(ConfigError::conflict("numbered headers are for signatures, and the whole body is for tokens"));
         }
         if let Some(id) = self.id.clone().filter(Place::in_body) {
             in_body = match &id.spot {

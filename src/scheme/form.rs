@@ -22,10 +22,13 @@ use super::handshake::Handshake;
 #[cfg(feature = "jwt")]
 use super::jwt::JwtProof;
 use super::mac::MacProof;
+#[cfg(feature = "asymmetric")]
+use super::message_signature::MessageProof;
 use super::proof::{Judged, Proof, Run};
 #[cfg(feature = "asymmetric")]
 use super::public_key::PublicKeyProof;
 use super::settings::Settings;
+use super::template::Template;
 use super::token::TokenProof;
 
 /// One way in which a sender signs.
@@ -50,7 +53,7 @@ impl<P: Proof> Form<P> {
             return Err(ConfigError::missing("the scheme accepts no method"));
         }
         let mut fields = settings.fields.clone().with_body_fields(settings.in_body.clone())?;
-        let in_text = proof.text().map_or_else(Signed::default, |text| text.template.covers());
+        let in_text = proof.template().map(Template::covers).unwrap_or_default();
         (fields.timestamp_in_text, fields.id_in_text) = (in_text.timestamp, in_text.id);
         let signed = proof.covers(&fields);
         if fields.timestamp_in_text && fields.timestamp.is_none() {
@@ -71,7 +74,7 @@ impl<P: Proof> Form<P> {
             methods: settings.methods.clone(),
             applies: settings.applies,
             signed,
-            covers_more: proof.text().is_some_and(|text| text.template.covers_more(fields.timestamp.as_ref())),
+            covers_more: proof.template().is_some_and(|template| template.covers_more(fields.timestamp.as_ref())),
             is_in_body: proof.is_in_body(),
             fields,
             proof,
@@ -126,12 +129,18 @@ impl<P: Proof> Form<P> {
     /// Returns what is signed besides the body and the time, if that is more than literals.
     #[inline]
     fn signed_text(&self, read: &Unverified, head: &Parts, body: &[u8]) -> Result<Option<Box<SignedText>>, Rejection> {
-        let Some(text) = self.proof.text().filter(|_| self.covers_more) else { return Ok(None) };
-        text.template.without_time(&read.values(head, body), self.fields.timestamp.as_ref()).map(Box::new).map(Some)
+        let Some(template) = self.proof.template().filter(|_| self.covers_more) else { return Ok(None) };
+        template.without_time(&read.values(head, body), self.fields.timestamp.as_ref()).map(Box::new).map(Some)
     }
 
     /// Returns what was proven of the request. What was read is taken.
-    fn verified(&self, read: &mut Unverified, key: MatchedKey, text: Option<Box<SignedText>>) -> Verified {
+    fn verified(
+        &self,
+        read: &mut Unverified,
+        key: MatchedKey,
+        text: Option<Box<SignedText>>,
+        offer: &P::Offer,
+    ) -> Verified {
         let mut signed = self.signed;
         // A token may lack either.
         signed.timestamp &= read.timestamp.is_some();
@@ -149,7 +158,7 @@ impl<P: Proof> Form<P> {
             text,
             key_index: key.index.try_into().unwrap_or(u16::MAX),
             signed,
-            parsed: None,
+            parsed: self.proof.parsed(offer),
         }
     }
 }
@@ -193,12 +202,12 @@ impl<P: Proof> Attempt<P> {
                     }
                 }
                 let text = form.signed_text(read, head, body)?;
-                Ok(Outcome::Deliver(form.verified(read, key, text)).into())
+                Ok(Outcome::Deliver(form.verified(read, key, text, offer)).into())
             }
             MaybeReady::Pending(key) => {
                 form.check_body(read, head, body)?;
                 let text = form.signed_text(read, head, body)?;
-                let verified = form.verified(read, MatchedKey::default(), text);
+                let verified = form.verified(read, MatchedKey::default(), text, offer);
                 Ok(MaybeReady::pending(async move { key.await.map(|_| Outcome::Deliver(verified)) }))
             }
         }
@@ -273,6 +282,8 @@ kinds! {
     PublicKey(PublicKeyProof),
     #[cfg(feature = "jwt")]
     Jwt(JwtProof),
+    #[cfg(feature = "asymmetric")]
+    Message(MessageProof),
     Custom(CustomProof),
 }
 #[cfg(feature = "testing")]

@@ -11,7 +11,7 @@ use http::{Method, StatusCode};
 
 use crate::answer::Answer;
 use crate::headers::{LONGEST_HEADER, required};
-use crate::mac::Mac;
+use crate::mac::{Digest, Mac};
 use crate::provider::Begin;
 use crate::rejection::{Reason, Rejection};
 use crate::secrets::{Keys, KeysFor};
@@ -53,16 +53,18 @@ enum Kind {
     /// A query parameter that is answered with a MAC. Without keys of MACs there is no such
     /// question.
     QueryMac {
-        parameter: &'static str,
+        parameter: Cow<'static, str>,
         answer: Arc<AnswerByKey>,
         keys: Option<Keys<Mac>>,
         /// The position of the key that answers.
         index: usize,
+        /// Whether bodies that a challenge could be are to be refused.
+        refuses: bool,
     },
     /// An unsigned body of one exact form.
-    UnsignedBody { recognizes: fn(&Parts) -> bool, answer: AnswerUnsigned },
+    UnsignedBody { recognizes: Arc<Recognizes>, answer: AnswerUnsigned },
     /// A body that was verified like any other.
-    SignedBody(AnswerSigned),
+    SignedBody(Arc<AnswerSigned>),
 }
 
 type Recognizes = dyn Fn(&Parts) -> bool + Send + Sync;
@@ -70,11 +72,11 @@ type AnswerHead = dyn Fn(&Parts) -> Result<Answer, Rejection> + Send + Sync;
 type AnswerByKey = dyn Fn(&Mac, &str) -> Result<Answer, Rejection> + Send + Sync;
 
 /// Answers an unsigned body, if it is a question.
-pub(crate) type AnswerUnsigned = fn(&[u8]) -> Result<Option<Answer>, Rejection>;
+pub(crate) type AnswerUnsigned = Arc<dyn Fn(&[u8]) -> Result<Option<Answer>, Rejection> + Send + Sync>;
 
 /// Answers a verified body, if it is a question. The MAC has the key that verified the body, if it
 /// was verified by one.
-pub(crate) type AnswerSigned = fn(&Parts, &[u8], Option<&Mac>) -> Result<Option<Answer>, Rejection>;
+type AnswerSigned = dyn Fn(&Parts, &[u8], Option<&Mac>) -> Result<Option<Answer>, Rejection> + Send + Sync;
 
 impl Handshake {
     /// Answers a request that has this query parameter with the parameter's value, as plain text.
@@ -94,6 +96,111 @@ impl Handshake {
             move |head| head.method == Method::HEAD || (get && head.method == Method::GET),
             |_| Ok(Answer::empty(StatusCode::OK)),
         )
+    }
+
+    /// Answers requests of this method that have the header `from` by repeating its value in the header
+    /// `to`.
+    pub fn header_echo(method: Method, from: impl Into<String>, to: impl Into<String>) -> Self {
+        let (from, to) = (from.into(), header_name(&to.into()).ok());
+        Self::header(method, &from, move |_, own, value| {
+            printable(value.as_bytes())?;
+            Ok(Answer::empty(StatusCode::OK).with_header(to.clone().unwrap_or_else(|| own.clone()), value.clone()))
+        })
+    }
+
+    /// Answers a GET that has this query parameter, whose value is a challenge, with what `answer`
+    /// makes of the value and its MAC. The MAC is that of a delivery, by the first of the secrets: see
+    /// [`Scheme::with_challenge_key`](crate::Scheme::with_challenge_key).
+    ///
+    /// Anyone can ask, so the MAC must be the signature of no delivery: a challenge is letters, digits
+    /// and `+/_=-` alone, and a body of nothing else is refused. For senders whose bodies are JSON
+    /// objects.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tower_webhook::scheme::{Handshake, header};
+    /// use tower_webhook::{Answer, Encoding, Scheme};
+    ///
+    /// # fn main() -> Result<(), tower_webhook::ConfigError> {
+    /// let acme = Scheme::hmac_sha256()
+    ///     .signature(header("x-acme-signature").hex())
+    ///     .with_handshake(Handshake::query_challenge("crc", |_, mac| Answer::text(Encoding::Hex.encode(mac))))
+    ///     .secret("the secret that Acme's portal shows")
+    ///     .build("acme")?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn query_challenge(
+        parameter: impl Into<Cow<'static, str>>,
+        answer: impl Fn(&str, &[u8]) -> Answer + Send + Sync + 'static,
+    ) -> Self {
+        let answer = move |mac: &Mac, challenge: &str| Ok(answer(challenge, challenge_mac(mac, challenge)?.as_bytes()));
+        let (parameter, answer) = (parameter.into(), Arc::new(answer));
+        Self(Kind::QueryMac { parameter, answer, keys: None, index: 0, refuses: true })
+    }
+
+    /// Answers a verified body in which `find` finds a challenge, with what `answer` makes of the
+    /// challenge and its MAC by the secret that signed the body. Challenges and bodies are bounded as
+    /// in [`query_challenge`](Self::query_challenge).
+    pub fn body_challenge(
+        find: impl Fn(&[u8]) -> Option<String> + Send + Sync + 'static,
+        answer: impl Fn(&str, &[u8]) -> Answer + Send + Sync + 'static,
+    ) -> Self {
+        Self::signed_body(move |_, body, mac| {
+            no_challenge(body)?;
+            let Some((challenge, mac)) = find(body).zip(mac) else { return Ok(None) };
+            Ok(Some(answer(&challenge, challenge_mac(mac, &challenge)?.as_bytes())))
+        })
+    }
+
+    /// Answers a verified request, if `answer` finds a question in it; others go on to the handler.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tower_webhook::Answer;
+    /// use tower_webhook::scheme::Handshake;
+    ///
+    /// let ping = Handshake::signed_question(|_, body| (body == br#"{"type":"ping"}"#).then(|| Answer::text("pong")));
+    /// ```
+    pub fn signed_question(answer: impl Fn(&Parts, &[u8]) -> Option<Answer> + Send + Sync + 'static) -> Self {
+        Self::signed_body(move |head, body, _| Ok(answer(head, body)))
+    }
+
+    /// Answers a POST without this header, which is the one of the signature, if `answer` finds a
+    /// question in the body. Anyone can ask, so take bodies of one exact form alone; others are refused
+    /// as unsigned.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tower_webhook::Answer;
+    /// use tower_webhook::scheme::Handshake;
+    ///
+    /// let hello = Handshake::unsigned_question("x-acme-signature", |body| {
+    ///     (body == br#"{"hello":true}"#).then(|| Answer::text("hello"))
+    /// });
+    /// ```
+    pub fn unsigned_question(
+        header: impl AsRef<str>,
+        answer: impl Fn(&[u8]) -> Option<Answer> + Send + Sync + 'static,
+    ) -> Self {
+        let header = header_name(header.as_ref()).ok();
+        let asks = move |head: &Parts| header.as_ref().is_some_and(|header| !head.headers.contains_key(header));
+        Self::unsigned_body(asks, move |body| Ok(answer(body)))
+    }
+
+    /// Answers a POST without this header, which is the one of the signature, whose body is a JSON
+    /// object of one member of this name: by the same object.
+    pub fn unsigned_echo(header: impl AsRef<str>, member: impl Into<String>) -> Self {
+        let member = member.into();
+        Self::unsigned_question(header, move |body| {
+            let object: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(body).ok()?;
+            let challenge = object.get(&member).filter(|_| object.len() == 1)?.as_str()?;
+            let challenge = printable(challenge.as_bytes()).ok().filter(|challenge| !challenge.is_empty())?;
+            Some(Answer::object(&[(&member, &challenge)]))
+        })
     }
 
     /// Answers requests of this method that have this header. One whose name is not valid is never
@@ -128,15 +235,20 @@ impl Handshake {
         parameter: &'static str,
         answer: impl Fn(&Mac, &str) -> Result<Answer, Rejection> + Send + Sync + 'static,
     ) -> Self {
-        Self(Kind::QueryMac { parameter, answer: Arc::new(answer), keys: None, index: 0 })
+        Self(Kind::QueryMac { parameter: parameter.into(), answer: Arc::new(answer), keys: None, index: 0, refuses: false })
     }
 
-    pub(crate) fn unsigned_body(recognizes: fn(&Parts) -> bool, answer: AnswerUnsigned) -> Self {
-        Self(Kind::UnsignedBody { recognizes, answer })
+    pub(crate) fn unsigned_body(
+        recognizes: impl Fn(&Parts) -> bool + Send + Sync + 'static,
+        answer: impl Fn(&[u8]) -> Result<Option<Answer>, Rejection> + Send + Sync + 'static,
+    ) -> Self {
+        Self(Kind::UnsignedBody { recognizes: Arc::new(recognizes), answer: Arc::new(answer) })
     }
 
-    pub(crate) fn signed_body(answer: AnswerSigned) -> Self {
-        Self(Kind::SignedBody(answer))
+    pub(crate) fn signed_body(
+        answer: impl Fn(&Parts, &[u8], Option<&Mac>) -> Result<Option<Answer>, Rejection> + Send + Sync + 'static,
+    ) -> Self {
+        Self(Kind::SignedBody(Arc::new(answer)))
     }
 
     /// Takes the keys that the sender signs with, if they are keys of MACs and the answer needs
@@ -175,7 +287,7 @@ impl Handshake {
         }
         Some(match &self.0 {
             Kind::Head { answer, .. } => answer(head).map(|answer| Begin::Answer(answer).into()),
-            Kind::QueryMac { parameter, answer, keys, index } => {
+            Kind::QueryMac { parameter, answer, keys, index, .. } => {
                 let (answer, index) = (answer.clone(), *index);
                 let (challenge, keys) = (query_parameter(head, parameter)?, keys.as_ref()?);
                 challenge.and_then(|challenge| {
@@ -183,7 +295,7 @@ impl Handshake {
                     keys.find(head, None).and_then(answer)
                 })
             }
-            Kind::UnsignedBody { answer, .. } => Ok(Begin::Verify(*answer).into()),
+            Kind::UnsignedBody { answer, .. } => Ok(Begin::Verify(answer.clone()).into()),
             Kind::SignedBody(_) => return None,
         })
     }
@@ -192,6 +304,7 @@ impl Handshake {
     pub(crate) fn finish(&self, head: &Parts, body: &[u8], mac: Option<&Mac>) -> Result<Option<Answer>, Rejection> {
         match &self.0 {
             Kind::SignedBody(answer) => answer(head, body, mac),
+            Kind::QueryMac { refuses: true, .. } => no_challenge(body).map(|()| None),
             _ => Ok(None),
         }
     }
@@ -217,6 +330,28 @@ pub(crate) fn query_parameter(head: &Parts, parameter: &str) -> Option<Result<St
         Ok(Some(value)) => Some(printable(&value)),
         Err(rejection) => Some(Err(rejection)),
     }
+}
+
+/// Returns whether a text is one that a challenge may be.
+fn is_challenge(text: &[u8]) -> bool {
+    !text.is_empty() && text.iter().all(|byte| byte.is_ascii_alphanumeric() || b"+/_=-".contains(byte))
+}
+
+/// Returns the MAC of a challenge of letters, digits and `+/_=-`, which no JSON event is made of: the
+/// MAC of any other text could be the signature of a forgery.
+pub(crate) fn challenge_mac(mac: &Mac, challenge: &str) -> Result<Digest, Rejection> {
+    if !is_challenge(challenge.as_bytes()) {
+        return Err(Rejection::new(Reason::MalformedHeader).with_detail("the challenge is not one of this sender"));
+    }
+    Ok(mac.of(challenge.as_bytes()))
+}
+
+/// Refuses a body that a challenge could be.
+fn no_challenge(body: &[u8]) -> Result<(), Rejection> {
+    if is_challenge(body) {
+        return Err(Rejection::new(Reason::MalformedBody).with_detail("it could be a challenge"));
+    }
+    Ok(())
 }
 
 /// Returns a text that may be echoed.

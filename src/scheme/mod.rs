@@ -8,6 +8,8 @@ mod handshake;
 #[cfg(feature = "jwt")]
 mod jwt;
 mod mac;
+#[cfg(feature = "asymmetric")]
+mod message_signature;
 mod proof;
 #[cfg(feature = "asymmetric")]
 mod public_key;
@@ -19,8 +21,15 @@ mod source;
 mod template;
 mod token;
 
+#[cfg(feature = "certificates")]
 #[cfg(feature = "jwt")]
-pub use crate::jwt::Jwks;
+pub use crate::jwt::ChainRoots;
+#[cfg(feature = "jwt")]
+pub use crate::jwt::{Jwks, JwtClaims, JwtRules};
+#[cfg(all(feature = "asymmetric", feature = "fetch"))]
+pub use crate::key_lookup::KeyLookup;
+#[cfg(feature = "asymmetric")]
+pub use crate::message_signatures::MessageRules;
 pub use builder::SchemeBuilder;
 pub(crate) use custom::{Item, Rule};
 #[cfg(feature = "testing")]
@@ -28,13 +37,17 @@ pub(crate) use form::{AnyForm, Form, of_form};
 pub use handshake::Handshake;
 #[cfg(test)]
 pub(crate) use handshake::tests::ask;
-pub(crate) use handshake::{echo, printable, query_parameter};
+pub(crate) use handshake::{challenge_mac, echo, printable, query_parameter};
 #[cfg(feature = "testing")]
 pub(crate) use proof::Proof;
 #[cfg(feature = "paypal")]
 pub(crate) use public_key::FetchKey;
 pub(crate) use scheme::Scheme;
 pub use scheme::SchemeVerification;
+#[cfg(feature = "jwt")]
+pub use source::body;
+#[cfg(feature = "asymmetric")]
+pub(crate) use source::in_header;
 pub(crate) use source::part;
 pub use source::{
     SignatureSpec, Source, TimestampSpec, basic, bearer, form, header, json, numbered_headers, path_segment, query,

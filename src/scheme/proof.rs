@@ -1,6 +1,8 @@
 //! What a kind of proof is. Each kind is one file with all about it: how it reads, decides, and
 //! signs for tests.
 
+use std::any::Any;
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use http::request::Parts;
@@ -14,7 +16,7 @@ use crate::time::Tolerance;
 
 use super::fields::{Fields, Unverified};
 use super::signed_text::SignedText;
-use super::template::Values;
+use super::template::{Template, Values};
 use crate::place::Place;
 #[cfg(feature = "testing")]
 use crate::sign::{SignResult, Signer, Unsigned};
@@ -36,6 +38,11 @@ pub(crate) trait Proof: Clone + Send + Sync + 'static {
     /// Returns where the signature is and what it signs, if a template describes it.
     fn text(&self) -> Option<&SignedText> {
         None
+    }
+
+    /// Returns what is signed, if a template describes it.
+    fn template(&self) -> Option<&Template> {
+        self.text().map(|text| &text.template)
     }
 
     /// Returns the places that may have the proof.
@@ -91,6 +98,12 @@ pub(crate) trait Proof: Clone + Send + Sync + 'static {
     /// Decides. `rest` is the part of the body that `receive` was not given. A key that has to be
     /// fetched is its sender's, whichever it is: only that it signed counts.
     fn finish(&self, run: Run<'_, Self>, values: &Values<'_>, rest: &[u8]) -> Judged<MatchedKey>;
+
+    /// Returns what the proof itself says, for the handler.
+    fn parsed(&self, offer: &Self::Offer) -> Option<Arc<dyn Any + Send + Sync>> {
+        let _ = offer;
+        None
+    }
 
     /// Returns the keys of handshakes that are answered with a MAC.
     fn mac_keys(&self) -> Option<&Keys<Mac>> {

@@ -264,7 +264,7 @@ impl Provider for Scheme {
         };
         match self.0.forms.first() {
             #[cfg(feature = "jwt")]
-            Some(AnyForm::Jwt(form)) if form.proof.rules.is_bearer() => crate::jwt::challenge(rejection),
+            Some(AnyForm::Jwt(form)) if form.proof.is_bearer() => crate::jwt::challenge(rejection),
             _ => rejection,
         }
     }

@@ -8,6 +8,12 @@ use http::request::Parts;
 
 use crate::body_fields::BodyFields;
 use crate::config::ConfigError;
+#[cfg(feature = "jwt")]
+use crate::jwt::Jwks;
+#[cfg(all(feature = "asymmetric", feature = "fetch"))]
+use crate::key_lookup::KeyLookup;
+#[cfg(all(feature = "asymmetric", feature = "fetch"))]
+use crate::place::Place;
 use crate::public_url::PublicUrl;
 use crate::secrets::{KeyFormat, Keys, Secrets};
 
@@ -39,6 +45,13 @@ pub(crate) struct Settings {
     pub(crate) key_format: KeyFormat,
     pub(crate) secrets: Option<Secrets>,
     pub(crate) public_keys: Option<Secrets>,
+    #[cfg(feature = "jwt")]
+    pub(crate) jwks: Option<Jwks>,
+    /// Where the id of the key is that made the signature.
+    #[cfg(all(feature = "asymmetric", feature = "fetch"))]
+    pub(crate) key_id: Option<Place>,
+    #[cfg(all(feature = "asymmetric", feature = "fetch"))]
+    pub(crate) key_lookup: Option<KeyLookup>,
 }
 
 impl Settings {

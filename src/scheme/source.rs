@@ -72,6 +72,19 @@ pub(crate) fn part(field: &'static str) -> Source {
     Source::new(Ok(Spot::Part(field)))
 }
 
+/// Returns the place of a member of a JSON object that is in a header, in base64.
+#[cfg(feature = "asymmetric")]
+pub(crate) fn in_header(name: &str, pointer: &'static str) -> Source {
+    Source::new(header_name(name).map(|name| Spot::InHeader(name, pointer)))
+}
+
+/// Returns the place that is the whole body: that of a [token](crate::Scheme::jwt) which holds all that
+/// its sender says.
+#[cfg(feature = "jwt")]
+pub fn body() -> Source {
+    Source::new(Ok(Spot::Body))
+}
+
 /// Returns the place of the credentials of `Authorization: Bearer`.
 pub fn bearer() -> Source {
     Source::new(Ok(Spot::Bearer))
@@ -120,12 +133,14 @@ impl Source {
     /// Reads the value as a list with this separator, usually `,`, `;` or a space. Spaces around
     /// the entries are ignored. A signature may have up to 16 entries; anything else must be
     /// there once.
+    ///
+    /// Call it again for a list of lists, as of a sender that writes `t=1,v1=a t=1,v1=b` while its
+    /// secret is rotated. What must be there once then may be there in each, if it is the same.
     pub fn list(self, separator: char) -> Self {
-        let separator = u8::try_from(separator)
-            .ok()
-            .filter(u8::is_ascii)
-            .ok_or_else(|| ConfigError::invalid("a list separator is one ASCII character"));
-        Self(self.0.and_then(|place| Ok(Place { list: Some(separator?), ..place })))
+        Self(self.0.and_then(|place| {
+            let separator = ascii(separator, "a list separator is one ASCII character")?;
+            Ok(Place { list: Some([place.list.map_or(separator, |[first, _]| first), separator]), ..place })
+        }))
     }
 
     /// Reads a signature in lower-case hexadecimal.
@@ -174,6 +189,10 @@ impl Source {
     }
 }
 
+fn ascii(character: char, fault: &'static str) -> Result<u8, ConfigError> {
+    u8::try_from(character).ok().filter(u8::is_ascii).ok_or_else(|| ConfigError::invalid(fault))
+}
+
 /// Where a signature is and how it is written: see [`header`].
 #[derive(Clone, Debug)]
 #[must_use]
@@ -191,13 +210,13 @@ impl SignatureSpec {
         }))
     }
 
-    /// Reads what is behind this ASCII character, and all if it isn't there: for senders that write
-    /// the id of the key, which they don't sign, in front of the signature, as in
+    /// Reads what is behind the last of this ASCII character, and all if it isn't there: for senders
+    /// that write the id of the key, which they don't sign, in front of the signature, as in
     /// `v1=<id>:<signature>`.
     pub fn behind(self, separator: char) -> Self {
-        Self(self.0.and_then(|signature| match u8::try_from(separator) {
-            Ok(separator) if separator.is_ascii() => Ok(Signature { behind: Some(separator), ..signature }),
-            _ => Err(ConfigError::invalid("what is in front of a signature ends with one ASCII character")),
+        Self(self.0.and_then(|signature| {
+            let separator = ascii(separator, "what is in front of a signature ends with one ASCII character")?;
+            Ok(Signature { behind: Some(separator), ..signature })
         }))
     }
 }
@@ -268,7 +287,7 @@ impl Signature {
     #[inline]
     fn behind_id<'a>(&self, text: &'a [u8]) -> &'a [u8] {
         let Some(separator) = self.behind else { return text };
-        let id = text.iter().position(|byte| *byte == separator);
+        let id = text.iter().rposition(|byte| *byte == separator);
         id.map_or(text, |id| &text[id + 1..])
     }
 

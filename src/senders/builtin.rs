@@ -4,12 +4,8 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
-#[cfg(feature = "jwt")]
-use http::HeaderName;
 #[cfg(feature = "asymmetric")]
 use http::HeaderValue;
-#[cfg(feature = "jwt")]
-use http::header::AUTHORIZATION;
 #[cfg(feature = "asymmetric")]
 use http::header::CONTENT_TYPE;
 use http::{Method, StatusCode};
@@ -17,14 +13,12 @@ use http::{Method, StatusCode};
 use crate::answer::Answer;
 use crate::config::ConfigError;
 use crate::encoding::Encoding;
-#[cfg(feature = "jwt")]
-use crate::jwt::{Algorithm, JwtRules, TimeRules};
-use crate::mac::Digest;
-use crate::mac::Mac;
 use crate::pointer::{member, member_is};
 use crate::rejection::{Reason, Rejection};
+#[cfg(feature = "jwt")]
+use crate::scheme::{JwtRules, bearer};
 use crate::scheme::{
-    Handshake, Scheme, SchemeBuilder, Source, basic, echo, header, json, numbered_headers, printable, query,
+    Handshake, Scheme, SchemeBuilder, Source, basic, challenge_mac, echo, header, json, numbered_headers, printable, query,
 };
 use crate::secrets::KeyFormat;
 use crate::text::Text;
@@ -590,16 +584,10 @@ senders! {
     /// A token in `Plaid-Verification` that holds the body's SHA-256, ES256. Plaid's keys are asked for one by one, by a POST
     /// with your credentials: see [`Jwks::lookup`](crate::scheme::Jwks::lookup).
     issuer("jwt") plaid = "Plaid", "https://plaid.com/docs/api/webhooks/webhook-verification/", Official: |keys| {
-        let rules = JwtRules {
-            header: HeaderName::from_static("plaid-verification"),
-            algorithm: Algorithm::ES256,
-            times: TimeRules { leeway: OURS, requires_exp: false, issued: Some(Tolerance::within(OURS)) },
-            body_hash: Some("request_body_sha256"),
-            expected: Vec::new(),
-            must_be_true: &[],
-            id_claim: None,
-        };
-        SchemeBuilder::jwt(rules, Some(keys)).event(json("/webhook_code"))
+        let rules = JwtRules::es256()
+            .with_issued_within(Tolerance::within(OURS))
+            .with_body_sha256("request_body_sha256", Encoding::Hex);
+        Scheme::jwt(header("plaid-verification"), rules).with_jwks(keys).event(json("/webhook_code"))
     };
 
     /// Webhooks of the Standard Webhooks form, but the secret is used as text.
@@ -747,7 +735,7 @@ senders! {
                 object_only(body)?;
                 let Some(mac) = mac.filter(|_| member_is(body, "/eventType", "VERIFY")) else { return Ok(None) };
                 let challenge = challenge_in(body, "/data/challenge")?;
-                let answer = hex::encode(challenge_mac(mac, &challenge, b"+/_=-")?.as_bytes());
+                let answer = hex::encode(challenge_mac(mac, &challenge)?.as_bytes());
                 Ok(Some(Answer::object(&[("challenge", &answer)])))
             }));
 
@@ -877,7 +865,7 @@ senders! {
         Scheme::hmac_sha256()
             .signature(header("x-twitter-webhooks-signature").prefix("sha256=").base64())
             .with_handshake(Handshake::query_mac("crc_token", |mac, token| {
-                let response = format!("sha256={}", Encoding::Base64.encode(challenge_mac(mac, token, b"+/_=-")?.as_bytes()));
+                let response = format!("sha256={}", Encoding::Base64.encode(challenge_mac(mac, token)?.as_bytes()));
                 Ok(Answer::object(&[("response_token", &response)]))
             }))
             .with_handshake(Handshake::signed_body(|_, body, _| object_only(body).map(|()| None)));
@@ -906,15 +894,14 @@ senders! {
     /// hash of one. An unsigned callback, which comes now and then, gets a 503: Vonage then sends it again, signed. The
     /// tolerance of 300 seconds is ours.
     secret("jwt") vonage = "Vonage", "https://developer.vonage.com/en/getting-started/concepts/webhooks", Official:
-        SchemeBuilder::jwt(JwtRules {
-            header: AUTHORIZATION,
-            algorithm: Algorithm::HS256,
-            times: TimeRules { leeway: OURS, requires_exp: false, issued: Some(Tolerance::within(OURS)) },
-            body_hash: Some("payload_hash"),
-            expected: vec![("iss", vec!["Vonage".to_owned()])],
-            must_be_true: &[],
-            id_claim: Some("jti"),
-        }, None)
+        Scheme::jwt(
+            bearer(),
+            JwtRules::hs256()
+                .with_issuer("Vonage")
+                .with_issued_within(Tolerance::within(OURS))
+                .with_body_sha256("payload_hash", Encoding::Hex)
+                .with_id_claim("jti"),
+        )
         .with_methods([Method::POST, Method::GET])
         .with_unsigned_status(StatusCode::SERVICE_UNAVAILABLE);
 
@@ -981,7 +968,7 @@ senders! {
                     return Ok(None);
                 };
                 let plain = challenge_in(body, "/payload/plainToken")?;
-                let encrypted = hex::encode(challenge_mac(mac, &plain, b"+/_=-")?.as_bytes());
+                let encrypted = hex::encode(challenge_mac(mac, &plain)?.as_bytes());
                 Ok(Some(Answer::object(&[("plainToken", &plain), ("encryptedToken", &encrypted)])))
             }));
 }
@@ -1031,16 +1018,6 @@ fn challenge_in(body: &[u8], pointer: &str) -> Result<String, Rejection> {
         return Err(malformed());
     }
     printable(text.as_bytes())
-}
-
-/// The MAC of a challenge of letters, digits and these characters, which no JSON event is made of:
-/// the MAC of any other text could be the signature of a forgery.
-fn challenge_mac(mac: &Mac, challenge: &str, others: &[u8]) -> Result<Digest, Rejection> {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || others.contains(&byte);
-    if challenge.is_empty() || !challenge.bytes().all(plain) {
-        return Err(no_challenge());
-    }
-    Ok(mac.of(challenge.as_bytes()))
 }
 
 /// Refuses a body that a challenge could be.

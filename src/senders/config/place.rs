@@ -21,7 +21,7 @@ pub(super) struct Place {
     basic: bool,
     path_segment: bool,
     prefix: Option<String>,
-    list: Option<char>,
+    list: Option<String>,
     encoding: Option<Written>,
     behind: Option<char>,
     format: Option<Format>,
@@ -123,8 +123,12 @@ impl Place {
         if let Some(prefix) = self.prefix {
             place = place.prefix(prefix);
         }
-        if let Some(separator) = self.list {
-            place = place.list(separator);
+        if let Some(separators) = self.list {
+            if !(1..=2).contains(&separators.len()) {
+                let message = "a list has one separator, or two if it is a list of lists";
+                return Err(ConfigError::invalid(message).with_setting("list"));
+            }
+            place = separators.chars().fold(place, Source::list);
             place.check().map_err(|error| error.with_setting("list"))?;
         }
         Ok(place)

@@ -18,7 +18,7 @@ use super::place::Place;
 /// | key | is |
 /// |---|---|
 /// | `name` | the sender's name, in `snake_case` |
-/// | `algorithm` | `hmac_sha256`, `hmac_sha512`, `hmac_sha1`, `token`, `ed25519`, `ecdsa_p256` or `rsa_pkcs1_sha256` |
+/// | `algorithm` | `hmac_sha256`, `hmac_sha384`, `hmac_sha512`, `hmac_sha1`, `token`, `ed25519`, `ecdsa_p256`, `ecdsa_p384`, `ecdsa_p256_sha1`, `rsa_pkcs1_sha256`, `rsa_pkcs1_sha384`, `rsa_pkcs1_sha512`, `rsa_pss_sha256`, `rsa_pss_sha384` or `rsa_pss_sha512` |
 /// | `signature` | a place with its `encoding`; of a `token`, a place |
 /// | `other_signatures` | further places of a signature in the same encoding |
 /// | `timestamp` | a place with its `format`, and `tolerance_seconds` |
@@ -35,8 +35,8 @@ use super::place::Place;
 ///
 /// A place is one of `{"header": "x-name"}`, `{"numbered_headers": "x-name-"}`, `{"query":
 /// "name"}`, `{"form": "name"}`, `{"json": "/pointer"}`, `{"bearer": true}`, `{"basic": true}` and
-/// `{"path_segment": true}`, with a `prefix` and, of a list, its separator: `"list": ","`; of a
-/// signature, `behind` says what ends the id of the key in front of it: `"behind": ":"`. Encodings
+/// `{"path_segment": true}`, with a `prefix` and, of a list, its separator: `"list": ","`, or two
+/// for a list of lists: `"list": ", "`; of a signature, `behind` says what ends the id of the key in front of it: `"behind": ":"`. Encodings
 /// are `hex`, `hex_any_case`, `base64` and `base64url`, formats `unix_seconds`, `unix_millis` and
 /// `rfc3339`.
 ///
@@ -72,12 +72,20 @@ pub struct SchemeConfig {
 #[serde(rename_all = "snake_case")]
 enum Algorithm {
     HmacSha256,
+    HmacSha384,
     HmacSha512,
     HmacSha1,
     Token,
     Ed25519,
     EcdsaP256,
+    EcdsaP384,
+    EcdsaP256Sha1,
     RsaPkcs1Sha256,
+    RsaPkcs1Sha384,
+    RsaPkcs1Sha512,
+    RsaPssSha256,
+    RsaPssSha384,
+    RsaPssSha512,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize)]
@@ -106,7 +114,10 @@ impl SchemeConfig {
 
     /// Returns whether the sender signs with a private key.
     pub(crate) fn is_asymmetric(&self) -> bool {
-        matches!(self.algorithm, Algorithm::Ed25519 | Algorithm::EcdsaP256 | Algorithm::RsaPkcs1Sha256)
+        !matches!(
+            self.algorithm,
+            Algorithm::HmacSha256 | Algorithm::HmacSha384 | Algorithm::HmacSha512 | Algorithm::HmacSha1 | Algorithm::Token
+        )
     }
 
     /// Returns a builder that lacks the keys and the public URL.
@@ -175,6 +186,7 @@ impl Algorithm {
     fn builder(self) -> Result<SchemeBuilder, ConfigError> {
         Ok(match self {
             Self::HmacSha256 => Scheme::hmac_sha256(),
+            Self::HmacSha384 => Scheme::hmac_sha384(),
             Self::HmacSha512 => Scheme::hmac_sha512(),
             Self::HmacSha1 => Scheme::hmac_sha1_for_legacy_senders_only(),
             #[cfg(feature = "asymmetric")]
@@ -182,7 +194,21 @@ impl Algorithm {
             #[cfg(feature = "asymmetric")]
             Self::EcdsaP256 => Scheme::ecdsa_p256(),
             #[cfg(feature = "asymmetric")]
+            Self::EcdsaP384 => Scheme::ecdsa_p384(),
+            #[cfg(feature = "asymmetric")]
+            Self::EcdsaP256Sha1 => Scheme::ecdsa_p256_sha1_for_legacy_senders_only(),
+            #[cfg(feature = "asymmetric")]
             Self::RsaPkcs1Sha256 => Scheme::rsa_pkcs1_sha256(),
+            #[cfg(feature = "asymmetric")]
+            Self::RsaPkcs1Sha384 => Scheme::rsa_pkcs1_sha384(),
+            #[cfg(feature = "asymmetric")]
+            Self::RsaPkcs1Sha512 => Scheme::rsa_pkcs1_sha512(),
+            #[cfg(feature = "asymmetric")]
+            Self::RsaPssSha256 => Scheme::rsa_pss_sha256(),
+            #[cfg(feature = "asymmetric")]
+            Self::RsaPssSha384 => Scheme::rsa_pss_sha384(),
+            #[cfg(feature = "asymmetric")]
+            Self::RsaPssSha512 => Scheme::rsa_pss_sha512(),
             _ => return Err(ConfigError::unavailable("this algorithm needs the feature `asymmetric`")),
         })
     }
