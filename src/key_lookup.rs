@@ -84,7 +84,8 @@ impl KeyLookup {
         if is_plain {
             return Ok(());
         }
-        Err(Rejection::new(Reason::MalformedSignature).with_detail(format!("the key's id in {place} is not plain text")))
+        Err(Rejection::new(Reason::MalformedSignature)
+            .with_detail(format!("the key's id in {place} is not plain text")))
     }
 
     /// Returns the key of this id, which was [checked](Self::check).

@@ -54,7 +54,7 @@
 //! - [`WebhookLayer`] lets only verified requests through. [`EndpointLayer`] puts it beside any
 //!   other service, [`IpAllowList`](ip_allow::IpAllowList) goes in front of it, and
 //!   [`MemoryBudget`] bounds the bodies of all requests.
-//! - [`senders`] has the rules of more than 130 senders by name. [`Scheme`] describes any other one
+//! - [`senders`] has the rules of more than 150 senders by name. [`Scheme`] describes any other one
 //!   in a few lines, [`Verify`] is for rules that need code, and [`AnyOf`] accepts several senders
 //!   on one route. The portals [`CdrManager`], `Connect` (feature `jwt`), `Sns`, `telna` and `pce`
 //!   (feature `sns`) have types of their own.

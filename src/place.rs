@@ -218,7 +218,8 @@ impl Place {
         let first = meant.next();
         // In a list of lists, each of the inner ones has the value.
         let is_same = |other: &Range<usize>| {
-            separator[0] != separator[1] && first.as_ref().is_some_and(|first| bytes[first.clone()] == bytes[other.clone()])
+            separator[0] != separator[1]
+                && first.as_ref().is_some_and(|first| bytes[first.clone()] == bytes[other.clone()])
         };
         let second = meant.find(|other| !is_same(other));
         drop(meant);
@@ -330,7 +331,7 @@ impl Place {
 /// Writing what a sender writes, for tests alone.
 #[cfg(feature = "testing")]
 impl Place {
-    /// Removes what is in a header of this place.
+    /// Removes what is in a header of this place; of a list, the entries with the prefix.
     pub(crate) fn clear(&self, head: &mut Parts) {
         let is_own = |name: &&HeaderName| match &self.spot {
             Spot::Header(own) | Spot::InHeader(own, _) => *name == own,
@@ -338,7 +339,18 @@ impl Place {
             _ => false,
         };
         for name in head.headers.keys().filter(is_own).cloned().collect::<Vec<_>>() {
-            head.headers.remove(name);
+            let removed = head.headers.remove(&name);
+            let (Some([separator, other]), Some(list)) = (self.list, removed.as_ref().and_then(|it| it.to_str().ok()))
+            else {
+                continue;
+            };
+            let entries = list.split([char::from(separator), char::from(other)]).map(str::trim);
+            let others: Vec<_> = entries.filter(|entry| !entry.starts_with(&*self.prefix)).collect();
+            if let Ok(others) = HeaderValue::try_from(others.join(&char::from(separator).to_string())) {
+                if !others.is_empty() {
+                    head.headers.insert(name, others);
+                }
+            }
         }
     }
 

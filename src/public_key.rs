@@ -71,7 +71,6 @@ impl PublicKey {
     pub(crate) fn from_der(algorithm: Algorithm, der: &[u8]) -> Option<Self> {
         ParsedPublicKey::new(algorithm.verification(), der).ok().map(|key| Self(Arc::new(key)))
     }
-
 }
 
 /// A key that verifies signatures of its one algorithm.

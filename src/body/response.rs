@@ -29,8 +29,8 @@ pin_project! {
     }
 }
 
-/// What a state of a response future holds is there until the state is left, so this is reached in one
-/// way only.
+/// What a state of a response future holds is there until the state is left, so this is reached in
+/// one way only.
 #[cold]
 pub(crate) fn polled_again() -> ! {
     panic!("a response future was polled after it was ready");

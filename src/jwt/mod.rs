@@ -36,10 +36,10 @@ pub use chain::ChainRoots;
 pub use claims::JwtClaims;
 pub(crate) use claims::ProvenClaims;
 pub(crate) use jsonwebtoken::Algorithm;
-#[cfg(all(feature = "testing", feature = "asymmetric"))]
-pub(crate) use rules::TEST_KID;
 pub(crate) use rules::ClaimedToken;
 pub use rules::JwtRules;
+#[cfg(feature = "testing")]
+pub(crate) use rules::TEST_KID;
 pub(crate) use times::{TimeRules, Times};
 
 pub use jwks::Jwks;

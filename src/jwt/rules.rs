@@ -154,8 +154,8 @@ impl JwtRules {
         self
     }
 
-    /// Sets the claim that holds the SHA-256 of the body. Without one, a token in the head leaves the
-    /// body unsigned. A request without a body needs no hash.
+    /// Sets the claim that holds the SHA-256 of the body. Without one, a token in the head leaves
+    /// the body unsigned. A request without a body needs no hash.
     pub fn with_body_sha256(mut self, claim: impl Into<Cow<'static, str>>, encoding: Encoding) -> Self {
         self.body_hash = Some((claim.into(), encoding));
         self
@@ -192,8 +192,8 @@ impl JwtRules {
     }
 
     /// Describes tokens whose second part is empty, and stands for what the
-    /// [template](crate::scheme::SchemeBuilder::signed) says (RFC 7515, appendix F). By default that
-    /// is the body. There are no claims then.
+    /// [template](crate::scheme::SchemeBuilder::signed) says (RFC 7515, appendix F). By default
+    /// that is the body. There are no claims then.
     pub fn with_detached_payload(mut self) -> Self {
         self.is_detached = true;
         self
@@ -210,10 +210,7 @@ impl JwtRules {
 
     /// Demands something else of the claims.
     #[cfg(feature = "certificates")]
-    pub(crate) fn with_check(
-        mut self,
-        check: impl Fn(&[u8]) -> Result<(), Rejection> + Send + Sync + 'static,
-    ) -> Self {
+    pub(crate) fn with_check(mut self, check: impl Fn(&[u8]) -> Result<(), Rejection> + Send + Sync + 'static) -> Self {
         self.check = Some(Arc::new(check));
         self
     }
@@ -273,8 +270,8 @@ impl JwtRules {
     }
 
     /// Writes a token as the sender would, with all the claims that are looked at. It ends in two
-    /// hours: `iat` is what ages first. What a token in a body says besides is in `own`; the payload
-    /// of a detached one is given.
+    /// hours: `iat` is what ages first. What a token in a body says besides is in `own`; the
+    /// payload of a detached one is given.
     #[cfg(feature = "testing")]
     pub(crate) fn sign(
         &self,

@@ -96,8 +96,8 @@ impl Message<'_> {
         Ok((scheme.to_ascii_lowercase(), without_usual_port(&host.to_ascii_lowercase(), scheme).to_owned()))
     }
 
-    /// Returns the host, and the port if it is not the usual one: of the public address if it is set,
-    /// or as it was requested.
+    /// Returns the host, and the port if it is not the usual one: of the public address if it is
+    /// set, or as it was requested.
     fn authority(&self) -> Result<String, Rejection> {
         if self.public_url.is_some() {
             return self.origin().map(|(_, authority)| authority);

@@ -13,11 +13,12 @@ use super::malformed;
 
 const CONTENT_DIGEST: HeaderName = HeaderName::from_static("content-digest");
 
-/// Compares the body with every SHA-256 and SHA-512 in the header, of which there must be one. Other
-/// digests are left alone.
+/// Compares the body with every SHA-256 and SHA-512 in the header, of which there must be one.
+/// Other digests are left alone.
 pub(crate) fn check(head: &Parts, body: &[u8]) -> Result<(), Rejection> {
     let value = required(head, &CONTENT_DIGEST, LONGEST_HEADER)?;
-    let digests = value.to_str().ok().and_then(members).ok_or_else(|| malformed("`content-digest` is not well formed"))?;
+    let digests =
+        value.to_str().ok().and_then(members).ok_or_else(|| malformed("`content-digest` is not well formed"))?;
     let mut known = 0;
     for (name, value) in digests {
         let own = match name {

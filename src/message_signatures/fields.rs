@@ -148,7 +148,8 @@ mod tests {
             assert!(members(bad).is_none(), "{bad}");
         }
         assert_eq!(member(&members("a=1, a=2").unwrap(), "a"), None, "twice");
-        for bad in ["", "(", "(\"a\"", "(\"a\" )", "( \"a\")", "(\"a\"  \"b\")", "(a)", "(\"a\"\"b\")", "(\"\u{e9}\")"] {
+        for bad in ["", "(", "(\"a\"", "(\"a\" )", "( \"a\")", "(\"a\"  \"b\")", "(a)", "(\"a\"\"b\")", "(\"\u{e9}\")"]
+        {
             assert!(inner_list(bad).is_none(), "{bad}");
         }
         for bad in ["a", ";", ";a=1;a=2", ";A=1", ";a=\""] {

@@ -11,9 +11,9 @@ mod digest;
 mod fields;
 mod rules;
 
+pub(crate) use digest::check as check_digest;
 #[cfg(feature = "testing")]
 pub(crate) use digest::write as write_digest;
-pub(crate) use digest::check as check_digest;
 pub use rules::MessageRules;
 pub(crate) use rules::{Kind, Offered};
 

@@ -136,8 +136,8 @@ impl MessageRules {
         self.covered.iter().map(|own| &**own)
     }
 
-    /// Returns every signature of the request that is one by these rules; at least one. If there are
-    /// several signatures, those of others are left alone.
+    /// Returns every signature of the request that is one by these rules; at least one. If there
+    /// are several signatures, those of others are left alone.
     pub(crate) fn read(
         &self,
         head: &Parts,

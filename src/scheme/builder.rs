@@ -112,10 +112,10 @@ impl Scheme {
         SchemeBuilder::new(move |settings| Form::new(settings, TokenProof::new(&place, settings)?).map(AnyForm::Token))
     }
 
-    /// Describes a sender that signs with a JSON web token at this place, by these rules. Its keys are
-    /// [secrets](SchemeBuilder::secret), a [set](SchemeBuilder::with_jwks) that its issuer publishes,
-    /// or [public keys](SchemeBuilder::with_public_key). A handler gets the claims as
-    /// [`JwtClaims`](crate::scheme::JwtClaims). Feature `jwt`.
+    /// Describes a sender that signs with a JSON web token at this place, by these rules. Its keys
+    /// are [secrets](SchemeBuilder::secret), a [set](SchemeBuilder::with_jwks) that its issuer
+    /// publishes, or [public keys](SchemeBuilder::with_public_key). A handler gets the claims
+    /// as [`JwtClaims`](crate::scheme::JwtClaims). Feature `jwt`.
     ///
     /// # Examples
     ///
@@ -146,8 +146,8 @@ impl Scheme {
         SchemeBuilder::new(move |settings| Form::new(settings, proof(settings)?).map(AnyForm::Jwt))
     }
 
-    /// Describes a sender that signs with HTTP Message Signatures (RFC 9421) by these rules, and the
-    /// body by its digest (RFC 9530). Keys are [secrets](SchemeBuilder::secret), [public
+    /// Describes a sender that signs with HTTP Message Signatures (RFC 9421) by these rules, and
+    /// the body by its digest (RFC 9530). Keys are [secrets](SchemeBuilder::secret), [public
     /// keys](SchemeBuilder::with_public_key), or [looked up](SchemeBuilder::with_keyid_lookup).
     /// Feature `asymmetric`.
     ///
@@ -278,6 +278,7 @@ impl SchemeBuilder {
         /// | `{method}` | the method |
         /// | `{url}` | the [public address](Self::with_public_url) with path and query, byte for byte |
         /// | `{path}`, `{query}` | those parts as they were requested, without the `?` |
+        /// | `{path_and_query}` | the two as they were requested, with the `?` if there is a query |
         /// | `{header:x-name}` | a header's value; it must be there once |
         /// | `{query:name}`, `{form:name}` | a parameter of the query or a field of a form body, decoded |
         /// | `{json:/pointer}` | a string, whole number or boolean in a JSON body |
@@ -313,7 +314,8 @@ impl SchemeBuilder {
         pub fn with_jwks(self, keys: Jwks) settings.jwks = Some(keys);
 
         /// Sets where a request names its key, for a sender whose keys are looked up.
-        #[cfg(all(feature = "asymmetric", feature = "fetch"))]
+        #[cfg(any(feature = "asymmetric", feature = "jwt"))]
+        #[cfg_attr(not(feature = "asymmetric"), allow(dead_code))]
         pub(crate) fn key_id(self, id: Source) settings.key_id = self.take("key_id", id.0);
 
         /// Looks public keys up by the `keyid` of an [HTTP Message Signature](Scheme::message_signature).
@@ -470,6 +472,11 @@ impl SchemeBuilder {
             other.settings.secrets = self.settings.secrets.clone();
             other.settings.public_url = self.settings.public_url.clone();
             forms.push(other.form()?);
+        }
+        if self.handshakes.iter().any(Handshake::needs_signed_body) && !forms.iter().all(AnyForm::signs_body_itself) {
+            return Err(ConfigError::conflict(
+                "a challenge is answered with a MAC, which could be the signature of a request: the signed template has no {body}",
+            ));
         }
         let by_keys = |handshake: Handshake| handshake.by_keys_of(forms[0].mac_keys());
         Ok(Scheme(Arc::new(Inner {

@@ -12,7 +12,7 @@ use crate::config::ConfigError;
 use crate::delivery::{Signed, SignedText, Verified};
 use crate::mac::Mac;
 use crate::provider::{MaybeReady, Outcome, Recognition};
-use crate::rejection::Rejection;
+use crate::rejection::{Reason, Rejection};
 use crate::secrets::{Keys, MatchedKey};
 use crate::time::Tolerance;
 
@@ -308,6 +308,20 @@ impl AnyForm {
 
     pub(crate) fn recognizes_body(&self, head: &Parts, body: &[u8]) -> bool {
         of_form!(self, form => form.proof.recognizes_body(head, body))
+    }
+
+    /// Refuses a request without a proof.
+    pub(crate) fn missing(&self) -> Rejection {
+        let rejection = Rejection::new(Reason::MissingSignature);
+        match of_form!(self, form => form.proof.places().first()) {
+            Some(place) => rejection.with_detail(format!("none in {place}")),
+            None => rejection,
+        }
+    }
+
+    /// Returns whether the bytes of the body are part of what is signed.
+    pub(crate) fn signs_body_itself(&self) -> bool {
+        of_form!(self, form => form.proof.template().is_some_and(Template::has_body))
     }
 
     pub(crate) fn mac_keys(&self) -> Option<&Keys<Mac>> {

@@ -98,8 +98,8 @@ impl Handshake {
         )
     }
 
-    /// Answers requests of this method that have the header `from` by repeating its value in the header
-    /// `to`.
+    /// Answers requests of this method that have the header `from` by repeating its value in the
+    /// header `to`.
     pub fn header_echo(method: Method, from: impl Into<String>, to: impl Into<String>) -> Self {
         let (from, to) = (from.into(), header_name(&to.into()).ok());
         Self::header(method, &from, move |_, own, value| {
@@ -109,12 +109,12 @@ impl Handshake {
     }
 
     /// Answers a GET that has this query parameter, whose value is a challenge, with what `answer`
-    /// makes of the value and its MAC. The MAC is that of a delivery, by the first of the secrets: see
-    /// [`Scheme::with_challenge_key`](crate::Scheme::with_challenge_key).
+    /// makes of the value and its MAC. The MAC is that of a delivery, by the first of the secrets:
+    /// see [`Scheme::with_challenge_key`](crate::Scheme::with_challenge_key).
     ///
-    /// Anyone can ask, so the MAC must be the signature of no delivery: a challenge is letters, digits
-    /// and `+/_=-` alone, and a body of nothing else is refused. For senders whose bodies are JSON
-    /// objects.
+    /// Anyone can ask, so the MAC must be the signature of no delivery: a challenge is letters,
+    /// digits and `+/_=-` alone, and a body of nothing else is refused. For senders whose
+    /// bodies are JSON objects.
     ///
     /// # Examples
     ///
@@ -141,8 +141,8 @@ impl Handshake {
     }
 
     /// Answers a verified body in which `find` finds a challenge, with what `answer` makes of the
-    /// challenge and its MAC by the secret that signed the body. Challenges and bodies are bounded as
-    /// in [`query_challenge`](Self::query_challenge).
+    /// challenge and its MAC by the secret that signed the body. Challenges and bodies are bounded
+    /// as in [`query_challenge`](Self::query_challenge).
     pub fn body_challenge(
         find: impl Fn(&[u8]) -> Option<String> + Send + Sync + 'static,
         answer: impl Fn(&str, &[u8]) -> Answer + Send + Sync + 'static,
@@ -169,8 +169,8 @@ impl Handshake {
     }
 
     /// Answers a POST without this header, which is the one of the signature, if `answer` finds a
-    /// question in the body. Anyone can ask, so take bodies of one exact form alone; others are refused
-    /// as unsigned.
+    /// question in the body. Anyone can ask, so take bodies of one exact form alone; others are
+    /// refused as unsigned.
     ///
     /// # Examples
     ///
@@ -195,12 +195,12 @@ impl Handshake {
     /// object of one member of this name: by the same object.
     pub fn unsigned_echo(header: impl AsRef<str>, member: impl Into<String>) -> Self {
         let member = member.into();
-        Self::unsigned_question(header, move |body| {
-            let object: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(body).ok()?;
-            let challenge = object.get(&member).filter(|_| object.len() == 1)?.as_str()?;
-            let challenge = printable(challenge.as_bytes()).ok().filter(|challenge| !challenge.is_empty())?;
-            Some(Answer::object(&[(&member, &challenge)]))
-        })
+        Self::unsigned_question(header, move |body| Self::echoed(body, &member))
+    }
+
+    /// Returns the answer to a JSON object of one member of this name, which is a challenge.
+    pub(crate) fn echoed(body: &[u8], member: &str) -> Option<Answer> {
+        only_member(body, member).map(|challenge| Answer::object(&[(member, &challenge)]))
     }
 
     /// Answers requests of this method that have this header. One whose name is not valid is never
@@ -235,7 +235,13 @@ impl Handshake {
         parameter: &'static str,
         answer: impl Fn(&Mac, &str) -> Result<Answer, Rejection> + Send + Sync + 'static,
     ) -> Self {
-        Self(Kind::QueryMac { parameter: parameter.into(), answer: Arc::new(answer), keys: None, index: 0, refuses: false })
+        Self(Kind::QueryMac {
+            parameter: parameter.into(),
+            answer: Arc::new(answer),
+            keys: None,
+            index: 0,
+            refuses: false,
+        })
     }
 
     pub(crate) fn unsigned_body(
@@ -249,6 +255,11 @@ impl Handshake {
         answer: impl Fn(&Parts, &[u8], Option<&Mac>) -> Result<Option<Answer>, Rejection> + Send + Sync + 'static,
     ) -> Self {
         Self(Kind::SignedBody(Arc::new(answer)))
+    }
+
+    /// Returns whether the answer is safe only if the body itself is part of what is signed.
+    pub(crate) fn needs_signed_body(&self) -> bool {
+        matches!(self.0, Kind::QueryMac { refuses: true, .. })
     }
 
     /// Takes the keys that the sender signs with, if they are keys of MACs and the answer needs
@@ -332,15 +343,22 @@ pub(crate) fn query_parameter(head: &Parts, parameter: &str) -> Option<Result<St
     }
 }
 
-/// Returns whether a text is one that a challenge may be.
-fn is_challenge(text: &[u8]) -> bool {
-    !text.is_empty() && text.iter().all(|byte| byte.is_ascii_alphanumeric() || b"+/_=-".contains(byte))
+/// Returns the text that is all that a JSON object has, as the member of this name.
+pub(crate) fn only_member(body: &[u8], name: &str) -> Option<String> {
+    let object: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(body).ok()?;
+    let text = object.get(name).filter(|_| object.len() == 1)?.as_str()?;
+    printable(text.as_bytes()).ok().filter(|text| !text.is_empty())
 }
 
-/// Returns the MAC of a challenge of letters, digits and `+/_=-`, which no JSON event is made of: the
-/// MAC of any other text could be the signature of a forgery.
+/// Returns whether a text has the characters of challenges alone.
+fn is_challenge(text: &[u8]) -> bool {
+    text.iter().all(|byte| byte.is_ascii_alphanumeric() || b"+/_=-".contains(byte))
+}
+
+/// Returns the MAC of a challenge of letters, digits and `+/_=-`, which no JSON event is made of:
+/// the MAC of any other text could be the signature of a forgery.
 pub(crate) fn challenge_mac(mac: &Mac, challenge: &str) -> Result<Digest, Rejection> {
-    if !is_challenge(challenge.as_bytes()) {
+    if challenge.is_empty() || !is_challenge(challenge.as_bytes()) {
         return Err(Rejection::new(Reason::MalformedHeader).with_detail("the challenge is not one of this sender"));
     }
     Ok(mac.of(challenge.as_bytes()))

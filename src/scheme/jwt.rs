@@ -9,9 +9,11 @@ use http::request::Parts;
 
 use crate::config::ConfigError;
 use crate::delivery::Signed;
-use crate::jwt::{Algorithm, Backend, ClaimedToken, Jwks, JwtRules, LONGEST_TOKEN, ProvenClaims, Token, malformed};
+#[cfg(feature = "testing")]
+use crate::jwt::TEST_KID;
 #[cfg(any(feature = "asymmetric", feature = "testing"))]
 use crate::jwt::of_signature;
+use crate::jwt::{Algorithm, Backend, ClaimedToken, Jwks, JwtRules, LONGEST_TOKEN, ProvenClaims, Token, malformed};
 use crate::mac::{Mac, MacKind};
 use crate::place::{Place, Spot};
 use crate::provider::MaybeReady;
@@ -39,6 +41,8 @@ pub(crate) struct JwtProof {
     keys: JwtKeys,
     /// What a detached token signs.
     detached: Option<Template>,
+    /// Where the key's id is, if the token doesn't name it.
+    key_id: Option<Place>,
 }
 
 #[derive(Clone)]
@@ -90,7 +94,7 @@ impl JwtProof {
         } else {
             Self::public(&rules, settings)?
         };
-        Ok(Self { place: source.0.clone()?, rules, keys, detached })
+        Ok(Self { place: source.0.clone()?, rules, keys, detached, key_id: settings.key_id.clone() })
     }
 
     fn public(rules: &JwtRules, settings: &Settings) -> Result<JwtKeys, ConfigError> {
@@ -140,6 +144,9 @@ impl JwtProof {
         }
         let own: &[u8] = if self.place.in_body() { request.body } else { b"" };
         let token = self.rules.sign(own, request.body, payload.as_deref(), request.now, chain, sign)?;
+        if let Some(id) = &self.key_id {
+            id.put(request.head, request.body, TEST_KID)?;
+        }
         self.place.put(request.head, request.body, &token)
     }
 }
@@ -230,9 +237,7 @@ impl Proof for JwtProof {
         self.rules.check_hash(token, values.body)?;
         match run.keys {
             JwtKeysFor::Proven(key) => Ok(MaybeReady::Ready(*key)),
-            JwtKeysFor::Shared(kind, keys) => {
-                proven(&self.whole(token, values)?, *kind, keys).map(MaybeReady::Ready)
-            }
+            JwtKeysFor::Shared(kind, keys) => proven(&self.whole(token, values)?, *kind, keys).map(MaybeReady::Ready),
             #[cfg(feature = "asymmetric")]
             JwtKeysFor::Given(keys) => {
                 let whole = self.whole(token, values)?;
@@ -242,7 +247,8 @@ impl Proof for JwtProof {
             #[cfg(feature = "certificates")]
             JwtKeysFor::Chain(now) => {
                 let mismatch = || Rejection::from(Reason::SignatureMismatch);
-                let (chain, algorithm) = self.rules.chain.as_ref().zip(of_signature(self.rules.algorithm)).ok_or_else(mismatch)?;
+                let (chain, algorithm) =
+                    self.rules.chain.as_ref().zip(of_signature(self.rules.algorithm)).ok_or_else(mismatch)?;
                 let key = chain.key(algorithm, &token.x5c, *now)?;
                 let whole = self.whole(token, values)?;
                 let (message, signature) = Token::split_within(&whole, usize::MAX)?.signed()?;
@@ -252,7 +258,14 @@ impl Proof for JwtProof {
                 Ok(MatchedKey::default().into())
             }
             JwtKeysFor::ToFind(jwks, now) => {
-                let kid = token.kid.as_deref().ok_or_else(|| malformed("it names no key"))?;
+                let beside = self.key_id.as_ref().map(|id| id.text(values.head, b"", Reason::MalformedSignature));
+                let beside = beside.transpose()?.flatten();
+                let named = || match &self.key_id {
+                    Some(id) => malformed(format!("no key's id in {id}")),
+                    None => malformed("it names no key"),
+                };
+                let own = token.kid.as_deref().filter(|_| self.key_id.is_none());
+                let kid = beside.as_deref().or(own).ok_or_else(named)?;
                 let found = jwks.find(kid, self.rules.algorithm, *now)?;
                 let whole = self.whole(token, values)?;
                 Ok(MaybeReady::pending(async move {

@@ -128,7 +128,9 @@ impl Proof for MessageProof {
             MessageKeys::Given(keys) => keys.find(values.head, None).and_then(|keys| Ok(MessageKeysFor::Given(keys))),
             #[cfg(feature = "fetch")]
             MessageKeys::ById(_) => {
-                offer.iter().try_for_each(|it| KeyLookup::check(it.keyid.as_deref().unwrap_or_default(), &"`signature-input`"))?;
+                offer.iter().try_for_each(|it| {
+                    KeyLookup::check(it.keyid.as_deref().unwrap_or_default(), &"`signature-input`")
+                })?;
                 Ok(MessageKeysFor::ById(now).into())
             }
         }

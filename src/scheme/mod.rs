@@ -37,7 +37,7 @@ pub(crate) use form::{AnyForm, Form, of_form};
 pub use handshake::Handshake;
 #[cfg(test)]
 pub(crate) use handshake::tests::ask;
-pub(crate) use handshake::{challenge_mac, echo, printable, query_parameter};
+pub(crate) use handshake::{challenge_mac, echo, only_member, printable, query_parameter};
 #[cfg(feature = "testing")]
 pub(crate) use proof::Proof;
 #[cfg(feature = "paypal")]

@@ -168,11 +168,7 @@ impl Proof for PublicKeyProof {
                 Ok(MaybeReady::pending(async move {
                     let key = key.await?;
                     let is_signed = offer.iter().any(|signature| key.verifies(&message, signature));
-                    if is_signed {
-                        Ok(MatchedKey::default())
-                    } else {
-                        Err(Reason::SignatureMismatch.into())
-                    }
+                    if is_signed { Ok(MatchedKey::default()) } else { Err(Reason::SignatureMismatch.into()) }
                 }))
             }
         }

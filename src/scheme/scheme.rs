@@ -239,7 +239,10 @@ impl Provider for Scheme {
     ) -> Result<MaybeReady<Outcome>, Rejection> {
         let handshakes = &self.0.handshakes;
         match &mut verification.0 {
-            State::Question(answer) => Ok(Outcome::Answer(answer(body)?.ok_or(Reason::MissingSignature)?).into()),
+            State::Question(answer) => match answer(body)? {
+                Some(answer) => Ok(Outcome::Answer(answer).into()),
+                None => Err(self.0.forms.first().map_or_else(|| Reason::MissingSignature.into(), AnyForm::missing)),
+            },
             State::Verify { first, rest: others } if others.is_empty() => first.finish(handshakes, head, body, rest),
             State::Verify { first, rest: others } => {
                 let mut verdict = first.finish(handshakes, head, body, rest);

@@ -12,7 +12,7 @@ use crate::config::ConfigError;
 use crate::jwt::Jwks;
 #[cfg(all(feature = "asymmetric", feature = "fetch"))]
 use crate::key_lookup::KeyLookup;
-#[cfg(all(feature = "asymmetric", feature = "fetch"))]
+#[cfg(any(feature = "asymmetric", feature = "jwt"))]
 use crate::place::Place;
 use crate::public_url::PublicUrl;
 use crate::secrets::{KeyFormat, Keys, Secrets};
@@ -48,7 +48,7 @@ pub(crate) struct Settings {
     #[cfg(feature = "jwt")]
     pub(crate) jwks: Option<Jwks>,
     /// Where the id of the key is that made the signature.
-    #[cfg(all(feature = "asymmetric", feature = "fetch"))]
+    #[cfg(any(feature = "asymmetric", feature = "jwt"))]
     pub(crate) key_id: Option<Place>,
     #[cfg(all(feature = "asymmetric", feature = "fetch"))]
     pub(crate) key_lookup: Option<KeyLookup>,

@@ -78,8 +78,8 @@ pub(crate) fn in_header(name: &str, pointer: &'static str) -> Source {
     Source::new(header_name(name).map(|name| Spot::InHeader(name, pointer)))
 }
 
-/// Returns the place that is the whole body: that of a [token](crate::Scheme::jwt) which holds all that
-/// its sender says.
+/// Returns the place that is the whole body: that of a [token](crate::Scheme::jwt) which holds all
+/// that its sender says.
 #[cfg(feature = "jwt")]
 pub fn body() -> Source {
     Source::new(Ok(Spot::Body))
@@ -210,9 +210,9 @@ impl SignatureSpec {
         }))
     }
 
-    /// Reads what is behind the last of this ASCII character, and all if it isn't there: for senders
-    /// that write the id of the key, which they don't sign, in front of the signature, as in
-    /// `v1=<id>:<signature>`.
+    /// Reads what is behind the last of this ASCII character, and all if it isn't there: for
+    /// senders that write the id of the key, which they don't sign, in front of the signature,
+    /// as in `v1=<id>:<signature>`.
     pub fn behind(self, separator: char) -> Self {
         Self(self.0.and_then(|signature| {
             let separator = ascii(separator, "what is in front of a signature ends with one ASCII character")?;

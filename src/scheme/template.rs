@@ -31,6 +31,8 @@ enum Piece {
     Path,
     /// The query, without its question mark; empty where there is none.
     Query,
+    /// Path and query, as they stand in the request line.
+    Target,
     /// What is in a header, in the query, or in the body.
     Value(Place),
     /// The fields of a form body, sorted.
@@ -131,6 +133,10 @@ impl Template {
         self.pieces().any(|piece| piece.is_of(place))
     }
 
+    pub(crate) fn has_body(&self) -> bool {
+        self.has_body
+    }
+
     /// Returns whether the body is all that is signed.
     pub(crate) fn is_body(&self) -> bool {
         self.has_body && self.before.is_empty() && self.after.is_empty()
@@ -145,7 +151,7 @@ impl Template {
                 Piece::Timestamp => signed.timestamp = true,
                 Piece::Id => signed.id = true,
                 Piece::Params | Piece::BodySha256(_) => signed.body = true,
-                Piece::Url(_) => signed.url = true,
+                Piece::Url(_) | Piece::Target => signed.url = true,
                 Piece::Path => path = true,
                 Piece::Query => query = true,
                 Piece::Custom(custom) => {
@@ -228,6 +234,7 @@ impl Piece {
             })?),
             "path" => Self::Path,
             "query" => Self::Query,
+            "path_and_query" => Self::Target,
             "params" => Self::Params,
             "body_sha256" => Self::BodySha256(Encoding::Hex),
             "body_sha256:base64" => Self::BodySha256(Encoding::Base64),
@@ -277,6 +284,10 @@ impl Piece {
             Self::Url(url) => url.feed(values.head, sink)?,
             Self::Path => sink(requested_uri(values.head).path().as_bytes()),
             Self::Query => sink(requested_uri(values.head).query().unwrap_or_default().as_bytes()),
+            Self::Target => {
+                let target = requested_uri(values.head).path_and_query();
+                sink(target.map_or("/", |target| target.as_str()).as_bytes());
+            }
             Self::Value(place) => {
                 let value = place.value(values.head, values.body, Reason::MalformedHeader)?;
                 sink(value.ok_or_else(|| missing(place))?.as_bytes());
@@ -318,6 +329,7 @@ mod tests {
             ("v0:{timestamp}:{body}", "v0:17:b=2&a=1"),
             ("{method}{path}|{query}{body}{timestamp}!", "POST/hook|a=1b=2&a=117!"),
             ("{url}{params}", "https://h/hook?a=1a1b2"),
+            ("{path_and_query}", "/hook?a=1"),
             ("{header:x-h}", "H"),
             ("id:{query:a};{form:b}", "id:1;2"),
             ("{body_sha256}", "a746b90cddac3e075db2f0c7b65aa5d09a354bef1562352d9dab3156d1142834"),

@@ -43,6 +43,17 @@ use crate::time::{Clock as _, SystemClock};
 pub struct SigningKey {
     pair: Arc<Pair>,
     public_key: String,
+    #[cfg(feature = "testing-certificates")]
+    certificates: Option<Arc<Certificates>>,
+}
+
+/// The certificates of a key.
+#[cfg(feature = "testing-certificates")]
+struct Certificates {
+    /// From that of the key to the root, in base64.
+    chain: Vec<String>,
+    /// The root, in PEM.
+    root: String,
 }
 
 enum Pair {
@@ -98,7 +109,12 @@ impl SigningKey {
     }
 
     fn new(public_key: &PublicKeyX509Der<'_>, pair: Pair) -> Self {
-        Self { pair: Arc::new(pair), public_key: Encoding::Base64.encode(public_key.as_ref()) }
+        Self {
+            pair: Arc::new(pair),
+            public_key: Encoding::Base64.encode(public_key.as_ref()),
+            #[cfg(feature = "testing-certificates")]
+            certificates: None,
+        }
     }
 
     /// Returns the public key: its SubjectPublicKeyInfo in base64, which every sender with public
@@ -134,6 +150,55 @@ impl SigningKey {
         Some(serde_json::json!({ "keys": [key] }).to_string())
     }
 
+    /// Adds certificates: one of this key, an intermediate one and a root, which tokens bring in
+    /// `x5c`. Each of the first two gets an extension of this OID, by which some senders mark
+    /// theirs. Feature `testing-certificates`.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the key is RSA, or the system has no random numbers.
+    #[cfg(feature = "testing-certificates")]
+    pub fn with_certificates(self, extensions: [Vec<u64>; 2]) -> Result<Self, SignError> {
+        use rcgen::{BasicConstraints, CertificateParams, CustomExtension, IsCa, Issuer, KeyPair};
+
+        let fault = |_| SignError::new("no certificates could be made");
+        let no_key = || SignError::new("only keys of ECDSA get certificates");
+        let (Pair::EcdsaP256(pair) | Pair::EcdsaP384(pair)) = &*self.pair else { return Err(no_key()) };
+        let pkcs8 = pair.to_pkcs8v1().map_err(|_| no_key())?;
+        let own = KeyPair::try_from(pkcs8.as_ref()).map_err(fault)?;
+        let params = |name: &str, oid: &[u64], is_ca: bool| {
+            let mut params = CertificateParams::default();
+            params.distinguished_name.push(rcgen::DnType::CommonName, name);
+            if is_ca {
+                params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+            }
+            if !oid.is_empty() {
+                // NULL, as there is nothing to say beside the mark.
+                params.custom_extensions.push(CustomExtension::from_oid_content(oid, vec![5, 0]));
+            }
+            params
+        };
+        let root_key = KeyPair::generate().map_err(fault)?;
+        let root_params = params("Test Root", &[], true);
+        let root = root_params.self_signed(&root_key).map_err(fault)?;
+        let root_issuer = Issuer::new(root_params, root_key);
+        let between_key = KeyPair::generate().map_err(fault)?;
+        let between_params = params("Test Intermediate", &extensions[1], true);
+        let between = between_params.signed_by(&between_key, &root_issuer).map_err(fault)?;
+        let issuer = Issuer::new(between_params, between_key);
+        let leaf = params("Test", &extensions[0], false).signed_by(&own, &issuer).map_err(fault)?;
+        let chain = [&leaf, &between, &root].map(|it| Encoding::Base64.encode(it.der())).to_vec();
+        Ok(Self { certificates: Some(Arc::new(Certificates { chain, root: root.pem() })), ..self })
+    }
+
+    /// Returns the root of the [certificates](Self::with_certificates) in PEM, if there are any.
+    /// Feature `testing-certificates`.
+    #[cfg(feature = "testing-certificates")]
+    #[must_use]
+    pub fn root(&self) -> Option<&str> {
+        self.certificates.as_ref().map(|it| &*it.root)
+    }
+
     /// Returns a new certificate of the public key in PEM, issued by a root of its own. It is
     /// `None` for keys that are not RSA. Feature `testing-certificates`.
     #[cfg(feature = "testing-certificates")]
@@ -157,6 +222,11 @@ impl SigningKey {
 }
 
 impl PrivateKey for SigningKey {
+    #[cfg(feature = "testing-certificates")]
+    fn chain(&self) -> Option<Vec<String>> {
+        self.certificates.as_ref().map(|it| it.chain.clone())
+    }
+
     fn sign(&self, algorithm: Algorithm, message: &[u8]) -> Result<Vec<u8>, SignError> {
         let random = SystemRandom::new();
         let signature = match (&*self.pair, algorithm) {
