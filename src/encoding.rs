@@ -83,8 +83,8 @@ impl Encoding {
     }
 
     /// Encodes bytes as text.
-    #[cfg_attr(not(feature = "testing"), allow(dead_code))]
-    pub(crate) fn encode(self, bytes: &[u8]) -> String {
+    #[must_use]
+    pub fn encode(self, bytes: &[u8]) -> String {
         match self {
             Self::Hex | Self::HexAnyCase => hex::encode(bytes),
             Self::Base64 => STANDARD.encode(bytes),

@@ -113,6 +113,7 @@
 #![cfg_attr(not(test), warn(unreachable_pub, clippy::unwrap_used, clippy::expect_used))]
 
 mod accessors;
+mod algorithm;
 mod answer;
 mod any_provider;
 mod behavior;
@@ -155,13 +156,18 @@ pub mod ip_allow;
 mod json;
 #[cfg(feature = "jwt")]
 mod jwt;
+#[cfg(all(feature = "asymmetric", feature = "fetch"))]
+mod key_lookup;
 pub mod layer;
 mod mac;
 mod maybe_ready;
+#[cfg(feature = "asymmetric")]
+mod message_signatures;
 mod multipart;
 mod observe;
 mod parse;
 mod payload;
+mod place;
 mod pointer;
 pub mod provider;
 #[cfg(feature = "asymmetric")]

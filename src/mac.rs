@@ -3,7 +3,7 @@
 use hmac::digest::{Digest as _, KeyInit};
 use hmac::{Hmac, Mac as _};
 use sha1::Sha1;
-use sha2::{Sha256, Sha512};
+use sha2::{Sha256, Sha384, Sha512};
 use subtle::{Choice, ConstantTimeEq as _};
 
 use crate::config::ConfigError;
@@ -17,6 +17,7 @@ pub(crate) const MAX_DIGEST: usize = 64;
 pub(crate) enum MacKind {
     Sha1,
     Sha256,
+    Sha384,
     Sha512,
     /// No HMAC at all: SHA-256 of the secret and then the text.
     SecretThenTextSha256,
@@ -28,6 +29,7 @@ impl MacKind {
         match self {
             Self::Sha1 => "HMAC-SHA1",
             Self::Sha256 => "HMAC-SHA256",
+            Self::Sha384 => "HMAC-SHA384",
             Self::Sha512 => "HMAC-SHA512",
             Self::SecretThenTextSha256 => "SHA-256 of secret and text",
         }
@@ -37,6 +39,7 @@ impl MacKind {
         match self {
             Self::Sha1 => 20,
             Self::Sha256 | Self::SecretThenTextSha256 => 32,
+            Self::Sha384 => 48,
             Self::Sha512 => 64,
         }
     }
@@ -47,6 +50,7 @@ impl MacKind {
 pub(crate) enum Mac {
     Sha1(Hmac<Sha1>),
     Sha256(Hmac<Sha256>),
+    Sha384(Hmac<Sha384>),
     Sha512(Hmac<Sha512>),
     SecretThenTextSha256(Sha256),
 }
@@ -57,6 +61,7 @@ impl Mac {
         Ok(match kind {
             MacKind::Sha1 => Self::Sha1(Hmac::new_from_slice(key).map_err(unusable)?),
             MacKind::Sha256 => Self::Sha256(Hmac::new_from_slice(key).map_err(unusable)?),
+            MacKind::Sha384 => Self::Sha384(Hmac::new_from_slice(key).map_err(unusable)?),
             MacKind::Sha512 => Self::Sha512(Hmac::new_from_slice(key).map_err(unusable)?),
             MacKind::SecretThenTextSha256 => Self::SecretThenTextSha256(Sha256::new_with_prefix(key)),
         })
@@ -66,6 +71,7 @@ impl Mac {
         match self {
             Self::Sha1(mac) => mac.update(bytes),
             Self::Sha256(mac) => mac.update(bytes),
+            Self::Sha384(mac) => mac.update(bytes),
             Self::Sha512(mac) => mac.update(bytes),
             Self::SecretThenTextSha256(hash) => hash.update(bytes),
         }
@@ -77,6 +83,7 @@ impl Mac {
         match self {
             Self::Sha1(mac) => hmac_of(mac, text),
             Self::Sha256(mac) => hmac_of(mac, text),
+            Self::Sha384(mac) => hmac_of(mac, text),
             Self::Sha512(mac) => hmac_of(mac, text),
             Self::SecretThenTextSha256(hash) => Digest::new(&hash.clone().chain_update(text).finalize()),
         }
@@ -89,6 +96,7 @@ impl Mac {
         match self {
             Self::Sha1(mac) => hmac_over(mac, feed),
             Self::Sha256(mac) => hmac_over(mac, feed),
+            Self::Sha384(mac) => hmac_over(mac, feed),
             Self::Sha512(mac) => hmac_over(mac, feed),
             Self::SecretThenTextSha256(hash) => {
                 let mut hash = hash.clone();
@@ -256,7 +264,7 @@ mod tests {
     #[test]
     fn several_keys_are_fed_the_same_text_however_it_is_split() {
         let text: Vec<u8> = (0..=255).cycle().take(1000).collect();
-        for kind in [MacKind::Sha1, MacKind::Sha256, MacKind::Sha512, MacKind::SecretThenTextSha256] {
+        for kind in [MacKind::Sha1, MacKind::Sha256, MacKind::Sha384, MacKind::Sha512, MacKind::SecretThenTextSha256] {
             let keys = || ["a", "b", "c"].map(|key| Mac::new(kind, key.as_bytes()));
             let expected: Vec<_> = keys().into_iter().map(|mac| mac.unwrap().of(&text)).collect();
             for chunk in [1, 7, 64, 127, 128, 129, 300, 1000] {

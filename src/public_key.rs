@@ -2,49 +2,31 @@
 
 use std::sync::Arc;
 
-use aws_lc_rs::signature::{
-    ECDSA_P256_SHA256_ASN1, ED25519, ParsedPublicKey, RSA_PKCS1_2048_8192_SHA256, VerificationAlgorithm,
-};
+use aws_lc_rs::signature as backend;
+use aws_lc_rs::signature::{ParsedPublicKey, VerificationAlgorithm};
 use rustls_pki_types::SubjectPublicKeyInfoDer;
 use rustls_pki_types::pem::PemObject as _;
 
+use crate::algorithm::Algorithm;
 use crate::config::ConfigError;
 use crate::encoding::Encoding;
 use crate::secrets::{DECOY, KeyFormat, Keyring, Secret};
 
-/// A signature algorithm. The scheme names it; a message never does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Algorithm {
-    Ed25519,
-    /// ECDSA on P-256 with SHA-256, the signature in DER.
-    EcdsaP256,
-    /// RSA PKCS#1 v1.5 with SHA-256, keys of 2048 to 8192 bits.
-    RsaPkcs1Sha256,
-}
-
 impl Algorithm {
-    pub(crate) const fn name(self) -> &'static str {
-        match self {
-            Self::Ed25519 => "Ed25519",
-            Self::EcdsaP256 => "ECDSA P-256 SHA-256",
-            Self::RsaPkcs1Sha256 => "RSA PKCS#1 SHA-256",
-        }
-    }
-
-    /// The longest signature, in bytes.
-    pub(crate) const fn longest_signature(self) -> usize {
-        match self {
-            Self::Ed25519 => 64,
-            Self::EcdsaP256 => 72,
-            Self::RsaPkcs1Sha256 => 1024,
-        }
-    }
-
     fn verification(self) -> &'static dyn VerificationAlgorithm {
         match self {
-            Self::Ed25519 => &ED25519,
-            Self::EcdsaP256 => &ECDSA_P256_SHA256_ASN1,
-            Self::RsaPkcs1Sha256 => &RSA_PKCS1_2048_8192_SHA256,
+            Self::Ed25519 => &backend::ED25519,
+            Self::EcdsaP256 => &backend::ECDSA_P256_SHA256_ASN1,
+            Self::EcdsaP256Fixed => &backend::ECDSA_P256_SHA256_FIXED,
+            Self::EcdsaP256Sha1 => &backend::ECDSA_P256_SHA1_ASN1,
+            Self::EcdsaP384 => &backend::ECDSA_P384_SHA384_ASN1,
+            Self::EcdsaP384Fixed => &backend::ECDSA_P384_SHA384_FIXED,
+            Self::RsaPkcs1Sha256 => &backend::RSA_PKCS1_2048_8192_SHA256,
+            Self::RsaPkcs1Sha384 => &backend::RSA_PKCS1_2048_8192_SHA384,
+            Self::RsaPkcs1Sha512 => &backend::RSA_PKCS1_2048_8192_SHA512,
+            Self::RsaPssSha256 => &backend::RSA_PSS_2048_8192_SHA256,
+            Self::RsaPssSha384 => &backend::RSA_PSS_2048_8192_SHA384,
+            Self::RsaPssSha512 => &backend::RSA_PSS_2048_8192_SHA512,
         }
     }
 
@@ -53,11 +35,14 @@ impl Algorithm {
         match self {
             // RFC 8032, section 7.1, test 1.
             Self::Ed25519 => "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a",
-            // The base point of P-256, whose private key is 1.
-            Self::EcdsaP256 => {
+            // The base points of the curves, whose private key is 1.
+            Self::EcdsaP256 | Self::EcdsaP256Fixed | Self::EcdsaP256Sha1 => {
                 "046b17d1f2e12c4247f8bce6e563a440f277037d812deb33a0f4a13945d898c2964fe342e2fe1a7f9b8ee7eb4a7c0f9e162bce33576b315ececbb6406837bf51f5"
             }
-            Self::RsaPkcs1Sha256 => include_str!("decoy_rsa.txt"),
+            Self::EcdsaP384 | Self::EcdsaP384Fixed => {
+                "04aa87ca22be8b05378eb1c71ef320ad746e1d3b628ba79b9859f741e082542a385502f25dbf55296c3a545e3872760ab73617de4a96262c6f5d9e98bf9292dc29f8f41dbd289a147ce9da3113b5f0b8c00a60b1ce1d7e819d7a431d7c90ea0e5f"
+            }
+            _ => include_str!("decoy_rsa.txt"),
         }
     }
 }
@@ -71,11 +56,8 @@ impl PublicKey {
     /// SubjectPublicKeyInfo or of the bare key, `whpk_` and base64.
     pub(crate) fn new(algorithm: Algorithm, key: &Secret) -> Result<Self, ConfigError> {
         let bytes = key.key(KeyFormat::Text)?;
-        let parse = |der: &[u8]| {
-            ParsedPublicKey::new(algorithm.verification(), der)
-                .map(|key| Self(Arc::new(key)))
-                .map_err(|_| ConfigError::key(format!("a public key is not a valid {} key", algorithm.name())))
-        };
+        let invalid = || ConfigError::key(format!("a public key is not a valid {} key", algorithm.name()));
+        let parse = |der: &[u8]| Self::from_der(algorithm, der).ok_or_else(invalid);
         if *bytes == *DECOY {
             return parse(&decode(algorithm.decoy()).unwrap_or_default());
         }
@@ -85,6 +67,19 @@ impl PublicKey {
         }
     }
 
+    /// Reads a SubjectPublicKeyInfo, or a bare key.
+    pub(crate) fn from_der(algorithm: Algorithm, der: &[u8]) -> Option<Self> {
+        ParsedPublicKey::new(algorithm.verification(), der).ok().map(|key| Self(Arc::new(key)))
+    }
+}
+
+/// A key that verifies signatures of its one algorithm.
+pub(crate) trait Verifies: Send + Sync + 'static {
+    /// Returns whether this key made the signature over this message.
+    fn verifies(&self, message: &[u8], signature: &[u8]) -> bool;
+}
+
+impl Verifies for PublicKey {
     fn verifies(&self, message: &[u8], signature: &[u8]) -> bool {
         self.0.verify_sig(message, signature).is_ok()
     }
@@ -151,7 +146,20 @@ mod tests {
 
     #[test]
     fn each_algorithm_has_a_key_for_unknown_tenants() {
-        for algorithm in [Algorithm::Ed25519, Algorithm::EcdsaP256, Algorithm::RsaPkcs1Sha256] {
+        for algorithm in [
+            Algorithm::Ed25519,
+            Algorithm::EcdsaP256,
+            Algorithm::EcdsaP256Fixed,
+            Algorithm::EcdsaP256Sha1,
+            Algorithm::EcdsaP384,
+            Algorithm::EcdsaP384Fixed,
+            Algorithm::RsaPkcs1Sha256,
+            Algorithm::RsaPkcs1Sha384,
+            Algorithm::RsaPkcs1Sha512,
+            Algorithm::RsaPssSha256,
+            Algorithm::RsaPssSha384,
+            Algorithm::RsaPssSha512,
+        ] {
             assert!(PublicKey::new(algorithm, &Secret::from_bytes(DECOY)).is_ok(), "{algorithm:?}");
         }
     }

@@ -9,6 +9,8 @@ use http::request::Parts;
 use http::{Request, Uri};
 use serde_json::{Map, Value};
 
+use crate::algorithm::Algorithm;
+use crate::text::Text;
 use crate::urlencoded::encode;
 
 /// A provider that knows how its sender signs.
@@ -32,6 +34,45 @@ impl SignError {
     pub fn new(message: impl Into<Cow<'static, str>>) -> Self {
         Self(message.into())
     }
+}
+
+/// Who signs.
+pub(crate) enum Signer<'a> {
+    /// The scheme, with the first of its own secrets.
+    Secret,
+    /// A private key, for schemes that know only the public one.
+    #[cfg_attr(not(feature = "asymmetric"), allow(dead_code))]
+    PrivateKey(&'a dyn PrivateKey),
+    /// The token itself, for schemes that know only its digest.
+    Token(&'a str),
+}
+
+/// A key that signs as a sender would.
+pub(crate) trait PrivateKey {
+    /// Signs a message.
+    fn sign(&self, algorithm: Algorithm, message: &[u8]) -> Result<Vec<u8>, SignError>;
+
+    /// Returns the key's certificate and those that lead from it to its root, in base64, if it has
+    /// any.
+    fn chain(&self) -> Option<Vec<String>> {
+        None
+    }
+}
+
+/// Signs a message.
+pub(crate) type SignWith<'a> = dyn Fn(&[u8]) -> Result<Vec<u8>, SignError> + 'a;
+
+/// Whether signing worked; `None` if it needs another signer.
+pub(crate) type SignResult = Option<Result<(), SignError>>;
+
+/// A request that has everything but its proof.
+pub(crate) struct Unsigned<'a> {
+    pub(crate) head: &'a mut Parts,
+    pub(crate) body: &'a mut Bytes,
+    #[cfg_attr(not(feature = "jwt"), allow(dead_code))]
+    pub(crate) now: SystemTime,
+    pub(crate) timestamp: Option<String>,
+    pub(crate) id: Option<Text>,
 }
 
 pub(crate) fn unfit() -> SignError {

@@ -8,4 +8,4 @@ mod rules;
 pub use config::{CertificateConfig, CertificateName};
 #[cfg(feature = "certificates")]
 #[cfg_attr(not(feature = "sns"), allow(unused_imports, reason = "each sender uses a part"))]
-pub(crate) use rules::{CertificateKey, CertificateRules, Origin};
+pub(crate) use rules::{CertificateKey, CertificateRules, Origin, anchors};

@@ -18,6 +18,7 @@ use x509_parser::public_key::PublicKey;
 
 use crate::config::ConfigError;
 use crate::fetch::Fresh;
+use crate::public_key::Verifies;
 
 use super::{CertificateConfig, CertificateName};
 
@@ -170,7 +171,7 @@ impl CertificateRules {
 }
 
 /// Returns the trust anchors in a PEM text.
-fn anchors(pem: &str) -> Result<Vec<TrustAnchor<'static>>, ConfigError> {
+pub(crate) fn anchors(pem: &str) -> Result<Vec<TrustAnchor<'static>>, ConfigError> {
     let fault = || ConfigError::key("the roots are not one or more PEM certificates");
     let ders: Vec<_> = CertificateDer::pem_slice_iter(pem.as_bytes()).collect::<Result<_, _>>().map_err(|_| fault())?;
     let anchors = ders.iter().map(|der| webpki::anchor_from_trusted_cert(der).map(|anchor| anchor.to_owned()));
@@ -197,16 +198,17 @@ impl CertificateKey {
         })
     }
 
-    /// Returns whether this key made the RSA signature with SHA-256 over this message.
-    #[cfg_attr(not(feature = "paypal"), allow(dead_code))]
-    pub(crate) fn verifies_sha256(&self, message: &[u8], signature: &[u8]) -> bool {
-        self.sha256.verify_sig(message, signature).is_ok()
-    }
-
     /// Returns whether this key made the RSA signature over this digest, a SHA-1 or a SHA-256.
     pub(crate) fn verifies_digest(&self, digest: &Digest, signature: &[u8]) -> bool {
         let key = if digest.algorithm() == &SHA1_FOR_LEGACY_USE_ONLY { &self.sha1 } else { &self.sha256 };
         key.verify_digest_sig(digest, signature).is_ok()
+    }
+}
+
+/// By RSA with SHA-256.
+impl Verifies for CertificateKey {
+    fn verifies(&self, message: &[u8], signature: &[u8]) -> bool {
+        self.sha256.verify_sig(message, signature).is_ok()
     }
 }
 

@@ -67,6 +67,11 @@ impl Object {
         &self.text
     }
 
+    #[cfg(feature = "jwt")]
+    pub(crate) fn bytes(&self) -> &Bytes {
+        &self.text
+    }
+
     /// Returns the text of a member's value.
     pub(crate) fn get(&self, name: &str) -> Option<&[u8]> {
         let name = name.as_bytes();

@@ -47,26 +47,28 @@ fn known_answer() -> bool {
 
 /// A public key and its one algorithm.
 #[derive(Clone)]
-#[allow(dead_code, reason = "for senders whose keys are public")]
 pub(crate) struct PublicKey {
     algorithm: Algorithm,
     key: DecodingKey,
 }
 
-#[allow(dead_code, reason = "for senders whose keys are public")]
 impl PublicKey {
-    /// A key for RS256, by the members `n` and `e` of its JWK. `None` where they are not base64url.
-    pub(crate) fn rs256(_: Backend, n: &str, e: &str) -> Option<Self> {
-        let key = DecodingKey::from_rsa_components(n, e).ok()?;
-        Some(Self { algorithm: Algorithm::RS256, key })
+    /// A key of RSA, by the members `n` and `e` of its JWK. `None` where they are not base64url.
+    pub(crate) fn rsa(_: Backend, algorithm: Algorithm, n: &str, e: &str) -> Option<Self> {
+        Some(Self { algorithm, key: DecodingKey::from_rsa_components(n, e).ok()? })
     }
 
-    /// A key for ES256, by the members `x` and `y` of its JWK. `None` where they are not base64url.
-    pub(crate) fn es256(_: Backend, x: &str, y: &str) -> Option<Self> {
-        let key = DecodingKey::from_ec_components(x, y).ok()?;
-        Some(Self { algorithm: Algorithm::ES256, key })
+    /// A key of ECDSA, by the members `x` and `y` of its JWK. `None` where they are not base64url.
+    pub(crate) fn ec(_: Backend, algorithm: Algorithm, x: &str, y: &str) -> Option<Self> {
+        Some(Self { algorithm, key: DecodingKey::from_ec_components(x, y).ok()? })
     }
 
+    /// A key of Ed25519, by the member `x` of its JWK. `None` where it is not base64url.
+    pub(crate) fn ed25519(_: Backend, x: &str) -> Option<Self> {
+        Some(Self { algorithm: Algorithm::EdDSA, key: DecodingKey::from_ed_components(x).ok()? })
+    }
+
+    #[cfg(test)]
     pub(crate) fn algorithm(&self) -> Algorithm {
         self.algorithm
     }
@@ -76,6 +78,25 @@ impl PublicKey {
     pub(crate) fn made(&self, signature: &[u8], message: &[u8]) -> Option<bool> {
         crypto::verify(std::str::from_utf8(signature).ok()?, message, &self.key, self.algorithm).ok()
     }
+}
+
+/// Returns the algorithm of a token's signature, if it is made by a private key.
+#[cfg(any(feature = "asymmetric", feature = "testing"))]
+pub(crate) fn of_signature(algorithm: Algorithm) -> Option<crate::algorithm::Algorithm> {
+    use crate::algorithm::Algorithm as Own;
+
+    Some(match algorithm {
+        Algorithm::RS256 => Own::RsaPkcs1Sha256,
+        Algorithm::RS384 => Own::RsaPkcs1Sha384,
+        Algorithm::RS512 => Own::RsaPkcs1Sha512,
+        Algorithm::PS256 => Own::RsaPssSha256,
+        Algorithm::PS384 => Own::RsaPssSha384,
+        Algorithm::PS512 => Own::RsaPssSha512,
+        Algorithm::ES256 => Own::EcdsaP256Fixed,
+        Algorithm::ES384 => Own::EcdsaP384Fixed,
+        Algorithm::EdDSA => Own::Ed25519,
+        _ => return None,
+    })
 }
 
 #[cfg(test)]

@@ -266,10 +266,12 @@ impl Jwk {
         }
         let backend = Backend::prove().ok()?;
         let key = match (algorithm, self.kty.as_str(), self.crv.as_deref()) {
-            (Algorithm::RS256, "RSA", _) => PublicKey::rs256(backend, self.n.as_deref()?, self.e.as_deref()?),
-            (Algorithm::ES256, "EC", Some("P-256")) => {
-                PublicKey::es256(backend, self.x.as_deref()?, self.y.as_deref()?)
+            (Algorithm::ES256, "EC", Some("P-256")) | (Algorithm::ES384, "EC", Some("P-384")) => {
+                PublicKey::ec(backend, algorithm, self.x.as_deref()?, self.y.as_deref()?)
             }
+            (Algorithm::EdDSA, "OKP", Some("Ed25519")) => PublicKey::ed25519(backend, self.x.as_deref()?),
+            // Of the others, only RSA has public keys.
+            (_, "RSA", _) => PublicKey::rsa(backend, algorithm, self.n.as_deref()?, self.e.as_deref()?),
             _ => None,
         }?;
         let expires = self.expired_at.and_then(|at| SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(at)));

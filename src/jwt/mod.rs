@@ -6,6 +6,9 @@
 //! bring, name or locate a key, except that a `kid` may choose among keys that are known already.
 
 mod backend;
+#[cfg(feature = "certificates")]
+mod chain;
+mod claims;
 mod jwks;
 mod rules;
 mod times;
@@ -25,11 +28,18 @@ use crate::secrets::Keyring;
 
 use crate::mac::{Digest, Mac, MacKind, matching_key};
 
+#[cfg(any(feature = "asymmetric", feature = "testing"))]
+pub(crate) use backend::of_signature;
 pub(crate) use backend::{Backend, PublicKey};
+#[cfg(feature = "certificates")]
+pub use chain::ChainRoots;
+pub use claims::JwtClaims;
+pub(crate) use claims::ProvenClaims;
 pub(crate) use jsonwebtoken::Algorithm;
-#[cfg(all(feature = "testing", feature = "asymmetric"))]
+pub(crate) use rules::ClaimedToken;
+pub use rules::JwtRules;
+#[cfg(feature = "testing")]
 pub(crate) use rules::TEST_KID;
-pub(crate) use rules::{ClaimedToken, JwtRules};
 pub(crate) use times::{TimeRules, Times};
 
 pub use jwks::Jwks;
@@ -81,9 +91,14 @@ pub(crate) struct Token<'a> {
 }
 
 impl<'a> Token<'a> {
-    /// Cuts a token of exactly three parts.
+    /// Cuts a token of exactly three parts, and of at most [`LONGEST_TOKEN`] bytes.
     pub(crate) fn split(text: &'a [u8]) -> Result<Self, Rejection> {
-        if text.len() > LONGEST_TOKEN {
+        Self::split_within(text, LONGEST_TOKEN)
+    }
+
+    /// As [`split`](Self::split), for a token that is in a body and may be as long as it.
+    pub(crate) fn split_within(text: &'a [u8], longest: usize) -> Result<Self, Rejection> {
+        if text.len() > longest {
             return Err(Rejection::new(Reason::MalformedHeader).with_detail("the token is longer than 16 KiB"));
         }
         // As a `str`, for its search for one byte is fast.
@@ -99,11 +114,17 @@ impl<'a> Token<'a> {
     /// Judges the token's header: it names `algorithm`, has no critical extension and brings no
     /// key.
     pub(crate) fn header(&self, algorithm: Algorithm) -> Result<Header, Rejection> {
+        self.header_with(algorithm, false)
+    }
+
+    /// As [`header`](Self::header), for a token that may be one that has to bring certificates.
+    pub(crate) fn header_with(&self, algorithm: Algorithm, brings_certificates: bool) -> Result<Header, Rejection> {
         if algorithm == Algorithm::HS256 && PLAIN_HS256.contains(&self.header) {
-            return Ok(Header { kid: None });
+            return Ok(Header::default());
         }
-        if self.header.len() > LONGEST_HEADER_PART {
-            return Err(malformed("the token's header is longer than 1 KiB"));
+        let longest = if brings_certificates { LONGEST_TOKEN } else { LONGEST_HEADER_PART };
+        if self.header.len() > longest {
+            return Err(malformed(format!("the token's header is longer than {} KiB", longest / 1024)));
         }
         let header = decode(self.header).as_ref().and_then(Object::read);
         let header = header.ok_or_else(|| malformed("the token's header is no JSON object in base64url"))?;
@@ -113,26 +134,49 @@ impl<'a> Token<'a> {
         if header.contains("crit") {
             return Err(unacceptable("the token's header has crit, a critical extension"));
         }
-        if ["jwk", "jku", "x5c", "x5u"].iter().any(|member| header.contains(member)) {
+        let is_key = |member: &&str| header.contains(member) && !(brings_certificates && *member == "x5c");
+        if ["jwk", "jku", "x5c", "x5u"].iter().any(is_key) {
             return Err(unacceptable(
                 "the token's header has jwk, jku, x5c or x5u, a key of its own or the address of one",
             ));
         }
-        Ok(Header { kid: header.parse("kid") })
+        Ok(Header { kid: header.parse("kid"), x5c: header.parse("x5c").unwrap_or_default() })
     }
 
     /// Verifies HS256 with any of the keys, and says which one made the signature.
     pub(crate) fn verify_hs256(&self, keys: &Keyring<Mac>) -> Result<usize, Rejection> {
-        let mut signature = [0; MacKind::Sha256.digest_len()];
-        if !Encoding::Base64Url.decode_exact(self.signature, &mut signature) {
-            return Err(malformed("the token's signature is not 32 bytes in base64url"));
+        self.verify_mac(keys, MacKind::Sha256)
+    }
+
+    /// As [`verify_hs256`](Self::verify_hs256), by keys of this kind.
+    pub(crate) fn verify_mac(&self, keys: &Keyring<Mac>, kind: MacKind) -> Result<usize, Rejection> {
+        let mut signature = Digest::zero(kind.digest_len());
+        if !Encoding::Base64Url.decode_exact(self.signature, signature.as_mut_bytes()) {
+            return Err(malformed(format!("the token's signature is not {} bytes in base64url", kind.digest_len())));
         }
         let codes = keys.iter().map(|key| key.of(self.message));
-        matching_key(codes, [Digest::new(&signature)].iter()).ok_or_else(|| Reason::SignatureMismatch.into())
+        matching_key(codes, [signature].iter()).ok_or_else(|| Reason::SignatureMismatch.into())
+    }
+
+    /// Returns whether the second part is empty.
+    pub(crate) fn is_detached(&self) -> bool {
+        self.payload.is_empty()
+    }
+
+    /// Returns the text of the token with this second part.
+    pub(crate) fn with_payload(&self, payload: &[u8]) -> Vec<u8> {
+        let payload = Encoding::Base64Url.encode(payload);
+        [self.header, payload.as_bytes(), self.signature].join(&b'.')
+    }
+
+    /// Returns what is signed, and the signature.
+    #[cfg(feature = "asymmetric")]
+    pub(crate) fn signed(&self) -> Result<(&'a [u8], Vec<u8>), Rejection> {
+        let signature = Encoding::Base64Url.decode(self.signature);
+        Ok((self.message, signature.ok_or_else(|| malformed("the token's signature is not base64url"))?))
     }
 
     /// Verifies with a public key, by the key's algorithm.
-    #[allow(dead_code, reason = "for senders whose keys are public")]
     pub(crate) fn verify_public(&self, key: &PublicKey) -> Result<(), Rejection> {
         match key.made(self.signature, self.message) {
             Some(true) => Ok(()),
@@ -149,12 +193,13 @@ impl<'a> Token<'a> {
 }
 
 /// What a token's header says, beyond what [`Token::header`] judged.
-#[derive(Debug)]
-#[allow(dead_code, reason = "for senders with several public keys")]
+#[derive(Debug, Default)]
 pub(crate) struct Header {
     /// The id of the key, to be compared with the ids of known keys and to be used for nothing
     /// else.
     pub(crate) kid: Option<String>,
+    /// The certificates that the token brings, if it may: the first is that of its key.
+    pub(crate) x5c: Vec<String>,
 }
 
 fn decode(part: &[u8]) -> Option<Bytes> {
@@ -172,14 +217,14 @@ fn unacceptable(detail: &'static str) -> Rejection {
 
 /// Writes the part of a token that is signed.
 #[cfg(any(test, feature = "testing"))]
-fn message(header: &str, claims: &str) -> String {
-    format!("{}.{}", Encoding::Base64Url.encode(header.as_bytes()), Encoding::Base64Url.encode(claims.as_bytes()))
+fn message(header: &str, payload: &[u8]) -> String {
+    format!("{}.{}", Encoding::Base64Url.encode(header.as_bytes()), Encoding::Base64Url.encode(payload))
 }
 
 /// Writes a token and signs it with HS256.
 #[cfg(any(test, feature = "testing"))]
 pub(crate) fn encode_hs256(header: &str, claims: &str, key: &Mac) -> String {
-    let message = message(header, claims);
+    let message = message(header, claims.as_bytes());
     format!("{message}.{}", Encoding::Base64Url.encode(key.of(message.as_bytes()).as_bytes()))
 }
 
@@ -238,8 +283,8 @@ mod tests {
     #[test]
     fn the_rfc_tokens_of_rs256_and_es256_verify_with_their_own_key_alone() {
         let backend = Backend::prove().unwrap();
-        let rsa = PublicKey::rs256(backend, RS256_MODULUS, "AQAB").unwrap();
-        let ec = PublicKey::es256(backend, ES256_KEY[0], ES256_KEY[1]).unwrap();
+        let rsa = PublicKey::rsa(backend, Algorithm::RS256, RS256_MODULUS, "AQAB").unwrap();
+        let ec = PublicKey::ec(backend, Algorithm::ES256, ES256_KEY[0], ES256_KEY[1]).unwrap();
         let tokens = [
             (&rsa, format!("eyJhbGciOiJSUzI1NiJ9.{CLAIMS}.{RS256_SIGNATURE}")),
             (&ec, format!("eyJhbGciOiJFUzI1NiJ9.{CLAIMS}.{ES256_SIGNATURE}")),

@@ -8,14 +8,18 @@ use http::header::HeaderValue;
 use http::request::Parts;
 use http::{Method, StatusCode};
 
+#[cfg(feature = "asymmetric")]
+use crate::algorithm::Algorithm;
 use crate::behavior::Behavior;
 use crate::config::ConfigError;
 use crate::delivery::Signed;
 #[cfg(feature = "jwt")]
 use crate::jwt::{Jwks, JwtRules};
+#[cfg(all(feature = "asymmetric", feature = "fetch"))]
+use crate::key_lookup::KeyLookup;
 use crate::mac::{Mac, MacKind};
 #[cfg(feature = "asymmetric")]
-use crate::public_key::Algorithm;
+use crate::message_signatures::MessageRules;
 use crate::public_url::PublicUrl;
 use crate::rejection::Rejection;
 use crate::secrets::{KeyFormat, Secrets};
@@ -27,7 +31,8 @@ use super::handshake::Handshake;
 #[cfg(feature = "jwt")]
 use super::jwt::JwtProof;
 use super::mac::MacProof;
-use super::place::header_name;
+#[cfg(feature = "asymmetric")]
+use super::message_signature::MessageProof;
 #[cfg(feature = "paypal")]
 use super::public_key::FetchKey;
 #[cfg(feature = "asymmetric")]
@@ -37,6 +42,7 @@ use super::settings::Settings;
 use super::source::{SignatureSpec, Source, TimestampSpec};
 use super::template::{CustomPiece, Values};
 use super::token::TokenProof;
+use crate::place::header_name;
 
 /// Builds a [`Scheme`]. Errors are returned by [`build`](Self::build).
 #[derive(Clone)]
@@ -62,6 +68,11 @@ impl Scheme {
     /// Describes a sender that signs with HMAC-SHA256.
     pub fn hmac_sha256() -> SchemeBuilder {
         Self::mac(MacKind::Sha256)
+    }
+
+    /// Describes a sender that signs with HMAC-SHA384.
+    pub fn hmac_sha384() -> SchemeBuilder {
+        Self::mac(MacKind::Sha384)
     }
 
     /// Describes a sender that signs with HMAC-SHA512.
@@ -101,25 +112,63 @@ impl Scheme {
         SchemeBuilder::new(move |settings| Form::new(settings, TokenProof::new(&place, settings)?).map(AnyForm::Token))
     }
 
-    /// Describes a sender that signs with Ed25519. Keys are set by
-    /// [`with_public_key`](SchemeBuilder::with_public_key).
-    #[cfg(feature = "asymmetric")]
-    pub fn ed25519() -> SchemeBuilder {
-        Self::public(Algorithm::Ed25519)
+    /// Describes a sender that signs with a JSON web token at this place, by these rules. Its keys
+    /// are [secrets](SchemeBuilder::secret), a [set](SchemeBuilder::with_jwks) that its issuer
+    /// publishes, or [public keys](SchemeBuilder::with_public_key). A handler gets the claims
+    /// as [`JwtClaims`](crate::scheme::JwtClaims). Feature `jwt`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tower_webhook::scheme::{self, Jwks, JwtRules, bearer, header};
+    /// use tower_webhook::{Encoding, Scheme};
+    ///
+    /// # fn main() -> Result<(), tower_webhook::ConfigError> {
+    /// // A token with the hash of the body, signed with a shared secret.
+    /// let rules = JwtRules::hs256().with_issuer("acme").with_body_sha256("sha256", Encoding::Hex);
+    /// let acme = Scheme::jwt(header("x-acme-signature"), rules).secret("a long random text").build("acme")?;
+    ///
+    /// // A bearer token, signed with a key that its issuer publishes.
+    /// # let fetch = |_| async { Err::<http::Response<bytes::Bytes>, _>("offline") };
+    /// let keys = Jwks::builder("https://acme.example/keys").fetch(fetch).build()?;
+    /// let rules = JwtRules::rs256().with_audience("https://hooks.example.com").with_required_expiry();
+    /// let acme = Scheme::jwt(bearer(), rules).with_jwks(keys.clone()).build("acme")?;
+    ///
+    /// // The whole body is a token.
+    /// let rules = JwtRules::es256().with_event_claim("type").with_id_claim("jti");
+    /// let acme = Scheme::jwt(scheme::body(), rules).with_jwks(keys).build("acme")?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[cfg(feature = "jwt")]
+    pub fn jwt(place: Source, rules: JwtRules) -> SchemeBuilder {
+        let proof = move |settings: &Settings| JwtProof::new(&place, rules.clone(), settings);
+        SchemeBuilder::new(move |settings| Form::new(settings, proof(settings)?).map(AnyForm::Jwt))
     }
 
-    /// Describes a sender that signs with ECDSA on P-256 and SHA-256, the signature in DER. Keys
-    /// are set by [`with_public_key`](SchemeBuilder::with_public_key).
+    /// Describes a sender that signs with HTTP Message Signatures (RFC 9421) by these rules, and
+    /// the body by its digest (RFC 9530). Keys are [secrets](SchemeBuilder::secret), [public
+    /// keys](SchemeBuilder::with_public_key), or [looked up](SchemeBuilder::with_keyid_lookup).
+    /// Feature `asymmetric`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tower_webhook::Scheme;
+    /// use tower_webhook::scheme::MessageRules;
+    ///
+    /// # fn main() -> Result<(), tower_webhook::ConfigError> {
+    /// let acme = Scheme::message_signature(MessageRules::ed25519().covering(["content-digest", "@method", "@target-uri"]))
+    ///     .with_public_url("https://hooks.example.com")
+    ///     .with_public_key("MCowBQYDK2VwAyEAJrQLj5P/89iXES9+vFgrIy29clF9CC/oPPsw3c5D0bs=")
+    ///     .build("acme")?;
+    /// # Ok(())
+    /// # }
+    /// ```
     #[cfg(feature = "asymmetric")]
-    pub fn ecdsa_p256() -> SchemeBuilder {
-        Self::public(Algorithm::EcdsaP256)
-    }
-
-    /// Describes a sender that signs with RSA PKCS#1 v1.5 and SHA-256, with keys of 2048 bits and
-    /// more. Keys are set by [`with_public_key`](SchemeBuilder::with_public_key).
-    #[cfg(feature = "asymmetric")]
-    pub fn rsa_pkcs1_sha256() -> SchemeBuilder {
-        Self::public(Algorithm::RsaPkcs1Sha256)
+    pub fn message_signature(rules: MessageRules) -> SchemeBuilder {
+        let proof = move |settings: &Settings| MessageProof::new(rules.clone(), settings);
+        SchemeBuilder::new(move |settings| Form::new(settings, proof(settings)?).map(AnyForm::Message))
     }
 
     fn mac(kind: MacKind) -> SchemeBuilder {
@@ -131,6 +180,34 @@ impl Scheme {
         let proof = move |settings: &Settings| PublicKeyProof::new(algorithm, settings);
         SchemeBuilder::new(move |settings| Form::new(settings, proof(settings)?).map(AnyForm::PublicKey))
     }
+}
+
+/// Defines a constructor for each algorithm of public keys.
+macro_rules! public_keys {
+    ($($name:ident($algorithm:ident) = $about:literal;)*) => {
+        #[cfg(feature = "asymmetric")]
+        impl Scheme {$(
+            #[doc = concat!("Describes a sender that signs with ", $about)]
+            /// Keys are set by [`with_public_key`](SchemeBuilder::with_public_key).
+            pub fn $name() -> SchemeBuilder {
+                Self::public(Algorithm::$algorithm)
+            }
+        )*}
+    };
+}
+
+public_keys! {
+    ed25519(Ed25519) = "Ed25519.";
+    ecdsa_p256(EcdsaP256) = "ECDSA on P-256 and SHA-256, the signature in DER.";
+    ecdsa_p384(EcdsaP384) = "ECDSA on P-384 and SHA-384, the signature in DER.";
+    ecdsa_p256_sha1_for_legacy_senders_only(EcdsaP256Sha1) = "ECDSA on P-256 and SHA-1, the signature in DER. \
+        Whoever can have a text of their choice signed may make two texts of one SHA-1, so no new sender should choose it.";
+    rsa_pkcs1_sha256(RsaPkcs1Sha256) = "RSA PKCS#1 v1.5 and SHA-256, with keys of 2048 bits and more.";
+    rsa_pkcs1_sha384(RsaPkcs1Sha384) = "RSA PKCS#1 v1.5 and SHA-384, with keys of 2048 bits and more.";
+    rsa_pkcs1_sha512(RsaPkcs1Sha512) = "RSA PKCS#1 v1.5 and SHA-512, with keys of 2048 bits and more.";
+    rsa_pss_sha256(RsaPssSha256) = "RSA-PSS and SHA-256, with keys of 2048 bits and more.";
+    rsa_pss_sha384(RsaPssSha384) = "RSA-PSS and SHA-384, with keys of 2048 bits and more.";
+    rsa_pss_sha512(RsaPssSha512) = "RSA-PSS and SHA-512, with keys of 2048 bits and more.";
 }
 
 /// Defines setters of one field each.
@@ -179,14 +256,6 @@ impl SchemeBuilder {
         Self::new(move |settings| Form::new(settings, proof(settings)?).map(AnyForm::PublicKey))
     }
 
-    /// Describes a sender that signs with tokens: with the keys of its issuer, or else with the
-    /// secrets of the builder.
-    #[cfg(feature = "jwt")]
-    pub(crate) fn jwt(rules: JwtRules, issuer: Option<Jwks>) -> Self {
-        let proof = move |settings: &Settings| JwtProof::new(rules.clone(), issuer.clone(), settings);
-        Self::new(move |settings| Form::new(settings, proof(settings)?).map(AnyForm::Jwt))
-    }
-
     /// Takes what is valid, and keeps the first fault, with the name of its setting.
     fn take<T>(&mut self, name: &str, setting: Result<T, ConfigError>) -> Option<T> {
         setting.map_err(|fault| self.fault.get_or_insert_with(|| fault.with_setting(name)).clone()).ok()
@@ -209,6 +278,7 @@ impl SchemeBuilder {
         /// | `{method}` | the method |
         /// | `{url}` | the [public address](Self::with_public_url) with path and query, byte for byte |
         /// | `{path}`, `{query}` | those parts as they were requested, without the `?` |
+        /// | `{path_and_query}` | the two as they were requested, with the `?` if there is a query |
         /// | `{header:x-name}` | a header's value; it must be there once |
         /// | `{query:name}`, `{form:name}` | a parameter of the query or a field of a form body, decoded |
         /// | `{json:/pointer}` | a string, whole number or boolean in a JSON body |
@@ -239,6 +309,19 @@ impl SchemeBuilder {
         #[cfg(feature = "asymmetric")]
         pub fn with_public_key(self, keys: impl Into<Secrets>) settings.public_keys = Some(keys.into());
 
+        /// Sets where the issuer of [tokens](Scheme::jwt) publishes its keys.
+        #[cfg(feature = "jwt")]
+        pub fn with_jwks(self, keys: Jwks) settings.jwks = Some(keys);
+
+        /// Sets where a request names its key, for a sender whose keys are looked up.
+        #[cfg(any(feature = "asymmetric", feature = "jwt"))]
+        #[cfg_attr(not(feature = "asymmetric"), allow(dead_code))]
+        pub(crate) fn key_id(self, id: Source) settings.key_id = self.take("key_id", id.0);
+
+        /// Looks public keys up by the `keyid` of an [HTTP Message Signature](Scheme::message_signature).
+        #[cfg(all(feature = "asymmetric", feature = "fetch"))]
+        pub fn with_keyid_lookup(self, keys: KeyLookup) settings.key_lookup = Some(keys);
+
         /// Sets how the sender's secret text stands for key bytes. The default is the text itself.
         pub fn with_key_format(self, format: KeyFormat) settings.key_format = format;
 
@@ -264,6 +347,13 @@ impl SchemeBuilder {
 
         /// Sets how the sender behaves around its requests.
         pub fn with_behavior(self, behavior: Behavior) behavior = behavior;
+    }
+
+    /// Looks the sender's public key up by the id at this place of the head. The id is not signed:
+    /// any key that the look-up returns is the sender's.
+    #[cfg(all(feature = "asymmetric", feature = "fetch"))]
+    pub fn with_key_lookup(self, id: Source, keys: KeyLookup) -> Self {
+        self.key_id(id).with_keyid_lookup(keys)
     }
 
     /// Adds a piece to those that the template may name. What it covers counts as signed; if that
@@ -382,6 +472,11 @@ impl SchemeBuilder {
             other.settings.secrets = self.settings.secrets.clone();
             other.settings.public_url = self.settings.public_url.clone();
             forms.push(other.form()?);
+        }
+        if self.handshakes.iter().any(Handshake::needs_signed_body) && !forms.iter().all(AnyForm::signs_body_itself) {
+            return Err(ConfigError::conflict(
+                "a challenge is answered with a MAC, which could be the signature of a request: the signed template has no {body}",
+            ));
         }
         let by_keys = |handshake: Handshake| handshake.by_keys_of(forms[0].mac_keys());
         Ok(Scheme(Arc::new(Inner {

@@ -19,9 +19,9 @@ use crate::sign::SignError;
 
 use super::fields::Unverified;
 use super::proof::{Judged, Proof, Run};
-#[cfg(feature = "testing")]
-use super::sign::{SignResult, SignWith, Signer, Unsigned};
 use super::template::Values;
+#[cfg(feature = "testing")]
+use crate::sign::{SignResult, SignWith, Signer, Unsigned};
 
 /// What one sender signs of a body, if no template describes it. Its implementation is in the
 /// sender's own file.
@@ -70,9 +70,9 @@ impl Item {
 
 /// Proof by the rule of one sender.
 #[derive(Clone)]
-pub(super) struct CustomProof {
-    pub(super) rule: Arc<dyn Rule>,
-    pub(super) keys: Keys<Mac>,
+pub(crate) struct CustomProof {
+    pub(crate) rule: Arc<dyn Rule>,
+    pub(crate) keys: Keys<Mac>,
 }
 
 impl Proof for CustomProof {

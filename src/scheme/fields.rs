@@ -12,41 +12,41 @@ use crate::headers::{LONGEST_HEADER, single};
 use crate::rejection::{Reason, Rejection};
 use crate::text::Text;
 
-use super::place::{Place, Spot};
 use super::source::Timestamp;
 use super::template::Values;
+use crate::place::{Place, Spot};
 
 /// Where a request has what it says about itself.
 #[derive(Clone, Default)]
-pub(super) struct Fields {
+pub(crate) struct Fields {
     /// Headers that must have exactly this value.
-    pub(super) required: Vec<(HeaderName, HeaderValue)>,
-    pub(super) timestamp: Option<Timestamp>,
-    pub(super) id: Option<Place>,
-    pub(super) event: Option<Place>,
-    pub(super) in_body: Option<Arc<BodyFields>>,
+    pub(crate) required: Vec<(HeaderName, HeaderValue)>,
+    pub(crate) timestamp: Option<Timestamp>,
+    pub(crate) id: Option<Place>,
+    pub(crate) event: Option<Place>,
+    pub(crate) in_body: Option<Arc<BodyFields>>,
     /// Whether the signed text holds them.
-    pub(super) timestamp_in_text: bool,
-    pub(super) id_in_text: bool,
+    pub(crate) timestamp_in_text: bool,
+    pub(crate) id_in_text: bool,
 }
 
 /// What a request says about itself, well formed and not yet proven.
-pub(super) struct Unverified {
+pub(crate) struct Unverified {
     /// When it came.
-    pub(super) now: SystemTime,
-    pub(super) timestamp: Option<(Text, SystemTime)>,
-    pub(super) id: Option<Text>,
-    pub(super) event: Option<Text>,
+    pub(crate) now: SystemTime,
+    pub(crate) timestamp: Option<(Text, SystemTime)>,
+    pub(crate) id: Option<Text>,
+    pub(crate) event: Option<Text>,
     /// For how long a copy of the request is taken, if the proof says so.
-    pub(super) fresh_for: Option<Duration>,
+    pub(crate) fresh_for: Option<Duration>,
 }
 
 impl Fields {
     /// Adds where in the body id and event are, if they are there, to the other fields of the body.
-    pub(super) fn with_body_fields(mut self, mut in_body: BodyFields) -> Result<Self, ConfigError> {
+    pub(crate) fn with_body_fields(mut self, mut in_body: BodyFields) -> Result<Self, ConfigError> {
         let places = self.timestamp.iter().map(|timestamp| &timestamp.place).chain(&self.id).chain(&self.event);
-        if places.into_iter().any(|place| matches!(place.spot, Spot::Numbered(_))) {
-            return Err(ConfigError::conflict("numbered headers are for signatures alone"));
+        if places.into_iter().any(|place| matches!(place.spot, Spot::Numbered(_) | Spot::Body)) {
+            return Err(ConfigError::conflict("numbered headers are for signatures, and the whole body is for tokens"));
         }
         if let Some(id) = self.id.clone().filter(Place::in_body) {
             in_body = match &id.spot {
@@ -66,7 +66,7 @@ impl Fields {
 
     /// Reads what is in the head.
     #[inline]
-    pub(super) fn read(&self, read: &mut Unverified, head: &Parts) -> Result<(), Rejection> {
+    pub(crate) fn read(&self, read: &mut Unverified, head: &Parts) -> Result<(), Rejection> {
         for (name, value) in &self.required {
             match single(head, name, LONGEST_HEADER)? {
                 Some(found) if found == value => {}
@@ -95,7 +95,7 @@ impl Fields {
 
     /// Reads what is in the body and part of the signed text.
     #[inline]
-    pub(super) fn read_text(&self, read: &mut Unverified, head: &Parts, body: &[u8]) -> Result<(), Rejection> {
+    pub(crate) fn read_text(&self, read: &mut Unverified, head: &Parts, body: &[u8]) -> Result<(), Rejection> {
         if self.timestamp_in_text {
             self.read_timestamp(read, head, body)?;
         }
@@ -107,7 +107,7 @@ impl Fields {
     }
 
     /// Reads a timestamp that is in the body, unless it was read before.
-    pub(super) fn read_timestamp(&self, read: &mut Unverified, head: &Parts, body: &[u8]) -> Result<(), Rejection> {
+    pub(crate) fn read_timestamp(&self, read: &mut Unverified, head: &Parts, body: &[u8]) -> Result<(), Rejection> {
         if let (None, Some(timestamp)) = (&read.timestamp, &self.timestamp) {
             read.timestamp = timestamp.read(head, body, read.now)?;
         }
@@ -122,12 +122,12 @@ fn without_id(reason: Reason, place: &Place) -> Rejection {
 
 impl Unverified {
     #[inline]
-    pub(super) fn new(now: SystemTime) -> Self {
+    pub(crate) fn new(now: SystemTime) -> Self {
         Self { now, timestamp: None, id: None, event: None, fresh_for: None }
     }
 
     #[inline]
-    pub(super) fn values<'a>(&'a self, head: &'a Parts, body: &'a [u8]) -> Values<'a> {
+    pub(crate) fn values<'a>(&'a self, head: &'a Parts, body: &'a [u8]) -> Values<'a> {
         let timestamp = self.timestamp.as_ref().map(|(text, _)| text.as_str());
         Values { head, body, timestamp, id: self.id.as_deref() }
     }

@@ -10,10 +10,11 @@ use http::header::HeaderName;
 use http::request::Parts;
 
 use crate::config::ConfigError;
-use crate::delivery::{self, Signed, Verified};
+use crate::delivery::{Signed, SignedText, Verified};
 use crate::mac::Mac;
+use crate::place::Place;
 use crate::provider::{Facts, MaybeReady, Outcome, Recognition};
-use crate::rejection::Rejection;
+use crate::rejection::{Reason, Rejection};
 use crate::secrets::{Keys, MatchedKey};
 use crate::time::Tolerance;
 
@@ -23,39 +24,40 @@ use super::handshake::Handshake;
 #[cfg(feature = "jwt")]
 use super::jwt::JwtProof;
 use super::mac::MacProof;
-use super::place::Place;
+#[cfg(feature = "asymmetric")]
+use super::message_signature::MessageProof;
 use super::proof::{Judged, Proof, Run};
 #[cfg(feature = "asymmetric")]
 use super::public_key::PublicKeyProof;
 use super::settings::Settings;
-use super::signed_text::SignedText;
+use super::template::Template;
 use super::token::TokenProof;
 
 /// One way in which a sender signs.
 #[derive(Clone)]
-pub(super) struct Form<P> {
-    pub(super) methods: Vec<Method>,
-    pub(super) applies: Option<(&'static str, fn(&Parts) -> bool)>,
-    pub(super) fields: Fields,
+pub(crate) struct Form<P> {
+    pub(crate) methods: Vec<Method>,
+    pub(crate) applies: Option<(&'static str, fn(&Parts) -> bool)>,
+    pub(crate) fields: Fields,
     /// What the proof covers at most. Like the next two, it is found out once.
-    pub(super) signed: Signed,
+    pub(crate) signed: Signed,
     /// Whether the proof may cover more than the body, the time and the id.
     covers_more: bool,
     /// Whether the proof is read from the body.
     is_in_body: bool,
     /// The headers whose whole values are signed.
     signed_headers: Option<Arc<[HeaderName]>>,
-    pub(super) proof: P,
+    pub(crate) proof: P,
 }
 
 impl<P: Proof> Form<P> {
     /// Makes a form of these settings and a proof, and checks that they fit together.
-    pub(super) fn new(settings: &Settings, proof: P) -> Result<Arc<Self>, ConfigError> {
+    pub(crate) fn new(settings: &Settings, proof: P) -> Result<Arc<Self>, ConfigError> {
         if settings.methods.is_empty() {
             return Err(ConfigError::missing("the scheme accepts no method"));
         }
         let mut fields = settings.fields.clone().with_body_fields(settings.in_body.clone())?;
-        let in_text = proof.text().map_or_else(Signed::default, |text| text.template.covers());
+        let in_text = proof.template().map(Template::covers).unwrap_or_default();
         (fields.timestamp_in_text, fields.id_in_text) = (in_text.timestamp, in_text.id);
         let signed = proof.covers(&fields);
         if fields.timestamp_in_text && fields.timestamp.is_none() {
@@ -76,24 +78,24 @@ impl<P: Proof> Form<P> {
             methods: settings.methods.clone(),
             applies: settings.applies,
             signed,
-            covers_more: proof.text().is_some_and(|text| text.template.covers_more(fields.timestamp.as_ref())),
+            covers_more: proof.template().is_some_and(|template| template.covers_more(fields.timestamp.as_ref())),
             is_in_body: proof.is_in_body(),
-            signed_headers: signed_headers(&fields, signed, proof.text()),
+            signed_headers: signed_headers(&fields, signed, proof.template()),
             fields,
             proof,
         }))
     }
 
     /// Returns whether the form is for such a request.
-    pub(super) fn is_for(&self, head: &Parts) -> bool {
+    pub(crate) fn is_for(&self, head: &Parts) -> bool {
         self.applies.is_none_or(|(_, applies)| applies(head)) && self.methods.contains(&head.method)
     }
 
-    pub(super) fn is_timed(&self) -> bool {
+    pub(crate) fn is_timed(&self) -> bool {
         self.fields.timestamp.is_some() || self.proof.is_timed()
     }
 
-    pub(super) fn tolerance_mut(&mut self) -> Option<&mut Tolerance> {
+    pub(crate) fn tolerance_mut(&mut self) -> Option<&mut Tolerance> {
         self.fields.timestamp.as_mut().map(|timestamp| &mut timestamp.tolerance).or_else(|| self.proof.tolerance_mut())
     }
 
@@ -118,7 +120,7 @@ impl<P: Proof> Form<P> {
     /// Judges the head. `wrap` makes the result of the attempt in its place, as an attempt is
     /// large.
     #[inline]
-    pub(super) fn begin<T: Send + 'static>(
+    pub(crate) fn begin<T: Send + 'static>(
         self: &Arc<Self>,
         head: &Parts,
         now: SystemTime,
@@ -149,18 +151,19 @@ impl<P: Proof> Form<P> {
 
     /// Returns what is signed besides the body and the time, if that is more than literals.
     #[inline]
-    fn signed_text(
-        &self,
-        read: &Unverified,
-        head: &Parts,
-        body: &[u8],
-    ) -> Result<Option<Box<delivery::SignedText>>, Rejection> {
-        let Some(text) = self.proof.text().filter(|_| self.covers_more) else { return Ok(None) };
-        text.template.without_time(&read.values(head, body), self.fields.timestamp.as_ref()).map(Box::new).map(Some)
+    fn signed_text(&self, read: &Unverified, head: &Parts, body: &[u8]) -> Result<Option<Box<SignedText>>, Rejection> {
+        let Some(template) = self.proof.template().filter(|_| self.covers_more) else { return Ok(None) };
+        template.without_time(&read.values(head, body), self.fields.timestamp.as_ref()).map(Box::new).map(Some)
     }
 
     /// Returns what was proven of the request. What was read is taken.
-    fn verified(&self, read: &mut Unverified, key: MatchedKey, text: Option<Box<delivery::SignedText>>) -> Verified {
+    fn verified(
+        &self,
+        read: &mut Unverified,
+        key: MatchedKey,
+        text: Option<Box<SignedText>>,
+        offer: &P::Offer,
+    ) -> Verified {
         let mut signed = self.signed;
         // A token may lack either.
         signed.timestamp &= read.timestamp.is_some();
@@ -178,27 +181,27 @@ impl<P: Proof> Form<P> {
             text,
             key_index: key.index.try_into().unwrap_or(u16::MAX),
             signed,
-            parsed: None,
             signed_headers: self.signed_headers.clone(),
+            parsed: self.proof.parsed(offer),
         }
     }
 }
 
 /// Returns the headers of which nothing but the signed value is in them.
-fn signed_headers(fields: &Fields, signed: Signed, text: Option<&SignedText>) -> Option<Arc<[HeaderName]>> {
+fn signed_headers(fields: &Fields, signed: Signed, template: Option<&Template>) -> Option<Arc<[HeaderName]>> {
     let own = [
         (signed.timestamp, fields.timestamp.as_ref().map(|timestamp| &timestamp.place)),
         (signed.id, fields.id.as_ref()),
         (signed.event, fields.event.as_ref()),
     ];
     let own = own.into_iter().filter_map(|(is_signed, place)| place.filter(|_| is_signed));
-    let in_text = text.into_iter().flat_map(|text| text.template.places());
+    let in_text = template.into_iter().flat_map(Template::places);
     let names: Vec<_> = own.chain(in_text).filter_map(Place::whole_header).cloned().collect();
     (!names.is_empty()).then(|| names.into())
 }
 
 /// A request being verified by a form.
-pub(super) struct Attempt<P: Proof> {
+pub(crate) struct Attempt<P: Proof> {
     form: Arc<Form<P>>,
     read: Unverified,
     offer: P::Offer,
@@ -207,14 +210,14 @@ pub(super) struct Attempt<P: Proof> {
 }
 
 impl<P: Proof> Attempt<P> {
-    pub(super) fn receive(&mut self, head: &Parts, chunk: &[u8]) {
+    pub(crate) fn receive(&mut self, head: &Parts, chunk: &[u8]) {
         let Self { form, read, offer, keys, progress } = self;
         form.proof.receive(Run { offer, keys, progress }, &read.values(head, b""), chunk);
     }
 
     /// Called once.
     #[inline]
-    pub(super) fn finish(
+    pub(crate) fn finish(
         &mut self,
         handshakes: &[Handshake],
         head: &Parts,
@@ -236,12 +239,12 @@ impl<P: Proof> Attempt<P> {
                     }
                 }
                 let text = form.signed_text(read, head, body)?;
-                Ok(Outcome::Deliver(form.verified(read, key, text)).into())
+                Ok(Outcome::Deliver(form.verified(read, key, text, offer)).into())
             }
             MaybeReady::Pending(key) => {
                 form.check_body(read, head, body)?;
                 let text = form.signed_text(read, head, body)?;
-                let verified = form.verified(read, MatchedKey::default(), text);
+                let verified = form.verified(read, MatchedKey::default(), text, offer);
                 Ok(MaybeReady::pending(async move { key.await.map(|_| Outcome::Deliver(verified)) }))
             }
         }
@@ -252,19 +255,19 @@ macro_rules! kinds {
     ($($(#[$feature:meta])? $kind:ident($proof:ty),)*) => {
         /// A form of a scheme, by any kind of proof.
         #[derive(Clone)]
-        pub(super) enum AnyForm {
+        pub(crate) enum AnyForm {
             $($(#[$feature])? $kind(Arc<Form<$proof>>),)*
         }
 
         /// A request being verified by a form of a scheme.
-        pub(super) enum AnyAttempt {
+        pub(crate) enum AnyAttempt {
             $($(#[$feature])? $kind(Attempt<$proof>),)*
         }
 
         impl AnyForm {
             /// See [`Form::begin`].
             #[inline]
-            pub(super) fn begin<T: Send + 'static>(
+            pub(crate) fn begin<T: Send + 'static>(
                 &self,
                 head: &Parts,
                 now: SystemTime,
@@ -277,14 +280,14 @@ macro_rules! kinds {
         }
 
         impl AnyAttempt {
-            pub(super) fn receive(&mut self, head: &Parts, chunk: &[u8]) {
+            pub(crate) fn receive(&mut self, head: &Parts, chunk: &[u8]) {
                 match self {
                     $($(#[$feature])? Self::$kind(attempt) => attempt.receive(head, chunk),)*
                 }
             }
 
             #[inline]
-            pub(super) fn finish(
+            pub(crate) fn finish(
                 &mut self,
                 handshakes: &[Handshake],
                 head: &Parts,
@@ -316,43 +319,59 @@ kinds! {
     PublicKey(PublicKeyProof),
     #[cfg(feature = "jwt")]
     Jwt(JwtProof),
+    #[cfg(feature = "asymmetric")]
+    Message(MessageProof),
     Custom(CustomProof),
 }
 #[cfg(feature = "testing")]
-pub(super) use of_form;
+pub(crate) use of_form;
 
 impl AnyForm {
-    pub(super) fn is_for(&self, head: &Parts) -> bool {
+    pub(crate) fn is_for(&self, head: &Parts) -> bool {
         of_form!(self, form => form.is_for(head))
     }
 
     /// See [`Form::describe`].
-    pub(super) fn describe(&self, facts: &mut Facts) {
+    pub(crate) fn describe(&self, facts: &mut Facts) {
         of_form!(self, form => form.describe(facts));
     }
 
-    pub(super) fn methods(&self) -> &[Method] {
+    pub(crate) fn methods(&self) -> &[Method] {
         of_form!(self, form => &form.methods)
     }
 
-    pub(super) fn is_timed(&self) -> bool {
+    pub(crate) fn is_timed(&self) -> bool {
         of_form!(self, form => form.is_timed())
     }
 
-    pub(super) fn recognizes(&self, head: &Parts) -> Recognition {
+    pub(crate) fn recognizes(&self, head: &Parts) -> Recognition {
         of_form!(self, form => form.proof.recognizes(head))
     }
 
-    pub(super) fn recognizes_body(&self, head: &Parts, body: &[u8]) -> bool {
+    pub(crate) fn recognizes_body(&self, head: &Parts, body: &[u8]) -> bool {
         of_form!(self, form => form.proof.recognizes_body(head, body))
     }
 
-    pub(super) fn mac_keys(&self) -> Option<&Keys<Mac>> {
+    /// Refuses a request without a proof.
+    pub(crate) fn missing(&self) -> Rejection {
+        let rejection = Rejection::new(Reason::MissingSignature);
+        match of_form!(self, form => form.proof.places().first()) {
+            Some(place) => rejection.with_detail(format!("none in {place}")),
+            None => rejection,
+        }
+    }
+
+    /// Returns whether the bytes of the body are part of what is signed.
+    pub(crate) fn signs_body_itself(&self) -> bool {
+        of_form!(self, form => form.proof.template().is_some_and(Template::has_body))
+    }
+
+    pub(crate) fn mac_keys(&self) -> Option<&Keys<Mac>> {
         of_form!(self, form => form.proof.mac_keys())
     }
 
     /// Sets the tolerance, and returns whether there is one to be set.
-    pub(super) fn set_tolerance(&mut self, tolerance: Tolerance) -> bool {
+    pub(crate) fn set_tolerance(&mut self, tolerance: Tolerance) -> bool {
         let own = of_form!(self, form => Arc::make_mut(form).tolerance_mut());
         own.map(|own| *own = tolerance).is_some()
     }

@@ -11,14 +11,14 @@ use http::{Method, StatusCode};
 
 use crate::answer::Answer;
 use crate::headers::{LONGEST_HEADER, required};
-use crate::mac::Mac;
+use crate::mac::{Digest, Mac};
 use crate::provider::Begin;
 use crate::rejection::{Reason, Rejection};
 use crate::secrets::{Keys, KeysFor};
 use crate::urlencoded;
 
-use super::place::header_name;
 use super::proof::Judged;
+use crate::place::header_name;
 
 /// The longest echoed text. Challenges have a few dozen characters; Microsoft's, the longest, a few
 /// hundred.
@@ -53,16 +53,18 @@ enum Kind {
     /// A query parameter that is answered with a MAC. Without keys of MACs there is no such
     /// question.
     QueryMac {
-        parameter: &'static str,
+        parameter: Cow<'static, str>,
         answer: Arc<AnswerByKey>,
         keys: Option<Keys<Mac>>,
         /// The position of the key that answers.
         index: usize,
+        /// Whether bodies that a challenge could be are to be refused.
+        refuses: bool,
     },
     /// An unsigned body of one exact form.
-    UnsignedBody { recognizes: fn(&Parts) -> bool, answer: AnswerUnsigned },
+    UnsignedBody { recognizes: Arc<Recognizes>, answer: AnswerUnsigned },
     /// A body that was verified like any other.
-    SignedBody(AnswerSigned),
+    SignedBody(Arc<AnswerSigned>),
 }
 
 type Recognizes = dyn Fn(&Parts) -> bool + Send + Sync;
@@ -70,11 +72,11 @@ type AnswerHead = dyn Fn(&Parts) -> Result<Answer, Rejection> + Send + Sync;
 type AnswerByKey = dyn Fn(&Mac, &str) -> Result<Answer, Rejection> + Send + Sync;
 
 /// Answers an unsigned body, if it is a question.
-pub(crate) type AnswerUnsigned = fn(&[u8]) -> Result<Option<Answer>, Rejection>;
+pub(crate) type AnswerUnsigned = Arc<dyn Fn(&[u8]) -> Result<Option<Answer>, Rejection> + Send + Sync>;
 
 /// Answers a verified body, if it is a question. The MAC has the key that verified the body, if it
 /// was verified by one.
-pub(crate) type AnswerSigned = fn(&Parts, &[u8], Option<&Mac>) -> Result<Option<Answer>, Rejection>;
+type AnswerSigned = dyn Fn(&Parts, &[u8], Option<&Mac>) -> Result<Option<Answer>, Rejection> + Send + Sync;
 
 impl Handshake {
     /// Answers a request that has this query parameter with the parameter's value, as plain text.
@@ -96,6 +98,111 @@ impl Handshake {
             move |head| head.method == Method::HEAD || (get && head.method == Method::GET),
             |_| Ok(Answer::empty(StatusCode::OK)),
         )
+    }
+
+    /// Answers requests of this method that have the header `from` by repeating its value in the
+    /// header `to`.
+    pub fn header_echo(method: Method, from: impl Into<String>, to: impl Into<String>) -> Self {
+        let (from, to) = (from.into(), header_name(&to.into()).ok());
+        Self::header(method, &from, move |_, own, value| {
+            printable(value.as_bytes())?;
+            Ok(Answer::empty(StatusCode::OK).with_header(to.clone().unwrap_or_else(|| own.clone()), value.clone()))
+        })
+    }
+
+    /// Answers a GET that has this query parameter, whose value is a challenge, with what `answer`
+    /// makes of the value and its MAC. The MAC is that of a delivery, by the first of the secrets:
+    /// see [`Scheme::with_challenge_key`](crate::Scheme::with_challenge_key).
+    ///
+    /// Anyone can ask, so the MAC must be the signature of no delivery: a challenge is letters,
+    /// digits and `+/_=-` alone, and a body of nothing else is refused. For senders whose
+    /// bodies are JSON objects.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tower_webhook::scheme::{Handshake, header};
+    /// use tower_webhook::{Answer, Encoding, Scheme};
+    ///
+    /// # fn main() -> Result<(), tower_webhook::ConfigError> {
+    /// let acme = Scheme::hmac_sha256()
+    ///     .signature(header("x-acme-signature").hex())
+    ///     .with_handshake(Handshake::query_challenge("crc", |_, mac| Answer::text(Encoding::Hex.encode(mac))))
+    ///     .secret("the secret that Acme's portal shows")
+    ///     .build("acme")?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn query_challenge(
+        parameter: impl Into<Cow<'static, str>>,
+        answer: impl Fn(&str, &[u8]) -> Answer + Send + Sync + 'static,
+    ) -> Self {
+        let answer = move |mac: &Mac, challenge: &str| Ok(answer(challenge, challenge_mac(mac, challenge)?.as_bytes()));
+        let (parameter, answer) = (parameter.into(), Arc::new(answer));
+        Self(Kind::QueryMac { parameter, answer, keys: None, index: 0, refuses: true })
+    }
+
+    /// Answers a verified body in which `find` finds a challenge, with what `answer` makes of the
+    /// challenge and its MAC by the secret that signed the body. Challenges and bodies are bounded
+    /// as in [`query_challenge`](Self::query_challenge).
+    pub fn body_challenge(
+        find: impl Fn(&[u8]) -> Option<String> + Send + Sync + 'static,
+        answer: impl Fn(&str, &[u8]) -> Answer + Send + Sync + 'static,
+    ) -> Self {
+        Self::signed_body(move |_, body, mac| {
+            no_challenge(body)?;
+            let Some((challenge, mac)) = find(body).zip(mac) else { return Ok(None) };
+            Ok(Some(answer(&challenge, challenge_mac(mac, &challenge)?.as_bytes())))
+        })
+    }
+
+    /// Answers a verified request, if `answer` finds a question in it; others go on to the handler.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tower_webhook::Answer;
+    /// use tower_webhook::scheme::Handshake;
+    ///
+    /// let ping = Handshake::signed_question(|_, body| (body == br#"{"type":"ping"}"#).then(|| Answer::text("pong")));
+    /// ```
+    pub fn signed_question(answer: impl Fn(&Parts, &[u8]) -> Option<Answer> + Send + Sync + 'static) -> Self {
+        Self::signed_body(move |head, body, _| Ok(answer(head, body)))
+    }
+
+    /// Answers a POST without this header, which is the one of the signature, if `answer` finds a
+    /// question in the body. Anyone can ask, so take bodies of one exact form alone; others are
+    /// refused as unsigned.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tower_webhook::Answer;
+    /// use tower_webhook::scheme::Handshake;
+    ///
+    /// let hello = Handshake::unsigned_question("x-acme-signature", |body| {
+    ///     (body == br#"{"hello":true}"#).then(|| Answer::text("hello"))
+    /// });
+    /// ```
+    pub fn unsigned_question(
+        header: impl AsRef<str>,
+        answer: impl Fn(&[u8]) -> Option<Answer> + Send + Sync + 'static,
+    ) -> Self {
+        let header = header_name(header.as_ref()).ok();
+        let asks = move |head: &Parts| header.as_ref().is_some_and(|header| !head.headers.contains_key(header));
+        Self::unsigned_body(asks, move |body| Ok(answer(body)))
+    }
+
+    /// Answers a POST without this header, which is the one of the signature, whose body is a JSON
+    /// object of one member of this name: by the same object.
+    pub fn unsigned_echo(header: impl AsRef<str>, member: impl Into<String>) -> Self {
+        let member = member.into();
+        Self::unsigned_question(header, move |body| Self::echoed(body, &member))
+    }
+
+    /// Returns the answer to a JSON object of one member of this name, which is a challenge.
+    pub(crate) fn echoed(body: &[u8], member: &str) -> Option<Answer> {
+        only_member(body, member).map(|challenge| Answer::object(&[(member, &challenge)]))
     }
 
     /// Answers requests of this method that have this header. One whose name is not valid is never
@@ -133,20 +240,36 @@ impl Handshake {
         parameter: &'static str,
         answer: impl Fn(&Mac, &str) -> Result<Answer, Rejection> + Send + Sync + 'static,
     ) -> Self {
-        Self(Kind::QueryMac { parameter, answer: Arc::new(answer), keys: None, index: 0 })
+        Self(Kind::QueryMac {
+            parameter: parameter.into(),
+            answer: Arc::new(answer),
+            keys: None,
+            index: 0,
+            refuses: false,
+        })
     }
 
-    pub(crate) fn unsigned_body(recognizes: fn(&Parts) -> bool, answer: AnswerUnsigned) -> Self {
-        Self(Kind::UnsignedBody { recognizes, answer })
+    pub(crate) fn unsigned_body(
+        recognizes: impl Fn(&Parts) -> bool + Send + Sync + 'static,
+        answer: impl Fn(&[u8]) -> Result<Option<Answer>, Rejection> + Send + Sync + 'static,
+    ) -> Self {
+        Self(Kind::UnsignedBody { recognizes: Arc::new(recognizes), answer: Arc::new(answer) })
     }
 
-    pub(crate) fn signed_body(answer: AnswerSigned) -> Self {
-        Self(Kind::SignedBody(answer))
+    pub(crate) fn signed_body(
+        answer: impl Fn(&Parts, &[u8], Option<&Mac>) -> Result<Option<Answer>, Rejection> + Send + Sync + 'static,
+    ) -> Self {
+        Self(Kind::SignedBody(Arc::new(answer)))
+    }
+
+    /// Returns whether the answer is safe only if the body itself is part of what is signed.
+    pub(crate) fn needs_signed_body(&self) -> bool {
+        matches!(self.0, Kind::QueryMac { refuses: true, .. })
     }
 
     /// Takes the keys that the sender signs with, if they are keys of MACs and the answer needs
     /// one.
-    pub(super) fn by_keys_of(mut self, mac_keys: Option<&Keys<Mac>>) -> Self {
+    pub(crate) fn by_keys_of(mut self, mac_keys: Option<&Keys<Mac>>) -> Self {
         if let Kind::QueryMac { keys, .. } = &mut self.0 {
             *keys = mac_keys.cloned();
         }
@@ -154,7 +277,7 @@ impl Handshake {
     }
 
     /// Sets the position of the key that answers, if one does.
-    pub(super) fn by_key(&mut self, position: usize) {
+    pub(crate) fn by_key(&mut self, position: usize) {
         if let Kind::QueryMac { index, .. } = &mut self.0 {
             *index = position;
         }
@@ -171,7 +294,7 @@ impl Handshake {
     }
 
     /// Returns whether a head asks this question. Nothing is accepted by that.
-    pub(super) fn recognizes(&self, head: &Parts) -> bool {
+    pub(crate) fn recognizes(&self, head: &Parts) -> bool {
         match &self.0 {
             Kind::Head { recognizes, .. } => recognizes(head),
             Kind::QueryMac { parameter, keys, .. } => {
@@ -190,7 +313,7 @@ impl Handshake {
         }
         Some(match &self.0 {
             Kind::Head { answer, .. } => answer(head).map(|answer| Begin::Answer(answer).into()),
-            Kind::QueryMac { parameter, answer, keys, index } => {
+            Kind::QueryMac { parameter, answer, keys, index, .. } => {
                 let (answer, index) = (answer.clone(), *index);
                 let (challenge, keys) = (query_parameter(head, parameter)?, keys.as_ref()?);
                 challenge.and_then(|challenge| {
@@ -198,15 +321,16 @@ impl Handshake {
                     keys.find(head, None).and_then(answer)
                 })
             }
-            Kind::UnsignedBody { answer, .. } => Ok(Begin::Verify(*answer).into()),
+            Kind::UnsignedBody { answer, .. } => Ok(Begin::Verify(answer.clone()).into()),
             Kind::SignedBody(_) => return None,
         })
     }
 
     /// Answers a verified body, if it is this question.
-    pub(super) fn finish(&self, head: &Parts, body: &[u8], mac: Option<&Mac>) -> Result<Option<Answer>, Rejection> {
+    pub(crate) fn finish(&self, head: &Parts, body: &[u8], mac: Option<&Mac>) -> Result<Option<Answer>, Rejection> {
         match &self.0 {
             Kind::SignedBody(answer) => answer(head, body, mac),
+            Kind::QueryMac { refuses: true, .. } => no_challenge(body).map(|()| None),
             _ => Ok(None),
         }
     }
@@ -232,6 +356,35 @@ pub(crate) fn query_parameter(head: &Parts, parameter: &str) -> Option<Result<St
         Ok(Some(value)) => Some(printable(&value)),
         Err(rejection) => Some(Err(rejection)),
     }
+}
+
+/// Returns the text that is all that a JSON object has, as the member of this name.
+pub(crate) fn only_member(body: &[u8], name: &str) -> Option<String> {
+    let object: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(body).ok()?;
+    let text = object.get(name).filter(|_| object.len() == 1)?.as_str()?;
+    printable(text.as_bytes()).ok().filter(|text| !text.is_empty())
+}
+
+/// Returns whether a text has the characters of challenges alone.
+fn is_challenge(text: &[u8]) -> bool {
+    text.iter().all(|byte| byte.is_ascii_alphanumeric() || b"+/_=-".contains(byte))
+}
+
+/// Returns the MAC of a challenge of letters, digits and `+/_=-`, which no JSON event is made of:
+/// the MAC of any other text could be the signature of a forgery.
+pub(crate) fn challenge_mac(mac: &Mac, challenge: &str) -> Result<Digest, Rejection> {
+    if challenge.is_empty() || !is_challenge(challenge.as_bytes()) {
+        return Err(Rejection::new(Reason::MalformedHeader).with_detail("the challenge is not one of this sender"));
+    }
+    Ok(mac.of(challenge.as_bytes()))
+}
+
+/// Refuses a body that a challenge could be.
+fn no_challenge(body: &[u8]) -> Result<(), Rejection> {
+    if is_challenge(body) {
+        return Err(Rejection::new(Reason::MalformedBody).with_detail("it could be a challenge"));
+    }
+    Ok(())
 }
 
 /// Returns a text that may be echoed.

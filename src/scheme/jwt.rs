@@ -1,72 +1,160 @@
-//! Proof by a JSON web token, signed with a shared secret or with a key that its issuer publishes.
+//! Proof by a JSON web token, signed with a shared secret, with a key that its issuer publishes or
+//! that was given, or with that of a certificate.
 
+use std::any::Any;
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use http::request::Parts;
 
 use crate::config::ConfigError;
 use crate::delivery::Signed;
-use crate::jwt::{Backend, ClaimedToken, Jwks, JwtRules, Token, malformed};
+#[cfg(feature = "testing")]
+use crate::jwt::TEST_KID;
+#[cfg(any(feature = "asymmetric", feature = "testing"))]
+use crate::jwt::of_signature;
+use crate::jwt::{Algorithm, Backend, ClaimedToken, Jwks, JwtRules, LONGEST_TOKEN, ProvenClaims, Token, malformed};
 use crate::mac::{Mac, MacKind};
-use crate::provider::{MaybeReady, Recognition};
-use crate::rejection::Rejection;
+use crate::place::{Place, Spot};
+use crate::provider::MaybeReady;
+#[cfg(feature = "certificates")]
+use crate::public_key::Verifies as _;
+#[cfg(feature = "asymmetric")]
+use crate::public_key::{PublicKey, matching_key};
+use crate::rejection::{Reason, Rejection};
 use crate::secrets::{Keys, KeysFor, MatchedKey};
 #[cfg(feature = "testing")]
-use crate::sign::{SignError, set_header};
+use crate::sign::{SignError, SignResult, SignWith, Signer, Unsigned};
 use crate::text::Text;
 use crate::time::Tolerance;
 
 use super::fields::{Fields, Unverified};
 use super::proof::{Judged, Proof, Run};
 use super::settings::Settings;
-#[cfg(feature = "testing")]
-use super::sign::{SignResult, SignWith, Signer, Unsigned};
-use super::template::Values;
+use super::source::Source;
+use super::template::{Template, Values};
 
 #[derive(Clone)]
-pub(super) struct JwtProof {
-    pub(super) rules: JwtRules,
+pub(crate) struct JwtProof {
+    place: Place,
+    rules: JwtRules,
     keys: JwtKeys,
+    /// What a detached token signs.
+    detached: Option<Template>,
+    /// Where the key's id is, if the token doesn't name it.
+    key_id: Option<Place>,
 }
 
 #[derive(Clone)]
 enum JwtKeys {
-    Shared(Keys<Mac>),
+    Shared(MacKind, Keys<Mac>),
     Public(Jwks),
+    #[cfg(feature = "asymmetric")]
+    Given(Keys<PublicKey>),
+    /// The token brings its own.
+    #[cfg(feature = "certificates")]
+    Chain,
 }
 
 /// What is known of the signature before the body is.
-pub(super) enum JwtKeysFor {
+pub(crate) enum JwtKeysFor {
     Proven(MatchedKey),
+    Shared(MacKind, KeysFor<Mac>),
+    #[cfg(feature = "asymmetric")]
+    Given(KeysFor<PublicKey>),
     /// The key may have to be fetched, which waits until everything else is right.
     ToFind(Jwks, SystemTime),
+    #[cfg(feature = "certificates")]
+    Chain(SystemTime),
 }
 
 impl JwtProof {
-    /// Takes the keys of the issuer, or else the secrets of the settings.
-    pub(super) fn new(rules: JwtRules, issuer: Option<Jwks>, settings: &Settings) -> Result<Self, ConfigError> {
+    pub(crate) fn new(source: &Source, rules: JwtRules, settings: &Settings) -> Result<Self, ConfigError> {
         Backend::prove()?;
-        let keys = match issuer {
-            Some(jwks) => {
-                settings.no_secrets()?;
-                JwtKeys::Public(jwks)
-            }
-            None => JwtKeys::Shared(settings.keys(|key| Mac::new(MacKind::Sha256, key))?),
+        if settings.signature.is_some() {
+            return Err(ConfigError::conflict("a token has its signature inside: the scheme has both"));
+        }
+        let template = || Template::parse(&settings.template, settings.public_url.as_ref(), &settings.pieces);
+        let detached = rules.is_detached.then(template).transpose().map_err(|error| error.with_setting("signed"))?;
+        let kind = match rules.algorithm {
+            Algorithm::HS384 => MacKind::Sha384,
+            Algorithm::HS512 => MacKind::Sha512,
+            _ => MacKind::Sha256,
         };
-        Ok(Self { rules, keys })
+        let keys = if rules.is_shared() {
+            JwtKeys::Shared(kind, settings.keys(move |key| Mac::new(kind, key))?)
+        } else if rules.brings_certificates() {
+            settings.no_secrets()?;
+            #[cfg(feature = "certificates")]
+            {
+                JwtKeys::Chain
+            }
+            #[cfg(not(feature = "certificates"))]
+            return Err(ConfigError::unavailable("certificates need the feature `certificates`"));
+        } else {
+            Self::public(&rules, settings)?
+        };
+        Ok(Self { place: source.0.clone()?, rules, keys, detached, key_id: settings.key_id.clone() })
+    }
+
+    fn public(rules: &JwtRules, settings: &Settings) -> Result<JwtKeys, ConfigError> {
+        settings.no_secrets()?;
+        match (settings.jwks.clone(), &settings.public_keys) {
+            (Some(jwks), None) => Ok(JwtKeys::Public(jwks)),
+            (Some(_), Some(_)) => Err(ConfigError::conflict("there are public keys and a set of them")),
+            #[cfg(feature = "asymmetric")]
+            (None, Some(keys)) => {
+                let none = || ConfigError::conflict("the tokens' algorithm has no public key");
+                let algorithm = of_signature(rules.algorithm).ok_or_else(none)?;
+                Ok(JwtKeys::Given(keys.clone().into_keys(move |key| PublicKey::new(algorithm, key))?))
+            }
+            _ => {
+                let _ = rules;
+                Err(ConfigError::missing("there is no public key"))
+            }
+        }
+    }
+
+    /// Returns whether the token is in `Authorization: Bearer`.
+    pub(crate) fn is_bearer(&self) -> bool {
+        self.place.spot == Spot::Bearer
+    }
+
+    /// Returns the text of the token with all that is signed.
+    fn whole(&self, token: &ClaimedToken, values: &Values<'_>) -> Result<Vec<u8>, Rejection> {
+        let Some(template) = &self.detached else { return Ok(token.text.to_vec()) };
+        let mut payload = Vec::new();
+        template.feed(values, &mut |bytes| payload.extend_from_slice(bytes))?;
+        Ok(Token::split(&token.text)?.with_payload(&payload))
     }
 
     #[cfg(feature = "testing")]
-    fn put(&self, request: &mut Unsigned<'_>, sign: &SignWith<'_>) -> Result<(), SignError> {
-        let token = self.rules.sign(request.body, request.now, sign)?;
-        set_header(request.head, self.rules.header.clone(), token)
+    fn put(
+        &self,
+        request: &mut Unsigned<'_>,
+        chain: Option<Vec<String>>,
+        sign: &SignWith<'_>,
+    ) -> Result<(), SignError> {
+        let mut payload = None;
+        if let Some(template) = &self.detached {
+            let lacking = |_| SignError::new("the request lacks something that is signed");
+            let mut text = Vec::new();
+            template.feed(&(&*request).into(), &mut |bytes| text.extend_from_slice(bytes)).map_err(lacking)?;
+            payload = Some(text);
+        }
+        let own: &[u8] = if self.place.in_body() { request.body } else { b"" };
+        let token = self.rules.sign(own, request.body, payload.as_deref(), request.now, chain, sign)?;
+        if let Some(id) = &self.key_id {
+            id.put(request.head, request.body, TEST_KID)?;
+        }
+        self.place.put(request.head, request.body, &token)
     }
 }
 
-fn proven(text: &[u8], keys: &KeysFor<Mac>) -> Result<JwtKeysFor, Rejection> {
-    match Token::split(text)?.verify_hs256(&keys.ring) {
+fn proven(text: &[u8], kind: MacKind, keys: &KeysFor<Mac>) -> Result<MatchedKey, Rejection> {
+    match Token::split_within(text, usize::MAX)?.verify_mac(&keys.ring, kind) {
         Err(fault) if keys.known => Err(fault),
-        matched => keys.verdict(matched.ok()).map(JwtKeysFor::Proven),
+        matched => keys.verdict(matched.ok()),
     }
 }
 
@@ -76,18 +164,24 @@ impl Proof for JwtProof {
     type Keys = JwtKeysFor;
     type Progress = ();
 
-    fn recognizes(&self, head: &Parts) -> Recognition {
-        head.headers.contains_key(&self.rules.header).into()
+    fn template(&self) -> Option<&Template> {
+        self.detached.as_ref()
+    }
+
+    fn places(&self) -> &[Place] {
+        std::slice::from_ref(&self.place)
     }
 
     fn covers(&self, fields: &Fields) -> Signed {
-        let body = self.rules.body_hash.is_some();
+        let own = self.detached.as_ref().map(Template::covers).unwrap_or_default();
+        let body = own.body || self.rules.body_hash.is_some() || self.place.spot == Spot::Body;
+        let covers = |place: &Option<Place>| body && place.as_ref().is_some_and(Place::in_body);
         Signed {
             body,
-            timestamp: self.rules.times.issued.is_some(),
-            id: self.rules.id_claim.is_some() || (body && fields.id.is_some()),
-            event: body && fields.event.is_some(),
-            ..Signed::default()
+            timestamp: own.timestamp || self.rules.times.issued.is_some(),
+            id: own.id || self.rules.id_claim.is_some() || covers(&fields.id),
+            event: self.rules.event_claim.is_some() || covers(&fields.event),
+            url: own.url,
         }
     }
 
@@ -99,63 +193,119 @@ impl Proof for JwtProof {
         self.rules.times.issued.as_mut()
     }
 
-    fn read(&self, head: &Parts, _: &[u8], read: &mut Unverified) -> Result<Box<ClaimedToken>, Rejection> {
-        let token = self.rules.read(head, read.now)?;
-        read.timestamp = token.issued.map(|issued| (Text::default(), issued));
-        read.id = token.id.clone();
+    fn read(&self, head: &Parts, body: &[u8], read: &mut Unverified) -> Result<Box<ClaimedToken>, Rejection> {
+        let missing = || Rejection::new(Reason::MissingSignature).with_detail(format!("none in {}", self.place));
+        // Room for the authentication scheme and the spaces before a token.
+        let value = self.place.value_within(head, body, Reason::MalformedSignature, LONGEST_TOKEN + 16)?;
+        let longest = if self.place.in_body() { usize::MAX } else { LONGEST_TOKEN };
+        let mut token = self.rules.read(value.ok_or_else(missing)?.as_bytes(), longest, read.now)?;
+        if let Some(issued) = token.issued {
+            read.timestamp = Some((Text::default(), issued));
+        }
+        (read.id, read.event) = (token.id.take(), token.event.take());
         read.fresh_for = token.fresh_for;
         Ok(Box::new(token))
     }
 
-    /// A shared secret settles the token here, before the body is read.
+    /// A shared secret settles a token of the head here, before the body is read.
     fn start(&self, token: &Box<ClaimedToken>, values: &Values<'_>, now: SystemTime) -> Judged<JwtKeysFor> {
-        let keys = match &self.keys {
-            JwtKeys::Public(jwks) => return Ok(JwtKeysFor::ToFind(jwks.clone(), now).into()),
-            JwtKeys::Shared(keys) => keys.find(values.head, None),
-        };
-        match keys {
-            MaybeReady::Ready(keys) => proven(&token.text, &keys).map(Into::into),
-            MaybeReady::Pending(keys) => {
+        if let Some(template) = &self.detached {
+            template.check(values)?;
+        }
+        match &self.keys {
+            JwtKeys::Public(jwks) => Ok(JwtKeysFor::ToFind(jwks.clone(), now).into()),
+            #[cfg(feature = "asymmetric")]
+            JwtKeys::Given(keys) => keys.find(values.head, None).and_then(|keys| Ok(JwtKeysFor::Given(keys))),
+            #[cfg(feature = "certificates")]
+            JwtKeys::Chain => Ok(JwtKeysFor::Chain(now).into()),
+            JwtKeys::Shared(kind, keys) => {
+                let (kind, is_whole) = (*kind, !self.place.in_body() && self.detached.is_none());
                 let text = token.text.clone();
-                Ok(MaybeReady::pending(async move { proven(&text, &keys.await?) }))
+                keys.find(values.head, None).and_then(move |keys| {
+                    if is_whole {
+                        proven(&text, kind, &keys).map(JwtKeysFor::Proven)
+                    } else {
+                        Ok(JwtKeysFor::Shared(kind, keys))
+                    }
+                })
             }
         }
     }
 
     fn finish(&self, run: Run<'_, Self>, values: &Values<'_>, _: &[u8]) -> Judged<MatchedKey> {
-        let token = run.offer;
+        let token = &**run.offer;
         self.rules.check_hash(token, values.body)?;
         match run.keys {
             JwtKeysFor::Proven(key) => Ok(MaybeReady::Ready(*key)),
+            JwtKeysFor::Shared(kind, keys) => proven(&self.whole(token, values)?, *kind, keys).map(MaybeReady::Ready),
+            #[cfg(feature = "asymmetric")]
+            JwtKeysFor::Given(keys) => {
+                let whole = self.whole(token, values)?;
+                let (message, signature) = Token::split_within(&whole, usize::MAX)?.signed()?;
+                keys.verdict(matching_key(&keys.ring, message, &[signature])).map(MaybeReady::Ready)
+            }
+            #[cfg(feature = "certificates")]
+            JwtKeysFor::Chain(now) => {
+                let mismatch = || Rejection::from(Reason::SignatureMismatch);
+                let (chain, algorithm) =
+                    self.rules.chain.as_ref().zip(of_signature(self.rules.algorithm)).ok_or_else(mismatch)?;
+                let key = chain.key(algorithm, &token.x5c, *now)?;
+                let whole = self.whole(token, values)?;
+                let (message, signature) = Token::split_within(&whole, usize::MAX)?.signed()?;
+                if !key.verifies(message, &signature) {
+                    return Err(mismatch());
+                }
+                Ok(MatchedKey::default().into())
+            }
             JwtKeysFor::ToFind(jwks, now) => {
-                let kid = token.kid.as_deref().ok_or_else(|| malformed("it names no key"))?;
+                let beside = self.key_id.as_ref().map(|id| id.text(values.head, b"", Reason::MalformedSignature));
+                let beside = beside.transpose()?.flatten();
+                let named = || match &self.key_id {
+                    Some(id) => malformed(format!("no key's id in {id}")),
+                    None => malformed("it names no key"),
+                };
+                let own = token.kid.as_deref().filter(|_| self.key_id.is_none());
+                let kid = beside.as_deref().or(own).ok_or_else(named)?;
                 let found = jwks.find(kid, self.rules.algorithm, *now)?;
-                let text = token.text.clone();
+                let whole = self.whole(token, values)?;
                 Ok(MaybeReady::pending(async move {
                     let key = found.wait().await?;
-                    Token::split(&text)?.verify_public(&key)?;
+                    Token::split_within(&whole, usize::MAX)?.verify_public(&key)?;
                     Ok(MatchedKey::default())
                 }))
             }
         }
     }
 
+    fn parsed(&self, token: &Box<ClaimedToken>) -> Option<Arc<dyn Any + Send + Sync>> {
+        let claims = token.claims.bytes();
+        (!claims.is_empty()).then(|| Arc::new(ProvenClaims(claims.clone())) as _)
+    }
+
     #[cfg(feature = "testing")]
     fn describe(&self) -> String {
-        let body = match self.rules.body_hash {
-            Some(claim) => format!("the body's SHA-256 in the claim `{claim}`"),
-            None => "which leaves the body unsigned".to_owned(),
+        let Self { place, rules, detached, .. } = self;
+        let text = match (detached, &rules.body_hash) {
+            (Some(template), _) => format!("over `{}`", template.text.escape_default()),
+            (None, Some((claim, _))) => format!("the body's SHA-256 in the claim `{claim}`"),
+            (None, None) if place.in_body() => "whose claims are all that is proven".to_owned(),
+            (None, None) => "which leaves the body unsigned".to_owned(),
         };
-        format!("JWT {:?} in `{}`, {body}", self.rules.algorithm, self.rules.header)
+        let chain = if rules.brings_certificates() { ", by a certificate that it brings" } else { "" };
+        format!("JWT {:?} in {place}, {text}{chain}", rules.algorithm)
     }
 
     #[cfg(feature = "testing")]
     fn sign(&self, request: &mut Unsigned<'_>, signer: &Signer<'_>) -> SignResult {
         match (&self.keys, signer) {
-            (JwtKeys::Shared(keys), Signer::Secret) => {
-                Some(self.put(request, &|message| Ok(keys.signing_key()?.of(message).as_bytes().to_vec())))
+            (JwtKeys::Shared(_, keys), Signer::Secret) => {
+                Some(self.put(request, None, &|message| Ok(keys.signing_key()?.of(message).as_bytes().to_vec())))
             }
-            (JwtKeys::Public(_), Signer::PrivateKey(key)) => Some(self.put(request, key)),
+            (JwtKeys::Shared(..), _) => None,
+            (_, Signer::PrivateKey(key)) => {
+                let algorithm = of_signature(self.rules.algorithm)?;
+                Some(self.put(request, key.chain(), &|message| key.sign(algorithm, message)))
+            }
             _ => None,
         }
     }

@@ -14,22 +14,22 @@ use crate::secrets::{Keyring, Keys, KeysFor, MatchedKey};
 use super::fields::Unverified;
 use super::proof::{Judged, Proof, Run};
 use super::settings::Settings;
-#[cfg(feature = "testing")]
-use super::sign::{SignResult, Signer, Unsigned};
 use super::signed_text::SignedText;
 use super::source::Candidates;
 use super::template::Values;
+#[cfg(feature = "testing")]
+use crate::sign::{SignResult, Signer, Unsigned};
 
 /// Proof by an HMAC over the signed text.
 #[derive(Clone)]
-pub(super) struct MacProof {
+pub(crate) struct MacProof {
     kind: MacKind,
     keys: Keys<Mac>,
     text: SignedText,
 }
 
 impl MacProof {
-    pub(super) fn new(kind: MacKind, settings: &Settings) -> Result<Self, ConfigError> {
+    pub(crate) fn new(kind: MacKind, settings: &Settings) -> Result<Self, ConfigError> {
         let keys = settings.keys(move |key| Mac::new(kind, key))?;
         Ok(Self { kind, keys, text: SignedText::new(settings)? })
     }

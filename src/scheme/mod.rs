@@ -8,41 +8,48 @@ mod handshake;
 #[cfg(feature = "jwt")]
 mod jwt;
 mod mac;
-mod place;
+#[cfg(feature = "asymmetric")]
+mod message_signature;
 mod proof;
 #[cfg(feature = "asymmetric")]
 mod public_key;
 #[allow(clippy::module_inception, reason = "the scheme itself, of which the other files are the parts")]
 pub(crate) mod scheme;
 mod settings;
-#[cfg(feature = "testing")]
-mod sign;
 mod signed_text;
 mod source;
 mod template;
-#[cfg(feature = "testing")]
-mod testing;
 mod token;
 
+#[cfg(feature = "certificates")]
 #[cfg(feature = "jwt")]
-pub use crate::jwt::Jwks;
+pub use crate::jwt::ChainRoots;
+#[cfg(feature = "jwt")]
+pub use crate::jwt::{Jwks, JwtClaims, JwtRules};
+#[cfg(all(feature = "asymmetric", feature = "fetch"))]
+pub use crate::key_lookup::KeyLookup;
+#[cfg(feature = "asymmetric")]
+pub use crate::message_signatures::MessageRules;
 pub use builder::SchemeBuilder;
 pub(crate) use custom::{Item, Rule};
+#[cfg(feature = "testing")]
+pub(crate) use form::{AnyForm, Form, of_form};
 pub use handshake::Handshake;
 #[cfg(test)]
 pub(crate) use handshake::tests::ask;
-pub(crate) use handshake::{echo, printable, query_parameter};
+pub(crate) use handshake::{challenge_mac, echo, only_member, printable, query_parameter};
+#[cfg(feature = "testing")]
+pub(crate) use proof::Proof;
 #[cfg(feature = "paypal")]
 pub(crate) use public_key::FetchKey;
 pub(crate) use scheme::Scheme;
 pub use scheme::SchemeVerification;
-#[cfg(feature = "testing")]
-pub(crate) use sign::{SignWith, Signer};
+#[cfg(feature = "jwt")]
+pub use source::body;
+#[cfg(feature = "asymmetric")]
+pub(crate) use source::in_header;
 pub(crate) use source::part;
 pub use source::{
     SignatureSpec, Source, TimestampSpec, basic, bearer, form, header, json, numbered_headers, path_segment, query,
 };
 pub(crate) use template::Values;
-#[cfg(feature = "testing")]
-#[doc(hidden)]
-pub use testing::SchemeFacts;

@@ -1,6 +1,8 @@
 //! What a kind of proof is. Each kind is one file with all about it: how it reads, decides, and
 //! signs for tests.
 
+use std::any::Any;
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use http::request::Parts;
@@ -13,18 +15,18 @@ use crate::secrets::{Keys, MatchedKey};
 use crate::time::Tolerance;
 
 use super::fields::{Fields, Unverified};
-use super::place::Place;
-#[cfg(feature = "testing")]
-use super::sign::{SignResult, Signer, Unsigned};
 use super::signed_text::SignedText;
-use super::template::Values;
+use super::template::{Template, Values};
+use crate::place::Place;
+#[cfg(feature = "testing")]
+use crate::sign::{SignResult, Signer, Unsigned};
 
 /// A value that is known now, or once a key was found; or a rejection.
-pub(super) type Judged<T> = Result<MaybeReady<T>, Rejection>;
+pub(crate) type Judged<T> = Result<MaybeReady<T>, Rejection>;
 
 /// A kind of proof. A form drives it: `read` and `start` for the head, `receive` while the body
 /// arrives, `finish` once it is there.
-pub(super) trait Proof: Clone + Send + Sync + 'static {
+pub(crate) trait Proof: Clone + Send + Sync + 'static {
     /// What one request offers as its proof. The default stands for an offer that is still in the
     /// body.
     type Offer: Default + Send + 'static;
@@ -36,6 +38,11 @@ pub(super) trait Proof: Clone + Send + Sync + 'static {
     /// Returns where the signature is and what it signs, if a template describes it.
     fn text(&self) -> Option<&SignedText> {
         None
+    }
+
+    /// Returns what is signed, if a template describes it.
+    fn template(&self) -> Option<&Template> {
+        self.text().map(|text| &text.template)
     }
 
     /// Returns the places that may have the proof.
@@ -92,6 +99,12 @@ pub(super) trait Proof: Clone + Send + Sync + 'static {
     /// fetched is its sender's, whichever it is: only that it signed counts.
     fn finish(&self, run: Run<'_, Self>, values: &Values<'_>, rest: &[u8]) -> Judged<MatchedKey>;
 
+    /// Returns what the proof itself says, for the handler.
+    fn parsed(&self, offer: &Self::Offer) -> Option<Arc<dyn Any + Send + Sync>> {
+        let _ = offer;
+        None
+    }
+
     /// Returns the keys of handshakes that are answered with a MAC.
     fn mac_keys(&self) -> Option<&Keys<Mac>> {
         None
@@ -113,7 +126,7 @@ pub(super) trait Proof: Clone + Send + Sync + 'static {
 }
 
 /// Returns the surest of several answers, `No` if there are none.
-pub(super) fn best(answers: impl Iterator<Item = Recognition>) -> Recognition {
+pub(crate) fn best(answers: impl Iterator<Item = Recognition>) -> Recognition {
     answers.fold(Recognition::No, |best, next| match (best, next) {
         (Recognition::Yes, _) | (_, Recognition::Yes) => Recognition::Yes,
         (Recognition::Perhaps, _) | (_, Recognition::Perhaps) => Recognition::Perhaps,
@@ -123,8 +136,8 @@ pub(super) fn best(answers: impl Iterator<Item = Recognition>) -> Recognition {
 
 /// What a proof keeps of one request. These are references, as a struct of the values would be
 /// copied into the attempt.
-pub(super) struct Run<'a, P: Proof> {
-    pub(super) offer: &'a mut P::Offer,
-    pub(super) keys: &'a P::Keys,
-    pub(super) progress: &'a mut P::Progress,
+pub(crate) struct Run<'a, P: Proof> {
+    pub(crate) offer: &'a mut P::Offer,
+    pub(crate) keys: &'a P::Keys,
+    pub(crate) progress: &'a mut P::Progress,
 }

@@ -44,21 +44,21 @@ use super::proof::{Judged, best};
 /// # }
 /// ```
 #[derive(Clone)]
-pub struct Scheme(pub(super) Arc<Inner>);
+pub struct Scheme(pub(crate) Arc<Inner>);
 
 #[derive(Clone)]
-pub(super) struct Inner {
-    pub(super) name: Text,
-    pub(super) body_limit: usize,
-    pub(super) behavior: Behavior,
-    pub(super) handshakes: Vec<Handshake>,
+pub(crate) struct Inner {
+    pub(crate) name: Text,
+    pub(crate) body_limit: usize,
+    pub(crate) behavior: Behavior,
+    pub(crate) handshakes: Vec<Handshake>,
     /// The status of every permanent rejection, if it is always the same.
-    pub(super) refusal: Option<StatusCode>,
+    pub(crate) refusal: Option<StatusCode>,
     /// The status of a request without a signature, if the sender then sends it again with one.
-    pub(super) unsigned: Option<StatusCode>,
-    pub(super) is_timed: bool,
+    pub(crate) unsigned: Option<StatusCode>,
+    pub(crate) is_timed: bool,
     /// The forms in which the sender signs, the usual one first. There is at least one.
-    pub(super) forms: Vec<AnyForm>,
+    pub(crate) forms: Vec<AnyForm>,
 }
 
 impl Scheme {
@@ -251,7 +251,10 @@ impl Provider for Scheme {
     ) -> Result<MaybeReady<Outcome>, Rejection> {
         let handshakes = &self.0.handshakes;
         match &mut verification.0 {
-            State::Question(answer) => Ok(Outcome::Answer(answer(body)?.ok_or(Reason::MissingSignature)?).into()),
+            State::Question(answer) => match answer(body)? {
+                Some(answer) => Ok(Outcome::Answer(answer).into()),
+                None => Err(self.0.forms.first().map_or_else(|| Reason::MissingSignature.into(), AnyForm::missing)),
+            },
             State::Verify { first, rest: others } if others.is_empty() => first.finish(handshakes, head, body, rest),
             State::Verify { first, rest: others } => {
                 let mut verdict = first.finish(handshakes, head, body, rest);
@@ -276,7 +279,7 @@ impl Provider for Scheme {
         };
         match self.0.forms.first() {
             #[cfg(feature = "jwt")]
-            Some(AnyForm::Jwt(form)) if form.proof.rules.is_bearer() => crate::jwt::challenge(rejection),
+            Some(AnyForm::Jwt(form)) if form.proof.is_bearer() => crate::jwt::challenge(rejection),
             _ => rejection,
         }
     }

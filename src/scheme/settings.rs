@@ -8,6 +8,12 @@ use http::request::Parts;
 
 use crate::body_fields::BodyFields;
 use crate::config::ConfigError;
+#[cfg(feature = "jwt")]
+use crate::jwt::Jwks;
+#[cfg(all(feature = "asymmetric", feature = "fetch"))]
+use crate::key_lookup::KeyLookup;
+#[cfg(any(feature = "asymmetric", feature = "jwt"))]
+use crate::place::Place;
 use crate::public_url::PublicUrl;
 use crate::secrets::{KeyFormat, Keys, Secrets};
 
@@ -16,34 +22,41 @@ use super::source::Signature;
 use super::template::CustomPiece;
 
 /// Returns an address that is signed, without what may be secret in it.
-pub(super) type ShowAddress = dyn Fn(&Parts) -> Option<String> + Send + Sync;
+pub(crate) type ShowAddress = dyn Fn(&Parts) -> Option<String> + Send + Sync;
 
 #[derive(Clone, Default)]
-pub(super) struct Settings {
-    pub(super) methods: Vec<Method>,
+pub(crate) struct Settings {
+    pub(crate) methods: Vec<Method>,
     /// Chooses the requests that the form is for, if the methods don't: in words, and as a
     /// function.
-    pub(super) applies: Option<(&'static str, fn(&Parts) -> bool)>,
-    pub(super) fields: Fields,
+    pub(crate) applies: Option<(&'static str, fn(&Parts) -> bool)>,
+    pub(crate) fields: Fields,
     /// The fields of the body that the builder was given.
-    pub(super) in_body: BodyFields,
-    pub(super) signature: Option<Signature>,
-    pub(super) template: Cow<'static, str>,
-    pub(super) pieces: Vec<Arc<CustomPiece>>,
+    pub(crate) in_body: BodyFields,
+    pub(crate) signature: Option<Signature>,
+    pub(crate) template: Cow<'static, str>,
+    pub(crate) pieces: Vec<Arc<CustomPiece>>,
     /// The address that a piece of the sender's own holds, for the operator.
-    pub(super) address: Option<Arc<ShowAddress>>,
+    pub(crate) address: Option<Arc<ShowAddress>>,
     /// Whether the sender is known not to sign the body.
-    pub(super) body_unsigned: bool,
-    pub(super) body_hash: Option<Signature>,
-    pub(super) public_url: Option<PublicUrl>,
-    pub(super) key_format: KeyFormat,
-    pub(super) secrets: Option<Secrets>,
-    pub(super) public_keys: Option<Secrets>,
+    pub(crate) body_unsigned: bool,
+    pub(crate) body_hash: Option<Signature>,
+    pub(crate) public_url: Option<PublicUrl>,
+    pub(crate) key_format: KeyFormat,
+    pub(crate) secrets: Option<Secrets>,
+    pub(crate) public_keys: Option<Secrets>,
+    #[cfg(feature = "jwt")]
+    pub(crate) jwks: Option<Jwks>,
+    /// Where the id of the key is that made the signature.
+    #[cfg(any(feature = "asymmetric", feature = "jwt"))]
+    pub(crate) key_id: Option<Place>,
+    #[cfg(all(feature = "asymmetric", feature = "fetch"))]
+    pub(crate) key_lookup: Option<KeyLookup>,
 }
 
 impl Settings {
     /// Makes a key from each secret, by the bytes that it stands for.
-    pub(super) fn keys<K: Clone + Send + Sync + 'static>(
+    pub(crate) fn keys<K: Clone + Send + Sync + 'static>(
         &self,
         make: impl Fn(&[u8]) -> Result<K, ConfigError> + Send + Sync + 'static,
     ) -> Result<Keys<K>, ConfigError> {
@@ -56,13 +69,13 @@ impl Settings {
     }
 
     #[cfg(feature = "asymmetric")]
-    pub(super) fn public_keys(&self) -> Result<Secrets, ConfigError> {
+    pub(crate) fn public_keys(&self) -> Result<Secrets, ConfigError> {
         self.no_secrets()?;
         self.public_keys.clone().ok_or_else(|| ConfigError::missing("there is no public key"))
     }
 
     #[cfg(any(feature = "asymmetric", feature = "jwt"))]
-    pub(super) fn no_secrets(&self) -> Result<(), ConfigError> {
+    pub(crate) fn no_secrets(&self) -> Result<(), ConfigError> {
         if self.secrets.is_some() {
             return Err(ConfigError::conflict("the scheme has public keys, so a secret means nothing"));
         }

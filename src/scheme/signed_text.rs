@@ -13,30 +13,30 @@ use crate::rejection::{Reason, Rejection};
 use crate::sign::SignError;
 
 use super::fields::Fields;
-use super::place::Place;
 use super::settings::{Settings, ShowAddress};
-#[cfg(feature = "testing")]
-use super::sign::Unsigned;
 use super::source::Signature;
 use super::template::Template;
 #[cfg(any(feature = "asymmetric", feature = "testing"))]
 use super::template::Values;
+use crate::place::Place;
+#[cfg(feature = "testing")]
+use crate::sign::Unsigned;
 
 /// Where the signature is, and what it signs.
 #[derive(Clone)]
-pub(super) struct SignedText {
-    pub(super) signature: Signature,
-    pub(super) template: Template,
+pub(crate) struct SignedText {
+    pub(crate) signature: Signature,
+    pub(crate) template: Template,
     /// Where a SHA-256 of the body is, in a place that is signed.
     body_hash: Option<Signature>,
     /// The address that a piece of the sender's own holds, for the operator.
     address: Option<Arc<ShowAddress>>,
     /// Whether everything that is signed before the body is known before the body is.
-    pub(super) streams: bool,
+    pub(crate) streams: bool,
 }
 
 impl SignedText {
-    pub(super) fn new(settings: &Settings) -> Result<Self, ConfigError> {
+    pub(crate) fn new(settings: &Settings) -> Result<Self, ConfigError> {
         let template = Template::parse(&settings.template, settings.public_url.as_ref(), &settings.pieces)
             .map_err(|error| error.with_setting("signed"))?;
         let body_hash = settings.body_hash.clone();
@@ -56,7 +56,7 @@ impl SignedText {
         Ok(Self { signature, template, body_hash, address: settings.address.clone(), streams })
     }
 
-    pub(super) fn covers(&self, fields: &Fields) -> Signed {
+    pub(crate) fn covers(&self, fields: &Fields) -> Signed {
         let own = self.template.covers();
         let body = own.body || self.body_hash.is_some();
         let covers = |place: &Place| self.template.has(place) || (body && place.in_body());
@@ -70,7 +70,7 @@ impl SignedText {
     }
 
     #[cfg(any(feature = "asymmetric", feature = "testing"))]
-    pub(super) fn message(&self, values: &Values<'_>) -> Result<Vec<u8>, Rejection> {
+    pub(crate) fn message(&self, values: &Values<'_>) -> Result<Vec<u8>, Rejection> {
         let mut message = Vec::new();
         self.template.feed(values, &mut |bytes| message.extend_from_slice(bytes))?;
         Ok(message)
@@ -79,7 +79,7 @@ impl SignedText {
     /// Names the address that was signed over, if a mismatch may be due to it. Values of the query
     /// are left out.
     #[cold]
-    pub(super) fn explain(&self, rejection: Rejection, head: &Parts) -> Rejection {
+    pub(crate) fn explain(&self, rejection: Rejection, head: &Parts) -> Rejection {
         let own = || self.address.as_ref().and_then(|address| address(head));
         match self.template.url(head).or_else(own) {
             Some(url) if rejection.reason() == Reason::SignatureMismatch => {
@@ -90,7 +90,7 @@ impl SignedText {
     }
 
     /// Compares the body with its signed hash.
-    pub(super) fn check_body(&self, head: &Parts, body: &[u8]) -> Result<(), Rejection> {
+    pub(crate) fn check_body(&self, head: &Parts, body: &[u8]) -> Result<(), Rejection> {
         let Some(hash) = &self.body_hash else { return Ok(()) };
         let digest = Sha256::digest(body);
         let claimed = hash.read(head, body, digest.len()).map_err(|rejection| match rejection.reason() {
@@ -107,7 +107,7 @@ impl SignedText {
 
     /// Describes a signature by this algorithm, for tables.
     #[cfg(feature = "testing")]
-    pub(super) fn describe(&self, algorithm: &str) -> String {
+    pub(crate) fn describe(&self, algorithm: &str) -> String {
         let Self { signature, template, body_hash, .. } = self;
         let (names, encoding) = (signature.names(), signature.encoding.name());
         let hash = body_hash.as_ref().map(|hash| format!(", the body's SHA-256 in {}", hash.names()));
@@ -116,7 +116,7 @@ impl SignedText {
     }
 
     #[cfg(feature = "testing")]
-    pub(super) fn sign(
+    pub(crate) fn sign(
         &self,
         request: &mut Unsigned<'_>,
         sign: impl FnOnce(&[u8]) -> Result<Vec<u8>, SignError>,
@@ -126,7 +126,7 @@ impl SignedText {
             hash.places[0].put(request.head, request.body, &text)?;
         }
         let lacking = |_| SignError::new("the request lacks something that is signed");
-        let message = self.message(&request.values()).map_err(lacking)?;
+        let message = self.message(&(&*request).into()).map_err(lacking)?;
         let mut text = self.signature.encoding.encode(&sign(&message)?);
         if let Some(separator) = self.signature.behind {
             text.insert_str(0, &format!("1{}", char::from(separator)));

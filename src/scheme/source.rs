@@ -15,7 +15,7 @@ use crate::rejection::{Reason, Rejection};
 use crate::text::Text;
 use crate::time::{TimeFormat, Tolerance};
 
-use super::place::{Place, Spot, header_name};
+use crate::place::{Place, Spot, header_name};
 
 /// The default tolerance of a timestamp, on both sides. It is what most senders document.
 const DEFAULT_TOLERANCE: Duration = Duration::from_secs(300);
@@ -72,6 +72,19 @@ pub(crate) fn part(field: &'static str) -> Source {
     Source::new(Ok(Spot::Part(field)))
 }
 
+/// Returns the place of a member of a JSON object that is in a header, in base64.
+#[cfg(feature = "asymmetric")]
+pub(crate) fn in_header(name: &str, pointer: &'static str) -> Source {
+    Source::new(header_name(name).map(|name| Spot::InHeader(name, pointer)))
+}
+
+/// Returns the place that is the whole body: that of a [token](crate::Scheme::jwt) which holds all
+/// that its sender says.
+#[cfg(feature = "jwt")]
+pub fn body() -> Source {
+    Source::new(Ok(Spot::Body))
+}
+
 /// Returns the place of the credentials of `Authorization: Bearer`.
 pub fn bearer() -> Source {
     Source::new(Ok(Spot::Bearer))
@@ -91,7 +104,7 @@ pub fn path_segment() -> Source {
 /// A place in a request: see [`header`].
 #[derive(Clone, Debug)]
 #[must_use]
-pub struct Source(pub(super) Result<Place, ConfigError>);
+pub struct Source(pub(crate) Result<Place, ConfigError>);
 
 impl Source {
     fn new(spot: Result<Spot, ConfigError>) -> Self {
@@ -120,12 +133,14 @@ impl Source {
     /// Reads the value as a list with this separator, usually `,`, `;` or a space. Spaces around
     /// the entries are ignored. A signature may have up to 16 entries; anything else must be
     /// there once.
+    ///
+    /// Call it again for a list of lists, as of a sender that writes `t=1,v1=a t=1,v1=b` while its
+    /// secret is rotated. What must be there once then may be there in each, if it is the same.
     pub fn list(self, separator: char) -> Self {
-        let separator = u8::try_from(separator)
-            .ok()
-            .filter(u8::is_ascii)
-            .ok_or_else(|| ConfigError::invalid("a list separator is one ASCII character"));
-        Self(self.0.and_then(|place| Ok(Place { list: Some(separator?), ..place })))
+        Self(self.0.and_then(|place| {
+            let separator = ascii(separator, "a list separator is one ASCII character")?;
+            Ok(Place { list: Some([place.list.map_or(separator, |[first, _]| first), separator]), ..place })
+        }))
     }
 
     /// Reads a signature in lower-case hexadecimal.
@@ -174,10 +189,14 @@ impl Source {
     }
 }
 
+fn ascii(character: char, fault: &'static str) -> Result<u8, ConfigError> {
+    u8::try_from(character).ok().filter(u8::is_ascii).ok_or_else(|| ConfigError::invalid(fault))
+}
+
 /// Where a signature is and how it is written: see [`header`].
 #[derive(Clone, Debug)]
 #[must_use]
-pub struct SignatureSpec(pub(super) Result<Signature, ConfigError>);
+pub struct SignatureSpec(pub(crate) Result<Signature, ConfigError>);
 
 impl SignatureSpec {
     /// Adds another place where a signature may be, in the same encoding, such as a secondary
@@ -191,35 +210,35 @@ impl SignatureSpec {
         }))
     }
 
-    /// Reads what is behind this ASCII character, and all if it isn't there: for senders that write
-    /// the id of the key, which they don't sign, in front of the signature, as in
-    /// `v1=<id>:<signature>`.
+    /// Reads what is behind the last of this ASCII character, and all if it isn't there: for
+    /// senders that write the id of the key, which they don't sign, in front of the signature,
+    /// as in `v1=<id>:<signature>`.
     pub fn behind(self, separator: char) -> Self {
-        Self(self.0.and_then(|signature| match u8::try_from(separator) {
-            Ok(separator) if separator.is_ascii() => Ok(Signature { behind: Some(separator), ..signature }),
-            _ => Err(ConfigError::invalid("what is in front of a signature ends with one ASCII character")),
+        Self(self.0.and_then(|signature| {
+            let separator = ascii(separator, "what is in front of a signature ends with one ASCII character")?;
+            Ok(Signature { behind: Some(separator), ..signature })
         }))
     }
 }
 
 /// The places of a signature, the usual one first, and its encoding.
 #[derive(Clone, Debug)]
-pub(super) struct Signature {
-    pub(super) places: Vec<Place>,
-    pub(super) encoding: Encoding,
+pub(crate) struct Signature {
+    pub(crate) places: Vec<Place>,
+    pub(crate) encoding: Encoding,
     /// What ends the id of a key in front of the signature.
-    pub(super) behind: Option<u8>,
+    pub(crate) behind: Option<u8>,
     /// The detail if there is none, written once: most refusals are for that.
     missing: String,
 }
 
 /// The MACs that a request offers: one for nearly every sender, and that one without an allocation.
-pub(super) type Candidates = SmallVec<[Digest; 1]>;
+pub(crate) type Candidates = SmallVec<[Digest; 1]>;
 
 impl Signature {
     /// Reads every signature that is there, each of this length in bytes. None at all is refused.
     #[inline]
-    pub(super) fn read(&self, head: &Parts, body: &[u8], digest_len: usize) -> Result<Candidates, Rejection> {
+    pub(crate) fn read(&self, head: &Parts, body: &[u8], digest_len: usize) -> Result<Candidates, Rejection> {
         let mut found = Candidates::new();
         self.each(head, body, |text| {
             let text = self.behind_id(text);
@@ -235,7 +254,7 @@ impl Signature {
 
     /// Reads every signature that is there, for algorithms whose signatures have no fixed length.
     #[cfg(feature = "asymmetric")]
-    pub(super) fn read_up_to(&self, head: &Parts, body: &[u8], longest: usize) -> Result<Vec<Vec<u8>>, Rejection> {
+    pub(crate) fn read_up_to(&self, head: &Parts, body: &[u8], longest: usize) -> Result<Vec<Vec<u8>>, Rejection> {
         let mut found = Vec::new();
         self.each(head, body, |text| {
             let text = self.behind_id(text);
@@ -268,7 +287,7 @@ impl Signature {
     #[inline]
     fn behind_id<'a>(&self, text: &'a [u8]) -> &'a [u8] {
         let Some(separator) = self.behind else { return text };
-        let id = text.iter().position(|byte| *byte == separator);
+        let id = text.iter().rposition(|byte| *byte == separator);
         id.map_or(text, |id| &text[id + 1..])
     }
 
@@ -285,7 +304,7 @@ impl Signature {
     }
 
     /// Returns where the signature may be, for details and tables.
-    pub(super) fn names(&self) -> String {
+    pub(crate) fn names(&self) -> String {
         let places: Vec<_> = self.places.iter().map(ToString::to_string).collect();
         places.join(" or ")
     }
@@ -294,7 +313,7 @@ impl Signature {
 /// Where a timestamp is, how it is written, and how far from now it may be: see [`header`].
 #[derive(Clone, Debug)]
 #[must_use]
-pub struct TimestampSpec(pub(super) Result<Timestamp, ConfigError>);
+pub struct TimestampSpec(pub(crate) Result<Timestamp, ConfigError>);
 
 impl TimestampSpec {
     /// Sets how far the timestamp may be from now, in the past and in the future. The default is
@@ -316,17 +335,17 @@ impl TimestampSpec {
 }
 
 #[derive(Clone, Debug)]
-pub(super) struct Timestamp {
-    pub(super) place: Place,
-    pub(super) format: TimeFormat,
-    pub(super) tolerance: Tolerance,
+pub(crate) struct Timestamp {
+    pub(crate) place: Place,
+    pub(crate) format: TimeFormat,
+    pub(crate) tolerance: Tolerance,
     /// Whether a signed body may lack it.
-    pub(super) optional: bool,
+    pub(crate) optional: bool,
 }
 
 impl Timestamp {
     /// Returns the timestamp as it was written, and the time it stands for.
-    pub(super) fn read(
+    pub(crate) fn read(
         &self,
         head: &Parts,
         body: &[u8],

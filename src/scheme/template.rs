@@ -10,11 +10,13 @@ use crate::delivery::{Signed, SignedText};
 use crate::encoding::Encoding;
 use crate::public_url::PublicUrl;
 use crate::rejection::{Reason, Rejection};
+#[cfg(feature = "testing")]
+use crate::sign::Unsigned;
 use crate::uri::requested_uri;
 use crate::urlencoded;
 
-use super::place::Place;
 use super::source::{self, Timestamp};
+use crate::place::Place;
 
 /// A piece of the signed text.
 #[derive(Clone)]
@@ -29,6 +31,8 @@ enum Piece {
     Path,
     /// The query, without its question mark; empty where there is none.
     Query,
+    /// Path and query, as they stand in the request line.
+    Target,
     /// What is in a header, in the query, or in the body.
     Value(Place),
     /// The fields of a form body, sorted.
@@ -38,22 +42,22 @@ enum Piece {
 }
 
 /// A piece that only one sender signs, written by that sender's code.
-pub(super) struct CustomPiece {
-    pub(super) name: &'static str,
+pub(crate) struct CustomPiece {
+    pub(crate) name: &'static str,
     /// What it covers. A piece that covers the body is a digest of it.
-    pub(super) covers: Signed,
-    pub(super) write: Box<WritePiece>,
+    pub(crate) covers: Signed,
+    pub(crate) write: Box<WritePiece>,
 }
 
 /// Writes a piece. Without a timestamp in the values, it leaves the time out.
-pub(super) type WritePiece = dyn Fn(&Values<'_>) -> Result<Vec<u8>, Rejection> + Send + Sync;
+pub(crate) type WritePiece = dyn Fn(&Values<'_>) -> Result<Vec<u8>, Rejection> + Send + Sync;
 
 /// The pieces before the body, and those after it. The body itself is fed as it arrives.
 #[derive(Clone)]
-pub(super) struct Template {
+pub(crate) struct Template {
     /// As it is written, for tables.
     #[cfg(any(test, feature = "testing"))]
-    pub(super) text: Box<str>,
+    pub(crate) text: Box<str>,
     before: Vec<Piece>,
     after: Vec<Piece>,
     has_body: bool,
@@ -68,10 +72,17 @@ pub(crate) struct Values<'a> {
     pub(crate) id: Option<&'a str>,
 }
 
+#[cfg(feature = "testing")]
+impl<'a> From<&'a Unsigned<'_>> for Values<'a> {
+    fn from(it: &'a Unsigned<'_>) -> Self {
+        Self { head: it.head, body: it.body, timestamp: it.timestamp.as_deref(), id: it.id.as_deref() }
+    }
+}
+
 impl Template {
     /// Reads a template such as `{timestamp}.{body}`. Braces have no other use in it. `{url}` needs
     /// the public address, and a custom piece goes before another one of its name.
-    pub(super) fn parse(text: &str, url: Option<&PublicUrl>, custom: &[Arc<CustomPiece>]) -> Result<Self, ConfigError> {
+    pub(crate) fn parse(text: &str, url: Option<&PublicUrl>, custom: &[Arc<CustomPiece>]) -> Result<Self, ConfigError> {
         if text.is_empty() {
             return Err(ConfigError::invalid("the signed template is empty"));
         }
@@ -118,7 +129,7 @@ impl Template {
     }
 
     /// Returns whether the value at this place is signed as it is, with all that is in its header.
-    pub(super) fn has(&self, place: &Place) -> bool {
+    pub(crate) fn has(&self, place: &Place) -> bool {
         self.pieces().any(|piece| piece.is_of(place))
     }
 
@@ -127,13 +138,17 @@ impl Template {
         self.pieces().filter_map(|piece| if let Piece::Value(place) = piece { Some(place) } else { None })
     }
 
+    pub(crate) fn has_body(&self) -> bool {
+        self.has_body
+    }
+
     /// Returns whether the body is all that is signed.
-    pub(super) fn is_body(&self) -> bool {
+    pub(crate) fn is_body(&self) -> bool {
         self.has_body && self.before.is_empty() && self.after.is_empty()
     }
 
     /// Returns what the text covers whatever the places of time, id and event are.
-    pub(super) fn covers(&self) -> Signed {
+    pub(crate) fn covers(&self) -> Signed {
         let mut signed = Signed::default().with_body(self.has_body);
         let (mut path, mut query) = (false, false);
         for piece in self.pieces() {
@@ -141,7 +156,7 @@ impl Template {
                 Piece::Timestamp => signed.timestamp = true,
                 Piece::Id => signed.id = true,
                 Piece::Params | Piece::BodySha256(_) => signed.body = true,
-                Piece::Url(_) => signed.url = true,
+                Piece::Url(_) | Piece::Target => signed.url = true,
                 Piece::Path => path = true,
                 Piece::Query => query = true,
                 Piece::Custom(custom) => {
@@ -158,17 +173,17 @@ impl Template {
     }
 
     /// Returns the address that is signed, without what may be secret in it.
-    pub(super) fn url(&self, head: &Parts) -> Option<String> {
+    pub(crate) fn url(&self, head: &Parts) -> Option<String> {
         self.pieces().find_map(|piece| if let Piece::Url(url) = piece { url.shown(head) } else { None })
     }
 
     /// Returns whether the text before the body is known before the body is.
-    pub(super) fn streams(&self) -> bool {
+    pub(crate) fn streams(&self) -> bool {
         self.has_body && !self.before.iter().any(Piece::needs_body)
     }
 
     /// Checks that the head has what the pieces need.
-    pub(super) fn check(&self, values: &Values<'_>) -> Result<(), Rejection> {
+    pub(crate) fn check(&self, values: &Values<'_>) -> Result<(), Rejection> {
         for piece in self.pieces() {
             if matches!(piece, Piece::Value(_) | Piece::Url(_) | Piece::Custom(_)) && !piece.needs_body() {
                 piece.feed(values, &mut |_| {})?;
@@ -177,22 +192,22 @@ impl Template {
         Ok(())
     }
 
-    pub(super) fn feed_before(&self, values: &Values<'_>, sink: &mut dyn FnMut(&[u8])) -> Result<(), Rejection> {
+    pub(crate) fn feed_before(&self, values: &Values<'_>, sink: &mut dyn FnMut(&[u8])) -> Result<(), Rejection> {
         self.before.iter().try_for_each(|piece| piece.feed(values, sink))
     }
 
-    pub(super) fn feed_after(&self, values: &Values<'_>, sink: &mut dyn FnMut(&[u8])) -> Result<(), Rejection> {
+    pub(crate) fn feed_after(&self, values: &Values<'_>, sink: &mut dyn FnMut(&[u8])) -> Result<(), Rejection> {
         self.after.iter().try_for_each(|piece| piece.feed(values, sink))
     }
 
     /// Returns whether the text has more than literals, the id, the body and the time.
-    pub(super) fn covers_more(&self, time: Option<&Timestamp>) -> bool {
+    pub(crate) fn covers_more(&self, time: Option<&Timestamp>) -> bool {
         let is_known = |piece: &Piece| matches!(piece, Piece::Literal(_) | Piece::Id) || piece.is_digest();
         self.pieces().any(|piece| !(is_known(piece) || piece.is_time(time)))
     }
 
     /// Returns the text without the time and the body.
-    pub(super) fn without_time(&self, values: &Values<'_>, time: Option<&Timestamp>) -> Result<SignedText, Rejection> {
+    pub(crate) fn without_time(&self, values: &Values<'_>, time: Option<&Timestamp>) -> Result<SignedText, Rejection> {
         let values = &Values { timestamp: None, ..*values };
         let feed = |pieces: &[Piece]| {
             let mut text = Vec::new();
@@ -204,7 +219,7 @@ impl Template {
     }
 
     /// Feeds the whole text, once the body is there.
-    pub(super) fn feed(&self, values: &Values<'_>, sink: &mut dyn FnMut(&[u8])) -> Result<(), Rejection> {
+    pub(crate) fn feed(&self, values: &Values<'_>, sink: &mut dyn FnMut(&[u8])) -> Result<(), Rejection> {
         self.feed_before(values, sink)?;
         if self.has_body {
             sink(values.body);
@@ -224,6 +239,7 @@ impl Piece {
             })?),
             "path" => Self::Path,
             "query" => Self::Query,
+            "path_and_query" => Self::Target,
             "params" => Self::Params,
             "body_sha256" => Self::BodySha256(Encoding::Hex),
             "body_sha256:base64" => Self::BodySha256(Encoding::Base64),
@@ -273,6 +289,10 @@ impl Piece {
             Self::Url(url) => url.feed(values.head, sink)?,
             Self::Path => sink(requested_uri(values.head).path().as_bytes()),
             Self::Query => sink(requested_uri(values.head).query().unwrap_or_default().as_bytes()),
+            Self::Target => {
+                let target = requested_uri(values.head).path_and_query();
+                sink(target.map_or("/", |target| target.as_str()).as_bytes());
+            }
             Self::Value(place) => {
                 let value = place.value(values.head, values.body, Reason::MalformedHeader)?;
                 sink(value.ok_or_else(|| missing(place))?.as_bytes());
@@ -314,6 +334,7 @@ mod tests {
             ("v0:{timestamp}:{body}", "v0:17:b=2&a=1"),
             ("{method}{path}|{query}{body}{timestamp}!", "POST/hook|a=1b=2&a=117!"),
             ("{url}{params}", "https://h/hook?a=1a1b2"),
+            ("{path_and_query}", "/hook?a=1"),
             ("{header:x-h}", "H"),
             ("id:{query:a};{form:b}", "id:1;2"),
             ("{body_sha256}", "a746b90cddac3e075db2f0c7b65aa5d09a354bef1562352d9dab3156d1142834"),

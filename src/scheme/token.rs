@@ -10,22 +10,22 @@ use crate::rejection::{Reason, Rejection};
 use crate::secrets::{Keys, KeysFor, MatchedKey, Token};
 
 use super::fields::Unverified;
-use super::place::Place;
 use super::proof::{Judged, Proof, Run};
 use super::settings::Settings;
-#[cfg(feature = "testing")]
-use super::sign::{SignResult, Signer, Unsigned};
 use super::source::Source;
 use super::template::Values;
+use crate::place::Place;
+#[cfg(feature = "testing")]
+use crate::sign::{SignResult, Signer, Unsigned};
 
 #[derive(Clone)]
-pub(super) struct TokenProof {
+pub(crate) struct TokenProof {
     place: Place,
     keys: Keys<Token>,
 }
 
 impl TokenProof {
-    pub(super) fn new(source: &Source, settings: &Settings) -> Result<Self, ConfigError> {
+    pub(crate) fn new(source: &Source, settings: &Settings) -> Result<Self, ConfigError> {
         if settings.signature.is_some() {
             return Err(ConfigError::conflict("a token is no signature: the scheme has both"));
         }

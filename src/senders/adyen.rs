@@ -11,12 +11,12 @@ use crate::config::ConfigError;
 use crate::encoding::Encoding;
 use crate::mac::{Mac, MacKind};
 use crate::rejection::{Reason, Rejection};
-#[cfg(feature = "testing")]
-use crate::scheme::SignWith;
 use crate::scheme::{Item, Rule, Scheme, SchemeBuilder, json};
 use crate::secrets::{KeyFormat, Secrets};
 #[cfg(feature = "testing")]
 use crate::sign::SignError;
+#[cfg(feature = "testing")]
+use crate::sign::SignWith;
 use crate::text::Text;
 
 use super::knowledge;

@@ -9,10 +9,10 @@ use crate::config::ConfigError;
 use crate::encoding::Encoding;
 use crate::mac::{Mac, MacKind};
 use crate::rejection::{Reason, Rejection};
-#[cfg(feature = "testing")]
-use crate::scheme::SignWith;
 use crate::scheme::{Handshake, Item, Rule, Scheme, SchemeBuilder};
 use crate::secrets::Secrets;
+#[cfg(feature = "testing")]
+use crate::sign::SignWith;
 #[cfg(feature = "testing")]
 use crate::sign::{SignError, with_field};
 use crate::urlencoded::field as form_field;

@@ -4,28 +4,31 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
-#[cfg(feature = "jwt")]
-use http::HeaderName;
-#[cfg(feature = "asymmetric")]
-use http::HeaderValue;
-#[cfg(feature = "jwt")]
-use http::header::AUTHORIZATION;
 #[cfg(feature = "asymmetric")]
 use http::header::CONTENT_TYPE;
+#[cfg(feature = "asymmetric")]
+use http::{HeaderName, HeaderValue};
 use http::{Method, StatusCode};
 
 use crate::answer::Answer;
 use crate::config::ConfigError;
+#[cfg(any(feature = "jwt", feature = "asymmetric"))]
+use crate::delivery::Signed;
 use crate::encoding::Encoding;
-#[cfg(feature = "jwt")]
-use crate::jwt::{Algorithm, JwtRules, TimeRules};
-use crate::mac::Digest;
-use crate::mac::Mac;
+#[cfg(feature = "asymmetric")]
+use crate::headers::{LONGEST_HEADER, required};
 use crate::pointer::{member, member_is};
 use crate::rejection::{Reason, Rejection};
+#[cfg(feature = "asymmetric")]
+use crate::scheme::MessageRules;
+#[cfg(all(feature = "jwt", feature = "asymmetric"))]
+use crate::scheme::body;
 use crate::scheme::{
-    Handshake, Scheme, SchemeBuilder, Source, basic, echo, header, json, numbered_headers, printable, query,
+    Handshake, Scheme, SchemeBuilder, Source, basic, challenge_mac, echo, header, json, numbered_headers, printable,
+    query,
 };
+#[cfg(feature = "jwt")]
+use crate::scheme::{JwtRules, bearer};
 use crate::secrets::KeyFormat;
 use crate::text::Text;
 #[cfg(feature = "jwt")]
@@ -33,15 +36,21 @@ use crate::time::Tolerance;
 use crate::urlencoded::is_form;
 
 use super::adyen::adyen_payments;
+#[cfg(all(feature = "jwt", feature = "certificates"))]
+use super::apple_app_store;
 use super::asana;
 use super::braintree::braintree;
 use super::cloudevents;
 use super::contentful;
+#[cfg(feature = "asymmetric")]
+use super::ebay;
 use super::gitlab::gitlab;
 #[cfg(feature = "jwt")]
 use super::google;
 use super::hubspot::{self, hubspot_v3};
 use super::mailgun::mailgun;
+use super::mercado_pago::mercado_pago;
+use super::notion;
 #[cfg(feature = "paypal")]
 use super::paypal;
 use super::paystack;
@@ -95,6 +104,10 @@ senders! {
     /// Each webhook has a signing key of its own.
     secret alchemy = "Alchemy Notify", "https://www.alchemy.com/docs/reference/notify-api-quickstart", Unverified:
         Scheme::hmac_sha256().signature(header("x-alchemy-signature").hex()).event(json("/type")).id(json("/id"));
+
+    own("jwt", "certificates") apple_app_store = "Apple App Store Server Notifications",
+        "https://developer.apple.com/documentation/appstoreservernotifications", Official:
+        apple_app_store::from_config;
 
     own asana = "Asana",
         "https://developers.asana.com/docs/webhooks-guide", Official:
@@ -184,6 +197,16 @@ senders! {
         "https://www.checkout.com/docs/workflows/set-up-your-webhook-receiver", Official:
         Scheme::hmac_sha256().signature(header("cko-signature").hex()).event(json("/type")).id(json("/id"));
 
+    /// Notifications of their second version, by a key that is looked up by its id (or by keys that were given). Answers the
+    /// HEAD that tries the address. The sender's name for an event is in the body.
+    keyed("asymmetric") circle = "Circle", "https://developers.circle.com/api-reference/verify-webhook-signatures", Official:
+        Scheme::ecdsa_p256()
+            .signature(header("x-circle-signature").base64())
+            .key_id(header("x-circle-key-id"))
+            .event(json("/notificationType"))
+            .id(json("/notificationId"))
+            .with_handshake(Handshake::probe(false));
+
     /// The event's name is in an unsigned header.
     secret circleci = "CircleCI", "https://circleci.com/docs/webhooks", Official:
         Scheme::hmac_sha256()
@@ -197,6 +220,11 @@ senders! {
     /// The secret came in the answer to the request that made the webhook.
     secret clickup = "ClickUp", "https://developer.clickup.com/docs/webhooksignature", Official:
         Scheme::hmac_sha256().signature(header("x-signature").hex()).event(json("/event"));
+
+    /// The secret is what Clio offered in `X-Hook-Secret` when the webhook was made: while you wait for that, add
+    /// [`Handshake::offered_secret`](crate::scheme::Handshake::offered_secret), as for [`asana`](super::asana()).
+    secret clio = "Clio", "https://docs.developers.clio.com/api-docs/clio-manage/webhooks/", Unverified:
+        Scheme::hmac_sha256().signature(header("x-hook-signature").hex()).event(json("/meta/event"));
 
     own cloudevents = "CloudEvents web hook",
         "https://github.com/cloudevents/spec/blob/main/cloudevents/http-webhook.md", Official:
@@ -269,12 +297,20 @@ senders! {
             .signature(header("x-dropbox-signature").hex())
             .with_handshake(Handshake::query_echo(Method::GET, "challenge"));
 
+    /// RSA, with the public key that Dyte publishes.
+    key("asymmetric") dyte = "Dyte", "https://docs.dyte.io/guides/capabilities/webhooks/signatures", Official:
+        Scheme::rsa_pkcs1_sha256().signature(header("dyte-signature").base64()).event(json("/event"));
+
     /// A secret that is not ASCII has to be given as EasyPost normalizes it, in NFKD.
     secret easypost = "EasyPost", "https://docs.easypost.com/guides/webhooks-guide", Official:
         Scheme::hmac_sha256()
             .signature(header("x-hmac-signature").prefix("hmac-sha256-hex=").hex())
             .event(json("/description"))
             .id(json("/id"));
+
+    own("asymmetric") ebay = "eBay notifications",
+        "https://developer.ebay.com/api-docs/commerce/notification/overview.html", Unverified:
+        ebay::from_config;
 
     /// The secret is used as text. Its SDK accepts requests that are up to 30 minutes old.
     secret elevenlabs = "ElevenLabs", "https://elevenlabs.io/docs/overview/administration/webhooks", Official:
@@ -292,6 +328,15 @@ senders! {
     secret exa = "Exa", "https://exa.ai/docs/websets/api/webhooks/verifying-signatures", Official:
         timed_list("exa-signature", ',', "t=", "v1=").signed("{timestamp}.{body}");
 
+    /// Ed25519, with keys of fal's set, which you fetch: up to eight are tried. Request and user are signed beside the body.
+    key("asymmetric") fal = "fal.ai", "https://docs.fal.ai/model-endpoints/webhooks", Unverified:
+        Scheme::ed25519()
+            .signature(header("x-fal-webhook-signature").hex())
+            .timestamp(header("x-fal-webhook-timestamp").unix_seconds().within(OURS))
+            .id(header("x-fal-webhook-request-id"))
+            .signed("{id}\n{header:x-fal-webhook-user-id}\n{timestamp}\n{body_sha256}")
+            .event(json("/status"));
+
     /// Requests of webhooks without a secret are refused. A body holds several events, each with an id; the name is
     /// that of the first.
     secret fastspring = "FastSpring", "https://developer.fastspring.com/docs/message-security", Official:
@@ -307,6 +352,15 @@ senders! {
             .id(json("/payloadId"))
             .signed_without_the_body("{id}{url}")
             .event(json("/action"));
+
+    /// Webhooks of the second version: a detached JWS of RS512, with the keys of the workspace's region, such as
+    /// `https://keys.fireblocks.io/.well-known/jwks.json`. No time is signed.
+    issuer("jwt") fireblocks = "Fireblocks", "https://developers.fireblocks.com/reference/validating-webhooks", Official: |keys| {
+        Scheme::jwt(header("fireblocks-webhook-signature"), JwtRules::rs512().with_detached_payload())
+            .with_jwks(keys)
+            .event(json("/eventType"))
+            .id(json("/id"))
+    };
 
     /// The second version of their webhooks. Requests of webhooks without a secret are refused.
     secret fireflies = "Fireflies.ai", "https://docs.fireflies.ai/graphql-api/webhooks-v2", Unverified:
@@ -328,6 +382,17 @@ senders! {
                 let challenge = head.headers.get("x-front-challenge");
                 challenge.map(|text| echo(&String::from_utf8_lossy(text.as_bytes()))).transpose()
             }));
+
+    /// Webhooks that are signed with an HMAC key, HS256. If yours are signed with a key pair, describe them by
+    /// [`Scheme::jwt`](crate::Scheme::jwt) and the keys that your instance publishes.
+    secret("jwt") fusionauth = "FusionAuth",
+        "https://fusionauth.io/docs/extend/events-and-webhooks/signing", Unverified:
+        Scheme::jwt(
+            header("x-fusionauth-signature-jwt"),
+            JwtRules::hs256().with_body_sha256("request_body_sha256", Encoding::Base64),
+        )
+        .event(json("/event/type"))
+        .id(json("/event/id"));
 
     /// Webhooks whose content is `application/json`: of a form, Gitea signs only a part. Event and delivery id are in
     /// unsigned headers.
@@ -478,9 +543,20 @@ senders! {
     secret liveblocks = "Liveblocks",
         "https://liveblocks.io/docs/platform/webhooks", Official: standard_webhooks::family("webhook");
 
+    /// A token in `Authorization`, without a word before it, that holds the body's SHA-256. The secret is that of the API key.
+    secret("jwt") livekit = "LiveKit", "https://docs.livekit.io/home/server/webhooks/", Unverified:
+        Scheme::jwt(header("authorization"), JwtRules::hs256().with_body_sha256("sha256", Encoding::Base64))
+            .event(json("/event"))
+            .id(json("/id"));
+
     /// The secret is the webhook's signing key.
     secret logto = "Logto", "https://docs.logto.io/developers/webhooks/secure-webhooks", Official:
         Scheme::hmac_sha256().signature(header("logto-signature-sha-256").hex()).event(json("/event"));
+
+    /// An HTTP Message Signature over the body's digest, by a key that is looked up by its id (or by keys that were given).
+    /// The key is the same for all customers, so another one's events may be sent to you: compare `customer_handle`.
+    keyed("asymmetric") mailchannels = "MailChannels", "https://docs.mailchannels.com/email-api/webhooks", Unverified:
+        Scheme::message_signature(MessageRules::ed25519()).event(json("/0/event"));
 
     own mailgun = "Mailgun",
         "https://documentation.mailgun.com/docs/mailgun/user-manual/webhooks/securing-webhooks", Official:
@@ -496,6 +572,10 @@ senders! {
             .only_if(", of forms", is_form)
             .with_identity(twilio::signed_fields)
             .with_handshake(Handshake::probe(true));
+
+    own mercado_pago = "Mercado Pago",
+        "https://www.mercadopago.com.br/developers/en/docs/your-integrations/notifications/webhooks", Unverified:
+        |config| mercado_pago(config.take_secrets()?);
 
     own meta = "Meta: WhatsApp, Messenger, Instagram, Pages",
         "https://developers.facebook.com/docs/graph-api/webhooks/getting-started", Official:
@@ -534,11 +614,47 @@ senders! {
             .event(json("/type"))
             .id(json("/id"));
 
+    /// Webhooks that an app has made, with a token in `Authorization`, without a word before it: HS256, with the app's signing
+    /// secret. The body is not signed. Answers the challenge, whether or not it comes with a token.
+    secret("jwt") monday = "monday.com", "https://developer.monday.com/apps/docs/authorization-header", Official:
+        Scheme::jwt(header("authorization"), JwtRules::hs256().with_required_expiry())
+            .event(json("/event/type"))
+            .with_handshake(Handshake::unsigned_echo("authorization", "challenge"))
+            .with_handshake(Handshake::signed_question(|_, body| Handshake::echoed(body, "challenge")));
+
+    /// Requests with a body; those without one sign their query.
+    secret moonpay = "MoonPay", "https://dev.moonpay.com/api-reference/widget/webhooks/signature", Official:
+        timed_list("moonpay-signature-v2", ',', "t=", "s=").signed("{timestamp}.{body}").event(json("/type"));
+
     secret mux = "Mux", "https://www.mux.com/docs/core/verify-webhook-signatures", Official:
         timed_list("mux-signature", ',', "t=", "v1=")
             .signed("{timestamp}.{body}")
             .event(json("/type"))
             .id(json("/id"));
+
+    /// Neon Auth: a detached JWS of EdDSA over time and body, with the keys of your project's set. Times are milliseconds. For
+    /// some events, the response's body is the answer.
+    issuer("jwt") neon = "Neon Auth", "https://neon.com/docs/auth/guides/webhooks", Unverified: |keys| {
+        Scheme::jwt(header("x-neon-signature"), JwtRules::eddsa().with_detached_payload())
+            .with_jwks(keys)
+            .key_id(header("x-neon-signature-kid"))
+            .timestamp(header("x-neon-timestamp").unix_millis().within(OURS))
+            .signed("{timestamp}.{body in base64url}")
+            .with_piece("body in base64url", Signed::default().with_body(true), |values| {
+                Ok(Encoding::Base64Url.encode(values.body).into_bytes())
+            })
+    };
+
+    /// Deploy notifications with a token in a header that holds the body's SHA-256. No time is signed.
+    secret("jwt") netlify = "Netlify", "https://docs.netlify.com/site-deploys/deploy-notifications/", Unverified:
+        Scheme::jwt(
+            header("x-webhook-signature"),
+            JwtRules::hs256().with_issuer("netlify").with_body_sha256("sha256", Encoding::Hex),
+        )
+        .event(json("/state"));
+
+    own notion = "Notion", "https://developers.notion.com/reference/webhooks", Unverified:
+        notion::from_config;
 
     /// Tiendanube too. The secret is the app's client secret.
     secret nuvemshop = "Nuvemshop", "https://tiendanube.github.io/api-documentation/resources/webhook", Unverified:
@@ -583,6 +699,14 @@ senders! {
         "https://paystack.com/docs/payments/webhooks/", Official:
         paystack::from_config;
 
+    /// While a secret is rotated, the header holds two lists. The tolerance of 300 seconds is ours.
+    secret persona = "Persona", "https://docs.withpersona.com/webhooks-best-practices", Unverified:
+        Scheme::hmac_sha256()
+            .signature(header("persona-signature").list(',').list(' ').prefix("v1=").hex())
+            .timestamp(header("persona-signature").list(',').list(' ').prefix("t=").unix_seconds().within(OURS))
+            .signed("{timestamp}.{body}")
+            .event(json("/data/attributes/name"));
+
     /// Basic authentication: the secret is `user:password`. The body is not signed.
     secret pipedrive = "Pipedrive", "https://pipedrive.readme.io/docs/guide-for-webhooks-v2", Unverified:
         Scheme::token(basic()).event(json("/meta/action"));
@@ -590,16 +714,10 @@ senders! {
     /// A token in `Plaid-Verification` that holds the body's SHA-256, ES256. Plaid's keys are asked for one by one, by a POST
     /// with your credentials: see [`Jwks::lookup`](crate::scheme::Jwks::lookup).
     issuer("jwt") plaid = "Plaid", "https://plaid.com/docs/api/webhooks/webhook-verification/", Official: |keys| {
-        let rules = JwtRules {
-            header: HeaderName::from_static("plaid-verification"),
-            algorithm: Algorithm::ES256,
-            times: TimeRules { leeway: OURS, requires_exp: false, issued: Some(Tolerance::within(OURS)) },
-            body_hash: Some("request_body_sha256"),
-            expected: Vec::new(),
-            must_be_true: &[],
-            id_claim: None,
-        };
-        SchemeBuilder::jwt(rules, Some(keys)).event(json("/webhook_code"))
+        let rules = JwtRules::es256()
+            .with_issued_within(Tolerance::within(OURS))
+            .with_body_sha256("request_body_sha256", Encoding::Hex);
+        Scheme::jwt(header("plaid-verification"), rules).with_jwks(keys).event(json("/webhook_code"))
     };
 
     /// Webhooks of the Standard Webhooks form, but the secret is used as text.
@@ -660,6 +778,12 @@ senders! {
             .timestamp(header("revolut-request-timestamp").unix_millis().within(OURS))
             .signed("v1.{timestamp}.{body}")
             .event(json("/event"));
+
+    /// The secret is the verification token of the subscription. The body is not signed. Answers the validation.
+    secret ringcentral = "RingCentral", "https://developers.ringcentral.com/guide/notifications/webhooks/quick-start", Unverified:
+        Scheme::token(header("verification-token"))
+            .event(json("/event"))
+            .with_handshake(Handshake::header_echo(Method::POST, "validation-token", "validation-token"));
 
     /// Times are milliseconds, and the tolerance of 300 seconds is ours. The id is in an unsigned header; what is in
     /// the body is up to the webhook's projection.
@@ -747,9 +871,19 @@ senders! {
                 object_only(body)?;
                 let Some(mac) = mac.filter(|_| member_is(body, "/eventType", "VERIFY")) else { return Ok(None) };
                 let challenge = challenge_in(body, "/data/challenge")?;
-                let answer = hex::encode(challenge_mac(mac, &challenge, b"+/_=-")?.as_bytes());
+                let answer = hex::encode(challenge_mac(mac, &challenge)?.as_bytes());
                 Ok(Some(Answer::object(&[("challenge", &answer)])))
             }));
+
+    /// The secret is the webhook's shared secret. Answers the challenge, which is repeated for as long as the webhook lives.
+    secret smartsheet = "Smartsheet", "https://developers.smartsheet.com/api/smartsheet/guides/webhooks", Unverified:
+        Scheme::hmac_sha256()
+            .signature(header("smartsheet-hmac-sha256").hex())
+            .with_handshake(Handshake::header_echo(
+                Method::POST,
+                "smartsheet-hook-challenge",
+                "smartsheet-hook-response",
+            ));
 
     address square = "Square", "https://developer.squareup.com/docs/webhooks/step3validate", Official:
         Scheme::hmac_sha256()
@@ -791,12 +925,32 @@ senders! {
         "https://docs.svix.com/receiving/verifying-payloads/how-manual", Official:
         |config| svix(config.take_secrets()?);
 
+    /// While a secret is rotated, the header holds two signatures.
+    secret synctera = "Synctera", "https://dev.synctera.com/docs/webhooks", Unverified:
+        Scheme::hmac_sha256()
+            .signature(header("synctera-signature").list('.').hex())
+            .timestamp(header("request-timestamp").unix_seconds().within(OURS))
+            .signed("{timestamp}.{body}");
+
     /// Requests of webhooks without a secret are refused.
     secret tally = "Tally", "https://tally.so/help/webhooks", Unverified:
         Scheme::hmac_sha256()
             .signature(header("tally-signature").base64())
             .event(json("/eventType"))
             .id(json("/eventId"));
+
+    /// The hash of the body is signed. Answers `validation.webhook`, which is signed.
+    secret tebex = "Tebex", "https://docs.tebex.io/developers/webhooks/overview", Unverified:
+        Scheme::hmac_sha256()
+            .signature(header("x-signature").hex())
+            .signed("{body_sha256}")
+            .event(json("/type"))
+            .id(json("/id"))
+            .with_handshake(Handshake::signed_body(|_, body, _| {
+                let asks = member_is(body, "/type", "validation.webhook");
+                let answer = |id: String| Answer::object(&[("id", &id)]);
+                asks.then(|| challenge_in(body, "/id").map(answer)).transpose()
+            }));
 
     /// A secret token in a header; the body is not signed.
     secret telegram = "Telegram", "https://core.telegram.org/bots/api#setwebhook", Official:
@@ -877,7 +1031,7 @@ senders! {
         Scheme::hmac_sha256()
             .signature(header("x-twitter-webhooks-signature").prefix("sha256=").base64())
             .with_handshake(Handshake::query_mac("crc_token", |mac, token| {
-                let response = format!("sha256={}", Encoding::Base64.encode(challenge_mac(mac, token, b"+/_=-")?.as_bytes()));
+                let response = format!("sha256={}", Encoding::Base64.encode(challenge_mac(mac, token)?.as_bytes()));
                 Ok(Answer::object(&[("response_token", &response)]))
             }))
             .with_handshake(Handshake::signed_body(|_, body, _| object_only(body).map(|()| None)));
@@ -895,6 +1049,10 @@ senders! {
             .event(json("/event_type"))
             .id(json("/event_id"));
 
+    /// RSA-PSS with SHA-512, with the public key that Utila publishes.
+    key("asymmetric") utila = "Utila", "https://docs.utila.io/docs/webhooks", Unverified:
+        Scheme::rsa_pss_sha512().signature(header("x-utila-signature").base64());
+
     /// SHA-1.
     secret vercel = "Vercel", "https://vercel.com/docs/webhooks", Official:
         Scheme::hmac_sha1_for_legacy_senders_only()
@@ -906,17 +1064,25 @@ senders! {
     /// hash of one. An unsigned callback, which comes now and then, gets a 503: Vonage then sends it again, signed. The
     /// tolerance of 300 seconds is ours.
     secret("jwt") vonage = "Vonage", "https://developer.vonage.com/en/getting-started/concepts/webhooks", Official:
-        SchemeBuilder::jwt(JwtRules {
-            header: AUTHORIZATION,
-            algorithm: Algorithm::HS256,
-            times: TimeRules { leeway: OURS, requires_exp: false, issued: Some(Tolerance::within(OURS)) },
-            body_hash: Some("payload_hash"),
-            expected: vec![("iss", vec!["Vonage".to_owned()])],
-            must_be_true: &[],
-            id_claim: Some("jti"),
-        }, None)
+        Scheme::jwt(
+            bearer(),
+            JwtRules::hs256()
+                .with_issuer("Vonage")
+                .with_issued_within(Tolerance::within(OURS))
+                .with_body_sha256("payload_hash", Encoding::Hex)
+                .with_id_claim("jti"),
+        )
         .with_methods([Method::POST, Method::GET])
         .with_unsigned_status(StatusCode::SERVICE_UNAVAILABLE);
+
+    /// Marketplace webhooks. The address is signed as it was requested, without scheme and host. The tolerance of 300 seconds
+    /// is ours.
+    secret walmart = "Walmart Marketplace", "https://developer.walmart.com/us-marketplace/docs/security-and-authenticity",
+        Official:
+        Scheme::hmac_sha256()
+            .signature(header("wm_sec.signature").base64())
+            .timestamp(header("wm_sec.timestamp").unix_seconds().within(OURS))
+            .signed("{method}\n{path_and_query}\n{timestamp}\n{body_sha256}");
 
     /// SHA-1. The id in the body is that of the webhook.
     secret webex = "Webex", "https://developer.webex.com/docs/receive-and-verify-webhooks", Unverified:
@@ -931,6 +1097,30 @@ senders! {
             .timestamp(header("x-webflow-timestamp").unix_millis().within(OURS))
             .signed("{timestamp}:{body}")
             .event(json("/triggerType"));
+
+    /// Notifications of APIv3, by the platform key whose serial number is in a header (or by keys that were given). What they
+    /// tell of is encrypted.
+    keyed("asymmetric") wechat_pay = "WeChat Pay",
+        "https://pay.weixin.qq.com/wiki/doc/api_external/en/wechatpay/wechatpay4_1.shtml", Official:
+        Scheme::rsa_pkcs1_sha256()
+            .signature(header("wechatpay-signature").base64())
+            .key_id(header("wechatpay-serial"))
+            .timestamp(header("wechatpay-timestamp").unix_seconds().within(OURS))
+            .signed("{timestamp}\n{nonce of the attempt}\n{body}\n")
+            .with_piece("nonce of the attempt", Signed::default(), |values| {
+                // It tells no event from another, as each attempt has its own.
+                let Some(_) = values.timestamp else { return Ok(Vec::new()) };
+                let nonce = required(values.head, &WECHAT_PAY_NONCE, LONGEST_HEADER)?;
+                Ok(nonce.as_bytes().to_vec())
+            })
+            .event(json("/event_type"))
+            .id(json("/id"));
+
+    /// The whole body is a token: take its claims as [`JwtClaims`](crate::scheme::JwtClaims), whose member `data` is JSON in a
+    /// text. RS256, with the public key of the app.
+    key("jwt", "asymmetric") wix = "Wix", "https://dev.wix.com/docs/build-apps/build-your-app/authentication/verify-wix-requests",
+        Unverified:
+        Scheme::jwt(body(), JwtRules::rs256());
 
     /// The first request of a new webhook is an unsigned form with the webhook's number, and is answered 200. Topic and
     /// delivery id are in unsigned headers, and the id is the same for two deliveries of one second.
@@ -952,6 +1142,13 @@ senders! {
             .signed("{timestamp}.{body}")
             .event(json("/event"))
             .id(json("/id"));
+
+    /// Access Worldpay. Each signature is behind the number of its secret and the name of the hash. No time is signed.
+    secret worldpay = "Worldpay", "https://developer.worldpay.com/products/access/events/signature/", Official:
+        Scheme::hmac_sha256()
+            .signature(header("event-signature").list(',').hex().behind('/'))
+            .event(json("/eventDetails/type"))
+            .id(json("/eventId"));
 
     /// Every refusal is a 401: Xero probes for it with deliberately wrong signatures before it delivers. The handler has to
     /// answer exactly 200, without a body, within 5 seconds.
@@ -981,10 +1178,13 @@ senders! {
                     return Ok(None);
                 };
                 let plain = challenge_in(body, "/payload/plainToken")?;
-                let encrypted = hex::encode(challenge_mac(mac, &plain, b"+/_=-")?.as_bytes());
+                let encrypted = hex::encode(challenge_mac(mac, &plain)?.as_bytes());
                 Ok(Some(Answer::object(&[("plainToken", &plain), ("encryptedToken", &encrypted)])))
             }));
 }
+
+#[cfg(feature = "asymmetric")]
+const WECHAT_PAY_NONCE: HeaderName = HeaderName::from_static("wechatpay-nonce");
 
 /// Time and signatures as fields of one header, the signatures in hexadecimal.
 fn timed_list(name: &str, separator: char, time: &'static str, signature: &'static str) -> SchemeBuilder {
@@ -1031,16 +1231,6 @@ fn challenge_in(body: &[u8], pointer: &str) -> Result<String, Rejection> {
         return Err(malformed());
     }
     printable(text.as_bytes())
-}
-
-/// The MAC of a challenge of letters, digits and these characters, which no JSON event is made of:
-/// the MAC of any other text could be the signature of a forgery.
-fn challenge_mac(mac: &Mac, challenge: &str, others: &[u8]) -> Result<Digest, Rejection> {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || others.contains(&byte);
-    if challenge.is_empty() || !challenge.bytes().all(plain) {
-        return Err(no_challenge());
-    }
-    Ok(mac.of(challenge.as_bytes()))
 }
 
 /// Refuses a body that a challenge could be.

@@ -87,11 +87,20 @@ impl SenderConfig {
         let missing = || ConfigError::missing("`scheme` is missing").with_setting("scheme");
         let config = self.scheme.take().ok_or_else(missing)?;
         let (name, is_asymmetric) = (config.name().clone(), config.is_asymmetric());
+        #[cfg(feature = "jwt")]
+        let has_issuer = config.is_jwt() && is_asymmetric && self.jwks_url.is_some();
+        #[cfg(not(feature = "jwt"))]
+        let has_issuer = false;
         let mut builder = config.builder().map_err(|error| error.with_setting("scheme"))?;
         if let Some(address) = self.address() {
             builder = address.set(builder);
         }
-        if is_asymmetric {
+        if has_issuer {
+            #[cfg(feature = "jwt")]
+            {
+                builder = builder.with_jwks(self.take_jwks(None)?);
+            }
+        } else if is_asymmetric {
             // Without the feature, the algorithm was refused above.
             #[cfg(feature = "asymmetric")]
             {

@@ -2,11 +2,8 @@
 
 use std::time::Duration;
 
-use http::header::AUTHORIZATION;
-
 use crate::config::ConfigError;
-use crate::jwt::{Algorithm, JwtRules, TimeRules};
-use crate::scheme::{Jwks, Scheme, SchemeBuilder, json};
+use crate::scheme::{Jwks, JwtRules, Scheme, bearer, json};
 use crate::time::Tolerance;
 
 use super::{SenderConfig, knowledge};
@@ -58,16 +55,15 @@ fn by_issuers(keys: Jwks, issuers: Vec<String>, audience: String, email: String)
         return Err(ConfigError::invalid("the audience, the email or the issuer is empty"));
     }
     let issued = Tolerance::past_and_future(AGE, SKEW);
-    let rules = JwtRules {
-        header: AUTHORIZATION,
-        algorithm: Algorithm::RS256,
-        times: TimeRules { leeway: SKEW, requires_exp: true, issued: Some(issued) },
-        body_hash: None,
-        expected: vec![("iss", issuers), ("aud", vec![audience]), ("email", vec![email])],
-        must_be_true: &["email_verified"],
-        id_claim: None,
-    };
-    SchemeBuilder::jwt(rules, Some(keys))
+    let rules = JwtRules::rs256()
+        .with_required_expiry()
+        .with_issued_within(issued)
+        .with_claim("iss", issuers)
+        .with_audience(audience)
+        .with_claim("email", [email])
+        .with_true_claim("email_verified");
+    Scheme::jwt(bearer(), rules)
+        .with_jwks(keys)
         .id(json("/message/messageId"))
         .with_identity_at("/message/messageId")
         .with_behavior(*knowledge::of("google_oidc"))

@@ -52,6 +52,10 @@ static KNOWN: &[(&str, Behavior)] = &[
     ("airwallex", REPEATED.with_repeats_for(days(3)).with_expected(ONLY_200)
         .with_unique_bodies("`id` names the event")),
     ("alchemy", REPEATED.with_expected(ONLY_200)),
+    ("apple_app_store", REPEATED.with_repeats_for(hours(157))
+        .with_expected(Status(&[S::OK, S::CREATED, S::ACCEPTED, S::NON_AUTHORITATIVE_INFORMATION, S::NO_CONTENT,
+            S::RESET_CONTENT, S::PARTIAL_CONTENT]))
+        .with_unique_bodies("`notificationUUID` names the notification")),
     ("asana", REPEATED.with_repeats_for(days(1)).with_patience(seconds(10)).with_expected(AnySuccess)),
     ("ashby", UNKNOWN),
     ("auth0", REPEATED),
@@ -72,10 +76,12 @@ static KNOWN: &[(&str, Behavior)] = &[
     ("chargebee", REPEATED.with_patience(minutes(1)).with_expected(AnySuccess)
         .with_unique_bodies("`id` names the event")),
     ("checkout_com", REPEATED),
+    ("circle", UNKNOWN),
     ("circleci", REPEATED.with_patience(seconds(10)).with_expected(AnySuccess)
         .with_unique_bodies("`id` names the event")),
     ("clerk", SVIX),
     ("clickup", UNKNOWN),
+    ("clio", UNKNOWN),
     ("cloudblue_connect", REPEATED.with_patience(minutes(5)).with_expected(AnySuccess).with_interactive(true)),
     ("cloudevents", UNKNOWN.with_expected(Status(&[S::OK, S::CREATED, S::ACCEPTED, S::NO_CONTENT]))),
     ("coinbase_commerce", REPEATED.with_repeats_for(days(3)).with_expected(ONLY_200)
@@ -92,15 +98,20 @@ static KNOWN: &[(&str, Behavior)] = &[
         .with_unique_bodies("`generatedDateTime`, in the JSON form")),
     ("dodo_payments", UNKNOWN),
     ("dropbox", REPEATED.with_patience(seconds(10)).with_expected(AnySuccess)),
+    ("dyte", UNKNOWN),
     ("easypost", UNKNOWN),
+    ("ebay", UNKNOWN),
     ("elevenlabs", UNKNOWN),
     ("envoy", REPEATED.with_repeats_for(minutes(10)).with_expected(AnySuccess)),
     ("exa", UNKNOWN),
+    ("fal", UNKNOWN),
     ("fastspring", REPEATED.with_expected(ONLY_200).with_unique_bodies("each event of a batch has an `id`")),
     ("favro", UNKNOWN),
+    ("fireblocks", UNKNOWN),
     ("fireflies", REPEATED.with_patience(seconds(10)).with_expected(AnySuccess)),
     ("fourthwall", UNKNOWN),
     ("front", ON_5XX.with_patience(seconds(10))),
+    ("fusionauth", UNKNOWN),
     ("gitea", UNKNOWN.with_repeats(Never).with_patience(seconds(5)).with_expected(AnySuccess)),
     ("github", UNKNOWN.with_repeats(Never).with_patience(seconds(10)).with_expected(AnySuccess)
         .with_largest_body(25 * MIB)),
@@ -129,15 +140,23 @@ static KNOWN: &[(&str, Behavior)] = &[
     ("linkedin", UNKNOWN),
     ("lithic", REPEATED),
     ("liveblocks", UNKNOWN),
+    ("livekit", UNKNOWN),
     ("logto", UNKNOWN),
+    ("mailchannels", UNKNOWN),
     ("mailgun", REPEATED.with_repeats_for(hours(8)).with_expected(ONLY_200).with_largest_body(25 * MIB)),
     ("mandrill", UNKNOWN.with_largest_body(25 * MIB)),
+    ("mercado_pago", UNKNOWN),
     ("meta", REPEATED.with_repeats_for(days(7)).with_largest_body(3 * MIB)),
     ("microsoft_graph", REPEATED.with_repeats_for(hours(4)).with_patience(seconds(3)).with_expected(AnySuccess)),
     ("microsoft_teams", UNKNOWN.with_patience(seconds(5)).with_interactive(true)),
     ("modern_treasury", UNKNOWN),
     ("mollie", REPEATED.with_repeats_for(hours(26)).with_patience(seconds(15)).with_expected(ONLY_200)),
+    ("monday", REPEATED.with_repeats_for(minutes(30))),
+    ("moonpay", UNKNOWN),
     ("mux", REPEATED.with_expected(AnySuccess)),
+    ("neon", UNKNOWN),
+    ("netlify", UNKNOWN),
+    ("notion", UNKNOWN),
     ("nuvemshop", REPEATED.with_repeats_for(hours(48)).with_patience(seconds(3)).with_expected(AnySuccess)),
     ("nylas", ON_5XX.with_repeats_for(minutes(20)).with_patience(seconds(10)).with_expected(ONLY_200)),
     ("okta", ON_5XX.with_patience(seconds(3)).with_expected(Status(&[S::OK, S::NO_CONTENT]))
@@ -150,6 +169,8 @@ static KNOWN: &[(&str, Behavior)] = &[
         .with_unique_bodies("`id` names the event")),
     ("paystack", REPEATED.with_repeats_for(days(3)).with_patience(seconds(30)).with_expected(ONLY_200)),
     ("pce", ON_5XX.with_patience(seconds(15)).with_expected(AnySuccess)),
+    ("persona", REPEATED.with_patience(seconds(5))
+        .with_expected(Status(&[S::OK, S::CREATED, S::ACCEPTED, S::NO_CONTENT]))),
     ("pipedrive", REPEATED.with_repeats_for(seconds(183)).with_expected(AnySuccess)),
     ("plaid", REPEATED.with_repeats_for(days(1)).with_patience(seconds(10)).with_expected(ONLY_200)),
     ("polar", REPEATED.with_patience(seconds(10)).with_expected(AnySuccess)),
@@ -162,6 +183,7 @@ static KNOWN: &[(&str, Behavior)] = &[
     ("resend", SVIX),
     ("retell", REPEATED.with_patience(seconds(10)).with_expected(AnySuccess)),
     ("revolut", REPEATED.with_repeats_for(minutes(30))),
+    ("ringcentral", UNKNOWN),
     ("sanity", REPEATED.with_repeats_for(minutes(1)).with_patience(seconds(30))),
     ("sendgrid", REPEATED.with_repeats_for(days(1)).with_expected(AnySuccess).with_largest_body(768 * KIB)
         .with_unique_bodies("each event has an `sg_event_id`")),
@@ -173,6 +195,7 @@ static KNOWN: &[(&str, Behavior)] = &[
     ("slack", REPEATED.with_repeats_for(minutes(6)).with_patience(seconds(3)).with_expected(AnySuccess)
         .with_interactive(true)),
     ("smartcar", REPEATED.with_patience(seconds(15)).with_expected(AnySuccess)),
+    ("smartsheet", UNKNOWN),
     ("square", REPEATED.with_repeats_for(days(3)).with_patience(seconds(10)).with_expected(AnySuccess)
         .with_unique_bodies("`event_id` names the event")),
     ("standard_webhooks", UNKNOWN.with_expected(AnySuccess)),
@@ -183,7 +206,9 @@ static KNOWN: &[(&str, Behavior)] = &[
         .with_expected(Status(&[S::OK, S::ACCEPTED, S::NO_CONTENT])).with_interactive(true)),
     ("surge", UNKNOWN.with_unique_bodies("`id` names the event")),
     ("svix", SVIX),
+    ("synctera", REPEATED.with_repeats_for(hours(55)).with_patience(seconds(5))),
     ("tally", REPEATED.with_patience(seconds(10)).with_expected(AnySuccess)),
+    ("tebex", UNKNOWN.with_expected(AnySuccess)),
     ("telegram", REPEATED.with_repeats_for(days(1)).with_expected(AnySuccess)
         .with_unique_bodies("`update_id` counts the updates of a bot").with_interactive(true)),
     ("telna", ON_5XX.with_repeats_for(hours(1)).with_patience(seconds(15)).with_expected(ONLY_200)),
@@ -199,13 +224,18 @@ static KNOWN: &[(&str, Behavior)] = &[
     ("twitter", UNKNOWN.with_patience(seconds(10)).with_expected(ONLY_200)),
     ("typeform", REPEATED.with_repeats_for(minutes(35)).with_unique_bodies("`event_id` names the event")),
     ("uber", ON_5XX.with_expected(ONLY_200)),
+    ("utila", UNKNOWN),
     ("vercel", UNKNOWN.with_unique_bodies("`id` names the event")),
     ("vonage", UNKNOWN.with_patience(seconds(5)).with_expected(AnySuccess).with_interactive(true)),
+    ("walmart", UNKNOWN.with_patience(seconds(3))),
     ("webex", UNKNOWN),
     ("webflow", REPEATED.with_repeats_for(minutes(30)).with_patience(seconds(30))),
+    ("wechat_pay", UNKNOWN),
+    ("wix", REPEATED.with_patience(Duration::from_millis(1250))),
     ("woocommerce", UNKNOWN.with_repeats(Never).with_patience(minutes(1)).with_expected(AnySuccess)),
     ("workos", REPEATED.with_repeats_for(days(3)).with_patience(seconds(5)).with_expected(ONLY_200)
         .with_unique_bodies("`id` names the event")),
+    ("worldpay", UNKNOWN),
     ("xero", REPEATED.with_repeats_for(days(1)).with_patience(seconds(5)).with_expected(ONLY_200)),
     ("zendesk", UNKNOWN.with_patience(seconds(10))),
     ("zoom", ON_5XX.with_repeats_for(minutes(85)).with_patience(seconds(3))

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::config::ConfigError;
 use crate::multipart::is_multipart;
-use crate::scheme::{Scheme, Source, form, json, part};
+use crate::scheme::{Scheme, SignatureSpec, Source, form, json, part};
 use crate::secrets::Secrets;
 use crate::time::Tolerance;
 use crate::urlencoded::is_form;
@@ -21,26 +21,28 @@ const TOLERANCE: Tolerance = Tolerance::past_and_future(Duration::from_secs(12 *
 /// delivery can send any event with its signature until the time is over. Put a `DedupLayer`
 /// (feature `dedup`) behind it, which accepts each token once, and fetch what matters. The JSON
 /// form is accepted and the older ones, forms: multipart where the mail has attachments, up to 25
-/// MiB. The tolerance of twelve hours, for Mailgun's retries, is ours.
+/// MiB. Events of a subaccount are signed with the key of the primary account as well, in the JSON
+/// form; either key will do. The tolerance of twelve hours, for Mailgun's retries, is ours.
 ///
 /// # Errors
 ///
 /// Returns an error if a secret is missing or empty.
 pub fn mailgun(secrets: impl Into<Secrets>) -> Result<Scheme, ConfigError> {
-    let signed = |signature: Source, timestamp: Source, token| {
+    let signed = |signature: SignatureSpec, timestamp: Source, token| {
         Scheme::hmac_sha256()
-            .signature(signature.hex())
+            .signature(signature)
             .timestamp(timestamp.unix_seconds().with_tolerance(TOLERANCE))
             .id(token)
             .signed_without_the_body("{timestamp}{id}")
     };
-    signed(json("/signature/signature"), json("/signature/timestamp"), json("/signature/token"))
+    let signature = json("/signature/signature").hex().or(json("/signature/parent-signature"));
+    signed(signature, json("/signature/timestamp"), json("/signature/token"))
         .event(json("/event-data/event"))
         .only_if(", of other bodies", |head| !is_form(head) && !is_multipart(head))
-        .or(signed(form("signature"), form("timestamp"), form("token"))
+        .or(signed(form("signature").hex(), form("timestamp"), form("token"))
             .event(form("event"))
             .only_if(", of forms", is_form))
-        .or(signed(part("signature"), part("timestamp"), part("token"))
+        .or(signed(part("signature").hex(), part("timestamp"), part("token"))
             .event(part("event"))
             .only_if(", of multipart forms", is_multipart))
         .secret(secrets)

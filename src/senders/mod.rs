@@ -23,6 +23,8 @@
 mod address;
 mod adyen;
 mod any_of;
+#[cfg(all(feature = "jwt", feature = "certificates"))]
+mod apple_app_store;
 mod asana;
 mod braintree;
 mod builtin;
@@ -35,13 +37,17 @@ mod config;
 #[doc(hidden)]
 pub mod connect;
 mod contentful;
+#[cfg(feature = "asymmetric")]
+mod ebay;
 mod gitlab;
 #[cfg(feature = "jwt")]
 mod google;
 mod hubspot;
 pub(crate) mod knowledge;
 mod mailgun;
+mod mercado_pago;
 mod meta;
+mod notion;
 mod okta;
 #[cfg(feature = "paypal")]
 mod paypal;
@@ -49,6 +55,8 @@ mod paystack;
 #[cfg(feature = "sns")]
 #[doc(hidden)]
 pub mod pce;
+#[cfg(feature = "asymmetric")]
+mod public_keys;
 #[cfg(feature = "sns")]
 #[doc(hidden)]
 pub mod sns;
@@ -76,6 +84,8 @@ pub use sns::Sns;
 pub use crate::certificate::{CertificateConfig, CertificateName};
 pub use address::PublicAddress;
 pub use adyen::adyen_payments;
+#[cfg(all(feature = "jwt", feature = "certificates"))]
+pub use apple_app_store::{apple_app_store, apple_app_store_with_roots};
 pub use asana::asana;
 pub use braintree::braintree;
 pub use builtin::*;
@@ -83,16 +93,22 @@ pub use by_name::{all, by_name};
 pub use cloudevents::cloudevents;
 pub use config::{BasicAuth, Confirmation, SchemeConfig, SenderConfig};
 pub use contentful::{contentful, contentful_at};
+#[cfg(feature = "asymmetric")]
+pub use ebay::ebay;
 pub use gitlab::gitlab;
 #[cfg(feature = "jwt")]
 pub use google::google_oidc;
 pub use hubspot::hubspot_v3;
 pub use mailgun::mailgun;
+pub use mercado_pago::mercado_pago;
 pub use meta::meta;
+pub use notion::notion;
 pub use okta::{okta, okta_in};
 #[cfg(feature = "paypal")]
 pub use paypal::{PayPalCertificates, paypal};
 pub use paystack::{paystack, paystack_in};
+#[cfg(feature = "asymmetric")]
+pub use public_keys::PublicKeys;
 #[cfg(feature = "asymmetric")]
 pub use standard_webhooks::standard_webhooks_signed;
 pub use standard_webhooks::{standard_webhooks, svix};

@@ -15,6 +15,7 @@ use crate::delivery::Signed;
 use crate::fetch::{self, Cache, CacheLimits, Fetch};
 use crate::headers::required;
 use crate::provider::{BoxFuture, MaybeReady};
+use crate::public_key::Verifies;
 use crate::rejection::{Reason, Rejection};
 use crate::scheme::{FetchKey, Scheme, SchemeBuilder, header, json};
 
@@ -69,9 +70,14 @@ impl FetchKey for PayPalKeys {
         self.address(head).map(|_| ())
     }
 
-    fn fetch(&self, head: &Parts, now: SystemTime) -> BoxFuture<Result<Arc<CertificateKey>, Rejection>> {
+    fn fetch(&self, head: &Parts, now: SystemTime) -> BoxFuture<Result<Arc<dyn Verifies>, Rejection>> {
         let found = self.address(head).and_then(|uri| self.find(uri, now));
-        Box::pin(async move { found?.wait().await })
+        Box::pin(async move { Ok(found?.wait().await? as Arc<dyn Verifies>) })
+    }
+
+    #[cfg(feature = "testing")]
+    fn describe(&self) -> String {
+        ", by a certificate that is fetched".to_owned()
     }
 }
 

@@ -6,6 +6,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::delivery::Delivery;
+#[cfg(feature = "jwt")]
+use crate::jwt::ProvenClaims;
 
 type Parsed = Arc<dyn Any + Send + Sync>;
 
@@ -14,6 +16,8 @@ type Parsed = Arc<dyn Any + Send + Sync>;
 const SNS: u8 = 1;
 #[cfg(feature = "jwt")]
 const CONNECT: u8 = 2;
+#[cfg(feature = "jwt")]
+const CLAIMS: u8 = 3;
 
 /// Returns what has to be kept for [`restore`], beside the body and the id.
 #[allow(unused_variables, reason = "most senders parse nothing")]
@@ -25,6 +29,10 @@ pub(crate) fn store(delivery: &Delivery) -> Option<Bytes> {
     #[cfg(feature = "jwt")]
     if let Some(payload) = delivery.parsed::<super::connect::ConnectPayload>() {
         return Some([&[CONNECT], payload.beside_the_body()].concat().into());
+    }
+    #[cfg(feature = "jwt")]
+    if let Some(claims) = delivery.parsed::<ProvenClaims>() {
+        return Some([&[CLAIMS], &*claims.0].concat().into());
     }
     None
 }
@@ -38,6 +46,8 @@ pub(crate) fn restore(stored: &Bytes, id: Option<&str>, body: &Bytes) -> Option<
         SNS => Some(Arc::new(super::sns::Message::restore(&stored[1..], id, body)?)),
         #[cfg(feature = "jwt")]
         CONNECT => Some(Arc::new(super::connect::ConnectPayload::restore(&stored.slice(1..), body)?)),
+        #[cfg(feature = "jwt")]
+        CLAIMS => Some(Arc::new(ProvenClaims(stored.slice(1..)))),
         _ => None,
     }
 }

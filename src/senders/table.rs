@@ -61,19 +61,19 @@ impl fmt::Debug for Sender {
 /// The table of senders, and the functions of those that need no code of their own.
 ///
 /// The first word says what a sender is made from: `secret` takes secrets, `address` also the
-/// public URL (none takes the address from forwarded headers), `key` public keys, `issuer` the keys
-/// of a token's issuer; `own` has a function in a file of its own. Behind it is the feature that
-/// the sender needs, if it needs one.
+/// public URL (none takes the address from forwarded headers), `key` public keys, `keyed` those or
+/// a look-up by their id, `issuer` the keys of a token's issuer; `own` has a function in a file of
+/// its own. Behind it are the features that the sender needs, if it needs any.
 macro_rules! senders {
     ($(
         $(#[$doc:meta])*
-        $kind:ident $(($feature:literal))? $name:ident = $title:literal, $document:literal, $evidence:ident: $scheme:expr;
+        $kind:ident $(($($feature:literal),+))? $name:ident = $title:literal, $document:literal, $evidence:ident: $scheme:expr;
     )*) => {
-        $(senders!(@function $kind [$($feature)?] [$(#[$doc])*] $name $title $document $evidence $scheme);)*
+        $(senders!(@function $kind [$($($feature),+)?] [$(#[$doc])*] $name $title $document $evidence $scheme);)*
 
         /// Every sender, in the order of their names.
         pub(super) const ALL: &[crate::senders::table::Sender] = &[$(
-            $(#[cfg(feature = $feature)])?
+            $(#[cfg(all($(feature = $feature),+))])?
             crate::senders::table::Sender {
                 name: stringify!($name),
                 title: $title,
@@ -103,14 +103,19 @@ macro_rules! senders {
             (public_keys: impl Into<crate::secrets::Secrets>) scheme scheme.with_public_key(public_keys)
         ] }
     };
+    (@function keyed $($rest:tt)*) => {
+        senders! { @item $($rest)*, "Returns an error if a public key is missing or is not valid for this sender." [
+            (keys: impl Into<crate::senders::public_keys::PublicKeys>) scheme keys.into().set(scheme)
+        ] }
+    };
     (@function issuer $($rest:tt)*) => {
         senders! { @item $($rest)*, "Returns an error if the process has no usable cryptography for tokens." [
             (keys: crate::scheme::Jwks) scheme scheme(keys)
         ] }
     };
-    (@item [$($feature:literal)?] [$(#[$doc:meta])*] $name:ident $title:literal $document:literal $evidence:ident
+    (@item [$($feature:literal),*] [$(#[$doc:meta])*] $name:ident $title:literal $document:literal $evidence:ident
         $scheme:expr, $errors:literal [($($argument:ident: $type:ty),*) $of:ident $built:expr]) => {
-        #[doc = concat!("[", $title, "](", $document, ").", $(" Feature `", $feature, "`.")?)]
+        #[doc = concat!("[", $title, "](", $document, ").", $(" Feature `", $feature, "`."),*)]
         #[doc = ""]
         $(#[$doc])*
         #[doc = senders!(@evidence $evidence)]
@@ -118,7 +123,7 @@ macro_rules! senders {
         #[doc = "# Errors"]
         #[doc = ""]
         #[doc = $errors]
-        $(#[cfg(feature = $feature)])?
+        #[cfg(all($(feature = $feature),*))]
         pub fn $name($($argument: $type),*) -> Result<Scheme, crate::config::ConfigError> {
             let $of = $scheme;
             $built.with_behavior(*super::knowledge::of(stringify!($name))).build(stringify!($name))
@@ -132,6 +137,7 @@ macro_rules! senders {
     (@build secret $name:ident $scheme:expr) => { |config| $name(config.take_secrets()?) };
     (@build address $name:ident $scheme:expr) => { |config| $name(config.take_secrets()?, config.take_address()?) };
     (@build key $name:ident $scheme:expr) => { |config| $name(config.take_public_keys()?) };
+    (@build keyed $name:ident $scheme:expr) => { |config| $name(config.take_public_keys()?) };
     (@build issuer $name:ident $scheme:expr) => { |config| $name(config.take_jwks(None)?) };
 }
 pub(super) use senders;

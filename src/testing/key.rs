@@ -4,19 +4,20 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use aws_lc_rs::digest;
 use aws_lc_rs::encoding::{AsDer as _, PublicKeyX509Der};
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::rsa::KeySize;
-use aws_lc_rs::signature::{
-    ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair as _, RSA_PKCS1_SHA256, RsaKeyPair,
-};
+use aws_lc_rs::signature::{self as backend, EcdsaKeyPair, Ed25519KeyPair, KeyPair as _, RsaEncoding, RsaKeyPair};
 use bytes::Bytes;
 use http::Request;
 use http_body_util::Full;
+use sha1::{Digest as _, Sha1};
 
+use crate::algorithm::Algorithm;
 use crate::encoding::Encoding;
-use crate::scheme::{Scheme, Signer};
-use crate::sign::SignError;
+use crate::scheme::Scheme;
+use crate::sign::{PrivateKey, SignError, Signer};
 use crate::time::{Clock as _, SystemClock};
 
 /// A key pair that plays the sender. Feature `asymmetric`.
@@ -40,13 +41,25 @@ use crate::time::{Clock as _, SystemClock};
 /// ```
 #[derive(Clone)]
 pub struct SigningKey {
-    pair: Arc<PrivateKey>,
+    pair: Arc<Pair>,
     public_key: String,
+    #[cfg(feature = "testing-certificates")]
+    certificates: Option<Arc<Certificates>>,
 }
 
-enum PrivateKey {
+/// The certificates of a key.
+#[cfg(feature = "testing-certificates")]
+struct Certificates {
+    /// From that of the key to the root, in base64.
+    chain: Vec<String>,
+    /// The root, in PEM.
+    root: String,
+}
+
+enum Pair {
     Ed25519(Ed25519KeyPair),
     EcdsaP256(EcdsaKeyPair),
+    EcdsaP384(EcdsaKeyPair),
     Rsa(RsaKeyPair),
 }
 
@@ -59,7 +72,7 @@ impl SigningKey {
     pub fn ed25519() -> Result<Self, SignError> {
         let pair = Ed25519KeyPair::generate().map_err(no_key)?;
         let public_key = pair.public_key().as_der().map_err(no_key)?;
-        Ok(Self::new(&public_key, PrivateKey::Ed25519(pair)))
+        Ok(Self::new(&public_key, Pair::Ed25519(pair)))
     }
 
     /// Generates an ECDSA P-256 key pair.
@@ -68,9 +81,20 @@ impl SigningKey {
     ///
     /// Returns an error if the system has no random numbers.
     pub fn ecdsa_p256() -> Result<Self, SignError> {
-        let pair = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_ASN1_SIGNING).map_err(no_key)?;
+        let pair = EcdsaKeyPair::generate(&backend::ECDSA_P256_SHA256_ASN1_SIGNING).map_err(no_key)?;
         let public_key = pair.public_key().as_der().map_err(no_key)?;
-        Ok(Self::new(&public_key, PrivateKey::EcdsaP256(pair)))
+        Ok(Self::new(&public_key, Pair::EcdsaP256(pair)))
+    }
+
+    /// Generates an ECDSA P-384 key pair.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the system has no random numbers.
+    pub fn ecdsa_p384() -> Result<Self, SignError> {
+        let pair = EcdsaKeyPair::generate(&backend::ECDSA_P384_SHA384_ASN1_SIGNING).map_err(no_key)?;
+        let public_key = pair.public_key().as_der().map_err(no_key)?;
+        Ok(Self::new(&public_key, Pair::EcdsaP384(pair)))
     }
 
     /// Generates an RSA key pair of 2048 bits, which takes a moment.
@@ -81,11 +105,16 @@ impl SigningKey {
     pub fn rsa() -> Result<Self, SignError> {
         let pair = RsaKeyPair::generate(KeySize::Rsa2048).map_err(no_key)?;
         let public_key = pair.public_key().as_der().map_err(no_key)?;
-        Ok(Self::new(&public_key, PrivateKey::Rsa(pair)))
+        Ok(Self::new(&public_key, Pair::Rsa(pair)))
     }
 
-    fn new(public_key: &PublicKeyX509Der<'_>, pair: PrivateKey) -> Self {
-        Self { pair: Arc::new(pair), public_key: Encoding::Base64.encode(public_key.as_ref()) }
+    fn new(public_key: &PublicKeyX509Der<'_>, pair: Pair) -> Self {
+        Self {
+            pair: Arc::new(pair),
+            public_key: Encoding::Base64.encode(public_key.as_ref()),
+            #[cfg(feature = "testing-certificates")]
+            certificates: None,
+        }
     }
 
     /// Returns the public key: its SubjectPublicKeyInfo in base64, which every sender with public
@@ -96,25 +125,78 @@ impl SigningKey {
     }
 
     /// Returns the public key as a JSON web key set (RFC 7517), for senders whose keys are fetched.
-    /// It is `None` for Ed25519.
     #[cfg(feature = "jwt")]
     #[must_use]
     pub fn jwks(&self) -> Option<String> {
         let base64 = |bytes: &[u8]| Encoding::Base64Url.encode(bytes);
         let kid = crate::jwt::TEST_KID;
         let key = match &*self.pair {
-            PrivateKey::Ed25519(_) => return None,
-            PrivateKey::EcdsaP256(pair) => {
-                let (x, y) = pair.public_key().as_ref().get(1..)?.split_at(32);
-                serde_json::json!({ "kid": kid, "kty": "EC", "crv": "P-256", "x": base64(x), "y": base64(y) })
+            Pair::Ed25519(pair) => {
+                let x = base64(pair.public_key().as_ref());
+                serde_json::json!({ "kid": kid, "kty": "OKP", "crv": "Ed25519", "x": x })
             }
-            PrivateKey::Rsa(pair) => {
+            Pair::EcdsaP256(pair) | Pair::EcdsaP384(pair) => {
+                let point = pair.public_key().as_ref().get(1..)?;
+                let (x, y) = point.split_at(point.len() / 2);
+                let curve = if x.len() == 32 { "P-256" } else { "P-384" };
+                serde_json::json!({ "kid": kid, "kty": "EC", "crv": curve, "x": base64(x), "y": base64(y) })
+            }
+            Pair::Rsa(pair) => {
                 let modulus = pair.public_key().modulus().big_endian_without_leading_zero();
                 let exponent = pair.public_key().exponent().big_endian_without_leading_zero();
                 serde_json::json!({ "kid": kid, "kty": "RSA", "n": base64(modulus), "e": base64(exponent) })
             }
         };
         Some(serde_json::json!({ "keys": [key] }).to_string())
+    }
+
+    /// Adds certificates: one of this key, an intermediate one and a root, which tokens bring in
+    /// `x5c`. Each of the first two gets an extension of this OID, by which some senders mark
+    /// theirs. Feature `testing-certificates`.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the key is RSA, or the system has no random numbers.
+    #[cfg(feature = "testing-certificates")]
+    pub fn with_certificates(self, extensions: [Vec<u64>; 2]) -> Result<Self, SignError> {
+        use rcgen::{BasicConstraints, CertificateParams, CustomExtension, IsCa, Issuer, KeyPair};
+
+        let fault = |_| SignError::new("no certificates could be made");
+        let no_key = || SignError::new("only keys of ECDSA get certificates");
+        let (Pair::EcdsaP256(pair) | Pair::EcdsaP384(pair)) = &*self.pair else { return Err(no_key()) };
+        let pkcs8 = pair.to_pkcs8v1().map_err(|_| no_key())?;
+        let own = KeyPair::try_from(pkcs8.as_ref()).map_err(fault)?;
+        let params = |name: &str, oid: &[u64], is_ca: bool| {
+            let mut params = CertificateParams::default();
+            params.distinguished_name.push(rcgen::DnType::CommonName, name);
+            if is_ca {
+                params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+            }
+            if !oid.is_empty() {
+                // NULL, as there is nothing to say beside the mark.
+                params.custom_extensions.push(CustomExtension::from_oid_content(oid, vec![5, 0]));
+            }
+            params
+        };
+        let root_key = KeyPair::generate().map_err(fault)?;
+        let root_params = params("Test Root", &[], true);
+        let root = root_params.self_signed(&root_key).map_err(fault)?;
+        let root_issuer = Issuer::new(root_params, root_key);
+        let between_key = KeyPair::generate().map_err(fault)?;
+        let between_params = params("Test Intermediate", &extensions[1], true);
+        let between = between_params.signed_by(&between_key, &root_issuer).map_err(fault)?;
+        let issuer = Issuer::new(between_params, between_key);
+        let leaf = params("Test", &extensions[0], false).signed_by(&own, &issuer).map_err(fault)?;
+        let chain = [&leaf, &between, &root].map(|it| Encoding::Base64.encode(it.der())).to_vec();
+        Ok(Self { certificates: Some(Arc::new(Certificates { chain, root: root.pem() })), ..self })
+    }
+
+    /// Returns the root of the [certificates](Self::with_certificates) in PEM, if there are any.
+    /// Feature `testing-certificates`.
+    #[cfg(feature = "testing-certificates")]
+    #[must_use]
+    pub fn root(&self) -> Option<&str> {
+        self.certificates.as_ref().map(|it| &*it.root)
     }
 
     /// Returns a new certificate of the public key in PEM, issued by a root of its own. It is
@@ -124,7 +206,7 @@ impl SigningKey {
     pub fn certificate(&self) -> Option<String> {
         use aws_lc_rs::encoding::Pkcs8V1Der;
 
-        let PrivateKey::Rsa(pair) = &*self.pair else { return None };
+        let Pair::Rsa(pair) = &*self.pair else { return None };
         let pkcs8: Pkcs8V1Der<'_> = pair.as_der().ok()?;
         let key = rcgen::KeyPair::try_from(pkcs8.as_ref()).ok()?;
         let named = |name: &str| {
@@ -137,19 +219,70 @@ impl SigningKey {
         let root = rcgen::Issuer::new(root, rcgen::KeyPair::generate().ok()?);
         Some(named("messages.example.com").signed_by(&key, &root).ok()?.pem())
     }
+}
 
-    fn sign(&self, message: &[u8]) -> Option<Vec<u8>> {
-        let random = SystemRandom::new();
-        match &*self.pair {
-            PrivateKey::Ed25519(pair) => Some(pair.sign(message).as_ref().to_vec()),
-            PrivateKey::EcdsaP256(pair) => Some(pair.sign(&random, message).ok()?.as_ref().to_vec()),
-            PrivateKey::Rsa(pair) => {
-                let mut signature = vec![0; pair.public_modulus_len()];
-                pair.sign(&RSA_PKCS1_SHA256, &random, message, &mut signature).ok()?;
-                Some(signature)
-            }
-        }
+impl PrivateKey for SigningKey {
+    #[cfg(feature = "testing-certificates")]
+    fn chain(&self) -> Option<Vec<String>> {
+        self.certificates.as_ref().map(|it| it.chain.clone())
     }
+
+    fn sign(&self, algorithm: Algorithm, message: &[u8]) -> Result<Vec<u8>, SignError> {
+        let random = SystemRandom::new();
+        let signature = match (&*self.pair, algorithm) {
+            (Pair::Ed25519(pair), Algorithm::Ed25519) => Some(pair.sign(message).as_ref().to_vec()),
+            (Pair::EcdsaP256(pair), Algorithm::EcdsaP256Sha1) => {
+                // Of a digest that is shorter than the numbers of the curve, the value alone counts.
+                let mut digest = [0; 32];
+                digest[12..].copy_from_slice(&Sha1::digest(message));
+                let digest = digest::Digest::import_less_safe(&digest, &digest::SHA256);
+                digest.and_then(|digest| pair.sign_digest(&digest)).ok().map(|signature| signature.as_ref().to_vec())
+            }
+            (Pair::EcdsaP256(pair), Algorithm::EcdsaP256 | Algorithm::EcdsaP256Fixed)
+            | (Pair::EcdsaP384(pair), Algorithm::EcdsaP384 | Algorithm::EcdsaP384Fixed) => {
+                let der = pair.sign(&random, message).ok();
+                der.and_then(|der| match algorithm {
+                    Algorithm::EcdsaP256Fixed => fixed(der.as_ref(), 32),
+                    Algorithm::EcdsaP384Fixed => fixed(der.as_ref(), 48),
+                    _ => Some(der.as_ref().to_vec()),
+                })
+            }
+            (Pair::Rsa(pair), algorithm) => rsa(algorithm).and_then(|encoding| {
+                let mut signature = vec![0; pair.public_modulus_len()];
+                pair.sign(encoding, &random, message, &mut signature).ok().map(|()| signature)
+            }),
+            _ => None,
+        };
+        signature.ok_or_else(|| SignError::new("the key makes no signatures of this algorithm"))
+    }
+}
+
+fn rsa(algorithm: Algorithm) -> Option<&'static dyn RsaEncoding> {
+    Some(match algorithm {
+        Algorithm::RsaPkcs1Sha256 => &backend::RSA_PKCS1_SHA256,
+        Algorithm::RsaPkcs1Sha384 => &backend::RSA_PKCS1_SHA384,
+        Algorithm::RsaPkcs1Sha512 => &backend::RSA_PKCS1_SHA512,
+        Algorithm::RsaPssSha256 => &backend::RSA_PSS_SHA256,
+        Algorithm::RsaPssSha384 => &backend::RSA_PSS_SHA384,
+        Algorithm::RsaPssSha512 => &backend::RSA_PSS_SHA512,
+        _ => return None,
+    })
+}
+
+/// Returns an ECDSA signature in DER as two numbers of this length.
+fn fixed(der: &[u8], len: usize) -> Option<Vec<u8>> {
+    // P-256 and P-384 have signatures of less than 128 bytes, so that each length is one byte.
+    let mut rest = der.get(2..)?;
+    let mut out = Vec::new();
+    for _ in 0..2 {
+        let own = usize::from(*rest.get(1)?);
+        let number = rest.get(2..2 + own)?;
+        let number = number.strip_prefix(&[0]).unwrap_or(number);
+        out.extend(std::iter::repeat_n(0, len.checked_sub(number.len())?));
+        out.extend_from_slice(number);
+        rest = &rest[2 + own..];
+    }
+    Some(out)
 }
 
 impl fmt::Debug for SigningKey {
@@ -187,6 +320,5 @@ pub fn sign_with_at(
     request: Request<impl Into<Bytes>>,
     now: SystemTime,
 ) -> Result<Request<Full<Bytes>>, SignError> {
-    let sign = |message: &[u8]| key.sign(message).ok_or_else(|| SignError::new("the key cannot sign"));
-    scheme.sign_request(request.map(Into::into), now, &Signer::PrivateKey(&sign)).map(|request| request.map(Full::new))
+    scheme.sign_request(request.map(Into::into), now, &Signer::PrivateKey(key)).map(|request| request.map(Full::new))
 }

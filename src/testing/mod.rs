@@ -14,6 +14,7 @@ mod inbox_suite;
 #[cfg(feature = "asymmetric")]
 mod key;
 mod protected;
+mod scheme;
 mod sign;
 #[cfg(feature = "testing-sns")]
 mod sns;
@@ -32,7 +33,7 @@ pub use inbox_suite::{inbox_entry, inbox_record_is_whole};
 pub use key::{SigningKey, sign_with, sign_with_at};
 pub use protected::assert_protected;
 #[doc(hidden)]
-pub use sign::facts;
+pub use scheme::{SchemeFacts, facts};
 pub use sign::{sign, sign_at, sign_with_token};
 #[cfg(feature = "testing-sns")]
 pub use sns::{FakeMessage, FakeSns};

@@ -6,10 +6,10 @@ use bytes::Bytes;
 use http::Request;
 use http_body_util::Full;
 
-use crate::scheme::{Scheme, SchemeFacts, Signer};
+use crate::scheme::Scheme;
 #[cfg(feature = "jwt")]
 use crate::senders::Connect;
-use crate::sign::{Sign, SignError};
+use crate::sign::{Sign, SignError, Signer};
 use crate::time::{Clock as _, SystemClock};
 
 /// Signs a request as its sender would sign it now, with the first of the provider's secrets.
@@ -81,13 +81,6 @@ pub fn sign_with_token(
     // Schemes of tokens have no time.
     let request = scheme.sign_request(request.map(Into::into), SystemClock.now(), &Signer::Token(token))?;
     Ok(request.map(Full::new))
-}
-
-/// Describes a scheme in words, for the tables of the documentation.
-#[doc(hidden)]
-#[must_use]
-pub fn facts(scheme: &Scheme) -> SchemeFacts {
-    scheme.facts()
 }
 
 impl Sign for Scheme {

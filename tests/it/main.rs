@@ -47,6 +47,9 @@ mod identity;
 #[allow(clippy::disallowed_methods, reason = "processes that are killed and restarted live by the system's clock")]
 mod inbox;
 mod ip_allow;
+// The senders that speak it, too.
+#[cfg(all(feature = "client", feature = "jwt", feature = "paypal", feature = "testing-certificates"))]
+mod language;
 mod layers;
 mod operators;
 mod programs;

@@ -8,9 +8,8 @@ use std::time::Duration;
 
 use tower_webhook::Scheme;
 use tower_webhook::provider::{Behavior, ExpectedAnswer, Provider as _, Repeats};
-use tower_webhook::scheme::SchemeFacts;
 use tower_webhook::senders::{self, Evidence, Sender};
-use tower_webhook::testing;
+use tower_webhook::testing::{self, SchemeFacts};
 
 use crate::senders::sample_config;
 

@@ -9,7 +9,7 @@ use http::{HeaderValue, Request, Response};
 use http_body_util::{BodyExt as _, Full};
 use tower::{ServiceExt as _, service_fn};
 use tower_layer::Layer as _;
-use tower_webhook::scheme::Jwks;
+use tower_webhook::scheme::{ChainRoots, Jwks};
 use tower_webhook::senders::{self, CertificateConfig, PayPalCertificates, Sender, SenderConfig};
 use tower_webhook::testing::{self, ManualClock, Sign as _, SigningKey};
 use tower_webhook::{Delivery, Head, Identity, Reason, Rejection, Scheme, Secret, Secrets, WebhookLayer};
@@ -29,6 +29,8 @@ pub struct Case {
     pub is_signed: bool,
     /// Where it cannot be built by name, because its keys are fetched.
     scheme: Option<fn(&SigningKey) -> Scheme>,
+    /// How many bytes of the signature's header are the id of a key, which is not signed.
+    free: usize,
 }
 
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -63,6 +65,7 @@ impl Case {
             key: None,
             is_signed: false,
             scheme: None,
+            free: 0,
         }
     }
 
@@ -410,6 +413,79 @@ pub fn cases() -> Vec<Case> {
         Case::new("uber", json(r#"{"event_id":"u1","event_type":"orders.cancel"}"#)).event("orders.cancel").id("u1"),
         Case::new("webex", json(r#"{"id":"w1","event":"created"}"#)).event("created"),
         Case::new("webflow", json(r#"{"triggerType":"form_submission"}"#)).event("form_submission"),
+        Case {
+            scheme: Some(apple),
+            config: |config| config.secrets = Vec::new(),
+            ..Case::new(
+                "apple_app_store",
+                json(r#"{"notificationType":"TEST","notificationUUID":"n1","data":{"bundleId":"com.example.app"}}"#),
+            )
+        }
+        .event("TEST")
+        .id("n1")
+        .key(certified()),
+        Case::new("circle", json(r#"{"notificationType":"webhooks.test","notificationId":"c1"}"#))
+            .event("webhooks.test")
+            .id("c1")
+            .key(SigningKey::ecdsa_p256().unwrap()),
+        Case::new("clio", json(r#"{"meta":{"event":"created"}}"#)).event("created"),
+        Case::new("dyte", json(r#"{"event":"meeting.started"}"#))
+            .event("meeting.started")
+            .key(SigningKey::rsa().unwrap()),
+        Case::new("ebay", json(r#"{"metadata":{"topic":"ITEM_SOLD"},"notification":{"notificationId":"e1"}}"#))
+            .event("ITEM_SOLD")
+            .id("e1")
+            .key(SigningKey::ecdsa_p256().unwrap()),
+        Case::new("fal", with(json(r#"{"status":"OK"}"#), "x-fal-webhook-user-id", "u1"))
+            .event("OK")
+            .id_beside_an_address("msg_1")
+            .key(SigningKey::ed25519().unwrap()),
+        Case {
+            scheme: Some(|key| senders::fireblocks(keys(key)).unwrap()),
+            ..Case::new("fireblocks", json(r#"{"id":"f1","eventType":"transaction.created"}"#))
+        }
+        .event("transaction.created")
+        .id("f1")
+        .key(SigningKey::rsa().unwrap()),
+        Case::new("fusionauth", json(r#"{"event":{"id":"fa1","type":"user.create"}}"#)).event("user.create").id("fa1"),
+        Case::new("livekit", json(r#"{"event":"room_started","id":"l1"}"#)).event("room_started").id("l1"),
+        Case::new("mailchannels", json(r#"[{"event":"delivered"}]"#))
+            .event("delivered")
+            .key(SigningKey::ed25519().unwrap()),
+        Case::new("mercado_pago", {
+            let mut request = with(json(r#"{"action":"payment.updated"}"#), "x-request-id", "r1");
+            request.headers_mut().insert("x-signature", HeaderValue::from_static("ts=17"));
+            *request.uri_mut() = "/hooks/in?data.id=ORD1".parse().unwrap();
+            request
+        })
+        .event("payment.updated"),
+        Case::new("monday", json(r#"{"event":{"type":"create_pulse"}}"#)).event("create_pulse"),
+        Case::new("moonpay", typed()).event("x.done"),
+        Case { scheme: Some(|key| senders::neon(keys(key)).unwrap()), ..Case::new("neon", json(r#"{"user":{}}"#)) }
+            .key(SigningKey::ed25519().unwrap()),
+        Case::new("netlify", json(r#"{"id":"d1","state":"ready"}"#)).event("ready"),
+        Case::new("notion", typed()).event("x.done").id("evt_1"),
+        Case::new("persona", json(r#"{"data":{"attributes":{"name":"inquiry.approved"}}}"#)).event("inquiry.approved"),
+        Case::new("ringcentral", json(r#"{"event":"/restapi/v1.0"}"#)).event("/restapi/v1.0"),
+        Case::new("smartsheet", json(r#"{"events":[]}"#)),
+        Case::new("synctera", json(r#"{"id":"s1"}"#)),
+        Case::new("tebex", typed()).event("x.done").id("evt_1"),
+        Case::new("utila", json(r#"{"id":"u1"}"#)).key(SigningKey::rsa().unwrap()),
+        Case::new("walmart", json(r#"{"source":{}}"#)),
+        Case::new(
+            "wechat_pay",
+            with(json(r#"{"id":"wx1","event_type":"TRANSACTION.SUCCESS"}"#), "wechatpay-nonce", "n1"),
+        )
+        .event("TRANSACTION.SUCCESS")
+        .id_beside_an_address("wx1")
+        .key(SigningKey::rsa().unwrap()),
+        Case::new("wix", json(r#"{"data":"{}"}"#)).key(SigningKey::rsa().unwrap()),
+        Case {
+            free: 1,
+            ..Case::new("worldpay", json(r#"{"eventId":"w1","eventDetails":{"type":"sentForSettlement"}}"#))
+        }
+        .event("sentForSettlement")
+        .id("w1"),
     ]
 }
 
@@ -433,6 +509,20 @@ fn keys(key: &SigningKey) -> Jwks {
     let set = key.jwks().unwrap();
     let fetch = move |_| std::future::ready(Ok::<_, Infallible>(Response::new(Bytes::from(set.clone()))));
     Jwks::builder("https://keys.example.com").fetch(fetch).build().unwrap()
+}
+
+/// A key that has certificates as the App Store's has.
+fn certified() -> SigningKey {
+    SigningKey::ecdsa_p256()
+        .unwrap()
+        .with_certificates([[6, 11, 1], [6, 2, 1]].map(|end| [&[1, 2, 840, 113_635, 100][..], &end].concat()))
+        .unwrap()
+}
+
+fn apple(key: &SigningKey) -> Scheme {
+    let key = if key.root().is_some() { key.clone() } else { certified() };
+    let roots = ChainRoots::from_pem(key.root().unwrap()).unwrap();
+    senders::apple_app_store_with_roots("com.example.app", roots).unwrap()
 }
 
 fn paypal(key: &SigningKey) -> Scheme {
@@ -462,6 +552,10 @@ pub const BODY_UNSIGNED: &[&str] = &[
     "favro",
     "pipedrive",
     "postmark",
+    "apple_app_store",
+    "mercado_pago",
+    "monday",
+    "ringcentral",
 ];
 
 /// Senders that repeat a shared token.
@@ -477,6 +571,7 @@ const TOKENS: &[&str] = &[
     "chargebee",
     "pipedrive",
     "postmark",
+    "ringcentral",
 ];
 
 /// Senders whose signature has no time, so that a copy looks genuine for ever.
@@ -561,6 +656,24 @@ const TIMELESS: &[&str] = &[
     "token_io",
     "uber",
     "webex",
+    "apple_app_store",
+    "circle",
+    "clio",
+    "dyte",
+    "ebay",
+    "fireblocks",
+    "fusionauth",
+    "livekit",
+    "mercado_pago",
+    "monday",
+    "netlify",
+    "notion",
+    "ringcentral",
+    "smartsheet",
+    "tebex",
+    "utila",
+    "wix",
+    "worldpay",
 ];
 
 const NOW: u64 = 1_800_000_000;
@@ -583,19 +696,20 @@ pub fn sample_config(name: &str) -> SenderConfig {
     let secret = config.clone().with_secrets([Secret::from_bytes(SECRET)]).with_public_url("https://hooks.example.com");
     match name {
         // RFC 8032, section 7.1, test 1.
-        "discord" | "telnyx" | "token_io" => {
+        "discord" | "telnyx" | "token_io" | "fal" | "mailchannels" => {
             config.with_public_keys(["d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a"])
         }
-        "sendgrid" => config.with_public_keys([
+        "sendgrid" | "circle" | "ebay" => config.with_public_keys([
             "MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAE83T4O/n84iotIvIW4mdBgQ/7dAfSmpqIM8kF9mN1flpVKS3GRqe62gw+2fNNRaINXvVpiglSI8eNEc6wEA3F+g==",
         ]),
         // The key that Kick publishes.
-        "kick" => config.with_public_keys([
+        "kick" | "dyte" | "utila" | "wechat_pay" | "wix" => config.with_public_keys([
             "MIIBIjANBgkqhkiG9w0BAQEFAAOCAQ8AMIIBCgKCAQEAq/+l1WnlRrGSolDMA+A86rAhMbQGmQ2SapVcGM3zq8ANXjnhDWocMqfWcTd95btDydITa10kDvHzw9WQOqp2MZI7ZyrfzJuz5nhTPCiJwTwnEtWft7nV14BYRDHvlfqPUaZ+1KR4OCaO/wWIk/rQL/TjY0M70gse8rlBkbo2a8rKhu69RQTRsoaf4DVhDPEeSeI5jVrRDGAMGL3cGuyY6CLKGdjVEM78g3JfYOvDU/RvfqD7L89TZ3iN94jrmWdGz34JNlEI5hqK8dd7C5EFBEbZ5jgB8s8ReQV8H+MkuffjdAj3ajDDX3DOJMIut1lBrUVD1AaSrGCKHooWoL2etwIDAQAB",
         ]),
         "braintree" | "tiktok_shop" => secret.with_public_key("a_public_key"),
         "paypal" => config.with_webhook_id("WH-1"),
-        "plaid" => config.with_jwks_url("https://keys.example.com"),
+        "apple_app_store" => config.with_audience("com.example.app"),
+        "plaid" | "fireblocks" | "neon" => config.with_jwks_url("https://keys.example.com"),
         "google_oidc" => config
             .with_audience("https://hooks.example.com/google")
             .with_email("pusher@project.iam.gserviceaccount.com"),
@@ -753,7 +867,7 @@ async fn round_trip(sender: &Sender, case: &Case) {
     let added = added(&case.request, &signed);
     for header in &added {
         let value = signed.headers()[header].as_bytes();
-        for at in 0..value.len() {
+        for at in case.free..value.len() {
             let mut bent = value.to_vec();
             bent[at] ^= 1;
             let Ok(bent) = HeaderValue::from_bytes(&bent) else { continue };
@@ -820,7 +934,8 @@ async fn round_trip(sender: &Sender, case: &Case) {
     // Another secret or key.
     if let Some(scheme) = case.scheme {
         let other = match case.name {
-            "plaid" => SigningKey::ecdsa_p256(),
+            "plaid" | "apple_app_store" => SigningKey::ecdsa_p256(),
+            "neon" => SigningKey::ed25519(),
             _ => SigningKey::rsa(),
         };
         let other = Bench { scheme: scheme(&other.unwrap()), clock: bench.clock.clone() };

@@ -20,8 +20,10 @@ pub(super) struct Place {
     bearer: bool,
     basic: bool,
     path_segment: bool,
+    #[cfg(feature = "jwt")]
+    body: bool,
     prefix: Option<String>,
-    list: Option<char>,
+    list: Option<String>,
     encoding: Option<Written>,
     behind: Option<char>,
     format: Option<Format>,
@@ -31,7 +33,7 @@ pub(super) struct Place {
 /// How the bytes of a signature are written.
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(rename_all = "snake_case")]
-enum Written {
+pub(super) enum Written {
     Hex,
     HexAnyCase,
     Base64,
@@ -47,6 +49,17 @@ enum Format {
     Rfc3339,
 }
 
+impl From<Written> for Encoding {
+    fn from(written: Written) -> Self {
+        match written {
+            Written::Hex => Self::Hex,
+            Written::HexAnyCase => Self::HexAnyCase,
+            Written::Base64 => Self::Base64,
+            Written::Base64url => Self::Base64Url,
+        }
+    }
+}
+
 impl Place {
     /// The place of an id, an event or a token.
     pub(super) fn source(self) -> Result<Source, ConfigError> {
@@ -56,13 +69,8 @@ impl Place {
 
     pub(super) fn signature(self) -> Result<SignatureSpec, ConfigError> {
         self.only(true, false)?;
-        let encoding = match self.encoding {
-            Some(Written::Hex) => Encoding::Hex,
-            Some(Written::HexAnyCase) => Encoding::HexAnyCase,
-            Some(Written::Base64) => Encoding::Base64,
-            Some(Written::Base64url) => Encoding::Base64Url,
-            None => return Err(ConfigError::missing("`encoding` is missing: hex, base64 or base64url")),
-        };
+        let missing = || ConfigError::missing("`encoding` is missing: hex, base64 or base64url");
+        let encoding = self.encoding.ok_or_else(missing)?.into();
         let behind = self.behind;
         let signature = self.place()?.encoded(encoding);
         Ok(match behind {
@@ -111,6 +119,8 @@ impl Place {
             ("bearer", self.bearer.then(scheme::bearer)),
             ("basic", self.basic.then(scheme::basic)),
             ("path_segment", self.path_segment.then(scheme::path_segment)),
+            #[cfg(feature = "jwt")]
+            ("body", self.body.then(scheme::body)),
         ];
         let mut places = places.into_iter().filter_map(|(key, place)| Some((key, place?)));
         let Some((key, mut place)) = places.next() else {
@@ -123,8 +133,12 @@ impl Place {
         if let Some(prefix) = self.prefix {
             place = place.prefix(prefix);
         }
-        if let Some(separator) = self.list {
-            place = place.list(separator);
+        if let Some(separators) = self.list {
+            if !(1..=2).contains(&separators.len()) {
+                let message = "a list has one separator, or two if it is a list of lists";
+                return Err(ConfigError::invalid(message).with_setting("list"));
+            }
+            place = separators.chars().fold(place, Source::list);
             place.check().map_err(|error| error.with_setting("list"))?;
         }
         Ok(place)

@@ -1,16 +1,22 @@
 //! A sender that is not built in, as data.
 
 use std::collections::BTreeMap;
+#[cfg(feature = "jwt")]
+use std::time::Duration;
 
 use http::{Method, StatusCode};
 use serde::Deserialize;
 
 use crate::config::ConfigError;
-use crate::scheme::{Handshake, Scheme, SchemeBuilder};
+#[cfg(feature = "jwt")]
+use crate::scheme::JwtRules;
+use crate::scheme::{Handshake, Scheme, SchemeBuilder, Source};
 use crate::secrets::{KeyFormat, Secret};
 use crate::text::Text;
+#[cfg(feature = "jwt")]
+use crate::time::Tolerance;
 
-use super::place::Place;
+use super::place::{Place, Written};
 
 /// A sender that is not built in, in the words of [`SchemeBuilder`]: see
 /// [`SenderConfig::scheme`](super::SenderConfig::scheme).
@@ -18,8 +24,9 @@ use super::place::Place;
 /// | key | is |
 /// |---|---|
 /// | `name` | the sender's name, in `snake_case` |
-/// | `algorithm` | `hmac_sha256`, `hmac_sha512`, `hmac_sha1`, `token`, `ed25519`, `ecdsa_p256` or `rsa_pkcs1_sha256` |
-/// | `signature` | a place with its `encoding`; of a `token`, a place |
+/// | `algorithm` | `hmac_sha256`, `hmac_sha384`, `hmac_sha512`, `hmac_sha1`, `token`, `ed25519`, `ecdsa_p256`, `ecdsa_p384`, `ecdsa_p256_sha1`, `rsa_pkcs1_sha256`, `rsa_pkcs1_sha384`, `rsa_pkcs1_sha512`, `rsa_pss_sha256`, `rsa_pss_sha384`, `rsa_pss_sha512` or `jwt` |
+/// | `jwt` | what the tokens of the algorithm `jwt` must be |
+/// | `signature` | a place with its `encoding`; of a `token` or `jwt`, a place |
 /// | `other_signatures` | further places of a signature in the same encoding |
 /// | `timestamp` | a place with its `format`, and `tolerance_seconds` |
 /// | `signed` | the [template](SchemeBuilder::signed) of what is signed; by default `{body}` |
@@ -35,10 +42,18 @@ use super::place::Place;
 ///
 /// A place is one of `{"header": "x-name"}`, `{"numbered_headers": "x-name-"}`, `{"query":
 /// "name"}`, `{"form": "name"}`, `{"json": "/pointer"}`, `{"bearer": true}`, `{"basic": true}` and
-/// `{"path_segment": true}`, with a `prefix` and, of a list, its separator: `"list": ","`; of a
-/// signature, `behind` says what ends the id of the key in front of it: `"behind": ":"`. Encodings
-/// are `hex`, `hex_any_case`, `base64` and `base64url`, formats `unix_seconds`, `unix_millis` and
-/// `rfc3339`.
+/// `{"path_segment": true}`, with a `prefix` and, of a list, its separator: `"list": ","`, or two
+/// for a list of lists: `"list": ", "`; of a signature, `behind` says what ends the id of the key
+/// in front of it: `"behind": ":"`. Encodings are `hex`, `hex_any_case`, `base64` and `base64url`,
+/// formats `unix_seconds`, `unix_millis` and `rfc3339`.
+///
+/// The rules of a token (feature `jwt`) are those of [`JwtRules`](crate::scheme::JwtRules):
+/// `algorithm` (`hs256`, `hs384`, `hs512`, `rs256`, `rs384`, `rs512`, `ps256`, `ps384`, `ps512`,
+/// `es256`, `es384` or `eddsa`), `issuer`, `audience`, `claims` (`{"name": ["value"]}`),
+/// `true_claims`, `body_sha256` (`{"claim": "name", "encoding": "hex"}`), `id_claim`,
+/// `event_claim`, `issued_within_seconds`, `requires_expiry`, `leeway_seconds` and
+/// `detached_payload`. Keys are `secrets`, `public_keys` or those at `jwks_url`; the place
+/// `{"body": true}` is the whole body.
 ///
 /// A handshake is one of `{"query_echo": "name"}`, `{"header_to_json": {"header": "x-name",
 /// "member": "name"}}`, `{"subscribe": "token"}`, `{"allow_origins": ["name"]}`, `{"probe":
@@ -48,6 +63,7 @@ use super::place::Place;
 pub struct SchemeConfig {
     name: Text,
     algorithm: Algorithm,
+    jwt: Option<Jwt>,
     signature: Place,
     #[serde(default)]
     other_signatures: Vec<Place>,
@@ -72,12 +88,65 @@ pub struct SchemeConfig {
 #[serde(rename_all = "snake_case")]
 enum Algorithm {
     HmacSha256,
+    HmacSha384,
     HmacSha512,
     HmacSha1,
     Token,
     Ed25519,
     EcdsaP256,
+    EcdsaP384,
+    EcdsaP256Sha1,
     RsaPkcs1Sha256,
+    RsaPkcs1Sha384,
+    RsaPkcs1Sha512,
+    RsaPssSha256,
+    RsaPssSha384,
+    RsaPssSha512,
+    Jwt,
+}
+
+/// What a token must be.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+#[cfg_attr(not(feature = "jwt"), allow(dead_code, reason = "read in every configuration"))]
+struct Jwt {
+    algorithm: Option<JwtAlgorithm>,
+    issuer: Option<String>,
+    audience: Option<String>,
+    claims: BTreeMap<String, Vec<String>>,
+    true_claims: Vec<String>,
+    body_sha256: Option<BodySha256>,
+    id_claim: Option<String>,
+    event_claim: Option<String>,
+    issued_within_seconds: Option<u64>,
+    requires_expiry: bool,
+    leeway_seconds: Option<u64>,
+    detached_payload: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum JwtAlgorithm {
+    Hs256,
+    Hs384,
+    Hs512,
+    Rs256,
+    Rs384,
+    Rs512,
+    Ps256,
+    Ps384,
+    Ps512,
+    Es256,
+    Es384,
+    Eddsa,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[cfg_attr(not(feature = "jwt"), allow(dead_code, reason = "read in every configuration"))]
+struct BodySha256 {
+    claim: String,
+    encoding: Written,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize)]
@@ -106,14 +175,31 @@ impl SchemeConfig {
 
     /// Returns whether the sender signs with a private key.
     pub(crate) fn is_asymmetric(&self) -> bool {
-        matches!(self.algorithm, Algorithm::Ed25519 | Algorithm::EcdsaP256 | Algorithm::RsaPkcs1Sha256)
+        match self.algorithm {
+            Algorithm::HmacSha256 | Algorithm::HmacSha384 | Algorithm::HmacSha512 | Algorithm::HmacSha1 => false,
+            Algorithm::Token => false,
+            Algorithm::Jwt => !self.jwt.as_ref().is_some_and(Jwt::is_shared),
+            _ => true,
+        }
+    }
+
+    /// Returns whether the sender signs with tokens.
+    #[cfg(feature = "jwt")]
+    pub(crate) fn is_jwt(&self) -> bool {
+        self.algorithm == Algorithm::Jwt
     }
 
     /// Returns a builder that lacks the keys and the public URL.
     pub(crate) fn builder(self) -> Result<SchemeBuilder, ConfigError> {
         let at = |key: &'static str| move |error: ConfigError| error.with_setting(key);
+        if self.jwt.is_some() != (self.algorithm == Algorithm::Jwt) {
+            let message = "`jwt` belongs to the algorithm jwt, which needs it";
+            return Err(ConfigError::conflict(message).with_setting("algorithm"));
+        }
         let mut builder = if self.algorithm == Algorithm::Token {
             Scheme::token(self.signature.source().map_err(at("signature"))?)
+        } else if let Some(jwt) = self.jwt {
+            jwt.builder(self.signature.source().map_err(at("signature"))?).map_err(at("jwt"))?
         } else {
             let mut signature = self.signature.signature().map_err(at("signature"))?;
             for place in self.other_signatures {
@@ -175,6 +261,7 @@ impl Algorithm {
     fn builder(self) -> Result<SchemeBuilder, ConfigError> {
         Ok(match self {
             Self::HmacSha256 => Scheme::hmac_sha256(),
+            Self::HmacSha384 => Scheme::hmac_sha384(),
             Self::HmacSha512 => Scheme::hmac_sha512(),
             Self::HmacSha1 => Scheme::hmac_sha1_for_legacy_senders_only(),
             #[cfg(feature = "asymmetric")]
@@ -182,9 +269,83 @@ impl Algorithm {
             #[cfg(feature = "asymmetric")]
             Self::EcdsaP256 => Scheme::ecdsa_p256(),
             #[cfg(feature = "asymmetric")]
+            Self::EcdsaP384 => Scheme::ecdsa_p384(),
+            #[cfg(feature = "asymmetric")]
+            Self::EcdsaP256Sha1 => Scheme::ecdsa_p256_sha1_for_legacy_senders_only(),
+            #[cfg(feature = "asymmetric")]
             Self::RsaPkcs1Sha256 => Scheme::rsa_pkcs1_sha256(),
+            #[cfg(feature = "asymmetric")]
+            Self::RsaPkcs1Sha384 => Scheme::rsa_pkcs1_sha384(),
+            #[cfg(feature = "asymmetric")]
+            Self::RsaPkcs1Sha512 => Scheme::rsa_pkcs1_sha512(),
+            #[cfg(feature = "asymmetric")]
+            Self::RsaPssSha256 => Scheme::rsa_pss_sha256(),
+            #[cfg(feature = "asymmetric")]
+            Self::RsaPssSha384 => Scheme::rsa_pss_sha384(),
+            #[cfg(feature = "asymmetric")]
+            Self::RsaPssSha512 => Scheme::rsa_pss_sha512(),
             _ => return Err(ConfigError::unavailable("this algorithm needs the feature `asymmetric`")),
         })
+    }
+}
+
+impl Jwt {
+    fn is_shared(&self) -> bool {
+        matches!(self.algorithm, Some(JwtAlgorithm::Hs256 | JwtAlgorithm::Hs384 | JwtAlgorithm::Hs512))
+    }
+
+    #[cfg(not(feature = "jwt"))]
+    fn builder(self, _: Source) -> Result<SchemeBuilder, ConfigError> {
+        Err(ConfigError::unavailable("this algorithm needs the feature `jwt`"))
+    }
+
+    #[cfg(feature = "jwt")]
+    fn builder(self, place: Source) -> Result<SchemeBuilder, ConfigError> {
+        let missing = || ConfigError::missing("`algorithm` of the tokens is missing");
+        let mut rules = match self.algorithm.ok_or_else(missing)? {
+            JwtAlgorithm::Hs256 => JwtRules::hs256(),
+            JwtAlgorithm::Hs384 => JwtRules::hs384(),
+            JwtAlgorithm::Hs512 => JwtRules::hs512(),
+            JwtAlgorithm::Rs256 => JwtRules::rs256(),
+            JwtAlgorithm::Rs384 => JwtRules::rs384(),
+            JwtAlgorithm::Rs512 => JwtRules::rs512(),
+            JwtAlgorithm::Ps256 => JwtRules::ps256(),
+            JwtAlgorithm::Ps384 => JwtRules::ps384(),
+            JwtAlgorithm::Ps512 => JwtRules::ps512(),
+            JwtAlgorithm::Es256 => JwtRules::es256(),
+            JwtAlgorithm::Es384 => JwtRules::es384(),
+            JwtAlgorithm::Eddsa => JwtRules::eddsa(),
+        };
+        let values = self.issuer.map(|issuer| ("iss".to_owned(), vec![issuer])).into_iter();
+        let values = values.chain(self.audience.map(|audience| ("aud".to_owned(), vec![audience])));
+        for (claim, values) in values.chain(self.claims) {
+            rules = rules.with_claim(claim, values);
+        }
+        for claim in self.true_claims {
+            rules = rules.with_true_claim(claim);
+        }
+        if let Some(BodySha256 { claim, encoding }) = self.body_sha256 {
+            rules = rules.with_body_sha256(claim, encoding.into());
+        }
+        if let Some(claim) = self.id_claim {
+            rules = rules.with_id_claim(claim);
+        }
+        if let Some(claim) = self.event_claim {
+            rules = rules.with_event_claim(claim);
+        }
+        if let Some(seconds) = self.issued_within_seconds {
+            rules = rules.with_issued_within(Tolerance::within(Duration::from_secs(seconds)));
+        }
+        if self.requires_expiry {
+            rules = rules.with_required_expiry();
+        }
+        if let Some(seconds) = self.leeway_seconds {
+            rules = rules.with_leeway(Duration::from_secs(seconds));
+        }
+        if self.detached_payload {
+            rules = rules.with_detached_payload();
+        }
+        Ok(Scheme::jwt(place, rules))
     }
 }
 

@@ -1,4 +1,4 @@
-//! Schemes that sign as their senders do, and schemes in words: for tests and tables alone.
+//! Schemes that sign as their senders do, and schemes in words.
 
 use std::time::SystemTime;
 
@@ -8,13 +8,9 @@ use http::request::Parts;
 
 use crate::provider::{Facts, Provider};
 use crate::rejection::Reason;
-use crate::sign::SignError;
+use crate::scheme::{AnyForm, Form, Proof, Scheme, of_form};
+use crate::sign::{SignError, SignResult, Signer, Unsigned};
 use crate::time::Tolerance;
-
-use super::form::{AnyForm, Form, of_form};
-use super::proof::Proof;
-use super::scheme::Scheme;
-use super::sign::{SignResult, Signer, Unsigned};
 
 impl Scheme {
     /// Adds what the sender would add.
@@ -38,22 +34,23 @@ impl Scheme {
             Signer::Token(_) => "it does not verify such a request by a token",
         }))
     }
+}
 
-    /// Describes the scheme in words.
-    pub(crate) fn facts(&self) -> SchemeFacts {
-        let inner = &self.0;
-        let mut forms: Vec<String> = Vec::new();
-        for form in &inner.forms {
-            let form = of_form!(form, form => form.proof.describe() + form.applies.map_or("", |(about, _)| about));
-            // Forms that differ by a key or an address alone are one to a reader.
-            if !forms.contains(&form) {
-                forms.push(form);
-            }
+/// Describes a scheme in words, for the tables of the documentation.
+#[must_use]
+pub fn facts(scheme: &Scheme) -> SchemeFacts {
+    let inner = &scheme.0;
+    let mut forms: Vec<String> = Vec::new();
+    for form in &inner.forms {
+        let form = of_form!(form, form => form.proof.describe() + form.applies.map_or("", |(about, _)| about));
+        // Forms that differ by a key or an address alone are one to a reader.
+        if !forms.contains(&form) {
+            forms.push(form);
         }
-        let Facts { tolerance, body_limit, event, identity, .. } = Provider::facts(self).remove(0);
-        let deduplicated_by = identity.unwrap_or_default();
-        SchemeFacts { scheme: forms.join("; or "), tolerance, body_limit, event, deduplicated_by }
     }
+    let Facts { tolerance, body_limit, event, identity, .. } = scheme.facts().remove(0);
+    let deduplicated_by = identity.unwrap_or_default();
+    SchemeFacts { scheme: forms.join("; or "), tolerance, body_limit, event, deduplicated_by }
 }
 
 /// A scheme in words.

@@ -4,15 +4,20 @@ use std::borrow::Cow;
 use std::fmt;
 use std::ops::Range;
 
+#[cfg(feature = "testing")]
+use bytes::Bytes;
 use http::header::{AUTHORIZATION, HeaderName, HeaderValue};
 use http::request::Parts;
 
 use crate::config::ConfigError;
+use crate::encoding::Encoding;
 use crate::headers::{self, LONGEST_HEADER, single};
 use crate::multipart;
 use crate::pointer;
 use crate::provider::Recognition;
 use crate::rejection::{Reason, Rejection};
+#[cfg(feature = "testing")]
+use crate::sign::{SignError, add_part, set_header, set_member, set_path, unfit, with_field};
 use crate::text::Text;
 use crate::uri::requested_uri;
 use crate::urlencoded;
@@ -25,7 +30,7 @@ const MAX_IN_LIST: usize = 16;
 const MAX_NUMBERED: usize = 100;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Spot {
+pub(crate) enum Spot {
     Header(HeaderName),
     /// Headers of this name and a number.
     Numbered(HeaderName),
@@ -37,26 +42,31 @@ pub(super) enum Spot {
     Form(Cow<'static, str>),
     /// A field of a multipart form.
     Part(&'static str),
+    /// A member of a JSON object that is in a header, in base64.
+    InHeader(HeaderName, &'static str),
+    /// The whole body.
+    Body,
 }
 
 /// A place in a request.
 #[derive(Clone, Debug)]
 pub(crate) struct Place {
-    pub(super) spot: Spot,
-    pub(super) prefix: Cow<'static, str>,
-    pub(super) list: Option<u8>,
+    pub(crate) spot: Spot,
+    pub(crate) prefix: Cow<'static, str>,
+    /// The separators of a list, of which one may be there twice.
+    pub(crate) list: Option<[u8; 2]>,
     /// Where the scope is that an id is unique within.
-    pub(super) scope: Option<Box<Place>>,
+    pub(crate) scope: Option<Box<Place>>,
 }
 
 /// A value that was found: a header's own, or one that had to be decoded.
-pub(super) enum Value<'a> {
+pub(crate) enum Value<'a> {
     Header(&'a HeaderValue, Range<usize>),
     Decoded(Cow<'a, [u8]>),
 }
 
 impl Value<'_> {
-    pub(super) fn as_bytes(&self) -> &[u8] {
+    pub(crate) fn as_bytes(&self) -> &[u8] {
         match self {
             Self::Header(value, part) => &value.as_bytes()[part.clone()],
             Self::Decoded(bytes) => bytes,
@@ -82,40 +92,40 @@ impl Value<'_> {
 
 impl Place {
     /// Returns whether the value is in the body, so that it is known only at the end.
-    pub(super) fn in_body(&self) -> bool {
-        matches!(self.spot, Spot::Json(_) | Spot::Form(_) | Spot::Part(_))
+    pub(crate) fn in_body(&self) -> bool {
+        matches!(self.spot, Spot::Json(_) | Spot::Form(_) | Spot::Part(_) | Spot::Body)
     }
 
     /// Returns whether the head has the value.
-    pub(super) fn recognizes(&self, head: &Parts) -> Recognition {
+    pub(crate) fn recognizes(&self, head: &Parts) -> Recognition {
         match &self.spot {
-            Spot::Header(name) => head.headers.contains_key(name),
+            Spot::Header(name) | Spot::InHeader(name, _) => head.headers.contains_key(name),
             Spot::Numbered(stem) => head.headers.keys().any(|name| name.as_str().starts_with(stem.as_str())),
             Spot::Bearer | Spot::Basic => head.headers.contains_key(AUTHORIZATION),
             Spot::Query(parameter) => {
                 matches!(urlencoded::query_field(head, parameter, Reason::MalformedSignature), Ok(Some(_)) | Err(_))
             }
-            Spot::PathEnd | Spot::Json(_) | Spot::Form(_) | Spot::Part(_) => return Recognition::Perhaps,
+            Spot::PathEnd | Spot::Json(_) | Spot::Form(_) | Spot::Part(_) | Spot::Body => return Recognition::Perhaps,
         }
         .into()
     }
 
     /// Returns whether the value is there, now that the body is known.
-    pub(super) fn is_there(&self, head: &Parts, body: &[u8]) -> bool {
+    pub(crate) fn is_there(&self, head: &Parts, body: &[u8]) -> bool {
         matches!(self.value(head, body, Reason::MalformedSignature), Ok(Some(_)))
     }
 
     /// Returns the header that has the value, if one has.
-    pub(super) fn header(&self) -> Option<&HeaderName> {
+    pub(crate) fn header(&self) -> Option<&HeaderName> {
         match &self.spot {
-            Spot::Header(name) => Some(name),
+            Spot::Header(name) | Spot::InHeader(name, _) => Some(name),
             Spot::Bearer | Spot::Basic => Some(&AUTHORIZATION),
             _ => None,
         }
     }
 
     /// Returns the header that the value is all of, but for a fixed prefix.
-    pub(super) fn whole_header(&self) -> Option<&HeaderName> {
+    pub(crate) fn whole_header(&self) -> Option<&HeaderName> {
         match (&self.spot, self.list, &self.scope) {
             (Spot::Header(name), None, None) => Some(name),
             _ => None,
@@ -124,16 +134,27 @@ impl Place {
 
     /// Returns the whole value, with prefix and list. The body is empty as long as it isn't known.
     fn raw<'a>(&self, head: &'a Parts, body: &'a [u8], malformed: Reason) -> Result<Option<Value<'a>>, Rejection> {
+        self.raw_within(head, body, malformed, LONGEST_HEADER)
+    }
+
+    /// As [`raw`](Self::raw), from a header of at most this length.
+    fn raw_within<'a>(
+        &self,
+        head: &'a Parts,
+        body: &'a [u8],
+        malformed: Reason,
+        longest: usize,
+    ) -> Result<Option<Value<'a>>, Rejection> {
         Ok(match &self.spot {
-            Spot::Header(name) => single(head, name, LONGEST_HEADER)?.map(|value| Value::Header(value, 0..value.len())),
+            Spot::Header(name) => single(head, name, longest)?.map(|value| Value::Header(value, 0..value.len())),
             Spot::Numbered(_) => None,
             Spot::Bearer => {
-                let Some(value) = single(head, &AUTHORIZATION, LONGEST_HEADER)? else { return Ok(None) };
+                let Some(value) = single(head, &AUTHORIZATION, longest)? else { return Ok(None) };
                 let token = headers::bearer(value).ok_or_else(|| self.unreadable(malformed))?;
                 Some(Value::Header(value, value.len() - token.len()..value.len()))
             }
             Spot::Basic => {
-                let Some(value) = single(head, &AUTHORIZATION, LONGEST_HEADER)? else { return Ok(None) };
+                let Some(value) = single(head, &AUTHORIZATION, longest)? else { return Ok(None) };
                 let credentials = headers::basic(value).ok_or_else(|| self.unreadable(malformed))?;
                 Some(Value::Decoded(credentials.into()))
             }
@@ -149,6 +170,13 @@ impl Place {
                 .map_err(|fault| Rejection::new(Reason::MalformedBody).with_source(fault))?
                 .map(|text| Value::Decoded(Cow::Owned(text.into_bytes()))),
             Spot::Form(_) | Spot::Part(_) => self.field(body)?.map(Value::Decoded),
+            Spot::InHeader(name, pointer) => {
+                let Some(value) = single(head, name, longest)? else { return Ok(None) };
+                let json = Encoding::Base64.decode(value.as_bytes());
+                let found = json.and_then(|json| pointer::member(&json, pointer).ok()?);
+                Some(Value::Decoded(Cow::Owned(found.ok_or_else(|| self.unreadable(malformed))?.into_bytes())))
+            }
+            Spot::Body => Some(Value::Decoded(Cow::Borrowed(body))),
         })
     }
 
@@ -162,19 +190,30 @@ impl Place {
     }
 
     /// Returns the whole field of a verified form as a text.
-    pub(super) fn verified_field(&self, body: &[u8]) -> Option<Text> {
+    pub(crate) fn verified_field(&self, body: &[u8]) -> Option<Text> {
         Some(String::from_utf8(self.field(body).ok()??.into_owned()).ok()?.into())
     }
 
     /// Returns the value behind the prefix, or `None` if it is absent. `malformed` is the reason to
     /// refuse a value without the prefix.
-    pub(super) fn value<'a>(
+    pub(crate) fn value<'a>(
         &self,
         head: &'a Parts,
         body: &'a [u8],
         malformed: Reason,
     ) -> Result<Option<Value<'a>>, Rejection> {
-        let Some(value) = self.raw(head, body, malformed)? else { return Ok(None) };
+        self.value_within(head, body, malformed, LONGEST_HEADER)
+    }
+
+    /// As [`value`](Self::value), from a header of at most this length.
+    pub(crate) fn value_within<'a>(
+        &self,
+        head: &'a Parts,
+        body: &'a [u8],
+        malformed: Reason,
+        longest: usize,
+    ) -> Result<Option<Value<'a>>, Rejection> {
+        let Some(value) = self.raw_within(head, body, malformed, longest)? else { return Ok(None) };
         let Some(separator) = self.list else {
             if !value.as_bytes().starts_with(self.prefix.as_bytes()) {
                 return Err(self.without_prefix(malformed));
@@ -182,8 +221,15 @@ impl Place {
             let part = self.prefix.len()..value.as_bytes().len();
             return Ok(Some(value.part(part)));
         };
-        let mut meant = self.meant(value.as_bytes(), separator);
-        let (first, second) = (meant.next(), meant.next());
+        let bytes = value.as_bytes();
+        let mut meant = self.meant(bytes, separator);
+        let first = meant.next();
+        // In a list of lists, each of the inner ones has the value.
+        let is_same = |other: &Range<usize>| {
+            separator[0] != separator[1]
+                && first.as_ref().is_some_and(|first| bytes[first.clone()] == bytes[other.clone()])
+        };
+        let second = meant.find(|other| !is_same(other));
         drop(meant);
         match (first, second) {
             (_, Some(_)) => Err(Rejection::new(malformed).with_detail(format!("{self} has more than one value"))),
@@ -193,7 +239,7 @@ impl Place {
     }
 
     /// Returns the value as a text, behind that of its scope if it has one.
-    pub(super) fn text(&self, head: &Parts, body: &[u8], malformed: Reason) -> Result<Option<Text>, Rejection> {
+    pub(crate) fn text(&self, head: &Parts, body: &[u8], malformed: Reason) -> Result<Option<Text>, Rejection> {
         let Some(value) = self.value(head, body, malformed)? else { return Ok(None) };
         let text = value.into_text().ok_or_else(|| self.unreadable(malformed))?;
         let Some(scope) = &self.scope else { return Ok(Some(text)) };
@@ -205,7 +251,7 @@ impl Place {
 
     /// Hands on every value that may be a signature, and returns how many there are.
     #[inline]
-    pub(super) fn each(
+    pub(crate) fn each(
         &self,
         head: &Parts,
         body: &[u8],
@@ -278,15 +324,88 @@ impl Place {
     }
 
     /// Returns where the list's entries with the prefix are, without it.
-    fn meant(&self, list: &[u8], separator: u8) -> impl Iterator<Item = Range<usize>> {
+    fn meant(&self, list: &[u8], separators: [u8; 2]) -> impl Iterator<Item = Range<usize>> {
         let mut next = 0;
-        list.split(move |byte| *byte == separator).filter_map(move |entry| {
+        list.split(move |byte| separators.contains(byte)).filter_map(move |entry| {
             let at = next;
             next += entry.len() + 1;
             let start = at + (entry.len() - entry.trim_ascii_start().len());
             let trimmed = entry.trim_ascii();
             trimmed.starts_with(self.prefix.as_bytes()).then(|| start + self.prefix.len()..start + trimmed.len())
         })
+    }
+}
+
+/// Writing what a sender writes, for tests alone.
+#[cfg(feature = "testing")]
+impl Place {
+    /// Removes what is in a header of this place; of a list, the entries with the prefix.
+    pub(crate) fn clear(&self, head: &mut Parts) {
+        let is_own = |name: &&HeaderName| match &self.spot {
+            Spot::Header(own) | Spot::InHeader(own, _) => *name == own,
+            Spot::Numbered(stem) => name.as_str().starts_with(stem.as_str()),
+            _ => false,
+        };
+        for name in head.headers.keys().filter(is_own).cloned().collect::<Vec<_>>() {
+            let removed = head.headers.remove(&name);
+            let (Some([separator, other]), Some(list)) = (self.list, removed.as_ref().and_then(|it| it.to_str().ok()))
+            else {
+                continue;
+            };
+            let entries = list.split([char::from(separator), char::from(other)]).map(str::trim);
+            let others: Vec<_> = entries.filter(|entry| !entry.starts_with(&*self.prefix)).collect();
+            if let Ok(others) = HeaderValue::try_from(others.join(&char::from(separator).to_string())) {
+                if !others.is_empty() {
+                    head.headers.insert(name, others);
+                }
+            }
+        }
+    }
+
+    /// Writes a value into this place.
+    pub(crate) fn put(&self, head: &mut Parts, body: &mut Bytes, value: &str) -> Result<(), SignError> {
+        let value = format!("{}{value}", self.prefix);
+        match &self.spot {
+            Spot::Header(name) => {
+                let whole = match (self.list, head.headers.get(name).and_then(|list| list.to_str().ok())) {
+                    (Some(separator), Some(list)) => format!("{list}{}{value}", char::from(separator[0])),
+                    _ => value,
+                };
+                set_header(head, name.clone(), whole)
+            }
+            Spot::Numbered(stem) => {
+                let name = HeaderName::try_from(format!("{stem}1")).map_err(|_| unfit())?;
+                set_header(head, name, value)
+            }
+            Spot::Bearer => set_header(head, AUTHORIZATION, format!("Bearer {value}")),
+            Spot::Basic => {
+                set_header(head, AUTHORIZATION, format!("Basic {}", Encoding::Base64.encode(value.as_bytes())))
+            }
+            Spot::Query(parameter) => {
+                let query = with_field(head.uri.query().unwrap_or_default(), parameter, &value);
+                set_path(head, &format!("{}?{query}", head.uri.path()))
+            }
+            Spot::PathEnd => {
+                let stem = head.uri.path().rsplit_once('/').map_or("", |(stem, _)| stem);
+                set_path(head, &format!("{stem}/{value}"))
+            }
+            Spot::InHeader(name, pointer) => {
+                let own = head.headers.get(name).and_then(|own| Encoding::Base64.decode(own.as_bytes()));
+                let mut json = own.map_or(Bytes::from_static(b"{}"), Bytes::from);
+                set_member(&mut json, pointer, value)?;
+                set_header(head, name.clone(), Encoding::Base64.encode(&json))
+            }
+            Spot::Body => {
+                *body = value.into();
+                Ok(())
+            }
+            Spot::Json(pointer) => set_member(body, pointer, value),
+            Spot::Part(field) => add_part(body, field, &value),
+            Spot::Form(field) => {
+                *body = with_field(std::str::from_utf8(body).map_err(|_| unfit())?, field, &value).into();
+                Ok(())
+            }
+        }
     }
 }
 
@@ -302,6 +421,8 @@ impl fmt::Display for Spot {
             Self::Json(pointer) => write!(f, "body `{pointer}`"),
             Self::Form(field) => write!(f, "form field `{field}`"),
             Self::Part(field) => write!(f, "multipart field `{field}`"),
+            Self::InHeader(name, pointer) => write!(f, "`{name}` `{pointer}`"),
+            Self::Body => f.write_str("the body"),
         }
     }
 }
@@ -318,14 +439,14 @@ impl fmt::Display for Place {
     }
 }
 
-pub(super) fn header_name(name: &str) -> Result<HeaderName, ConfigError> {
+pub(crate) fn header_name(name: &str) -> Result<HeaderName, ConfigError> {
     HeaderName::from_bytes(name.as_bytes()).map_err(|_| ConfigError::invalid("a header name is not valid"))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::scheme::source::{Source, basic, bearer, form, header, json, numbered_headers, path_segment, query};
+    use crate::scheme::{Source, basic, bearer, form, header, json, numbered_headers, path_segment, query};
 
     fn head(build: impl FnOnce(http::request::Builder) -> http::request::Builder) -> Parts {
         build(http::Request::post("/hook/tok%20en?sig=a%2Bb&x=1")).body(()).unwrap().into_parts().0

@@ -1,0 +1,200 @@
+//! Proof by an HTTP Message Signature (RFC 9421). Feature `asymmetric`.
+
+use std::time::SystemTime;
+
+use http::HeaderName;
+use http::request::Parts;
+
+use crate::config::ConfigError;
+use crate::delivery::Signed;
+#[cfg(feature = "fetch")]
+use crate::key_lookup::KeyLookup;
+use crate::mac::{Digest, Mac, MacKind, matching_key as matching_mac};
+use crate::message_signatures::{Kind, MessageRules, Offered, check_digest};
+use crate::place::Place;
+use crate::provider::{MaybeReady, Recognition};
+#[cfg(feature = "fetch")]
+use crate::public_key::Verifies as _;
+use crate::public_key::{PublicKey, matching_key};
+use crate::public_url::PublicUrl;
+use crate::rejection::{Reason, Rejection};
+use crate::secrets::{Keys, KeysFor, MatchedKey};
+#[cfg(feature = "testing")]
+use crate::sign::{SignResult, Signer, Unsigned};
+use crate::time::Tolerance;
+
+use super::fields::{Fields, Unverified};
+use super::proof::{Judged, Proof, Run};
+use super::settings::Settings;
+use super::template::Values;
+
+const SIGNATURE_INPUT: HeaderName = HeaderName::from_static("signature-input");
+
+/// The most signatures of one request that are tried.
+const MAX_TRIED: usize = 4;
+
+#[derive(Clone)]
+pub(crate) struct MessageProof {
+    rules: MessageRules,
+    keys: MessageKeys,
+    public_url: Option<PublicUrl>,
+}
+
+#[derive(Clone)]
+enum MessageKeys {
+    Shared(Keys<Mac>),
+    Given(Keys<PublicKey>),
+    #[cfg(feature = "fetch")]
+    ById(KeyLookup),
+}
+
+/// The keys for one request.
+pub(crate) enum MessageKeysFor {
+    Shared(KeysFor<Mac>),
+    Given(KeysFor<PublicKey>),
+    /// To be looked up as of this time.
+    #[cfg(feature = "fetch")]
+    ById(SystemTime),
+}
+
+impl MessageProof {
+    pub(crate) fn new(rules: MessageRules, settings: &Settings) -> Result<Self, ConfigError> {
+        if settings.signature.is_some() {
+            return Err(ConfigError::conflict("an HTTP Message Signature has its own place: the scheme has both"));
+        }
+        if !rules.covers("content-digest") && !settings.body_unsigned {
+            return Err(ConfigError::conflict("the signature covers no content-digest: anyone could change the body"));
+        }
+        let keys = match rules.kind {
+            Kind::HmacSha256 => MessageKeys::Shared(settings.keys(|key| Mac::new(MacKind::Sha256, key))?),
+            #[cfg(feature = "fetch")]
+            Kind::Public(_) if settings.key_lookup.is_some() && settings.public_keys.is_none() => {
+                settings.no_secrets()?;
+                settings.key_lookup.clone().map(MessageKeys::ById).ok_or_else(|| ConfigError::missing("no keys"))?
+            }
+            Kind::Public(algorithm) => {
+                MessageKeys::Given(settings.public_keys()?.into_keys(move |key| PublicKey::new(algorithm, key))?)
+            }
+        };
+        Ok(Self { rules, keys, public_url: settings.public_url.clone() })
+    }
+}
+
+impl Proof for MessageProof {
+    type Offer = Vec<Offered>;
+    type Keys = MessageKeysFor;
+    type Progress = ();
+
+    fn recognizes(&self, head: &Parts) -> Recognition {
+        head.headers.contains_key(SIGNATURE_INPUT).into()
+    }
+
+    fn covers(&self, fields: &Fields) -> Signed {
+        let body = self.rules.covers("content-digest");
+        let covers = |place: &Option<Place>| {
+            place.as_ref().is_some_and(|place| {
+                (body && place.in_body()) || place.header().is_some_and(|name| self.rules.covers(name.as_str()))
+            })
+        };
+        Signed {
+            body,
+            timestamp: true,
+            id: covers(&fields.id),
+            event: covers(&fields.event),
+            url: self.rules.covers_address(),
+        }
+    }
+
+    fn is_timed(&self) -> bool {
+        true
+    }
+
+    fn tolerance_mut(&mut self) -> Option<&mut Tolerance> {
+        Some(&mut self.rules.tolerance)
+    }
+
+    fn read(&self, head: &Parts, _: &[u8], read: &mut Unverified) -> Result<Vec<Offered>, Rejection> {
+        let mut offered = self.rules.read(head, self.public_url.as_ref(), read.now)?;
+        offered.truncate(MAX_TRIED);
+        read.timestamp = offered.first().map(|first| (first.created_text.clone(), first.created));
+        read.fresh_for = Some(self.rules.tolerance.width());
+        Ok(offered)
+    }
+
+    fn start(&self, offer: &Vec<Offered>, values: &Values<'_>, now: SystemTime) -> Judged<MessageKeysFor> {
+        let _ = (offer, now);
+        match &self.keys {
+            MessageKeys::Shared(keys) => keys.find(values.head, None).and_then(|keys| Ok(MessageKeysFor::Shared(keys))),
+            MessageKeys::Given(keys) => keys.find(values.head, None).and_then(|keys| Ok(MessageKeysFor::Given(keys))),
+            #[cfg(feature = "fetch")]
+            MessageKeys::ById(_) => {
+                offer.iter().try_for_each(|it| {
+                    KeyLookup::check(it.keyid.as_deref().unwrap_or_default(), &"`signature-input`")
+                })?;
+                Ok(MessageKeysFor::ById(now).into())
+            }
+        }
+    }
+
+    fn finish(&self, run: Run<'_, Self>, values: &Values<'_>, _: &[u8]) -> Judged<MatchedKey> {
+        if self.rules.covers("content-digest") {
+            check_digest(values.head, values.body)?;
+        }
+        let offer = std::mem::take(run.offer);
+        match run.keys {
+            MessageKeysFor::Shared(keys) => {
+                let by = |it: &Offered| {
+                    let codes = keys.ring.iter().map(|mac| mac.of(&it.base));
+                    matching_mac(codes, [Digest::new(&it.signature)].iter())
+                };
+                keys.verdict(offer.iter().filter_map(by).next()).map(MaybeReady::Ready)
+            }
+            MessageKeysFor::Given(keys) => {
+                let by = |it: &Offered| matching_key(&keys.ring, &it.base, std::slice::from_ref(&it.signature));
+                keys.verdict(offer.iter().find_map(by)).map(MaybeReady::Ready)
+            }
+            #[cfg(feature = "fetch")]
+            MessageKeysFor::ById(now) => {
+                let (MessageKeys::ById(lookup), Kind::Public(algorithm)) = (&self.keys, self.rules.kind) else {
+                    return Err(Reason::SignatureMismatch.into());
+                };
+                let (lookup, now) = (lookup.clone(), *now);
+                Ok(MaybeReady::pending(async move {
+                    for it in offer {
+                        let key = lookup.find(it.keyid.as_deref().unwrap_or_default(), algorithm, now)?.wait().await?;
+                        if key.verifies(&it.base, &it.signature) {
+                            return Ok(MatchedKey::default());
+                        }
+                    }
+                    Err(Reason::SignatureMismatch.into())
+                }))
+            }
+        }
+    }
+
+    #[cfg(feature = "testing")]
+    fn describe(&self) -> String {
+        let covered: Vec<_> = self.rules.covered().collect();
+        format!("HTTP Message Signature {} over {}", self.rules.kind.name(), covered.join(", "))
+    }
+
+    #[cfg(feature = "testing")]
+    fn sign(&self, request: &mut Unsigned<'_>, signer: &Signer<'_>) -> SignResult {
+        let url = self.public_url.as_ref();
+        if self.rules.covers("content-digest") {
+            if let Err(fault) = crate::message_signatures::write_digest(request.head, request.body) {
+                return Some(Err(fault));
+            }
+        }
+        match (&self.keys, self.rules.kind, signer) {
+            (MessageKeys::Shared(keys), _, Signer::Secret) => {
+                let sign = |message: &[u8]| Ok(keys.signing_key()?.of(message).as_bytes().to_vec());
+                Some(self.rules.sign(request.head, url, request.now, sign))
+            }
+            (_, Kind::Public(algorithm), Signer::PrivateKey(key)) => {
+                Some(self.rules.sign(request.head, url, request.now, |message| key.sign(algorithm, message)))
+            }
+            _ => None,
+        }
+    }
+}
