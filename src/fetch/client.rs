@@ -48,7 +48,7 @@ impl HttpsClient {
     /// Returns a builder for a client with other settings.
     #[must_use]
     pub fn builder() -> HttpsClientBuilder {
-        HttpsClientBuilder { roots: None, plain_http: false }
+        HttpsClientBuilder { roots: None, plain_http: false, keeps_connections: true }
     }
 }
 
@@ -69,6 +69,7 @@ impl HttpsClient {
 pub struct HttpsClientBuilder {
     roots: Option<Vec<u8>>,
     plain_http: bool,
+    keeps_connections: bool,
 }
 
 impl HttpsClientBuilder {
@@ -83,6 +84,12 @@ impl HttpsClientBuilder {
     /// and tests on your own machine, never for production.
     pub fn insecure_plain_http(mut self) -> Self {
         self.plain_http = true;
+        self
+    }
+
+    /// Opens a connection for each request, so that none belongs to a runtime that is gone.
+    pub(super) fn without_idle_connections(mut self) -> Self {
+        self.keeps_connections = false;
         self
     }
 
@@ -101,6 +108,9 @@ impl HttpsClientBuilder {
             .no_proxy()
             .referer(false)
             .user_agent(concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION")));
+        if !self.keeps_connections {
+            client = client.pool_max_idle_per_host(0);
+        }
         if let Some(pem) = self.roots {
             let roots = Certificate::from_pem_bundle(&pem).unwrap_or_default();
             if roots.is_empty() {

@@ -22,6 +22,7 @@ use crate::layer::layer::WebhookLayer;
 use crate::provider::Provider;
 use crate::rejection::Rejection;
 use crate::scheme::{Scheme, header};
+use crate::senders::SenderConfig;
 use crate::sign::Sign;
 use crate::time::TimeFormat;
 
@@ -37,6 +38,7 @@ pub const TARGETS: &[Target] = &[
     ("template", template),
     ("signature_header", signature_header),
     ("layer", layer),
+    ("sender_config", sender_config),
     #[cfg(feature = "jwt")]
     ("json", json),
     #[cfg(feature = "jwt")]
@@ -190,6 +192,38 @@ pub fn layer(data: &[u8]) {
         }
         *signed.body_mut() = changed.into();
         assert!(matches!(judge_both(scheme, signed, script), Verdict::Refused(_)), "a forgery is delivered");
+    }
+}
+
+/// A configuration is read or refused at a place in its text, what is missing in it is told in one
+/// line, and no sender that it makes delivers what nobody signed.
+pub fn sender_config(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    let lines = text.split('\n').count();
+    let config: SenderConfig = match serde_json::from_str(text) {
+        Ok(config) => config,
+        Err(error) => {
+            assert!((1..=lines).contains(&error.line()) || error.line() == 0, "{error}");
+            return;
+        }
+    };
+    let secrets: Vec<_> = config.secrets.iter().map(|secret| format!("{secret:?}")).collect();
+    assert!(secrets.iter().all(|shown| *shown == secrets[0]), "a secret is shown");
+    match config.clone().build() {
+        Ok(sender) => {
+            assert_eq!(sender.facts().len(), 1);
+            let mut request = Request::new(());
+            *request.method_mut() = http::Method::POST;
+            let (head, ()) = request.into_parts();
+            let body = ScriptedBody::new([Step::Data(Bytes::copy_from_slice(data))]);
+            let delivered = respond(&sender, &head, body).extensions().get::<Delivery>().is_some();
+            assert!(!delivered, "{config:?} delivers what nobody signed");
+        }
+        Err(error) => {
+            let told = error.located_in(text, "").to_string();
+            let line = told.rsplit_once(" at line ").and_then(|(_, place)| place.split_once(' ')?.0.parse().ok());
+            assert!(line.is_some_and(|line| (1..=lines).contains(&line)), "{told}");
+        }
     }
 }
 
@@ -380,6 +414,16 @@ fn split(body: &Bytes, script: &[u8]) -> ScriptedBody {
 }
 
 fn judge<P: Provider + Clone>(provider: &P, head: &Parts, body: ScriptedBody) -> Verdict {
+    let response = respond(provider, head, body);
+    match (response.extensions().get::<Delivery>(), response.extensions().get::<Rejection>()) {
+        (Some(delivery), None) if response.status() == StatusCode::OK => Verdict::Delivered(Box::new(delivery.clone())),
+        (None, Some(rejection)) if response.status() == rejection.status() => Verdict::Refused(rejection.clone()),
+        _ => panic!("{} by {} with neither a delivery nor a rejection", response.status(), provider.name()),
+    }
+}
+
+/// Sends a request through the layer, to a handler that hands its delivery back.
+fn respond<P: Provider + Clone>(provider: &P, head: &Parts, body: ScriptedBody) -> Response<()> {
     let clock = || UNIX_EPOCH + NOW;
     let layer = WebhookLayer::new(provider.clone()).with_clock(clock);
     #[cfg(feature = "tokio")]
@@ -394,11 +438,7 @@ fn judge<P: Provider + Clone>(provider: &P, head: &Parts, body: ScriptedBody) ->
         }
     };
     let Ok(response) = response;
-    match (response.extensions().get::<Delivery>(), response.extensions().get::<Rejection>()) {
-        (Some(delivery), None) if response.status() == StatusCode::OK => Verdict::Delivered(Box::new(delivery.clone())),
-        (None, Some(rejection)) if response.status() == rejection.status() => Verdict::Refused(rejection.clone()),
-        _ => panic!("{} by {} with neither a delivery nor a rejection", response.status(), provider.name()),
-    }
+    response.map(drop)
 }
 
 /// A handler that hands its delivery back.
