@@ -125,6 +125,7 @@ mod grpc;
     feature = "tonic"
 ))]
 pub mod guide;
+mod handshake;
 mod headers;
 #[cfg(feature = "inbox")]
 pub mod inbox;
