@@ -2,6 +2,7 @@
 
 /// A signature algorithm. The scheme names it; a message never does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(not(feature = "asymmetric"), allow(dead_code))]
 pub(crate) enum Algorithm {
     Ed25519,
     /// ECDSA on P-256 with SHA-256, the signature in DER.

@@ -149,6 +149,7 @@ mod grpc;
     feature = "tonic"
 ))]
 pub mod guide;
+mod handshake;
 mod headers;
 #[cfg(feature = "inbox")]
 pub mod inbox;

@@ -30,6 +30,7 @@ const MAX_IN_LIST: usize = 16;
 const MAX_NUMBERED: usize = 100;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(not(all(feature = "asymmetric", feature = "jwt")), allow(dead_code))]
 pub(crate) enum Spot {
     Header(HeaderName),
     /// Headers of this name and a number.
@@ -354,10 +355,10 @@ impl Place {
             };
             let entries = list.split([char::from(separator), char::from(other)]).map(str::trim);
             let others: Vec<_> = entries.filter(|entry| !entry.starts_with(&*self.prefix)).collect();
-            if let Ok(others) = HeaderValue::try_from(others.join(&char::from(separator).to_string())) {
-                if !others.is_empty() {
-                    head.headers.insert(name, others);
-                }
+            if let (false, Ok(others)) =
+                (others.is_empty(), HeaderValue::try_from(others.join(&char::from(separator).to_string())))
+            {
+                head.headers.insert(name, others);
             }
         }
     }

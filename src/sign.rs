@@ -48,6 +48,7 @@ pub(crate) enum Signer<'a> {
 }
 
 /// A key that signs as a sender would.
+#[cfg_attr(not(all(feature = "asymmetric", feature = "jwt")), allow(dead_code))]
 pub(crate) trait PrivateKey {
     /// Signs a message.
     fn sign(&self, algorithm: Algorithm, message: &[u8]) -> Result<Vec<u8>, SignError>;

@@ -6,6 +6,8 @@ mod config;
 mod rules;
 
 pub use config::{CertificateConfig, CertificateName};
+#[cfg(all(feature = "certificates", feature = "jwt"))]
+pub(crate) use rules::anchors;
 #[cfg(feature = "certificates")]
 #[cfg_attr(not(feature = "sns"), allow(unused_imports, reason = "each sender uses a part"))]
-pub(crate) use rules::{CertificateKey, CertificateRules, Origin, anchors};
+pub(crate) use rules::{CertificateKey, CertificateRules, Origin};

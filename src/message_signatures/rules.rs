@@ -56,6 +56,7 @@ pub(crate) enum Kind {
 pub(crate) struct Offered {
     pub(crate) base: Vec<u8>,
     pub(crate) signature: Vec<u8>,
+    #[cfg_attr(not(feature = "fetch"), allow(dead_code))]
     pub(crate) keyid: Option<String>,
     pub(crate) created: SystemTime,
     pub(crate) created_text: Text,

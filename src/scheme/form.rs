@@ -20,7 +20,6 @@ use crate::time::Tolerance;
 
 use super::custom::CustomProof;
 use super::fields::{Fields, Unverified};
-use super::handshake::Handshake;
 #[cfg(feature = "jwt")]
 use super::jwt::JwtProof;
 use super::mac::MacProof;
@@ -32,6 +31,7 @@ use super::public_key::PublicKeyProof;
 use super::settings::Settings;
 use super::template::Template;
 use super::token::TokenProof;
+use crate::handshake::Handshake;
 
 /// One way in which a sender signs.
 #[derive(Clone)]

@@ -10,6 +10,8 @@ use crate::delivery::Signed;
 #[cfg(feature = "fetch")]
 use crate::key_lookup::KeyLookup;
 use crate::mac::{Digest, Mac, MacKind, matching_key as matching_mac};
+#[cfg(feature = "testing")]
+use crate::message_signatures::write_digest;
 use crate::message_signatures::{Kind, MessageRules, Offered, check_digest};
 use crate::place::Place;
 use crate::provider::{MaybeReady, Recognition};
@@ -17,7 +19,9 @@ use crate::provider::{MaybeReady, Recognition};
 use crate::public_key::Verifies as _;
 use crate::public_key::{PublicKey, matching_key};
 use crate::public_url::PublicUrl;
-use crate::rejection::{Reason, Rejection};
+#[cfg(feature = "fetch")]
+use crate::rejection::Reason;
+use crate::rejection::Rejection;
 use crate::secrets::{Keys, KeysFor, MatchedKey};
 #[cfg(feature = "testing")]
 use crate::sign::{SignResult, Signer, Unsigned};
@@ -181,10 +185,10 @@ impl Proof for MessageProof {
     #[cfg(feature = "testing")]
     fn sign(&self, request: &mut Unsigned<'_>, signer: &Signer<'_>) -> SignResult {
         let url = self.public_url.as_ref();
-        if self.rules.covers("content-digest") {
-            if let Err(fault) = crate::message_signatures::write_digest(request.head, request.body) {
-                return Some(Err(fault));
-            }
+        let covers = self.rules.covers("content-digest");
+        let written = covers.then(|| write_digest(request.head, request.body)).transpose();
+        if let Err(fault) = written {
+            return Some(Err(fault));
         }
         match (&self.keys, self.rules.kind, signer) {
             (MessageKeys::Shared(keys), _, Signer::Secret) => {

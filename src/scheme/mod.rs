@@ -4,9 +4,9 @@ mod builder;
 mod custom;
 mod fields;
 mod form;
-mod handshake;
 #[cfg(feature = "jwt")]
 mod jwt;
+mod kinds;
 mod mac;
 #[cfg(feature = "asymmetric")]
 mod message_signature;
@@ -21,6 +21,10 @@ mod source;
 mod template;
 mod token;
 
+pub use crate::handshake::Handshake;
+#[cfg(test)]
+pub(crate) use crate::handshake::tests::ask;
+pub(crate) use crate::handshake::{challenge_mac, echo, only_member, printable, query_parameter};
 #[cfg(feature = "certificates")]
 #[cfg(feature = "jwt")]
 pub use crate::jwt::ChainRoots;
@@ -34,10 +38,6 @@ pub use builder::SchemeBuilder;
 pub(crate) use custom::{Item, Rule};
 #[cfg(feature = "testing")]
 pub(crate) use form::{AnyForm, Form, of_form};
-pub use handshake::Handshake;
-#[cfg(test)]
-pub(crate) use handshake::tests::ask;
-pub(crate) use handshake::{challenge_mac, echo, only_member, printable, query_parameter};
 #[cfg(feature = "testing")]
 pub(crate) use proof::Proof;
 #[cfg(feature = "paypal")]

@@ -17,8 +17,8 @@ use crate::text::Text;
 use crate::time::{Clock, Tolerance};
 
 use super::form::{AnyAttempt, AnyForm};
-use super::handshake::{AnswerUnsigned, Handshake};
 use super::proof::{Judged, best};
+use crate::handshake::{AnswerUnsigned, Handshake};
 
 /// A sender that is described in a few declarative lines.
 ///

@@ -12,12 +12,11 @@ use http::{Method, StatusCode};
 use crate::answer::Answer;
 use crate::headers::{LONGEST_HEADER, required};
 use crate::mac::{Digest, Mac};
-use crate::provider::Begin;
+use crate::provider::{Begin, MaybeReady};
 use crate::rejection::{Reason, Rejection};
 use crate::secrets::{Keys, KeysFor};
 use crate::urlencoded;
 
-use super::proof::Judged;
 use crate::place::header_name;
 
 /// The longest echoed text. Challenges have a few dozen characters; Microsoft's, the longest, a few
@@ -307,7 +306,7 @@ impl Handshake {
 
     /// Answers a head that asks this question, or returns how to answer the body; `None` if the
     /// head doesn't ask.
-    pub(crate) fn begin(&self, head: &Parts) -> Option<Judged<Begin<AnswerUnsigned>>> {
+    pub(crate) fn begin(&self, head: &Parts) -> Option<Result<MaybeReady<Begin<AnswerUnsigned>>, Rejection>> {
         if !self.recognizes(head) {
             return None;
         }
@@ -407,8 +406,6 @@ pub(crate) fn echo(text: &str) -> Result<Answer, Rejection> {
 
 #[cfg(test)]
 pub(crate) mod tests {
-    use crate::provider::MaybeReady;
-
     use super::*;
 
     /// Asks a handshake whose answer is ready.
