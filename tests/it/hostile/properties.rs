@@ -111,7 +111,11 @@ fn how_a_body_is_split_never_changes_what_becomes_of_its_request() {
                 tamper(&mut wire, &Wire::new(genuine), &mut chance);
             }
             let Some(request) = wire.request() else { continue };
-            let whole = subject.judge(request.clone()).summary();
+            let mut whole = subject.judge(request.clone()).summary();
+            if subject.name == "neon" {
+                // The id of an unknown key, in a header here, causes one fetch, and then none for a while.
+                whole = subject.judge(request.clone()).summary();
+            }
             let (head, body) = request.into_parts();
             let framed = Request::from_parts(head, frames(&body, &mut chance));
             assert_eq!(subject.judge_framed(framed).summary(), whole, "{}", subject.name);
