@@ -122,6 +122,7 @@ mod grpc;
     feature = "jwt",
     feature = "redis",
     feature = "client",
+    feature = "inspect",
     feature = "memory-store",
     feature = "sqlite",
     feature = "testing-sns",

@@ -16,8 +16,9 @@ use tokio::sync::mpsc;
 use tower::ServiceExt as _;
 use tower_layer::Layer as _;
 use tower_webhook::inspect::{Diagnosis, Explainer, Explanation, Mistake};
+use tower_webhook::scheme::header;
 use tower_webhook::senders::SenderConfig;
-use tower_webhook::{Reason, Secret, WebhookLayer, senders as builtin, testing};
+use tower_webhook::{Reason, Scheme, Secret, WebhookLayer, senders as builtin, testing};
 
 use crate::senders::{self, Bench, Case, SECRET};
 use crate::support::{serve_service, service};
@@ -357,7 +358,7 @@ async fn examples() -> (Vec<Example>, Vec<Example>) {
         r#"{"ref":"main","id":7,"price":1.50,"who":"Zoë <z@example.com>","url":"https://example.com/a"}"#;
     let config = |name: &str, secret: &str| SenderConfig::default().with_provider(name).with_secrets([secret]);
     let explainer = |name: &str, secret: &str| Explainer::from_config(config(name, secret)).unwrap();
-    let sign = |scheme: &tower_webhook::Scheme, request: Request<Bytes>| signed(scheme, request);
+    let sign = |scheme: &Scheme, request: Request<Bytes>| signed(scheme, request);
     let post = |body: &[u8]| Request::post("/webhooks").body(Bytes::copy_from_slice(body)).unwrap();
     let github = builtin::github("s3cret").unwrap();
     let genuine = sign(&github, post(BODY.as_bytes()));
@@ -431,7 +432,7 @@ async fn examples() -> (Vec<Example>, Vec<Example>) {
             request: signed_at(&stripe, post(b"{}"), NOW - Duration::from_secs(3612)),
         },
         Example {
-            what: "`public_url` is not the address that the sender has",
+            what: "the `public_url` is not the address that the sender has",
             mistakes: &[Address],
             explainer: Explainer::from_config(square_here).unwrap(),
             request: square_request,
@@ -496,6 +497,12 @@ async fn examples() -> (Vec<Example>, Vec<Example>) {
         own("no prefix", &[SignatureEncoding], with("x-hub-signature-256", signature.replace("sha256=", ""))),
         own("in quotes", &[SignatureEncoding], with("x-hub-signature-256", format!("\"{signature}\""))),
         Example {
+            what: "a scheme that is not built in",
+            mistakes: &[SecretWhiteSpace],
+            explainer: Explainer::new(acme("s3cret\n")),
+            request: sign(&acme("s3cret"), post(b"{}")),
+        },
+        Example {
             what: "another webhook",
             mistakes: &[OtherRecipient],
             explainer: Explainer::from_config(other_webhook).unwrap(),
@@ -538,6 +545,12 @@ async fn examples() -> (Vec<Example>, Vec<Example>) {
         }),
     ];
     (shown, further)
+}
+
+/// A sender that is described in code.
+fn acme(secret: &str) -> Scheme {
+    let signature = header("x-acme-signature").hex();
+    Scheme::hmac_sha256().signature(signature).secret(secret).build("acme").unwrap()
 }
 
 fn signed(sender: &impl testing::Sign, request: Request<Bytes>) -> Request<Bytes> {
@@ -633,7 +646,7 @@ async fn each_mistake_is_named_for_each_sender_that_can_have_it() {
 }
 
 /// A layer for GitHub that tells what it refused, and why.
-fn diagnosed() -> (WebhookLayer<tower_webhook::Scheme>, mpsc::UnboundedReceiver<(Reason, Explanation)>) {
+fn diagnosed() -> (WebhookLayer<Scheme>, mpsc::UnboundedReceiver<(Reason, Explanation)>) {
     let (tell, told) = mpsc::unbounded_channel();
     let diagnosis = Diagnosis::default()
         .with_other_secrets(OLD, "0ld s3cret")

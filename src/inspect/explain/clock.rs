@@ -6,8 +6,8 @@ use std::time::{Duration, SystemTime};
 use crate::any_provider::AnyProvider;
 use crate::rejection::{Reason, Rejection};
 
+use super::explanation::{Finding, Mistake};
 use super::trial::{self, Budget, Request};
-use super::{Finding, Mistake};
 
 /// The first step from now that is tried; each further one is twice as long.
 const FIRST_STEP: Duration = Duration::from_secs(64);

@@ -12,7 +12,7 @@ use crate::clues::Clues;
 use crate::encoding::Encoding;
 use crate::uri::requested_uri;
 
-use super::{Finding, Mistake};
+use super::explanation::{Finding, Mistake};
 
 /// How long the text of a signature is at least: SHA-1 in base64 without padding.
 const MIN_SIGNATURE: usize = 27;
