@@ -521,6 +521,15 @@ async fn examples() -> (Vec<Example>, Vec<Example>) {
             request: with_body(&signed_at(&stripe, post(b"{}"), NOW - Duration::from_secs(3612)), "{}\n"),
         },
         Example {
+            what: "a clock and one of many styles",
+            mistakes: &[Clock, BodyReserialized],
+            explainer: explainer("stripe", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"),
+            request: with_body(
+                &signed_at(&stripe, post("{\n\t\"a\": \"ë\"\n}".as_bytes()), NOW - Duration::from_secs(3612)),
+                r#"{"a":"\u00eb"}"#,
+            ),
+        },
+        Example {
             what: "a path and an address",
             mistakes: &[Address],
             explainer: Explainer::from_config(config("square", "s3cret").with_public_url("http://hooks.example.com"))
@@ -597,7 +606,15 @@ async fn a_request_that_nothing_explains_is_not_explained() {
     let explainer =
         Explainer::from_config(SenderConfig::default().with_provider("github").with_secrets(["s3cret"])).unwrap();
     assert_eq!(explainer.explain(&head, Some(&body), UNIX_EPOCH + NOW).await, None);
-    // The work is bounded, whatever the body holds.
+    // The work is bounded, whatever the head and the body hold.
+    let mut hostile = head.clone();
+    for number in 0..90 {
+        let value = vec!["A".repeat(30); 130].join(",");
+        hostile.headers.insert(format!("x-{number}").parse::<HeaderName>().unwrap(), value.parse().unwrap());
+    }
+    hostile.headers.remove("x-hub-signature-256");
+    let told = explainer.explain(&hostile, Some(&body), UNIX_EPOCH + NOW).await;
+    assert!(told.as_ref().is_some_and(|told| !told.is_proven()), "{told:?}");
     let numbers = format!("[{}]", vec!["1"; 100_000].join(","));
     assert_eq!(explainer.explain(&head, Some(&numbers.into()), UNIX_EPOCH + NOW).await, None);
 }

@@ -16,8 +16,8 @@ use super::{bodies, clock};
 pub(super) fn of_reason(rejection: &Rejection) -> Option<Explanation> {
     let detail = rejection.detail().map(|detail| format!(" ({detail})")).unwrap_or_default();
     Some(match rejection.reason() {
-        // Nobody who can't sign gets so far.
-        Reason::NotForUs => Explanation::proven(vec![Finding::new(
+        // Some senders' messages are asked for their recipient before they are verified.
+        Reason::NotForUs => Explanation::likely(vec![Finding::new(
             Mistake::OtherRecipient,
             format!("the request is meant for another topic, account, audience or webhook{detail}"),
             "compare the id that is set here with the one at the sender; a test webhook has one of its own",

@@ -38,7 +38,7 @@ pub(super) async fn explain(
         return by_reason;
     }
     let origin = Origin::of(known, &clues);
-    let mut search = Search { request: Request { head, body, now }, budget: Budget::new() };
+    let mut search = Search { request: Request { head, body, now }, budget: Budget::new(), accepted_at: None };
     let mut first = refused.cloned();
     if clues.is_repeatable {
         match search.attempt(&known.provider, head, body).await {
@@ -85,6 +85,8 @@ struct Changes {
 struct Search<'a> {
     request: Request<'a>,
     budget: Budget,
+    /// A time at which the request is refused for something else than its time, if there is one.
+    accepted_at: Option<SystemTime>,
 }
 
 impl Search<'_> {
@@ -97,13 +99,24 @@ impl Search<'_> {
         body: Option<&Bytes>,
     ) -> Result<Option<Finding>, Rejection> {
         let request = Request { head, body, now: self.request.now };
-        match trial::verify(provider, request, &mut self.budget).await {
-            Ok(_) => Ok(None),
-            Err(rejection) if clock::is_about_time(&rejection) => {
-                clock::find(provider, request, &rejection, &mut self.budget).await.map(Some).ok_or(rejection)
+        let refused = match trial::verify(provider, request, &mut self.budget).await {
+            Ok(_) => return Ok(None),
+            Err(rejection) if clock::is_about_time(&rejection) => rejection,
+            Err(rejection) => return Err(rejection),
+        };
+        // Nearly all changes leave the time as it is.
+        if let Some(now) = self.accepted_at {
+            match trial::verify(provider, Request { now, ..request }, &mut self.budget).await {
+                Ok(verified) => return Ok(Some(clock::finding(request.now, now, verified.as_ref()))),
+                Err(rejection) if !clock::is_about_time(&rejection) => return Err(rejection),
+                Err(_) => {}
             }
-            Err(rejection) => Err(rejection),
         }
+        let Some((now, verdict)) = clock::find(provider, request, &refused, &mut self.budget).await else {
+            return Err(refused);
+        };
+        self.accepted_at = Some(now);
+        verdict.map(|verified| Some(clock::finding(request.now, now, verified.as_ref())))
     }
 
     fn passing(&self, clock: Option<Finding>) -> Explanation {
@@ -139,11 +152,9 @@ impl Search<'_> {
     ) -> Option<Explanation> {
         let (own, head, body) = (&known.provider, self.request.head, self.request.body);
         let mut repaired = Vec::new();
-        for other in &changes.heads {
-            // Whether a change of the head alone helps is only known if the head was refused.
-            if body.is_none() && !self.is_refused_by_its_head(own).await {
-                break;
-            }
+        // Without a body, a change can only help a head that was refused.
+        let is_hopeless = body.is_none() && !self.is_refused_by_its_head(own).await;
+        for other in changes.heads.iter().filter(|_| !is_hopeless) {
             let found = self.with(own, &other.head, body, [&other.finding]).await;
             if found.is_some() {
                 return found;
