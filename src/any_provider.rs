@@ -66,7 +66,7 @@ impl<P: Provider> Provider for Erased<P> {
 
     delegate! {
         self => self.0;
-        name, body_limit, behavior, facts, recognizes, recognizes_body, refuse
+        name, body_limit, behavior, facts, recognizes, recognizes_body, refuse, clues
     }
 
     fn begin(&self, head: &Parts, clock: &dyn Clock) -> Result<MaybeReady<Begin<AnyVerification>>, Rejection> {
@@ -102,7 +102,7 @@ impl Provider for AnyProvider {
 
     delegate! {
         self => self.provider;
-        name, behavior, recognizes, recognizes_body, begin, receive, finish, refuse
+        name, behavior, recognizes, recognizes_body, begin, receive, finish, refuse, clues
     }
 
     fn body_limit(&self) -> usize {

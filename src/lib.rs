@@ -80,6 +80,8 @@
 //! - Deduplication: `dedup` (the layer), `memory-store`, `redis`.
 //! - A durable inbox: `inbox`, and its stores `sqlite` and `postgres`.
 //! - Integrations: `tonic`, `tracing`, `metrics`.
+//! - `inspect`: what would have verified a request that was refused. `cli` is the command
+//!   `tower-webhook`, for `cargo install`.
 //! - For tests: `testing`, which needs no C compiler; `testing-certificates`; `testing-sns`, an SNS
 //!   in the process.
 //!
@@ -120,6 +122,8 @@ mod behavior;
 mod body;
 mod body_fields;
 mod certificate;
+#[cfg(feature = "inspect")]
+mod clues;
 mod config;
 #[cfg(feature = "dedup")]
 pub mod dedup;
@@ -141,6 +145,7 @@ mod grpc;
     feature = "jwt",
     feature = "redis",
     feature = "client",
+    feature = "inspect",
     feature = "memory-store",
     feature = "paypal",
     feature = "postgres",
@@ -153,6 +158,8 @@ mod handshake;
 mod headers;
 #[cfg(feature = "inbox")]
 pub mod inbox;
+#[cfg(feature = "inspect")]
+pub mod inspect;
 pub mod ip_allow;
 mod json;
 #[cfg(feature = "jwt")]

@@ -14,6 +14,9 @@ use crate::time::Clock;
 
 pub use crate::behavior::{Behavior, DEFAULT_BODY_LIMIT, ExpectedAnswer, Repeats};
 pub use crate::facts::Facts;
+#[cfg(feature = "inspect")]
+#[doc(hidden)]
+pub use crate::clues::Clues;
 pub use crate::maybe_ready::{BoxFuture, MaybeReady};
 
 /// A sender of webhooks: its rules, and the keys it signs with.
@@ -147,6 +150,13 @@ pub trait Provider: Send + Sync + 'static {
         let _ = head;
         rejection
     }
+
+    /// Returns what a diagnosis may know of the provider.
+    #[cfg(feature = "inspect")]
+    #[doc(hidden)]
+    fn clues(&self) -> Clues {
+        Clues::default()
+    }
 }
 
 /// Whether a request looks like it came from a sender.
@@ -256,6 +266,12 @@ macro_rules! delegate {
             $inner.refuse(head, rejection)
         }
     };
+    (@clues $this:ident $inner:expr) => {
+        #[cfg(feature = "inspect")]
+        fn clues(&$this) -> $crate::provider::Clues {
+            $inner.clues()
+        }
+    };
 }
 pub(crate) use delegate;
 
@@ -264,6 +280,6 @@ impl<P: Provider + ?Sized> Provider for Arc<P> {
 
     delegate! {
         self => (**self);
-        name, body_limit, behavior, facts, recognizes, recognizes_body, begin, receive, finish, refuse
+        name, body_limit, behavior, facts, recognizes, recognizes_body, begin, receive, finish, refuse, clues
     }
 }

@@ -93,6 +93,11 @@ impl Proof for MessageProof {
         head.headers.contains_key(SIGNATURE_INPUT).into()
     }
 
+    #[cfg(feature = "inspect")]
+    fn header(&self) -> Option<HeaderName> {
+        Some(SIGNATURE_INPUT)
+    }
+
     fn covers(&self, fields: &Fields) -> Signed {
         let body = self.rules.covers("content-digest");
         let covers = |place: &Option<Place>| {

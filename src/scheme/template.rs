@@ -56,7 +56,7 @@ pub(crate) type WritePiece = dyn Fn(&Values<'_>) -> Result<Vec<u8>, Rejection> +
 #[derive(Clone)]
 pub(crate) struct Template {
     /// As it is written, for tables.
-    #[cfg(any(test, feature = "testing"))]
+    #[cfg(any(test, feature = "inspect", feature = "testing"))]
     pub(crate) text: Box<str>,
     before: Vec<Piece>,
     after: Vec<Piece>,
@@ -87,7 +87,7 @@ impl Template {
             return Err(ConfigError::invalid("the signed template is empty"));
         }
         let mut template = Self {
-            #[cfg(any(test, feature = "testing"))]
+            #[cfg(any(test, feature = "inspect", feature = "testing"))]
             text: text.into(),
             before: Vec::new(),
             after: Vec::new(),

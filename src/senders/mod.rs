@@ -44,6 +44,8 @@ mod gitlab;
 mod google;
 mod hubspot;
 pub(crate) mod knowledge;
+#[cfg(feature = "inspect")]
+mod look_alike;
 mod mailgun;
 mod mercado_pago;
 mod meta;
@@ -99,6 +101,10 @@ pub use gitlab::gitlab;
 #[cfg(feature = "jwt")]
 pub use google::google_oidc;
 pub use hubspot::hubspot_v3;
+#[cfg(feature = "inspect")]
+pub(crate) use look_alike::recognized;
+#[cfg(all(feature = "inspect", feature = "testing"))]
+pub(crate) use look_alike::sample;
 pub use mailgun::mailgun;
 pub use mercado_pago::mercado_pago;
 pub use meta::meta;

@@ -108,6 +108,32 @@ impl SigningKey {
         Ok(Self::new(&public_key, Pair::Rsa(pair)))
     }
 
+    /// Reads a private key in PEM (PKCS #8): Ed25519, ECDSA P-256 or P-384, or RSA of 2048 bits and more.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the text isn't such a key.
+    pub fn from_pem(pem: &str) -> Result<Self, SignError> {
+        let unfit = || SignError::new("the private key is not one of Ed25519, P-256, P-384 or RSA in PEM (PKCS #8)");
+        let base64 = pem.split("-----").nth(2).ok_or_else(unfit)?.replace(['\r', '\n'], "");
+        let der = zeroize::Zeroizing::new(Encoding::Base64.decode(base64.as_bytes()).ok_or_else(unfit)?);
+        if let Ok(pair) = Ed25519KeyPair::from_pkcs8_maybe_unchecked(&der) {
+            let public_key = pair.public_key().as_der().map_err(no_key)?;
+            return Ok(Self::new(&public_key, Pair::Ed25519(pair)));
+        }
+        if let Ok(pair) = EcdsaKeyPair::from_pkcs8(&backend::ECDSA_P256_SHA256_ASN1_SIGNING, &der) {
+            let public_key = pair.public_key().as_der().map_err(no_key)?;
+            return Ok(Self::new(&public_key, Pair::EcdsaP256(pair)));
+        }
+        if let Ok(pair) = EcdsaKeyPair::from_pkcs8(&backend::ECDSA_P384_SHA384_ASN1_SIGNING, &der) {
+            let public_key = pair.public_key().as_der().map_err(no_key)?;
+            return Ok(Self::new(&public_key, Pair::EcdsaP384(pair)));
+        }
+        let pair = RsaKeyPair::from_pkcs8(&der).map_err(|_| unfit())?;
+        let public_key = pair.public_key().as_der().map_err(no_key)?;
+        Ok(Self::new(&public_key, Pair::Rsa(pair)))
+    }
+
     fn new(public_key: &PublicKeyX509Der<'_>, pair: Pair) -> Self {
         Self {
             pair: Arc::new(pair),
@@ -320,5 +346,14 @@ pub fn sign_with_at(
     request: Request<impl Into<Bytes>>,
     now: SystemTime,
 ) -> Result<Request<Full<Bytes>>, SignError> {
-    scheme.sign_request(request.map(Into::into), now, &Signer::PrivateKey(key)).map(|request| request.map(Full::new))
+    sign_request(scheme, key, request.map(Into::into), now).map(|request| request.map(Full::new))
+}
+
+pub(super) fn sign_request(
+    scheme: &Scheme,
+    key: &SigningKey,
+    request: Request<Bytes>,
+    now: SystemTime,
+) -> Result<Request<Bytes>, SignError> {
+    scheme.sign_request(request, now, &Signer::PrivateKey(key))
 }

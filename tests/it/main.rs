@@ -2,6 +2,9 @@
 
 mod bounds;
 mod cdr_manager;
+#[cfg(feature = "cli")]
+#[allow(clippy::disallowed_methods, reason = "a process lives by the system's clock")]
+mod command;
 mod composition;
 #[cfg(feature = "jwt")]
 mod connect;
@@ -26,6 +29,14 @@ mod details;
 mod docs;
 mod endpoint;
 mod events;
+#[cfg(all(
+    feature = "client",
+    feature = "inspect",
+    feature = "jwt",
+    feature = "paypal",
+    feature = "testing-certificates"
+))]
+mod explain;
 #[cfg(all(
     feature = "client",
     feature = "jwt",

@@ -20,8 +20,8 @@ use sha2::Sha256;
 use tower_webhook::inbox::InboxAttempt;
 use tower_webhook::{Clock as _, Delivery, Reason, Rejection, SystemClock};
 
-use crate::gateway_config::Result;
-use crate::{Output, summary};
+use super::super::config::Result;
+use super::super::{Output, summary};
 
 /// The headers of signatures, for targets that verify by themselves.
 pub const SIGNATURES: [&str; 14] = [
