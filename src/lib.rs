@@ -127,6 +127,8 @@ pub mod guide;
 mod headers;
 #[cfg(feature = "inbox")]
 pub mod inbox;
+#[cfg(any(feature = "inspect", all(feature = "axum", feature = "inbox")))]
+pub mod inspect;
 pub mod ip_allow;
 mod json;
 #[cfg(feature = "jwt")]
@@ -142,6 +144,7 @@ pub mod provider;
 #[cfg(feature = "asymmetric")]
 mod public_key;
 mod public_url;
+mod redact;
 mod rejection;
 pub mod scheme;
 mod secrets;
