@@ -45,6 +45,8 @@ mod identity;
 #[cfg(feature = "inbox")]
 #[allow(clippy::disallowed_methods, reason = "processes that are killed and restarted live by the system's clock")]
 mod inbox;
+#[cfg(all(feature = "inspect", feature = "sqlite"))]
+mod inspect;
 mod ip_allow;
 mod layers;
 mod operators;

@@ -1,5 +1,3 @@
-"use strict";
-
 // Everything that is shown was chosen by whoever sent it: it becomes text, and never markup.
 
 const PAGE = 50;
@@ -14,7 +12,7 @@ const rows = byId("rows");
 
 let before = null; // where the page that is shown starts; null for the newest
 let next = null;
-let newest = 0;
+let newest = null; // the highest number that was shown
 let shown = null; // the delivery that is open
 let payload = null;
 let view = "pretty";
@@ -133,6 +131,8 @@ function count(counted) {
   const parts = counted.states.filter(([, count]) => count).map(([state, count]) => number(count) + " " + state.replace("_", " "));
   const paused = counted.paused ? " (paused)" : "";
   byId("counts").textContent = number(all) + " deliveries" + (parts.length ? ": " + parts.join(", ") : "") + paused;
+  // With the headers around it.
+  byId("size").textContent = counted.source === "inbox" ? "Stored size" : "Size";
   const choice = form.elements.state;
   if (choice.options.length === 1) {
     for (const [state] of counted.states) choice.add(new Option(state.replace("_", " "), state));
@@ -150,10 +150,10 @@ function draw(found) {
     if (known && known.text === text) return known;
     const row = line(delivery);
     row.text = text;
-    if (!known && !isFirst && delivery.id > newest) row.classList.add("is-new");
+    if (!known && !isFirst && newest !== null && delivery.id > newest) row.classList.add("is-new");
     return row;
   });
-  newest = found.reduce((most, delivery) => Math.max(most, delivery.id), newest);
+  newest = found.reduce((most, delivery) => Math.max(most, delivery.id), newest ?? -1);
   rows.replaceChildren(...drawn);
   choose();
   if (focused) rows.querySelector(`tr[data-id="${focused}"] a`)?.focus();
@@ -169,9 +169,9 @@ function line(delivery) {
     el("td", { class: "cut" }, theirs(delivery.provider || "")),
     el("td", { class: "cut" }, theirs(delivery.event || "")),
     el("td", {}, time(delivery.received_at)),
-    el("td", { class: "number" }, size(delivery.bytes)),
-    el("td", { class: "number" }, String(delivery.attempts)),
-    el("td", { class: "note" }, theirs((delivery.note || "").slice(0, 300))),
+    el("td", { class: "number spare" }, size(delivery.bytes)),
+    el("td", { class: "number spare" }, String(delivery.attempts)),
+    el("td", { class: "note spare" }, theirs((delivery.note || "").slice(0, 300))),
   );
   // The link is for the keyboard; the mouse may hit the whole row.
   row.addEventListener("click", (event) => {
@@ -251,8 +251,8 @@ function describe(delivery) {
     parts.push(el("h3", {}, "Failed attempts"), el("ol", {}, ...past));
   }
   const headers = delivery.headers.flatMap(([name, value]) => [el("dt", {}, theirs(name)), el("dd", {}, theirs(value))]);
-  parts.push(el("h3", {}, "Headers"), headers.length ? el("dl", { class: "headers" }, ...headers) : el("p", {}, "None was kept."));
   byId("summary").replaceChildren(...parts);
+  byId("headers").replaceChildren(headers.length ? el("dl", {}, ...headers) : el("p", {}, "None was kept."));
 }
 
 function covered(signed) {
@@ -370,11 +370,11 @@ function piece(text, from) {
 }
 
 // Text, with what can't be seen in it named and marked.
-function marked(text) {
+function marked(raw) {
+  const text = raw.replace(/\r\n/g, "\n");
   const parts = [];
   let at = 0;
   for (const match of text.matchAll(ODD)) {
-    if (match[0] === "\r" && text[match.index + 1] === "\n") continue;
     parts.push(text.slice(at, match.index), el("span", { class: "odd" }, visible(match[0])));
     at = match.index + match[0].length;
     if (parts.length > 2000) break;
@@ -492,10 +492,10 @@ async function refresh() {
   while (isStale) {
     isStale = false;
     const known = newest;
-    // An older page stays as it is.
-    if (before === null) await list(false);
+    // An older page stays as it is, and a search of payloads is only done when it is asked for.
+    if (before === null && !filters().has("q")) await list(false);
     if (shown) await open(shown.id, false);
-    if (before === null && newest > known) byId("status").textContent = "There are new deliveries.";
+    if (known !== null && newest > known) byId("status").textContent = "There are new deliveries.";
     await new Promise((done) => setTimeout(done, 500));
   }
   isBusy = false;

@@ -183,7 +183,8 @@ fn told<T: Send>(
     unfold((permit, state, next), |(permit, mut state, mut next)| async move {
         next(&mut state).await?;
         sleep(BETWEEN_CHANGES).await;
-        Some((Ok(Event::default().event("change").data("")), (permit, state, next)))
+        // Browsers drop an event without data.
+        Some((Ok(Event::default().event("change").data("changed")), (permit, state, next)))
     })
 }
 
