@@ -44,6 +44,9 @@ pub mod inbox {}
 #[doc = include_str!("../docs/slow-handlers.md")]
 pub mod slow_handlers {}
 
+#[doc = include_str!("../docs/observability.md")]
+pub mod observability {}
+
 #[doc = include_str!("../docs/testing.md")]
 pub mod testing {}
 

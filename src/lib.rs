@@ -118,6 +118,7 @@ mod grpc;
     feature = "jwt",
     feature = "redis",
     feature = "client",
+    feature = "inspect",
     feature = "memory-store",
     feature = "sqlite",
     feature = "testing-sns",
@@ -155,6 +156,8 @@ mod sign;
 pub mod testing;
 mod text;
 mod time;
+#[cfg_attr(not(all(feature = "inbox", feature = "tracing")), allow(dead_code))]
+mod trace_context;
 mod uri;
 mod urlencoded;
 mod verdict;

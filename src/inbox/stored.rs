@@ -15,6 +15,7 @@ use crate::delivery::{Delivery, Identity, Signed, Verified};
 use crate::redact::{CREDENTIALS, without_secrets};
 use crate::senders::stored;
 use crate::text::Text;
+use crate::trace_context::{TRACEPARENT, TRACESTATE, TraceContext, tracestate};
 
 use super::record::{Record, RecordError, UniqueKey, shortened};
 use super::settings::InboxSettings;
@@ -32,14 +33,10 @@ pub struct InboxAttempt {
     pub received_at: SystemTime,
 }
 
-const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
-const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
-
 impl InboxSettings {
     /// Returns the record of a delivery.
     pub(super) fn record(&self, delivery: &Delivery, head: &Parts) -> Record {
         let text = |text: &str| Text::from(text.to_owned());
-        let header = |name: HeaderName| Text::from_header(head.headers.get(name)?);
         let key = unique_key(delivery).within(&*self.scope);
         let mut record = Record::new(
             delivery.provider_text().clone(),
@@ -62,8 +59,10 @@ impl InboxSettings {
         record.parsed = stored::store(delivery);
         record.method = head.method.clone();
         record.url = without_secrets(&head.uri).into();
-        record.traceparent = header(TRACEPARENT);
-        record.tracestate = header(TRACESTATE);
+        if let Some(context) = TraceContext::of(&head.headers) {
+            record.traceparent = Some(context.traceparent);
+            record.tracestate = tracestate(&head.headers);
+        }
         for (name, value) in &head.headers {
             if self.keeps(delivery, name, value) {
                 record.headers.append(name, value.clone());

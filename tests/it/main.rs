@@ -49,6 +49,9 @@ mod inbox;
 mod inspect;
 mod ip_allow;
 mod layers;
+#[cfg(all(feature = "memory-store", feature = "sqlite"))]
+#[allow(clippy::disallowed_methods, reason = "what a worker does is due by the system's clock")]
+mod observability;
 mod operators;
 mod programs;
 mod protected;

@@ -35,7 +35,7 @@ pub struct Exchange {
     /// The headers. Credentials are replaced by `[redacted]`.
     pub headers: HeaderMap,
     /// The body, byte for byte as it arrived. If it is longer than
-    /// [`MAX_RECORDED_BODY`](super::MAX_RECORDED_BODY), this is its start.
+    /// [`MAX_RECORDED_BODY`](crate::inspect::MAX_RECORDED_BODY), this is its start.
     pub body: Bytes,
     /// How many bytes of the body arrived.
     pub body_bytes: u64,

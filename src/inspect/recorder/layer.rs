@@ -20,7 +20,7 @@ use crate::rejection::Rejection;
 use crate::verdict::Verdict;
 
 use super::exchange::{Exchange, ExchangeState};
-use super::{MAX_RECORDED_BODY, Recorder};
+use super::ring::{MAX_RECORDED_BODY, Recorder};
 
 /// A layer that is recorded. Made by [`Recorder::around`].
 #[derive(Clone, Debug)]
@@ -29,9 +29,11 @@ pub struct RecordLayer<L> {
     layer: L,
 }
 
-impl<L> RecordLayer<L> {
-    pub(super) fn new(recorder: Recorder, layer: L) -> Self {
-        Self { recorder, layer }
+impl Recorder {
+    /// Returns a layer that records what arrives at this layer, usually a
+    /// [`WebhookLayer`](crate::WebhookLayer), and what becomes of it.
+    pub fn around<L>(&self, layer: L) -> RecordLayer<L> {
+        RecordLayer { recorder: self.clone(), layer }
     }
 }
 
