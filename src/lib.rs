@@ -66,6 +66,7 @@
 //!   `MemoryStore` (feature `memory-store`) or across replicas with `RedisStore` (feature `redis`).
 //! - The module `inbox` (features `sqlite`, `postgres`) stores each delivery before its sender gets
 //!   the 2xx, and hands it to the handler until that succeeds.
+//! - The module `inspect` (feature `inspect`) has a page in the browser that shows what arrives.
 //!
 //! The module `guide` has step-by-step guides, from a first endpoint to many replicas behind a
 //! proxy.
@@ -80,6 +81,7 @@
 //!   those that need them.
 //! - Deduplication: `dedup` (the layer), `memory-store`, `redis`.
 //! - A durable inbox: `inbox`, and its stores `sqlite` and `postgres`.
+//! - A page for operators: `inspect`.
 //! - Integrations: `tonic`, `tracing`, `metrics`.
 //! - For tests: `testing`, which needs no C compiler; `testing-certificates`; `testing-sns`, an SNS
 //!   in the process.

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 
 use bytes::{Bytes, BytesMut};
@@ -71,17 +71,58 @@ where
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let (mut head, body) = request.into_parts();
         let exchange = Exchange::new(&head, self.recorder.clock.now());
-        let (seen, copy) = (Seen::default(), Arc::new(Mutex::new(Copy::default())));
+        let seen = Seen { recorder: self.recorder.clone(), state: Arc::default() };
+        let copy = Arc::new(Mutex::new(Copy::default()));
         head.extensions.insert(seen.clone());
         let request = Request::from_parts(head, RecordedBody { inner: body, copy: copy.clone() });
-        let pending = Pending { recorder: self.recorder.clone(), exchange: Some(exchange), seen, copy };
+        let pending = Pending { exchange: Some(exchange), seen, copy };
         RecordFuture { inner: self.inner.call(request), pending }
     }
 }
 
-/// What the service behind the layer saw.
-#[derive(Clone, Default)]
-struct Seen(Arc<Mutex<(Option<Delivery>, Option<Rejection>)>>);
+/// What is found out about a request on its way and after its answer. It is in the request's
+/// extensions.
+#[derive(Clone)]
+pub(in crate::inspect) struct Seen {
+    recorder: Recorder,
+    state: Arc<Mutex<SeenState>>,
+}
+
+#[derive(Default)]
+struct SeenState {
+    delivery: Option<Delivery>,
+    rejection: Option<Rejection>,
+    explained: Option<(Vec<String>, Option<Bytes>)>,
+    /// The number of the exchange, once it is kept.
+    kept: Option<u64>,
+}
+
+impl Seen {
+    /// Notes what would have been accepted, and the body if the layer refused the request without
+    /// reading it.
+    pub(in crate::inspect) fn explain(&self, explanation: Vec<String>, body: Option<Bytes>) {
+        let mut state = self.lock();
+        state.explained = Some((explanation, body));
+        let kept = state.kept;
+        drop(state);
+        if let Some(id) = kept {
+            self.recorder.change(id, |exchange| self.note_explanation(exchange));
+        }
+    }
+
+    fn note_explanation(&self, exchange: &mut Exchange) {
+        let Some((explanation, body)) = self.lock().explained.take() else { return };
+        exchange.explanation = explanation;
+        if let Some(body) = body.filter(|_| exchange.body_bytes == 0) {
+            exchange.body_bytes = body.len() as u64;
+            exchange.body = Bytes::copy_from_slice(&body[..body.len().min(MAX_RECORDED_BODY)]);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, SeenState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 /// The service behind a layer that is recorded: it sees what the layer has verified.
 #[derive(Clone, Debug)]
@@ -107,12 +148,12 @@ where
 
     fn call(&mut self, request: Request<B>) -> S::Future {
         let extensions = request.extensions();
-        if let Some(Seen(seen)) = extensions.get() {
-            let rejection = match extensions.get() {
-                Some(Verdict::Rejected(rejection)) => Some(rejection.clone()),
-                _ => None,
-            };
-            *seen.lock().unwrap_or_else(PoisonError::into_inner) = (extensions.get().cloned(), rejection);
+        if let Some(seen) = extensions.get::<Seen>() {
+            let mut state = seen.lock();
+            state.delivery = extensions.get().cloned();
+            if let Some(Verdict::Rejected(rejection)) = extensions.get() {
+                state.rejection = Some(rejection.clone());
+            }
         }
         self.inner.call(request)
     }
@@ -127,7 +168,6 @@ struct Copy {
 
 /// An exchange that has no end yet. Dropping it records that the client went away.
 struct Pending {
-    recorder: Recorder,
     exchange: Option<Exchange>,
     seen: Seen,
     copy: Arc<Mutex<Copy>>,
@@ -136,13 +176,16 @@ struct Pending {
 impl Pending {
     fn end(&mut self, end: impl FnOnce(&mut Exchange, bool)) {
         let Some(mut exchange) = self.exchange.take() else { return };
-        exchange.took = self.recorder.clock.now().duration_since(exchange.received_at).unwrap_or_default();
+        exchange.took = self.seen.recorder.clock.now().duration_since(exchange.received_at).unwrap_or_default();
         let mut copy = self.copy.lock().unwrap_or_else(PoisonError::into_inner);
         exchange.body_bytes = copy.bytes;
         // Without the room that it had left to grow.
         exchange.body = Bytes::copy_from_slice(&std::mem::take(&mut copy.start));
         drop(copy);
-        let (delivery, rejection) = std::mem::take(&mut *self.seen.0.lock().unwrap_or_else(PoisonError::into_inner));
+        let (delivery, rejection) = {
+            let mut state = self.seen.lock();
+            (state.delivery.take(), state.rejection.take())
+        };
         if let Some(delivery) = &delivery {
             exchange.note_delivery(delivery);
         }
@@ -150,7 +193,12 @@ impl Pending {
             exchange.note_rejection(rejection);
         }
         end(&mut exchange, delivery.is_some());
-        self.recorder.keep(exchange);
+        let id = self.seen.recorder.keep(exchange);
+        self.seen.lock().kept = Some(id);
+        // It may have come before there was a number, or between.
+        if self.seen.lock().explained.is_some() {
+            self.seen.recorder.change(id, |exchange| self.seen.note_explanation(exchange));
+        }
     }
 
     fn answered<R>(&mut self, response: &Response<R>) {

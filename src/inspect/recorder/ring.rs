@@ -70,6 +70,16 @@ struct Exchanges {
     next: u64,
 }
 
+impl Exchanges {
+    /// Forgets the oldest ones, until the others have room.
+    fn forget(&mut self, ring: &Ring) {
+        while self.kept.len() > ring.most || self.bytes > ring.most_bytes {
+            let Some(oldest) = self.kept.pop_front() else { break };
+            self.bytes -= oldest.weight();
+        }
+    }
+}
+
 impl Recorder {
     /// Creates a recorder of [`DEFAULT_EXCHANGES`] exchanges and [`DEFAULT_RECORDED_BYTES`] bytes.
     #[must_use]
@@ -158,30 +168,33 @@ impl Recorder {
         Some(result)
     }
 
-    fn change(&self, id: u64, change: impl FnOnce(&mut Exchange)) {
+    pub(super) fn change(&self, id: u64, change: impl FnOnce(&mut Exchange)) {
         let mut exchanges = self.lock();
         let first = exchanges.kept.front().map_or(u64::MAX, |first| first.id);
         let index = id.checked_sub(first).and_then(|index| usize::try_from(index).ok());
         if let Some(exchange) = index.and_then(|index| exchanges.kept.get_mut(index)) {
+            let before = exchange.weight();
             change(Arc::make_mut(exchange));
+            let after = exchange.weight();
+            exchanges.bytes = exchanges.bytes - before + after;
         }
+        exchanges.forget(&self.ring);
         drop(exchanges);
         self.changed();
     }
 
-    /// Keeps an exchange, under the next number.
-    pub(super) fn keep(&self, mut exchange: Exchange) {
+    /// Keeps an exchange under the next number, which it returns.
+    pub(super) fn keep(&self, mut exchange: Exchange) -> u64 {
         let mut exchanges = self.lock();
-        exchange.id = exchanges.next;
+        let id = exchanges.next;
+        exchange.id = id;
         exchanges.next += 1;
         exchanges.bytes += exchange.weight();
         exchanges.kept.push_back(Arc::new(exchange));
-        while exchanges.kept.len() > self.ring.most || exchanges.bytes > self.ring.most_bytes {
-            let Some(oldest) = exchanges.kept.pop_front() else { break };
-            exchanges.bytes -= oldest.weight();
-        }
+        exchanges.forget(&self.ring);
         drop(exchanges);
         self.changed();
+        id
     }
 
     fn changed(&self) {
