@@ -8,6 +8,8 @@ use bytes::Bytes;
 use http::request::Parts;
 
 use crate::behavior::Behavior;
+#[cfg(feature = "inspect")]
+use crate::clues::Clues;
 use crate::maybe_ready::MaybeReady;
 use crate::provider::{Begin, Outcome, Provider, Recognition};
 use crate::rejection::{Reason, Rejection};
@@ -73,6 +75,8 @@ trait Erased: Send + Sync {
         rest: &[u8],
     ) -> Result<MaybeReady<Outcome>, Rejection>;
     fn refuse(&self, head: &Parts, rejection: Rejection) -> Rejection;
+    #[cfg(feature = "inspect")]
+    fn clues(&self) -> Clues;
 }
 
 impl<P: Provider> Erased for P {
@@ -122,6 +126,11 @@ impl<P: Provider> Erased for P {
     fn refuse(&self, head: &Parts, rejection: Rejection) -> Rejection {
         P::refuse(self, head, rejection)
     }
+
+    #[cfg(feature = "inspect")]
+    fn clues(&self) -> Clues {
+        P::clues(self)
+    }
 }
 
 impl Provider for AnyProvider {
@@ -167,6 +176,11 @@ impl Provider for AnyProvider {
 
     fn refuse(&self, head: &Parts, rejection: Rejection) -> Rejection {
         self.provider.refuse(head, rejection)
+    }
+
+    #[cfg(feature = "inspect")]
+    fn clues(&self) -> Clues {
+        self.provider.clues()
     }
 }
 

@@ -81,8 +81,9 @@
 //!   those that need them.
 //! - Deduplication: `dedup` (the layer), `memory-store`, `redis`.
 //! - A durable inbox: `inbox`, and its stores `sqlite` and `postgres`.
-//! - A page for operators: `inspect`.
 //! - Integrations: `tonic`, `tracing`, `metrics`.
+//! - `inspect`: what would have verified a request that was refused, and with `axum` a page in the
+//!   browser. `cli` is the command `tower-webhook`, for `cargo install`.
 //! - For tests: `testing`, which needs no C compiler; `testing-certificates`; `testing-sns`, an SNS
 //!   in the process.
 //!
@@ -102,6 +103,8 @@ mod behavior;
 mod body;
 mod body_fields;
 mod certificate;
+#[cfg(feature = "inspect")]
+mod clues;
 mod config;
 #[cfg(feature = "dedup")]
 pub mod dedup;

@@ -195,6 +195,13 @@ pub(crate) fn handler_failed(rejection: &Rejection) {
     count(provider, "handler_failed", rejection.reason().as_str());
 }
 
+/// Reports why a request was refused that should not have been.
+#[cfg(feature = "inspect")]
+pub(crate) fn explained(provider: &str, explanation: &impl std::fmt::Display) {
+    #[cfg(feature = "tracing")]
+    tracing::warn!(provider, "webhook rejection explained: {explanation}");
+}
+
 /// Reports an event that no handler is for.
 pub(crate) fn unhandled(provider: &str, event: &str) {
     #[cfg(feature = "tracing")]
@@ -276,7 +283,7 @@ pub(crate) fn refusals_lose(provider: &str) {
 }
 
 /// Runs a future in the span of the caller, in whatever task.
-#[cfg(all(feature = "dedup", feature = "tokio"))]
+#[cfg(all(any(feature = "dedup", feature = "inspect"), feature = "tokio"))]
 pub(crate) fn in_current_span<F: Future>(future: F) -> impl Future<Output = F::Output> {
     #[cfg(feature = "tracing")]
     let future = tracing::Instrument::in_current_span(future);

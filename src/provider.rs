@@ -13,6 +13,9 @@ use crate::text::Text;
 use crate::time::Clock;
 
 pub use crate::behavior::{Behavior, DEFAULT_BODY_LIMIT, ExpectedAnswer, Repeats};
+#[cfg(feature = "inspect")]
+#[doc(hidden)]
+pub use crate::clues::Clues;
 pub use crate::maybe_ready::{BoxFuture, MaybeReady};
 
 /// A sender of webhooks: its rules, and the keys it signs with.
@@ -140,6 +143,13 @@ pub trait Provider: Send + Sync + 'static {
         let _ = head;
         rejection
     }
+
+    /// Returns what a diagnosis may know of the provider.
+    #[cfg(feature = "inspect")]
+    #[doc(hidden)]
+    fn clues(&self) -> Clues {
+        Clues::default()
+    }
 }
 
 /// Whether a request looks like it came from a sender.
@@ -231,5 +241,10 @@ impl<P: Provider> Provider for Arc<P> {
 
     fn refuse(&self, head: &Parts, rejection: Rejection) -> Rejection {
         P::refuse(self, head, rejection)
+    }
+
+    #[cfg(feature = "inspect")]
+    fn clues(&self) -> Clues {
+        P::clues(self)
     }
 }

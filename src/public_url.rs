@@ -58,6 +58,15 @@ impl PublicUrl {
         }
     }
 
+    /// Returns the address, if it is configured.
+    #[cfg(feature = "inspect")]
+    pub(crate) fn as_base(&self) -> Option<String> {
+        match self {
+            Self::Base(base) => Some(base.to_string()),
+            Self::Forwarded => None,
+        }
+    }
+
     /// Returns the other spellings of a configured address: with and without the port, with and
     /// without a user.
     pub(crate) fn other_spellings(&self) -> Vec<Self> {

@@ -332,6 +332,12 @@ impl Rejection {
         self.reason
     }
 
+    /// Returns the text for the operator, if there is one.
+    #[cfg(feature = "inspect")]
+    pub(crate) fn detail(&self) -> Option<&str> {
+        self.detail.as_deref()
+    }
+
     /// Returns the name of the provider that refused, if it is known.
     #[must_use]
     pub fn provider(&self) -> Option<&str> {

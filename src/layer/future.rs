@@ -21,6 +21,8 @@ use crate::grpc::Protocol;
 use crate::observe::Watch;
 use crate::provider::{Begin, BoxFuture, MaybeReady, Outcome, Provider};
 use crate::rejection::{BoxError, Reason, Rejection};
+#[cfg(feature = "inspect")]
+use crate::verdict::Verdict;
 
 use super::shared::WebhookSettings;
 
@@ -166,7 +168,7 @@ impl<P: Provider> Driver<'_, P> {
             Ok(Begin::Answer(answer)) => return self.answer(answer),
             Err(rejection) => return self.refuse(rejection),
         };
-        self.observe(would);
+        self.observe(would, None);
         match self.shared.check_announced(self.head, body) {
             Ok(()) => receive(None, self.shared.receiver()),
             Err(rejection) => self.refuse(rejection),
@@ -195,17 +197,22 @@ impl<P: Provider> Driver<'_, P> {
             Ok(Outcome::Deliver(mut verified)) => {
                 self.shared.deliver(self.watch, &mut verified, received.body.clone(), &mut self.head.extensions);
             }
-            Ok(Outcome::Answer(answer)) if self.shared.observe_only => self.observe(Ok(answer)),
-            Err(rejection) if self.shared.observe_only => self.observe(Err(rejection)),
+            Ok(Outcome::Answer(answer)) if self.shared.observe_only => self.observe(Ok(answer), Some(&received.body)),
+            Err(rejection) if self.shared.observe_only => self.observe(Err(rejection), Some(&received.body)),
             Ok(Outcome::Answer(answer)) => return self.answer(answer),
-            Err(rejection) => return self.refuse(rejection),
+            Err(rejection) => return self.refuse_whole(rejection, received),
         }
         Next::HandOn(received)
     }
 
     /// Tells the handler, in observe mode, what the layer would have done.
-    fn observe(&mut self, would: Result<Answer, Rejection>) {
+    #[cfg_attr(not(feature = "inspect"), allow(unused_variables))]
+    fn observe(&mut self, would: Result<Answer, Rejection>, body: Option<&Bytes>) {
         let verdict = self.shared.observed(self.watch, self.head, would);
+        #[cfg(feature = "inspect")]
+        if let Verdict::Rejected(rejection) = &verdict {
+            self.shared.diagnose(self.head, rejection, || body.cloned());
+        }
         self.head.extensions.insert(verdict);
     }
 
@@ -216,6 +223,61 @@ impl<P: Provider> Driver<'_, P> {
     fn refuse(&mut self, rejection: Rejection) -> Next<P::Verification> {
         Next::Reply(self.shared.refuse(self.watch, self.head, rejection))
     }
+
+    /// Refuses a request whose body is there.
+    #[cfg_attr(not(feature = "inspect"), allow(unused_variables))]
+    fn refuse_whole(&mut self, rejection: Rejection, received: Received) -> Next<P::Verification> {
+        #[cfg_attr(not(feature = "inspect"), allow(unused_mut))]
+        let mut response = self.shared.refuse(self.watch, self.head, rejection);
+        #[cfg(feature = "inspect")]
+        if self.shared.diagnosis.is_some() {
+            response.extensions_mut().insert(RefusedBody(received.body));
+        }
+        Next::Reply(response)
+    }
+}
+
+/// The body of a request that was refused, on its way to a diagnosis.
+#[cfg(feature = "inspect")]
+#[derive(Clone)]
+struct RefusedBody(Bytes);
+
+/// Has an answer explained if it is a rejection. A body that nobody has asked for yet is looked at,
+/// but not waited for.
+#[cfg(feature = "inspect")]
+#[cold]
+fn diagnosed<P: Provider, B>(
+    shared: &WebhookSettings<P>,
+    head: &Parts,
+    mut response: Response<Bytes>,
+    body: Option<Pin<&mut B>>,
+    cx: &mut Context<'_>,
+) -> Response<Bytes>
+where
+    B: Body<Data = Bytes>,
+    B::Error: Into<BoxError>,
+{
+    let received = response.extensions_mut().remove::<RefusedBody>();
+    let Some(rejection) = Rejection::of_response(response.extensions()) else { return response };
+    // What is wrong with these is told by the reason, and the body was begun.
+    if matches!(
+        rejection.reason(),
+        Reason::BodyTooLarge | Reason::BodyTimeout | Reason::BodyBroken | Reason::Overloaded
+    ) {
+        return response;
+    }
+    shared.diagnose(head, rejection, || {
+        if let Some(RefusedBody(body)) = received {
+            return Some(body);
+        }
+        let body = body.filter(|body| shared.check_announced(head, &**body).is_ok())?;
+        let mut receiver = shared.receiver_at_once();
+        match receiver.poll(body, cx, |_| {}) {
+            Poll::Ready(Ok(())) => Some(receiver.finish().body),
+            _ => None,
+        }
+    });
+    response
 }
 
 fn receive<V>(verification: Option<V>, receiver: Receiver) -> Next<V> {
@@ -300,6 +362,8 @@ where
                             this.body.set(None);
                         }
                         Next::Reply(response) => {
+                            #[cfg(feature = "inspect")]
+                            let response = diagnosed(shared, head, response, this.body.as_mut().as_pin_mut(), cx);
                             this.state.set(RequestState::Reply { response: Some(response) });
                             this.body.set(None);
                         }

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use tower_layer::Layer;
 
+#[cfg(feature = "inspect")]
+use super::diagnose::Diagnose;
 use super::service::WebhookService;
 use super::shared::{self, WebhookSettings};
 use crate::body::MemoryBudget;
@@ -65,6 +67,8 @@ impl<P: Provider> WebhookLayer<P> {
                 on_reject: None,
                 observe_only: false,
                 room: shared::room(),
+                #[cfg(feature = "inspect")]
+                diagnosis: None,
             }),
         }
     }
@@ -133,6 +137,15 @@ impl<P> WebhookLayer<P> {
     #[must_use]
     pub fn observe_only(self) -> Self {
         self.with(|shared| shared.observe_only = true)
+    }
+
+    /// Has rejections explained to the operator: what would have verified, and how to fix it. The
+    /// sender gets the same answer, and requests that verify are not affected. By default nothing
+    /// is explained.
+    #[cfg(feature = "inspect")]
+    #[must_use]
+    pub fn with_diagnosis(self, diagnosis: impl Diagnose) -> Self {
+        self.with(|shared| shared.diagnosis = Some(Arc::new(diagnosis)))
     }
 
     fn with(mut self, set: impl FnOnce(&mut WebhookSettings<P>)) -> Self {

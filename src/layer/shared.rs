@@ -10,6 +10,8 @@ use http::{Extensions, Response, StatusCode};
 use http_body::Body;
 
 use crate::answer::Answer;
+#[cfg(feature = "inspect")]
+use crate::any_provider::AnyProvider;
 use crate::behavior::Traits;
 use crate::body::{Lease, MemoryBudget, Receiver, check_announced};
 use crate::delivery::{Delivery, Verified};
@@ -18,6 +20,9 @@ use crate::provider::{Provider, Repeats};
 use crate::rejection::Rejection;
 use crate::time::Clock;
 use crate::verdict::Verdict;
+
+#[cfg(feature = "inspect")]
+use super::diagnose::{Diagnose, MAX_DIAGNOSED, Refused};
 
 pub(crate) struct WebhookSettings<P> {
     pub(crate) provider: Arc<P>,
@@ -31,6 +36,8 @@ pub(crate) struct WebhookSettings<P> {
     pub(crate) on_reject: Option<Arc<OnReject>>,
     pub(crate) observe_only: bool,
     pub(crate) room: Extensions,
+    #[cfg(feature = "inspect")]
+    pub(crate) diagnosis: Option<Arc<dyn Diagnose>>,
 }
 
 type OnReject = dyn Fn(&Rejection) + Send + Sync;
@@ -43,6 +50,12 @@ impl<P: Provider> WebhookSettings<P> {
     /// Returns a receiver for a body whose announced length was checked.
     pub(super) fn receiver(&self) -> Receiver {
         Receiver::new(self.body_limit, self.body_timeout, Lease::new(self.budget.clone()))
+    }
+
+    /// Returns a receiver for a body that is not waited for.
+    #[cfg(feature = "inspect")]
+    pub(super) fn receiver_at_once(&self) -> Receiver {
+        Receiver::new(self.body_limit.min(MAX_DIAGNOSED), None, Lease::new(self.budget.clone()))
     }
 
     /// Tells the handler that the request is genuine.
@@ -117,6 +130,19 @@ impl<P: Provider> WebhookSettings<P> {
         }
     }
 
+    /// Has a rejection explained, if that is wanted. `body` is only called if it is.
+    #[cfg(feature = "inspect")]
+    pub(super) fn diagnose(&self, head: &Parts, rejection: &Rejection, body: impl FnOnce() -> Option<Bytes>) {
+        let Some(diagnosis) = &self.diagnosis else { return };
+        let now = self.clock.now();
+        if !diagnosis.admits(rejection, now) {
+            return;
+        }
+        let provider = AnyProvider::new(self.provider.clone());
+        let body = body().filter(|body| body.len() <= MAX_DIAGNOSED);
+        diagnosis.diagnose(Refused { provider, head: head.clone(), body, rejection: rejection.clone(), now });
+    }
+
     /// Reports what an extractor behind the layer refused.
     pub(super) fn observe_response<R>(&self, response: &Response<R>) {
         let Some(rejection) = Rejection::of_response(response.extensions()) else { return };
@@ -140,6 +166,8 @@ impl<P> Clone for WebhookSettings<P> {
             on_reject: self.on_reject.clone(),
             observe_only: self.observe_only,
             room: self.room.clone(),
+            #[cfg(feature = "inspect")]
+            diagnosis: self.diagnosis.clone(),
         }
     }
 }

@@ -9,6 +9,8 @@ use http::request::Parts;
 use http::{Method, StatusCode};
 
 use crate::behavior::Behavior;
+#[cfg(feature = "inspect")]
+use crate::clues::Clues;
 use crate::config::ConfigError;
 use crate::delivery::Signed;
 #[cfg(feature = "jwt")]
@@ -393,6 +395,11 @@ impl SchemeBuilder {
             unsigned: self.unsigned,
             is_timed: forms.iter().any(AnyForm::is_timed),
             forms,
+            #[cfg(feature = "inspect")]
+            clues: Clues {
+                public_url: self.settings.public_url.as_ref().and_then(PublicUrl::as_base),
+                ..Clues::default().with_secrets(self.settings.secrets.as_ref())
+            },
         })))
     }
 

@@ -1,10 +1,14 @@
 //! A form of a scheme: one way in which a sender signs, by any kind of proof, and the verification
 //! of a request by it.
 
+#[cfg(feature = "inspect")]
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use bytes::Bytes;
+#[cfg(feature = "inspect")]
+use http::HeaderName;
 use http::Method;
 use http::request::Parts;
 
@@ -301,6 +305,24 @@ impl AnyForm {
 
     pub(super) fn mac_keys(&self) -> Option<&Keys<Mac>> {
         of_form!(self, form => form.proof.mac_keys())
+    }
+
+    /// Returns the headers that the sender sets, the one with the proof first.
+    #[cfg(feature = "inspect")]
+    pub(super) fn marks(&self) -> Vec<(HeaderName, Cow<'static, str>)> {
+        of_form!(self, form => {
+            let fields = &form.fields;
+            let signed_id = fields.id.as_ref().filter(|_| form.signed.id);
+            let places = form.proof.places().iter().chain(fields.timestamp.as_ref().map(|own| &own.place)).chain(signed_id);
+            let required = fields.required.iter().map(|(name, _)| (name.clone(), Cow::Borrowed("")));
+            let places = places.filter_map(|place| Some((place.mark()?, place.prefix.clone())));
+            form.proof.header().map(|name| (name, Cow::Borrowed(""))).into_iter().chain(places).chain(required).collect()
+        })
+    }
+
+    #[cfg(feature = "inspect")]
+    pub(super) fn signs_address(&self) -> bool {
+        of_form!(self, form => form.signed.url || form.proof.text().is_some_and(|text| text.may_hold_address()))
     }
 
     /// Sets the tolerance, and returns whether there is one to be set.

@@ -2,6 +2,8 @@
 
 use std::time::SystemTime;
 
+#[cfg(feature = "inspect")]
+use http::HeaderName;
 use http::request::Parts;
 
 use crate::config::ConfigError;
@@ -78,6 +80,11 @@ impl Proof for JwtProof {
 
     fn recognizes(&self, head: &Parts) -> Recognition {
         head.headers.contains_key(&self.rules.header).into()
+    }
+
+    #[cfg(feature = "inspect")]
+    fn header(&self) -> Option<HeaderName> {
+        Some(self.rules.header.clone())
     }
 
     fn covers(&self, fields: &Fields) -> Signed {

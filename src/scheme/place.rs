@@ -114,6 +114,15 @@ impl Place {
         }
     }
 
+    /// Returns the header whose value tells the sender, or the first of several.
+    #[cfg(feature = "inspect")]
+    pub(super) fn mark(&self) -> Option<HeaderName> {
+        match &self.spot {
+            Spot::Numbered(stem) => format!("{stem}1").parse().ok(),
+            _ => self.header().cloned(),
+        }
+    }
+
     /// Returns the whole value, with prefix and list. The body is empty as long as it isn't known.
     fn raw<'a>(&self, head: &'a Parts, body: &'a [u8], malformed: Reason) -> Result<Option<Value<'a>>, Rejection> {
         Ok(match &self.spot {

@@ -3,6 +3,8 @@
 
 use std::time::SystemTime;
 
+#[cfg(feature = "inspect")]
+use http::HeaderName;
 use http::request::Parts;
 
 use crate::delivery::Signed;
@@ -41,6 +43,12 @@ pub(super) trait Proof: Clone + Send + Sync + 'static {
     /// Returns the places that may have the proof.
     fn places(&self) -> &[Place] {
         self.text().map_or(&[], |text| &text.signature.places)
+    }
+
+    /// Returns the header that has the proof, if it is in none of the places.
+    #[cfg(feature = "inspect")]
+    fn header(&self) -> Option<HeaderName> {
+        None
     }
 
     /// Returns whether the proof may be in the body, so that it is read only once the body is

@@ -10,6 +10,8 @@ use http::StatusCode;
 use http::request::Parts;
 
 use crate::behavior::Behavior;
+#[cfg(feature = "inspect")]
+use crate::clues::Clues;
 use crate::config::ConfigError;
 use crate::provider::{Begin, MaybeReady, Outcome, Provider, Recognition};
 use crate::rejection::{Reason, Rejection};
@@ -59,6 +61,9 @@ pub(super) struct Inner {
     pub(super) is_timed: bool,
     /// The forms in which the sender signs, the usual one first. There is at least one.
     pub(super) forms: Vec<AnyForm>,
+    /// What the scheme was made from.
+    #[cfg(feature = "inspect")]
+    pub(super) clues: Clues,
 }
 
 impl Scheme {
@@ -267,6 +272,15 @@ impl Provider for Scheme {
             Some(AnyForm::Jwt(form)) if form.proof.rules.is_bearer() => crate::jwt::challenge(rejection),
             _ => rejection,
         }
+    }
+
+    #[cfg(feature = "inspect")]
+    fn clues(&self) -> Clues {
+        let mut clues = self.0.clues.clone();
+        clues.marks = self.0.forms.iter().flat_map(AnyForm::marks).collect();
+        clues.signs_address = self.0.forms.iter().any(AnyForm::signs_address);
+        clues.is_repeatable = true;
+        clues
     }
 }
 

@@ -89,6 +89,13 @@ impl SignedText {
         }
     }
 
+    /// Returns whether an address, or a part of one, may be signed.
+    #[cfg(feature = "inspect")]
+    pub(super) fn may_hold_address(&self) -> bool {
+        let pieces = ["{url}", "{path}", "{query}", "{query:"];
+        self.address.is_some() || pieces.iter().any(|piece| self.template.text.contains(piece))
+    }
+
     /// Compares the body with its signed hash.
     pub(super) fn check_body(&self, head: &Parts, body: &[u8]) -> Result<(), Rejection> {
         let Some(hash) = &self.body_hash else { return Ok(()) };

@@ -11,6 +11,8 @@ use crate::sign::SignError;
 use crate::time::Tolerance;
 
 use super::form::{AnyForm, Form, of_form};
+#[cfg(feature = "inspect")]
+use super::place::{Place, Spot};
 use super::proof::Proof;
 use super::scheme::Scheme;
 use super::sign::{SignResult, Signer, Unsigned};
@@ -36,6 +38,33 @@ impl Scheme {
             Signer::PrivateKey(_) => "it does not verify such a request by a public key",
             Signer::Token(_) => "it does not verify such a request by a token",
         }))
+    }
+
+    /// Adds an event and an id at the places where the sender has them, and a small body if there
+    /// is none. A body that is there stays as it is.
+    #[cfg(feature = "inspect")]
+    pub(crate) fn sample(
+        &self,
+        request: Request<Option<Bytes>>,
+        event: &str,
+        id: &str,
+    ) -> Result<Request<Bytes>, SignError> {
+        let (mut head, given) = request.into_parts();
+        let is_given = given.is_some();
+        of_form!(&self.0.forms[0], form => {
+            let fields = &form.fields;
+            let places: Vec<_> = fields.id.iter().map(|place| (place, id))
+                .chain(fields.event.iter().map(|place| (place, event))).collect();
+            let in_body = places.iter().map(|(place, _)| *place).chain(form.proof.places());
+            let mut body = given.unwrap_or_else(|| Bytes::from_static(start_of_body(in_body)));
+            for (place, value) in places {
+                if !(is_given && place.in_body()) {
+                    place.clear(&mut head);
+                    place.put(&mut head, &mut body, value)?;
+                }
+            }
+            Ok(Request::from_parts(head, body))
+        })
     }
 
     /// Describes the scheme in words.
@@ -71,6 +100,19 @@ impl Scheme {
             }
         })
     }
+}
+
+/// Returns the smallest body that has room for these places.
+#[cfg(feature = "inspect")]
+fn start_of_body<'a>(places: impl Iterator<Item = &'a Place>) -> &'static [u8] {
+    for place in places {
+        match &place.spot {
+            Spot::Json(pointer) if pointer.starts_with("/0/") => return b"[{}]",
+            Spot::Form(_) => return b"",
+            _ => {}
+        }
+    }
+    b"{}"
 }
 
 /// A scheme in words.

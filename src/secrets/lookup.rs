@@ -88,6 +88,17 @@ impl Secrets {
     }
 }
 
+#[cfg(feature = "inspect")]
+impl Secrets {
+    /// Returns the secrets that are known without a request.
+    pub(crate) fn fixed(&self) -> &[Secret] {
+        match &self.0 {
+            SecretSource::Fixed(secrets) => secrets,
+            SecretSource::Lookup { .. } => &[],
+        }
+    }
+}
+
 impl fmt::Debug for Secrets {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {

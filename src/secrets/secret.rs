@@ -81,6 +81,24 @@ impl Secret {
         }
     }
 
+    /// Returns the secret as text, if it is one.
+    #[cfg(all(feature = "inspect", feature = "testing"))]
+    pub(crate) fn as_text(&self) -> Option<Cow<'_, str>> {
+        match &self.0 {
+            KeyMaterial::Text(text) => Some(Cow::Borrowed(text)),
+            KeyMaterial::Bytes(bytes) => std::str::from_utf8(bytes).ok().map(Cow::Borrowed),
+        }
+    }
+
+    /// Returns the text that the secret was made from, or the bytes of the key.
+    #[cfg(feature = "inspect")]
+    pub(crate) fn as_given(&self) -> Result<&str, &[u8]> {
+        match &self.0 {
+            KeyMaterial::Text(text) => Ok(text),
+            KeyMaterial::Bytes(bytes) => Err(bytes),
+        }
+    }
+
     /// Returns the bytes of the key, by the sender's rule for secrets that are text.
     pub(crate) fn key(&self, format: KeyFormat) -> Result<Zeroizing<Vec<u8>>, ConfigError> {
         let key = match &self.0 {

@@ -7,6 +7,8 @@ use bytes::Bytes;
 use http::request::Parts;
 
 use crate::any_provider::AnyProvider;
+#[cfg(feature = "inspect")]
+use crate::clues::Clues;
 use crate::config::ConfigError;
 use crate::provider::{Begin, MaybeReady, Outcome, Provider, Recognition};
 use crate::rejection::{Reason, Rejection};
@@ -230,6 +232,11 @@ impl<P: Provider> Provider for AnyOf<P> {
             Some(provider) => provider.refuse(head, rejection),
             None => rejection,
         }
+    }
+
+    #[cfg(feature = "inspect")]
+    fn clues(&self) -> Clues {
+        self.providers.iter().map(P::clues).reduce(Clues::and).unwrap_or_default()
     }
 }
 

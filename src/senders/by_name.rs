@@ -59,9 +59,14 @@ impl SenderConfig {
         let body_limit = self.body_limit_bytes.take();
         let keys = if self.secrets.is_empty() { "public_keys" } else { "secrets" };
         let provider = match &*name {
-            "scheme" => self.build_scheme(),
+            "scheme" => self.build_scheme().map(AnyProvider::new),
             "aws_sns" => self.build_sns(),
-            "cloudblue_connect" => self.build_connect(),
+            #[cfg(feature = "jwt")]
+            "cloudblue_connect" => self.build_connect().map(AnyProvider::new),
+            #[cfg(not(feature = "jwt"))]
+            "cloudblue_connect" => {
+                Err(ConfigError::unavailable("`cloudblue_connect` needs the feature `jwt`").with_setting("provider"))
+            }
             _ => by_name(&name, self).map(AnyProvider::new),
         };
         let provider = provider.map_err(|error| match error.kind() {
@@ -74,7 +79,17 @@ impl SenderConfig {
         })
     }
 
-    fn build_scheme(mut self) -> Result<AnyProvider, ConfigError> {
+    /// Builds a sender that is a scheme, whichever it is.
+    #[cfg(all(feature = "inspect", feature = "testing"))]
+    pub(crate) fn build_any_scheme(mut self) -> Result<Scheme, ConfigError> {
+        match self.provider.take().as_deref() {
+            Some("scheme") => self.build_scheme(),
+            Some(name) => by_name(name, self),
+            None => Err(ConfigError::missing("`provider` is missing")),
+        }
+    }
+
+    fn build_scheme(mut self) -> Result<Scheme, ConfigError> {
         let missing = || ConfigError::missing("`scheme` is missing").with_setting("scheme");
         let config = self.scheme.take().ok_or_else(missing)?;
         let (name, is_asymmetric) = (config.name().clone(), config.is_asymmetric());
@@ -100,7 +115,7 @@ impl SenderConfig {
             scheme = scheme.with_tolerance(tolerance).map_err(|error| error.with_setting("tolerance_seconds"))?;
         }
         self.finish("this scheme")?;
-        Ok(AnyProvider::new(scheme))
+        Ok(scheme)
     }
 
     #[cfg(feature = "sns")]
@@ -141,7 +156,8 @@ impl SenderConfig {
     }
 
     #[cfg(feature = "jwt")]
-    fn build_connect(mut self) -> Result<AnyProvider, ConfigError> {
+    pub(crate) fn build_connect(mut self) -> Result<Connect, ConfigError> {
+        self.provider = None;
         let secrets = self.take_secrets()?;
         let mut connect = Connect::new(secrets)?;
         if let Some(id) = self.webhook_id.take() {
@@ -151,12 +167,7 @@ impl SenderConfig {
             connect = connect.with_leeway(Duration::from_secs(seconds));
         }
         self.finish("cloudblue_connect")?;
-        Ok(AnyProvider::new(connect))
-    }
-
-    #[cfg(not(feature = "jwt"))]
-    fn build_connect(self) -> Result<AnyProvider, ConfigError> {
-        Err(ConfigError::unavailable("`cloudblue_connect` needs the feature `jwt`").with_setting("provider"))
+        Ok(connect)
     }
 }
 

@@ -40,6 +40,8 @@ mod gitlab;
 mod google;
 mod hubspot;
 pub(crate) mod knowledge;
+#[cfg(feature = "inspect")]
+mod look_alike;
 mod mailgun;
 mod meta;
 mod okta;
@@ -87,6 +89,10 @@ pub use gitlab::gitlab;
 #[cfg(feature = "jwt")]
 pub use google::google_oidc;
 pub use hubspot::hubspot_v3;
+#[cfg(feature = "inspect")]
+pub(crate) use look_alike::recognized;
+#[cfg(all(feature = "inspect", feature = "testing"))]
+pub(crate) use look_alike::sample;
 pub use mailgun::mailgun;
 pub use meta::meta;
 pub use okta::{okta, okta_in};

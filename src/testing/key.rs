@@ -84,6 +84,28 @@ impl SigningKey {
         Ok(Self::new(&public_key, PrivateKey::Rsa(pair)))
     }
 
+    /// Reads a private key in PEM (PKCS #8): Ed25519, ECDSA P-256, or RSA of 2048 bits and more.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the text isn't such a key.
+    pub fn from_pem(pem: &str) -> Result<Self, SignError> {
+        let unfit = || SignError::new("the private key is not one of Ed25519, P-256 or RSA in PEM (PKCS #8)");
+        let base64 = pem.split("-----").nth(2).ok_or_else(unfit)?.replace(['\r', '\n'], "");
+        let der = zeroize::Zeroizing::new(Encoding::Base64.decode(base64.as_bytes()).ok_or_else(unfit)?);
+        if let Ok(pair) = Ed25519KeyPair::from_pkcs8_maybe_unchecked(&der) {
+            let public_key = pair.public_key().as_der().map_err(no_key)?;
+            return Ok(Self::new(&public_key, PrivateKey::Ed25519(pair)));
+        }
+        if let Ok(pair) = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, &der) {
+            let public_key = pair.public_key().as_der().map_err(no_key)?;
+            return Ok(Self::new(&public_key, PrivateKey::EcdsaP256(pair)));
+        }
+        let pair = RsaKeyPair::from_pkcs8(&der).map_err(|_| unfit())?;
+        let public_key = pair.public_key().as_der().map_err(no_key)?;
+        Ok(Self::new(&public_key, PrivateKey::Rsa(pair)))
+    }
+
     fn new(public_key: &PublicKeyX509Der<'_>, pair: PrivateKey) -> Self {
         Self { pair: Arc::new(pair), public_key: Encoding::Base64.encode(public_key.as_ref()) }
     }
@@ -187,6 +209,15 @@ pub fn sign_with_at(
     request: Request<impl Into<Bytes>>,
     now: SystemTime,
 ) -> Result<Request<Full<Bytes>>, SignError> {
+    sign_request(scheme, key, request.map(Into::into), now).map(|request| request.map(Full::new))
+}
+
+pub(super) fn sign_request(
+    scheme: &Scheme,
+    key: &SigningKey,
+    request: Request<Bytes>,
+    now: SystemTime,
+) -> Result<Request<Bytes>, SignError> {
     let sign = |message: &[u8]| key.sign(message).ok_or_else(|| SignError::new("the key cannot sign"));
-    scheme.sign_request(request.map(Into::into), now, &Signer::PrivateKey(&sign)).map(|request| request.map(Full::new))
+    scheme.sign_request(request, now, &Signer::PrivateKey(&sign))
 }

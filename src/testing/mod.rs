@@ -14,6 +14,8 @@ mod inbox_suite;
 #[cfg(feature = "asymmetric")]
 mod key;
 mod protected;
+#[cfg(feature = "inspect")]
+mod sample;
 mod sign;
 #[cfg(feature = "testing-sns")]
 mod sns;
@@ -31,6 +33,11 @@ pub use inbox_suite::{inbox_entry, inbox_record_is_whole};
 #[cfg(feature = "asymmetric")]
 pub use key::{SigningKey, sign_with, sign_with_at};
 pub use protected::assert_protected;
+#[cfg(feature = "inspect")]
+pub use sample::SampleSender;
+#[cfg(feature = "inspect")]
+#[doc(hidden)]
+pub use sample::sample_scheme;
 #[doc(hidden)]
 pub use sign::facts;
 pub use sign::{sign, sign_at, sign_with_token};

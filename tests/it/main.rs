@@ -28,6 +28,14 @@ mod endpoint;
 mod events;
 #[cfg(all(
     feature = "client",
+    feature = "inspect",
+    feature = "jwt",
+    feature = "paypal",
+    feature = "testing-certificates"
+))]
+mod explain;
+#[cfg(all(
+    feature = "client",
     feature = "jwt",
     feature = "memory-store",
     feature = "paypal",

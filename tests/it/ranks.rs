@@ -194,6 +194,10 @@ impl Tree {
         while let Some((folder, module)) = folders.pop() {
             for entry in fs::read_dir(folder).unwrap() {
                 let path = entry.unwrap().path();
+                // A program is a crate of its own.
+                if path == root().join("src/bin") {
+                    continue;
+                }
                 let name = path.file_stem().unwrap().to_str().unwrap();
                 let own = if matches!(name, "mod" | "lib") { module.clone() } else { join(&module, name) };
                 if path.is_dir() {

@@ -574,6 +574,14 @@ fn configure(config: &mut SenderConfig, case: &Case) {
     }
 }
 
+/// How the receiver of a case is configured, unless its keys are fetched.
+#[cfg(feature = "inspect")]
+pub fn config(case: &Case) -> Option<SenderConfig> {
+    let mut config = sample_config(case.name);
+    configure(&mut config, case);
+    case.scheme.is_none().then_some(config)
+}
+
 /// The secret of `sample_config`.
 pub const SECRET: &str = "a secret that everybody knows";
 

@@ -4,7 +4,7 @@ use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 
 use bytes::{Bytes, BytesMut};
 use http::{Request, Response};
@@ -59,6 +59,7 @@ impl<S> RecordService<S> {
 impl<S, B, R> Service<Request<B>> for RecordService<S>
 where
     S: Service<Request<RecordedBody<B>>, Response = Response<R>>,
+    B: Body<Data = Bytes>,
 {
     type Response = S::Response;
     type Error = S::Error;
@@ -74,7 +75,7 @@ where
         let seen = Seen { recorder: self.recorder.clone(), state: Arc::default() };
         let copy = Arc::new(Mutex::new(Copy::default()));
         head.extensions.insert(seen.clone());
-        let request = Request::from_parts(head, RecordedBody { inner: body, copy: copy.clone() });
+        let request = Request::from_parts(head, RecordedBody { inner: body, copy: copy.clone(), is_over: false });
         let pending = Pending { exchange: Some(exchange), seen, copy };
         RecordFuture { inner: self.inner.call(request), pending }
     }
@@ -263,11 +264,53 @@ impl<F> fmt::Debug for RecordFuture<F> {
 }
 
 pin_project! {
-    /// A body of which a copy is kept while it passes.
-    pub struct RecordedBody<B> {
+    /// A body of which a copy is kept while it passes. If it is dropped before its end, as that of a
+    /// request that is refused by its head, what is there at once is kept too.
+    pub struct RecordedBody<B>
+    where
+        B: Body<Data = Bytes>,
+    {
         #[pin]
         inner: B,
         copy: Arc<Mutex<Copy>>,
+        is_over: bool,
+    }
+
+    impl<B> PinnedDrop for RecordedBody<B>
+    where
+        B: Body<Data = Bytes>,
+    {
+        fn drop(this: Pin<&mut Self>) {
+            this.take_the_rest();
+        }
+    }
+}
+
+impl<B: Body<Data = Bytes>> RecordedBody<B> {
+    fn take_the_rest(mut self: Pin<&mut Self>) {
+        let mut cx = Context::from_waker(Waker::noop());
+        while self.is_wanted() && self.as_mut().poll_copied(&mut cx).is_ready() {}
+    }
+
+    fn is_wanted(&self) -> bool {
+        // Nobody wants more of a body that has no end.
+        !self.is_over && self.copy.lock().is_ok_and(|copy| copy.bytes < MAX_RECORDED_BODY as u64)
+    }
+
+    fn poll_copied(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
+        let this = self.project();
+        let frame = ready!(this.inner.poll_frame(cx));
+        match &frame {
+            Some(Ok(frame)) => {
+                let data = frame.data_ref().map_or(&[][..], |data| data);
+                let mut copy = this.copy.lock().unwrap_or_else(PoisonError::into_inner);
+                copy.bytes += data.len() as u64;
+                let room = MAX_RECORDED_BODY.saturating_sub(copy.start.len());
+                copy.start.extend_from_slice(&data[..data.len().min(room)]);
+            }
+            Some(Err(_)) | None => *this.is_over = true,
+        }
+        Poll::Ready(frame)
     }
 }
 
@@ -276,17 +319,7 @@ impl<B: Body<Data = Bytes>> Body for RecordedBody<B> {
     type Error = B::Error;
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
-        let this = self.project();
-        let frame = ready!(this.inner.poll_frame(cx));
-        if let Some(Ok(frame)) = &frame
-            && let Some(data) = frame.data_ref()
-        {
-            let mut copy = this.copy.lock().unwrap_or_else(PoisonError::into_inner);
-            copy.bytes += data.len() as u64;
-            let room = MAX_RECORDED_BODY.saturating_sub(copy.start.len());
-            copy.start.extend_from_slice(&data[..data.len().min(room)]);
-        }
-        Poll::Ready(frame)
+        self.poll_copied(cx)
     }
 
     fn is_end_stream(&self) -> bool {
@@ -298,7 +331,7 @@ impl<B: Body<Data = Bytes>> Body for RecordedBody<B> {
     }
 }
 
-impl<B> fmt::Debug for RecordedBody<B> {
+impl<B: Body<Data = Bytes>> fmt::Debug for RecordedBody<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RecordedBody").finish_non_exhaustive()
     }

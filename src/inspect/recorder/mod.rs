@@ -6,4 +6,5 @@ mod ring;
 
 pub use exchange::{Exchange, ExchangeState};
 pub use layer::{RecordFuture, RecordLayer, RecordService, RecordedBody, Witness};
+pub(in crate::inspect) use layer::Seen;
 pub use ring::{DEFAULT_EXCHANGES, DEFAULT_RECORDED_BYTES, MAX_RECORDED_BODY, Recorder};

@@ -20,6 +20,8 @@ use http::header::CONTENT_LENGTH;
 use http::request::Parts;
 
 use crate::body_fields::BodyFields;
+#[cfg(feature = "inspect")]
+use crate::clues::Clues;
 use crate::config::ConfigError;
 use crate::jwt::{self, Backend};
 use crate::mac::{Mac, MacKind};
@@ -249,6 +251,11 @@ impl Provider for Connect {
 
     fn refuse(&self, _: &Parts, rejection: Rejection) -> Rejection {
         jwt::challenge(rejection)
+    }
+
+    #[cfg(feature = "inspect")]
+    fn clues(&self) -> Clues {
+        Clues { is_repeatable: true, ..Clues::default() }
     }
 }
 

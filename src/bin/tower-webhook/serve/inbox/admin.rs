@@ -14,7 +14,7 @@ use sha2::{Digest as _, Sha256};
 use tower::ServiceExt as _;
 use tower_webhook::inbox::Inbox;
 
-use crate::Output;
+use super::super::Output;
 
 /// The largest answer of one inbox.
 const MAX_ANSWER: usize = 64 * 1024 * 1024;

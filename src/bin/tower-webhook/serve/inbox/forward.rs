@@ -20,8 +20,8 @@ use sha2::Sha256;
 use tower_webhook::inbox::InboxAttempt;
 use tower_webhook::{Clock as _, Delivery, Reason, Rejection, SystemClock};
 
-use crate::gateway_config::Result;
-use crate::{Output, summary};
+use super::super::config::Result;
+use super::super::{Output, summary};
 
 /// The headers of signatures, for targets that verify by themselves.
 pub const SIGNATURES: [&str; 14] = [
@@ -40,6 +40,9 @@ pub const SIGNATURES: [&str; 14] = [
     "x-twilio-signature",
     "x-zm-signature",
 ];
+
+/// The sender's trace, for targets to link to.
+const TRACE: [&str; 2] = ["traceparent", "tracestate"];
 
 /// The longest answer of a target that is passed on.
 const MAX_ANSWER: usize = 1024 * 1024;
@@ -120,11 +123,12 @@ impl Forward {
         response
     }
 
-    /// The content's type, and the sender's id and event.
+    /// The content's type, the sender's id and event, and its trace.
     fn passes(&self, name: &HeaderName, value: &HeaderValue, delivery: &Delivery) -> bool {
         let is = |text: Option<&str>| text.is_some_and(|text| text.as_bytes() == value.as_bytes());
         let is_signature = SIGNATURES.contains(&name.as_str());
         name == CONTENT_TYPE
+            || TRACE.contains(&name.as_str())
             || (!is_signature && (is(delivery.id()) || is(delivery.event())))
             || (is_signature && self.with_signature)
     }

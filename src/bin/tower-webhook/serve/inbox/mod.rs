@@ -15,9 +15,9 @@ use tower_webhook::inbox::postgres::PostgresStore;
 use tower_webhook::inbox::sqlite::SqliteStore;
 use tower_webhook::inbox::{Backoff, Inbox, InboxWorker, OrderOnDead};
 
-use crate::Output;
-use crate::gateway_config::{Config, Endpoint, Result};
-use crate::gateway_serve::terminated;
+use super::Output;
+use super::config::{Config, Endpoint, Result};
+use super::server::terminated;
 
 #[derive(Deserialize, Clone)]
 #[serde(deny_unknown_fields)]

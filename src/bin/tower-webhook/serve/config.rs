@@ -9,7 +9,7 @@ use serde::{Deserialize, Deserializer};
 use tower_webhook::AnyProvider;
 use tower_webhook::senders::SenderConfig;
 
-use crate::gateway_inbox::{Admin, Keys};
+use super::inbox::{Admin, Keys};
 
 pub type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
 
