@@ -123,7 +123,9 @@ async fn replay((client, url): (reqwest::Client, reqwest::Url), exchange: Exchan
     let mut request = Request::new(Body::empty());
     *request.method_mut() = exchange.method;
     *request.uri_mut() = exchange.url.parse().unwrap_or_default();
-    *request.headers_mut() = exchange.headers;
+    // Credentials were not kept.
+    let kept = exchange.headers.iter().filter(|(_, value)| *value != "[redacted]");
+    request.headers_mut().extend(kept.map(|(name, value)| (name.clone(), value.clone())));
     let (status, ..) = forward(&client, &url, request, exchange.body).await?;
     Ok(status)
 }

@@ -1,6 +1,8 @@
 //! The page over what arrives, in a real browser and by hand.
 
 mod browser;
+#[cfg(feature = "cli")]
+mod listen;
 
 use std::time::Duration;
 
@@ -194,6 +196,8 @@ async fn a_copied_command_and_a_saved_file_send_the_same_bytes_again() {
         assert!(output.status.success(), "{script}\n{}", String::from_utf8_lossy(&output.stderr));
 
         let file = server.send(get(&format!("/page/inspect/deliveries/{id}/request.http"))).await.body;
+        let read = tower_webhook::inspect::read_request(&file).unwrap();
+        assert_eq!((&read.body()[..], read.headers()["acme-id"].as_bytes()), (body, format!("it's {id}").as_bytes()));
         let with_end = [&file[..file.iter().position(|byte| *byte == b'\n').unwrap() + 1], b"connection: close\r\n"].concat();
         let raw = [&with_end[..], &file[with_end.len() - b"connection: close\r\n".len()..]].concat();
         assert!(copied.raw(&raw).await.starts_with("HTTP/1.1 200"), "{}", String::from_utf8_lossy(&raw));
@@ -313,7 +317,7 @@ async fn a_browser_lists_shows_filters_and_replays_what_is_stored() {
     // What comes is there without a hand on the page.
     server.send(signed("/hook", "evt_9", body("invoice.sent", 9))).await;
     browser.until("document.querySelector('#rows tr td:nth-child(4)').innerText === 'invoice.sent'").await;
-    assert_eq!(browser.text("#status").await, "There are new deliveries.");
+    browser.until("document.getElementById('status').innerText === 'There are new deliveries.'").await;
 
     browser.eval("location.hash = ''").await;
     browser.until("document.getElementById('detail').hidden").await;
