@@ -150,6 +150,7 @@ pub mod provider;
 #[cfg(feature = "asymmetric")]
 mod public_key;
 mod public_url;
+#[cfg(any(feature = "inbox", feature = "inspect"))]
 mod redact;
 mod rejection;
 pub mod scheme;

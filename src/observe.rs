@@ -52,13 +52,13 @@ impl Watch {
     }
 
     /// Enters the request's span until the guard is dropped.
-    #[cfg(feature = "tracing")]
-    pub(crate) fn enter(&self) -> tracing::span::Entered<'_> {
-        self.span.enter()
+    pub(crate) fn enter(&self) -> Entered<'_> {
+        Entered {
+            #[cfg(feature = "tracing")]
+            _guard: self.span.enter(),
+            _watch: std::marker::PhantomData,
+        }
     }
-
-    #[cfg(not(feature = "tracing"))]
-    pub(crate) fn enter(&self) {}
 
     /// Returns whether anyone looks at the span.
     pub(crate) fn is_traced(&self) -> bool {
@@ -107,6 +107,13 @@ impl Watch {
             self.span.record("error.type", rejection.reason().as_str());
         }
     }
+}
+
+/// The time in a request's span.
+pub(crate) struct Entered<'a> {
+    #[cfg(feature = "tracing")]
+    _guard: tracing::span::Entered<'a>,
+    _watch: std::marker::PhantomData<&'a Watch>,
 }
 
 /// Notes the sender's trace.

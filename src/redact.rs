@@ -1,7 +1,7 @@
 //! What is left out of everything that is stored or shown: credentials in headers and URLs.
 
-use http::header::{self, HeaderName};
 use http::Uri;
+use http::header::{self, HeaderName};
 
 /// What is never stored, even on request.
 #[cfg_attr(not(feature = "inbox"), allow(dead_code))]

@@ -3,9 +3,9 @@
 use std::time::SystemTime;
 
 use bytes::Bytes;
+use http::Request;
 use http::header::{HeaderName, HeaderValue};
 use http::request::Parts;
-use http::Request;
 use http_body_util::Full;
 
 use crate::behavior::Traits;

@@ -14,11 +14,9 @@ use http::StatusCode;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
+use crate::inbox::{DeliveryId, Filter, Inbox, InboxError, InboxErrorKind, Page, PastAttempt, Replay, State, Summary};
 use crate::text::Text;
 use crate::time::TimeFormat;
-use crate::inbox::{
-    DeliveryId, Filter, Inbox, InboxError, InboxErrorKind, Page, PastAttempt, Replay, State, Summary,
-};
 
 use super::same_origin;
 

@@ -97,7 +97,8 @@ fn metrics_in(expression: &str) -> Vec<(String, Vec<(String, String, String)>)> 
 /// Every expression of the dashboard, and of the alert rules.
 fn expressions() -> Vec<String> {
     let file = |name: &str| {
-        std::fs::read_to_string(std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/grafana").join(name)).unwrap()
+        std::fs::read_to_string(std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/grafana").join(name))
+            .unwrap()
     };
     let dashboard: Value = serde_json::from_str(&file("dashboard.json")).unwrap();
     let mut expressions = Vec::new();
@@ -170,7 +171,8 @@ async fn traffic(exported: impl Fn() -> String) {
     let once = ServiceBuilder::new().layer(layer()).layer(DedupLayer::new(MemoryStore::default()));
     let once = Router::new().route("/", post(async || "handled").layer(once));
     let anyway = DedupLayer::new(Down).with_store_failure(StoreFailure::Admit);
-    let anyway = Router::new().route("/", post(async || "handled").layer(ServiceBuilder::new().layer(layer()).layer(anyway)));
+    let anyway =
+        Router::new().route("/", post(async || "handled").layer(ServiceBuilder::new().layer(layer()).layer(anyway)));
     for app in [&once, &once, &anyway] {
         assert_eq!(send(app, signed("5", "{}")).await, 200);
     }

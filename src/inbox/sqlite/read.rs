@@ -72,8 +72,10 @@ pub(super) fn list(connection: &Connection, filter: &Filter, page: Page) -> Resu
          FROM (SELECT {COLUMNS} {seen}) seen WHERE {sql} ORDER BY id DESC LIMIT {}",
         i64::from(page.limit) + 1
     );
-    let mut deliveries: Vec<Summary> =
-        connection.prepare(&sql)?.query_map(params_from_iter(&values), |row| summary(row, row.get::<_, Option<i64>>(14)?))?.collect::<Result<_>>()?;
+    let mut deliveries: Vec<Summary> = connection
+        .prepare(&sql)?
+        .query_map(params_from_iter(&values), |row| summary(row, row.get::<_, Option<i64>>(14)?))?
+        .collect::<Result<_>>()?;
     let next = if deliveries.len() > page.limit as usize {
         deliveries.truncate(page.limit as usize);
         deliveries.last().map(|last| last.id)

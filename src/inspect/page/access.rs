@@ -24,7 +24,9 @@ const OWN_HEADER: HeaderName = HeaderName::from_static("x-inspect");
 #[derive(Clone)]
 pub(super) enum Access {
     /// Who asks for a loopback address or `localhost`, with this port.
-    Loopback { port: Option<u16> },
+    Loopback {
+        port: Option<u16>,
+    },
     /// Who knows the token, of which this is the digest.
     Token([u8; 32]),
     Anyone,
@@ -38,12 +40,12 @@ impl Access {
         Ok(Self::Token(Sha256::digest(token).into()))
     }
 
-    fn check(&self, head: &Parts) -> Result<(), Response> {
+    fn check(&self, head: &Parts) -> Result<(), Refusal> {
         match self {
             Self::Anyone => Ok(()),
             Self::Loopback { port } => match authority(head) {
                 Some(authority) if is_loopback(authority, *port) => Ok(()),
-                _ => Err((StatusCode::FORBIDDEN, LOOPBACK_ONLY).into_response()),
+                _ => Err((StatusCode::FORBIDDEN, LOOPBACK_ONLY)),
             },
             Self::Token(digest) => {
                 let given = head.headers.get(header::AUTHORIZATION).and_then(|value| {
@@ -54,12 +56,14 @@ impl Access {
                 if given.is_some_and(fits) {
                     return Ok(());
                 }
-                let ask = [(header::WWW_AUTHENTICATE, "Basic realm=\"webhooks\", charset=\"UTF-8\"")];
-                Err((StatusCode::UNAUTHORIZED, ask, "The password is the inspector's token.").into_response())
+                Err((StatusCode::UNAUTHORIZED, "The password is the inspector's token."))
             }
         }
     }
 }
+
+/// A status and a text.
+type Refusal = (StatusCode, &'static str);
 
 const LOOPBACK_ONLY: &str = "The inspector answers on 127.0.0.1, [::1] and localhost. \
     To have it elsewhere, mount `Inspector::router_with_token`, or `Inspector::router_without_authentication` behind \
@@ -82,20 +86,26 @@ pub(super) async fn guard(State(access): State<Access>, request: Request, next: 
     let (head, body) = request.into_parts();
     let mut response = match access.check(&head).and_then(|()| check_change(&head)) {
         Ok(()) => next.run(Request::from_parts(head, body)).await,
-        Err(refusal) => refusal,
+        Err(refusal) => refusal.into_response(),
     };
+    if response.status() == StatusCode::UNAUTHORIZED {
+        response.headers_mut().insert(header::WWW_AUTHENTICATE, CHALLENGE);
+    }
     for (name, value) in HEADERS {
         response.headers_mut().entry(name).or_insert(HeaderValue::from_static(value));
     }
     response
 }
 
-fn check_change(head: &Parts) -> Result<(), Response> {
-    same_origin::check(head).map_err(|refusal| refusal.into_response())?;
+/// What makes a browser ask for the token.
+const CHALLENGE: HeaderValue = HeaderValue::from_static("Basic realm=\"webhooks\", charset=\"UTF-8\"");
+
+fn check_change(head: &Parts) -> Result<(), Refusal> {
+    same_origin::check(head)?;
     if matches!(head.method, Method::GET | Method::HEAD) || head.headers.contains_key(OWN_HEADER) {
         return Ok(());
     }
-    Err((StatusCode::FORBIDDEN, "set the header x-inspect").into_response())
+    Err((StatusCode::FORBIDDEN, "set the header x-inspect"))
 }
 
 /// What payloads may do in the page: nothing. With `require-trusted-types-for`, the browser refuses
@@ -162,8 +172,7 @@ mod tests {
             (String::new(), false),
         ] {
             let request = http::Request::get("/inspect").header("authorization", &value).body(()).unwrap();
-            let checked = access.check(&request.into_parts().0);
-            assert_eq!(checked.map_err(|refusal| refusal.status()).is_ok(), is_granted, "{value}");
+            assert_eq!(access.check(&request.into_parts().0).is_ok(), is_granted, "{value}");
         }
     }
 }

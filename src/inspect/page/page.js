@@ -90,10 +90,12 @@ function filters() {
 }
 
 let listing = 0;
+let isTold = true; // whether the user knows what came of the last question
 
-// Loads the page again, and tells of it only if the user asked.
+// Loads the page again, and tells of it only if the user asked. What is asked last counts.
 async function list(isAsked) {
   const turn = ++listing;
+  if (isAsked) isTold = false;
   const parameters = filters();
   const isFiltered = parameters.size > 0;
   if (isAsked) byId("status").textContent = "Searching";
@@ -115,7 +117,8 @@ async function list(isAsked) {
     if (turn !== listing) return;
     count(counted);
     draw(found);
-    if (isAsked) {
+    if (!isTold) {
+      isTold = true;
       const many = found.length === 1 ? "1 delivery" : found.length + " deliveries";
       const rest = next === null ? "" : isFiltered ? ". There may be older ones" : ", and there are older ones";
       byId("status").textContent = found.length ? many + rest + "." : isFiltered ? "Nothing found" + rest + "." : "Nothing has arrived yet.";

@@ -1,7 +1,6 @@
 //! The routes of the page.
 
 use std::convert::Infallible;
-use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -104,11 +103,7 @@ async fn show(State(shared): State<Shared>, Path(id): Path<i64>) -> Answer {
     Ok(axum::Json(shown).into_response())
 }
 
-async fn body(
-    State(shared): State<Shared>,
-    Path(id): Path<i64>,
-    UrlQuery(parameters): UrlQuery<Parameters>,
-) -> Answer {
+async fn body(State(shared): State<Shared>, Path(id): Path<i64>, UrlQuery(parameters): UrlQuery<Parameters>) -> Answer {
     let raw = shared.source.raw(id).await.map_err(failed)?.ok_or_else(unknown)?;
     let end = parameters.bytes.unwrap_or(usize::MAX).min(raw.body.len());
     Ok(file(format!("{}.bin", raw.file_name(id)), raw.body.slice(..end)))
@@ -153,7 +148,9 @@ async fn changes(State(shared): State<Shared>) -> Answer {
     Ok(match shared.source {
         Source::Recorder(recorder) => {
             let changes = recorder.changes();
-            Sse::new(told(permit, changes, async |changes| changes.changed().await.ok())).keep_alive(keep_alive).into_response()
+            Sse::new(told(permit, changes, async |changes| changes.changed().await.ok()))
+                .keep_alive(keep_alive)
+                .into_response()
         }
         #[cfg(feature = "inbox")]
         Source::Inbox(_) => {
@@ -191,6 +188,8 @@ fn told<T: Send>(
 /// Returns what changes with the newest deliveries and the numbers. `None` if the store fails.
 #[cfg(feature = "inbox")]
 async fn fingerprint(source: &Source) -> Option<u64> {
+    use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+
     let query = Query { state: None, provider: None, event: None, text: None, before: None, limit: PAGE };
     let (overview, rows) = (source.overview().await.ok()?, source.list(&query).await.ok()?);
     let mut hasher = DefaultHasher::new();

@@ -67,7 +67,6 @@ pub(super) struct Overview {
     source: &'static str,
     states: Vec<(&'static str, u64)>,
     paused: bool,
-    can_replay: bool,
 }
 
 /// One delivery.
@@ -137,13 +136,13 @@ impl Source {
                 let exchanges = recorder.before(u64::MAX);
                 let count = |state| exchanges.iter().filter(|exchange| exchange.state == state).count() as u64;
                 let states = ExchangeState::ALL.map(|state| (state.as_str(), count(state))).into();
-                Ok(Overview { source: "recorder", states, paused: false, can_replay: recorder.can_replay() })
+                Ok(Overview { source: "recorder", states, paused: false })
             }
             #[cfg(feature = "inbox")]
             Self::Inbox(inbox) => {
                 let mut stats = inbox.stats().await?;
                 let states = State::ALL.map(|state| (state.as_str(), *stats.of(state))).into();
-                Ok(Overview { source: "inbox", states, paused: stats.paused, can_replay: true })
+                Ok(Overview { source: "inbox", states, paused: stats.paused })
             }
         }
     }
@@ -160,7 +159,7 @@ impl Source {
         Ok(match self {
             Self::Recorder(recorder) => {
                 let exchange = u64::try_from(id).ok().and_then(|id| recorder.find(id));
-                exchange.map(|exchange| show_recorded(&exchange, recorder.can_replay()))
+                exchange.map(|exchange| show_recorded(&exchange, recorder.can_replay(&exchange)))
             }
             #[cfg(feature = "inbox")]
             Self::Inbox(inbox) => inbox.get(DeliveryId(id)).await?.map(show_stored),
@@ -183,7 +182,10 @@ impl Source {
                     None => Replayed::Unknown,
                     Some(exchange) if exchange.state == ExchangeState::Handled && !force => Replayed::NeedsForce,
                     Some(_) => match recorder.replay(id).await {
-                        None => Replayed::Failed("nothing is set up that could replay it".to_owned()),
+                        None => Replayed::Failed(
+                            "only what was verified and kept whole can be replayed, if something is set up for it"
+                                .to_owned(),
+                        ),
                         Some(Ok(status)) => Replayed::Done(format!("Replayed: answered {}", status.as_u16())),
                         Some(Err(error)) => Replayed::Failed(error),
                     },
@@ -275,9 +277,9 @@ fn holds(bytes: &[u8], text: &str) -> bool {
     let Some((first, rest)) = text.as_bytes().split_first() else { return true };
     // Looking for one byte first takes a fraction of the time.
     let starts = bytes.iter().enumerate().filter(|(_, byte)| byte.eq_ignore_ascii_case(first));
-    starts.map(|(at, _)| &bytes[at + 1..]).any(|after| {
-        after.get(..rest.len()).is_some_and(|after| after.eq_ignore_ascii_case(rest))
-    })
+    starts
+        .map(|(at, _)| &bytes[at + 1..])
+        .any(|after| after.get(..rest.len()).is_some_and(|after| after.eq_ignore_ascii_case(rest)))
 }
 
 fn recorded_row(exchange: &Exchange) -> Row {
@@ -326,7 +328,7 @@ fn show_recorded(exchange: &Exchange, can_replay: bool) -> Shown {
         explanation: exchange.explanation.clone(),
         past: Vec::new(),
         curl: raw.written().curl(),
-        can_replay: can_replay && exchange.body_bytes == exchange.body.len() as u64,
+        can_replay,
     }
 }
 

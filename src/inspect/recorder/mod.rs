@@ -5,6 +5,6 @@ mod layer;
 mod ring;
 
 pub use exchange::{Exchange, ExchangeState};
-pub use layer::{RecordFuture, RecordLayer, RecordService, RecordedBody, Witness};
 pub(in crate::inspect) use layer::Seen;
+pub use layer::{RecordFuture, RecordLayer, RecordService, RecordedBody, Witness};
 pub use ring::{DEFAULT_EXCHANGES, DEFAULT_RECORDED_BYTES, MAX_RECORDED_BODY, Recorder};

@@ -107,8 +107,8 @@ impl Recorder {
     }
 
     /// Sets what has an exchange handled again, such as sending its request to where it was
-    /// forwarded. It returns the status of the answer, or why there was none. Without it nothing
-    /// can be replayed.
+    /// forwarded. It returns the status of the answer, or why there was none. It only gets what was
+    /// verified, and without it nothing can be replayed.
     #[must_use]
     pub fn with_replay<F, Fut>(mut self, replay: F) -> Self
     where
@@ -152,17 +152,24 @@ impl Recorder {
     }
 
     /// Returns what waits for changes.
+    #[cfg_attr(not(feature = "axum"), allow(dead_code))]
     pub(in crate::inspect) fn changes(&self) -> watch::Receiver<u64> {
         self.ring.changes.subscribe()
     }
 
-    pub(in crate::inspect) fn can_replay(&self) -> bool {
-        self.replay.is_some()
+    /// Returns whether an exchange can be handled again: only what was verified, and kept whole.
+    #[cfg_attr(not(feature = "axum"), allow(dead_code))]
+    pub(in crate::inspect) fn can_replay(&self, exchange: &Exchange) -> bool {
+        self.replay.is_some() && exchange.signed.is_some() && exchange.body_bytes == exchange.body.len() as u64
     }
 
-    /// Has an exchange handled again. `None` if it was forgotten, or nothing can be replayed.
+    /// Has an exchange handled again. `None` if that can't be.
+    #[cfg_attr(not(feature = "axum"), allow(dead_code))]
     pub(in crate::inspect) async fn replay(&self, id: u64) -> Option<Result<StatusCode, String>> {
         let (replay, exchange) = (self.replay.as_ref()?, self.find(id)?);
+        if !self.can_replay(&exchange) {
+            return None;
+        }
         let result = replay(Exchange::clone(&exchange)).await;
         self.change(id, |exchange| exchange.note_replay(&result));
         Some(result)

@@ -67,7 +67,9 @@ async fn a_recorder_keeps_what_arrived_what_was_proven_and_why_not() {
     *forged.body_mut() = Full::from(r#"{"type":"PAID"}"#);
     server.send(forged).await;
     let signature = "ab".repeat(32);
-    let head = format!("POST /hook HTTP/1.1\r\nhost: a\r\nacme-signature: {signature}\r\nacme-id: 4\r\ncontent-length: 9\r\n\r\n");
+    let head = format!(
+        "POST /hook HTTP/1.1\r\nhost: a\r\nacme-signature: {signature}\r\nacme-id: 4\r\ncontent-length: 9\r\n\r\n"
+    );
     server.cut(format!("{head}half").as_bytes()).await;
     until("the last one is kept", async || recorder.exchanges().len() == 4).await;
     let states: Vec<_> = recorder.exchanges().iter().rev().map(|exchange| exchange.state).collect();
@@ -76,7 +78,10 @@ async fn a_recorder_keeps_what_arrived_what_was_proven_and_why_not() {
     assert_eq!((&*first.url, &first.body[..]), ("/hook?a=b", &br#"{"type":"paid"}"#[..]));
     assert_eq!((first.event.as_deref(), first.event_id.as_deref()), (Some("paid"), Some("1")));
     assert!(first.signed.unwrap().body && first.signed.unwrap().id && !first.signed.unwrap().url);
-    assert_eq!((refused.status.unwrap(), refused.reason.unwrap().as_str()), (StatusCode::UNAUTHORIZED, "signature_mismatch"));
+    assert_eq!(
+        (refused.status.unwrap(), refused.reason.unwrap().as_str()),
+        (StatusCode::UNAUTHORIZED, "signature_mismatch")
+    );
     assert_eq!((&refused.body[..], refused.signed), (&br#"{"type":"PAID"}"#[..], None), "what arrived, and no proof");
     assert_eq!((&cut.body[..], cut.body_bytes), (&b"half"[..], 4));
 }
@@ -116,7 +121,9 @@ async fn the_page_is_for_this_machine_or_for_who_has_the_token_and_other_sites_c
         server.send(request.body(Full::default()).unwrap()).await
     };
     // A name that leads here, as a site on the network could have one.
-    for path in ["/inspect", "/inspect/deliveries", "/inspect/deliveries/0/body", "/inspect/changes", "/inspect/page.js"] {
+    for path in
+        ["/inspect", "/inspect/deliveries", "/inspect/deliveries/0/body", "/inspect/changes", "/inspect/page.js"]
+    {
         assert_eq!(ask(Method::GET, path, &[("host", "evil.example.test")]).await.status, 403, "{path}");
     }
     let page = ask(Method::GET, "/inspect", &[]).await;
@@ -198,13 +205,18 @@ async fn a_copied_command_and_a_saved_file_send_the_same_bytes_again() {
         let file = server.send(get(&format!("/page/inspect/deliveries/{id}/request.http"))).await.body;
         let read = tower_webhook::inspect::read_request(&file).unwrap();
         assert_eq!((&read.body()[..], read.headers()["acme-id"].as_bytes()), (body, format!("it's {id}").as_bytes()));
-        let with_end = [&file[..file.iter().position(|byte| *byte == b'\n').unwrap() + 1], b"connection: close\r\n"].concat();
+        let with_end =
+            [&file[..file.iter().position(|byte| *byte == b'\n').unwrap() + 1], b"connection: close\r\n"].concat();
         let raw = [&with_end[..], &file[with_end.len() - b"connection: close\r\n".len()..]].concat();
         assert!(copied.raw(&raw).await.starts_with("HTTP/1.1 200"), "{}", String::from_utf8_lossy(&raw));
 
         let sent = recorder.get(id as u64).unwrap();
         for copy in [2 * id, 2 * id + 1].map(|id| twin.get(id as u64).unwrap()) {
-            assert_eq!((&copy.body, &copy.url, copy.state), (&sent.body, &sent.url, ExchangeState::Handled), "{script}");
+            assert_eq!(
+                (&copy.body, &copy.url, copy.state),
+                (&sent.body, &sent.url, ExchangeState::Handled),
+                "{script}"
+            );
             for name in ["acme-id", "acme-signature", "content-type", "x-odd", "x-empty"] {
                 assert_eq!(copy.headers[name], sent.headers[name], "{name} {script}");
             }
@@ -213,7 +225,8 @@ async fn a_copied_command_and_a_saved_file_send_the_same_bytes_again() {
 }
 
 /// Where the table shows what, by column.
-const ROW: &str = "[...document.querySelectorAll('#rows tr')].map((row) => [...row.cells].map((cell) => cell.innerText))";
+const ROW: &str =
+    "[...document.querySelectorAll('#rows tr')].map((row) => [...row.cells].map((cell) => cell.innerText))";
 
 #[tokio::test]
 async fn a_browser_lists_shows_filters_and_replays_what_is_stored() {
@@ -323,7 +336,11 @@ async fn a_browser_lists_shows_filters_and_replays_what_is_stored() {
     browser.until("document.getElementById('detail').hidden").await;
     accessible(&mut browser).await;
     let own = format!("http://{}/", server.address);
-    assert!(browser.requested().iter().all(|url| url.starts_with(&own) || url.starts_with("about:")), "{:?}", browser.requested());
+    assert!(
+        browser.requested().iter().all(|url| url.starts_with(&own) || url.starts_with("about:")),
+        "{:?}",
+        browser.requested()
+    );
     assert!(!browser.requested().is_empty());
     // The 409 that was asked for is the one thing that the browser calls an error.
     let complaints = browser.complaints();
@@ -392,12 +409,16 @@ async fn hostile_payloads_are_text_and_ten_thousand_deliveries_stay_usable() {
     for (at, (id, body)) in hostile.iter().enumerate() {
         let number = newest - (hostile.len() - 1 - at) as u64;
         browser.eval(&format!("location.hash = {number}")).await;
-        browser.until(&format!("document.getElementById('detail-title').innerText.startsWith('Delivery {number} ')")).await;
+        browser
+            .until(&format!("document.getElementById('detail-title').innerText.startsWith('Delivery {number} ')"))
+            .await;
         browser.until("document.querySelector('#payload pre') !== null").await;
         let shown = browser.text("#payload").await;
         match *id {
             "script" => assert!(shown.contains("<script>window.pwned=1</script>"), "{shown}"),
-            "direction" => assert!(shown.contains("\u{27e8}U+202E\u{27e9}diap") && !shown.contains('\u{202e}'), "{shown}"),
+            "direction" => {
+                assert!(shown.contains("\u{27e8}U+202E\u{27e9}diap") && !shown.contains('\u{202e}'), "{shown}")
+            }
             "line" => assert!((40_000..60_000).contains(&shown.len()), "{}", shown.len()),
             "bytes" => assert!(shown.contains("\u{27e8}U+0000\u{27e9}\u{27e8}U+001B\u{27e9}[31m"), "{shown}"),
             _ => assert!(shown.starts_with("[\n  [\n    ["), "{}", &shown[..100]),
@@ -417,7 +438,10 @@ async fn hostile_payloads_are_text_and_ten_thousand_deliveries_stay_usable() {
         assert_eq!(wide, 0, "{id} of {} bytes makes the page wider", body.len());
     }
     assert_eq!(browser.eval("typeof window.pwned").await, "undefined");
-    assert_eq!(browser.eval("document.querySelectorAll('img, svg, iframe, #detail script, table script').length").await, 0);
+    assert_eq!(
+        browser.eval("document.querySelectorAll('img, svg, iframe, #detail script, table script').length").await,
+        0
+    );
 
     // To the end by pages, and to one in the middle by a search.
     browser.eval("location.hash = ''").await;
@@ -443,6 +467,10 @@ async fn hostile_payloads_are_text_and_ten_thousand_deliveries_stay_usable() {
     assert_eq!(wide, 0, "on a telephone, the table scrolls and not the page");
     assert!(browser.complaints().is_empty(), "{:?}", browser.complaints());
     let own = format!("http://{}/", server.address);
-    assert!(browser.requested().iter().all(|url| url.starts_with(&own) || url.starts_with("about:")), "{:?}", browser.requested());
+    assert!(
+        browser.requested().iter().all(|url| url.starts_with(&own) || url.starts_with("about:")),
+        "{:?}",
+        browser.requested()
+    );
     browser.stop().await;
 }
