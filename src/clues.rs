@@ -1,7 +1,9 @@
 //! What a diagnosis may know of a provider.
 
+use std::any::Any;
 use std::borrow::Cow;
 use std::fmt;
+use std::sync::Arc;
 
 use http::HeaderName;
 
@@ -14,6 +16,8 @@ pub struct Clues {
     pub(crate) marks: Vec<(HeaderName, Cow<'static, str>)>,
     pub(crate) secrets: Vec<Secret>,
     pub(crate) public_url: Option<String>,
+    /// The builder that made it.
+    pub(crate) builder: Option<Arc<dyn Any + Send + Sync>>,
     /// Whether the address may be signed.
     pub(crate) signs_address: bool,
     /// Whether a verification has no effect beside its verdict, so that it may be tried many times.
@@ -27,7 +31,7 @@ impl Clues {
         self.signs_address |= other.signs_address;
         self.is_repeatable &= other.is_repeatable;
         // The secrets of two senders make neither.
-        Self { secrets: Vec::new(), public_url: None, ..self }
+        Self { secrets: Vec::new(), public_url: None, builder: None, ..self }
     }
 
     pub(crate) fn with_secrets(mut self, secrets: Option<&Secrets>) -> Self {

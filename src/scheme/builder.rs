@@ -379,6 +379,8 @@ impl SchemeBuilder {
             let message = "a provider's name is snake_case: a to z, 0 to 9 and _";
             return Err(ConfigError::invalid(message).with_setting("name"));
         }
+        #[cfg(feature = "inspect")]
+        let builder: Arc<dyn std::any::Any + Send + Sync> = Arc::new(self.clone());
         let mut forms = vec![self.form()?];
         for mut other in std::mem::take(&mut self.others) {
             other.settings.secrets = self.settings.secrets.clone();
@@ -398,6 +400,7 @@ impl SchemeBuilder {
             #[cfg(feature = "inspect")]
             clues: Clues {
                 public_url: self.settings.public_url.as_ref().and_then(PublicUrl::as_base),
+                builder: Some(builder),
                 ..Clues::default().with_secrets(self.settings.secrets.as_ref())
             },
         })))

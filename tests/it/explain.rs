@@ -16,8 +16,9 @@ use tokio::sync::mpsc;
 use tower::ServiceExt as _;
 use tower_layer::Layer as _;
 use tower_webhook::inspect::{Diagnosis, Explainer, Explanation, Mistake};
+use tower_webhook::scheme::header;
 use tower_webhook::senders::SenderConfig;
-use tower_webhook::{Reason, Secret, WebhookLayer, senders as builtin, testing};
+use tower_webhook::{Reason, Scheme, Secret, WebhookLayer, senders as builtin, testing};
 
 use crate::senders::{self, Bench, Case, SECRET};
 use crate::support::{serve_service, service};
@@ -357,7 +358,7 @@ async fn examples() -> (Vec<Example>, Vec<Example>) {
         r#"{"ref":"main","id":7,"price":1.50,"who":"Zoë <z@example.com>","url":"https://example.com/a"}"#;
     let config = |name: &str, secret: &str| SenderConfig::default().with_provider(name).with_secrets([secret]);
     let explainer = |name: &str, secret: &str| Explainer::from_config(config(name, secret)).unwrap();
-    let sign = |scheme: &tower_webhook::Scheme, request: Request<Bytes>| signed(scheme, request);
+    let sign = |scheme: &Scheme, request: Request<Bytes>| signed(scheme, request);
     let post = |body: &[u8]| Request::post("/webhooks").body(Bytes::copy_from_slice(body)).unwrap();
     let github = builtin::github("s3cret").unwrap();
     let genuine = sign(&github, post(BODY.as_bytes()));
@@ -431,7 +432,7 @@ async fn examples() -> (Vec<Example>, Vec<Example>) {
             request: signed_at(&stripe, post(b"{}"), NOW - Duration::from_secs(3612)),
         },
         Example {
-            what: "`public_url` is not the address that the sender has",
+            what: "the `public_url` is not the address that the sender has",
             mistakes: &[Address],
             explainer: Explainer::from_config(square_here).unwrap(),
             request: square_request,
@@ -496,6 +497,12 @@ async fn examples() -> (Vec<Example>, Vec<Example>) {
         own("no prefix", &[SignatureEncoding], with("x-hub-signature-256", signature.replace("sha256=", ""))),
         own("in quotes", &[SignatureEncoding], with("x-hub-signature-256", format!("\"{signature}\""))),
         Example {
+            what: "a scheme that is not built in",
+            mistakes: &[SecretWhiteSpace],
+            explainer: Explainer::new(acme("s3cret\n")),
+            request: sign(&acme("s3cret"), post(b"{}")),
+        },
+        Example {
             what: "another webhook",
             mistakes: &[OtherRecipient],
             explainer: Explainer::from_config(other_webhook).unwrap(),
@@ -512,6 +519,15 @@ async fn examples() -> (Vec<Example>, Vec<Example>) {
             mistakes: &[Clock, BodyEdges],
             explainer: explainer("stripe", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"),
             request: with_body(&signed_at(&stripe, post(b"{}"), NOW - Duration::from_secs(3612)), "{}\n"),
+        },
+        Example {
+            what: "a clock and one of many styles",
+            mistakes: &[Clock, BodyReserialized],
+            explainer: explainer("stripe", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"),
+            request: with_body(
+                &signed_at(&stripe, post("{\n\t\"a\": \"ë\"\n}".as_bytes()), NOW - Duration::from_secs(3612)),
+                r#"{"a":"\u00eb"}"#,
+            ),
         },
         Example {
             what: "a path and an address",
@@ -538,6 +554,12 @@ async fn examples() -> (Vec<Example>, Vec<Example>) {
         }),
     ];
     (shown, further)
+}
+
+/// A sender that is described in code.
+fn acme(secret: &str) -> Scheme {
+    let signature = header("x-acme-signature").hex();
+    Scheme::hmac_sha256().signature(signature).secret(secret).build("acme").unwrap()
 }
 
 fn signed(sender: &impl testing::Sign, request: Request<Bytes>) -> Request<Bytes> {
@@ -584,7 +606,15 @@ async fn a_request_that_nothing_explains_is_not_explained() {
     let explainer =
         Explainer::from_config(SenderConfig::default().with_provider("github").with_secrets(["s3cret"])).unwrap();
     assert_eq!(explainer.explain(&head, Some(&body), UNIX_EPOCH + NOW).await, None);
-    // The work is bounded, whatever the body holds.
+    // The work is bounded, whatever the head and the body hold.
+    let mut hostile = head.clone();
+    for number in 0..90 {
+        let value = vec!["A".repeat(30); 130].join(",");
+        hostile.headers.insert(format!("x-{number}").parse::<HeaderName>().unwrap(), value.parse().unwrap());
+    }
+    hostile.headers.remove("x-hub-signature-256");
+    let told = explainer.explain(&hostile, Some(&body), UNIX_EPOCH + NOW).await;
+    assert!(told.as_ref().is_some_and(|told| !told.is_proven()), "{told:?}");
     let numbers = format!("[{}]", vec!["1"; 100_000].join(","));
     assert_eq!(explainer.explain(&head, Some(&numbers.into()), UNIX_EPOCH + NOW).await, None);
 }
@@ -633,7 +663,7 @@ async fn each_mistake_is_named_for_each_sender_that_can_have_it() {
 }
 
 /// A layer for GitHub that tells what it refused, and why.
-fn diagnosed() -> (WebhookLayer<tower_webhook::Scheme>, mpsc::UnboundedReceiver<(Reason, Explanation)>) {
+fn diagnosed() -> (WebhookLayer<Scheme>, mpsc::UnboundedReceiver<(Reason, Explanation)>) {
     let (tell, told) = mpsc::unbounded_channel();
     let diagnosis = Diagnosis::default()
         .with_other_secrets(OLD, "0ld s3cret")

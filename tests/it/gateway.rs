@@ -410,3 +410,33 @@ async fn a_delivery_that_nobody_can_be_told_of_is_asked_for_again() {
     gateway.stdout = BufReader::new(command().arg("nowhere").stdout(Stdio::piped()).spawn().unwrap().stdout.unwrap());
     assert_eq!(gateway.server.send(push("{}")).await.status, 503);
 }
+
+#[tokio::test]
+async fn a_refusal_is_explained_in_a_line_of_its_own() {
+    let config = r#"{"listen": "127.0.0.1:0", "endpoints": [
+        {"path": "/github", "provider": "github", "secrets": ["s3cret\n"]},
+        {"path": "/stripe", "provider": "stripe", "secrets": ["whsec_another"]}]}"#;
+    let mut gateway = start(config);
+    let post = || Request::post("/github").body(Bytes::from_static(b"{}")).unwrap();
+    let github = testing::sign(&senders::github("s3cret").unwrap(), post()).unwrap();
+    let stripe = testing::sign(&senders::stripe("whsec_another").unwrap(), post()).unwrap();
+    for (request, refused, explained) in [
+        (
+            github,
+            "github: the signature belongs to none of the keys",
+            "github: the secret has white space or quotes around it",
+        ),
+        (
+            stripe,
+            "github: there is no signature",
+            "github: the request is one for /stripe, and came to the route of github: ",
+        ),
+    ] {
+        assert_eq!(gateway.server.send(request).await.status, 401);
+        for start in [refused, explained] {
+            let mut told = String::new();
+            gateway.stderr.read_line(&mut told).unwrap();
+            assert!(told.starts_with(start) && told.ends_with('\n'), "{told}");
+        }
+    }
+}

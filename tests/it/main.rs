@@ -2,6 +2,9 @@
 
 mod bounds;
 mod cdr_manager;
+#[cfg(feature = "cli")]
+#[allow(clippy::disallowed_methods, reason = "a process lives by the system's clock")]
+mod command;
 mod composition;
 #[cfg(feature = "jwt")]
 mod connect;

@@ -13,8 +13,8 @@ use http::request::Parts;
 use crate::encoding::Encoding;
 use crate::urlencoded::is_form;
 
+use super::explanation::{Finding, Mistake};
 use super::json_text::{Escapes, Json, Numbers, Spaces, Style};
-use super::{Finding, Mistake};
 
 const BOM: &[u8] = b"\xef\xbb\xbf";
 

@@ -4,16 +4,20 @@ use std::fmt;
 use std::time::{Duration, SystemTime};
 
 use crate::any_provider::AnyProvider;
+use crate::delivery::Verified;
 use crate::rejection::{Reason, Rejection};
 
+use super::explanation::{Finding, Mistake};
 use super::trial::{self, Budget, Request};
-use super::{Finding, Mistake};
 
 /// The first step from now that is tried; each further one is twice as long.
 const FIRST_STEP: Duration = Duration::from_secs(64);
 
 /// So many steps reach further than any time that a sender writes.
 const MAX_STEPS: u32 = 26;
+
+/// So many halves of the longest step are less than a millisecond.
+const MAX_HALVES: u32 = 42;
 
 /// Time zones are up to 14 hours apart.
 const MAX_ZONE: u64 = 14 * 3600;
@@ -22,13 +26,17 @@ pub(super) fn is_about_time(rejection: &Rejection) -> bool {
     matches!(rejection.reason(), Reason::Stale | Reason::Premature | Reason::ClockUnset)
 }
 
-/// Looks for a time at which a request verifies that is refused for its time.
+/// What is said of a request once it isn't refused for its time.
+type Verdict = Result<Option<Verified>, Rejection>;
+
+/// Looks for a time at which a request isn't refused for its time, and returns what is said of it
+/// then.
 pub(super) async fn find(
     provider: &AnyProvider,
     request: Request<'_>,
     refused: &Rejection,
     budget: &mut Budget,
-) -> Option<Finding> {
+) -> Option<(SystemTime, Verdict)> {
     let is_stale = refused.reason() == Reason::Stale;
     let (mut near, mut step) = (request.now, FIRST_STEP);
     for _ in 0..MAX_STEPS {
@@ -36,10 +44,10 @@ pub(super) async fn find(
         // Before 1970 there is no sender's time.
         let far = far.filter(|far| *far >= SystemTime::UNIX_EPOCH).unwrap_or(SystemTime::UNIX_EPOCH);
         match trial::verify(provider, Request { now: far, ..request }, budget).await {
-            Ok(verified) => return Some(finding(request.now, far, verified.and_then(|it| it.timestamp))),
-            Err(rejection) if !is_about_time(&rejection) => return None,
+            Err(rejection) if !is_about_time(&rejection) => return Some((far, Err(rejection))),
             Err(rejection) if (rejection.reason() == Reason::Stale) == is_stale => near = far,
             Err(_) => return between(provider, request, (near, far), is_stale, budget).await,
+            verdict => return Some((far, verdict)),
         }
         step = step.saturating_mul(2);
     }
@@ -53,21 +61,23 @@ async fn between(
     (mut near, mut far): (SystemTime, SystemTime),
     is_stale: bool,
     budget: &mut Budget,
-) -> Option<Finding> {
-    for _ in 0..40 {
+) -> Option<(SystemTime, Verdict)> {
+    for _ in 0..MAX_HALVES {
         let (first, last) = (near.min(far), near.max(far));
         let middle = first + last.duration_since(first).ok()? / 2;
         match trial::verify(provider, Request { now: middle, ..request }, budget).await {
-            Ok(verified) => return Some(finding(request.now, middle, verified.and_then(|it| it.timestamp))),
-            Err(rejection) if !is_about_time(&rejection) => return None,
+            Err(rejection) if !is_about_time(&rejection) => return Some((middle, Err(rejection))),
             Err(rejection) if (rejection.reason() == Reason::Stale) == is_stale => near = middle,
             Err(_) => far = middle,
+            verdict => return Some((middle, verdict)),
         }
     }
     None
 }
 
-fn finding(now: SystemTime, accepted: SystemTime, stamp: Option<SystemTime>) -> Finding {
+/// Tells by how much the time of a request that verifies at another time is off.
+pub(super) fn finding(now: SystemTime, accepted: SystemTime, verified: Option<&Verified>) -> Finding {
+    let stamp = verified.and_then(|verified| verified.timestamp);
     let about = if stamp.is_some() { "" } else { "about " };
     let stamp = stamp.unwrap_or(accepted);
     let (distance, side, is_ahead) = match now.duration_since(stamp) {

@@ -14,7 +14,9 @@ use crate::rejection::Rejection;
 use crate::secrets::Secrets;
 use crate::senders::SenderConfig;
 
-use super::{Explainer, Explanation};
+use super::clock;
+use super::explainer::Explainer;
+use super::explanation::Explanation;
 
 /// How many rejections are explained one after another, once none was for a while. A mistake in a
 /// configuration shows in each request, so a few are enough.
@@ -75,7 +77,7 @@ struct Tokens {
 
 impl Diagnosis {
     /// Sets what the layer's provider was made from, so that other settings can be tried for
-    /// senders that aren't built in: see [`Explainer::with_config`].
+    /// providers that are no [`Scheme`](crate::Scheme): see [`Explainer::with_config`].
     #[must_use]
     pub fn with_config(self, config: SenderConfig) -> Self {
         self.with(move |explainer| explainer.with_config(config.clone()))
@@ -140,7 +142,7 @@ impl Drop for Running {
 
 impl Diagnose for Diagnosis {
     fn admits(&self, rejection: &Rejection, now: SystemTime) -> bool {
-        let is_ours = rejection.reason().is_transient() && !super::clock::is_about_time(rejection);
+        let is_ours = rejection.reason().is_transient() && !clock::is_about_time(rejection);
         !is_ours && self.state.tokens.lock().unwrap_or_else(PoisonError::into_inner).take(now)
     }
 

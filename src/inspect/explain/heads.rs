@@ -10,15 +10,19 @@ use http::{HeaderMap, Uri};
 
 use crate::clues::Clues;
 use crate::encoding::Encoding;
+use crate::headers::LONGEST_HEADER;
 use crate::uri::requested_uri;
 
-use super::{Finding, Mistake};
+use super::explanation::{Finding, Mistake};
 
 /// How long the text of a signature is at least: SHA-1 in base64 without padding.
 const MIN_SIGNATURE: usize = 27;
 
 /// The most headers whose values are tried in another place.
 const MAX_HEADERS: usize = 64;
+
+/// The most heads that are tried, whatever a request holds.
+const MAX_HEADS: usize = 400;
 
 /// A head that may have been sent, and what happened to it if it was.
 pub(super) struct OtherHead {
@@ -48,11 +52,15 @@ impl Found<'_> {
     /// Adds a head in which this header has this one value.
     fn push(&mut self, name: &HeaderName, value: &[u8], finding: impl FnOnce() -> Finding) {
         let Ok(new) = HeaderValue::from_bytes(value) else { return };
+        // No sender reads a longer one.
+        if value.len() > LONGEST_HEADER {
+            return;
+        }
         let is_as_it_is = {
             let mut values = self.head.headers.get_all(name).iter();
             values.next() == Some(&new) && values.next().is_none()
         };
-        if is_as_it_is || !self.seen.insert((name.clone(), value.to_vec())) {
+        if is_as_it_is || self.heads.len() >= MAX_HEADS || !self.seen.insert((name.clone(), value.to_vec())) {
             return;
         }
         let mut head = self.head.clone();

@@ -7,17 +7,17 @@ use http::request::Parts;
 use crate::any_provider::AnyProvider;
 use crate::provider::Provider as _;
 use crate::rejection::{Reason, Rejection};
-use crate::senders::SenderConfig;
+use crate::secrets::Secret;
 
-use super::bodies;
-use super::{Explanation, Finding, Mistake};
+use super::explanation::{Explanation, Finding, Mistake};
+use super::{bodies, clock};
 
 /// Returns what follows from the reason itself.
 pub(super) fn of_reason(rejection: &Rejection) -> Option<Explanation> {
     let detail = rejection.detail().map(|detail| format!(" ({detail})")).unwrap_or_default();
     Some(match rejection.reason() {
-        // Nobody who can't sign gets so far.
-        Reason::NotForUs => Explanation::proven(vec![Finding::new(
+        // Some senders' messages are asked for their recipient before they are verified.
+        Reason::NotForUs => Explanation::likely(vec![Finding::new(
             Mistake::OtherRecipient,
             format!("the request is meant for another topic, account, audience or webhook{detail}"),
             "compare the id that is set here with the one at the sender; a test webhook has one of its own",
@@ -35,7 +35,7 @@ pub(super) fn of_reason(rejection: &Rejection) -> Option<Explanation> {
 pub(super) fn of_request(
     rejection: &Rejection,
     provider: &AnyProvider,
-    config: Option<&SenderConfig>,
+    secrets: &[Secret],
     others: &[&'static str],
     head: &Parts,
     body: Option<&Bytes>,
@@ -52,7 +52,7 @@ pub(super) fn of_request(
                 )
             })
         })
-        .or_else(|| environment(config?, body?))
+        .or_else(|| environment(secrets, body?))
         .or_else(|| of_time(rejection))
         .or_else(|| {
             (rejection.reason() == Reason::MethodNotAllowed).then(|| {
@@ -73,7 +73,7 @@ pub(super) fn of_request(
                 )
             })
         })?;
-    Some(Explanation::likely(finding))
+    Some(Explanation::likely(vec![finding]))
 }
 
 /// A body that isn't the one that the head announces.
@@ -96,13 +96,10 @@ fn of_body(head: &Parts, body: Option<&Bytes>) -> Option<Finding> {
 }
 
 /// A body that names one environment, and a secret that names the other.
-fn environment(config: &SenderConfig, body: &[u8]) -> Option<Finding> {
+fn environment(secrets: &[Secret], body: &[u8]) -> Option<Finding> {
     let has = |text: &str| body.windows(text.len()).any(|window| window == text.as_bytes());
     let named = |words: &[&str]| {
-        config
-            .secrets
-            .iter()
-            .any(|secret| secret.as_given().is_ok_and(|text| words.iter().any(|word| text.contains(word))))
+        secrets.iter().any(|secret| secret.as_given().is_ok_and(|text| words.iter().any(|word| text.contains(word))))
     };
     let is_live = has("\"livemode\":true") || has("\"livemode\": true") || has("\"live\":\"true\"");
     let is_test = has("\"livemode\":false") || has("\"livemode\": false") || has("\"live\":\"false\"");
@@ -121,7 +118,7 @@ fn environment(config: &SenderConfig, body: &[u8]) -> Option<Finding> {
 }
 
 fn of_time(rejection: &Rejection) -> Option<Finding> {
-    super::clock::is_about_time(rejection).then(|| {
+    clock::is_about_time(rejection).then(|| {
         let detail = rejection.detail().unwrap_or("the time of the request isn't near this machine's");
         Finding::new(
             Mistake::Clock,

@@ -10,10 +10,12 @@ use crate::provider::{Provider as _, Recognition};
 use crate::rejection::{Reason, Rejection};
 
 use super::bodies::{self, OtherBody};
+use super::explanation::{Explanation, Finding, Mistake};
 use super::heads::{self, OtherHead};
-use super::settings::{self, OtherSettings};
+use super::known::Known;
+use super::settings::{self, Origin, OtherSettings};
 use super::trial::{self, Budget, Request};
-use super::{Explainer, Explanation, Finding, Mistake, clock, hints};
+use super::{clock, hints};
 
 /// The largest body that is tried. Larger ones are those of few senders, and cost as many times
 /// more.
@@ -23,54 +25,55 @@ const MAX_BODY: usize = 1024 * 1024;
 const MAX_PAIRED: usize = 40;
 
 pub(super) async fn explain(
-    explainer: &Explainer,
+    known: &Known,
     head: &Parts,
     body: Option<&Bytes>,
     now: SystemTime,
     refused: Option<&Rejection>,
 ) -> Option<Explanation> {
     let body = body.filter(|body| body.len() <= MAX_BODY);
-    let clues = explainer.provider.clues();
-    let known = refused.and_then(hints::of_reason);
-    if known.is_some() {
-        return known;
+    let clues = known.provider.clues();
+    let by_reason = refused.and_then(hints::of_reason);
+    if by_reason.is_some() {
+        return by_reason;
     }
-    let config = settings::config(explainer, &clues);
-    let mut search = Search { request: Request { head, body, now }, budget: Budget::new() };
+    let origin = Origin::of(known, &clues);
+    let mut search = Search { request: Request { head, body, now }, budget: Budget::new(), accepted_at: None };
     let mut first = refused.cloned();
     if clues.is_repeatable {
-        match search.attempt(&explainer.provider, head, body).await {
+        match search.attempt(&known.provider, head, body).await {
             Ok(found) if body.is_some() => return Some(search.passing(found)),
             Ok(_) => {}
             Err(rejection) => first = first.or(Some(rejection)),
         }
-        let known = first.as_ref().and_then(hints::of_reason);
-        if known.is_some() {
-            return known;
+        let by_reason = first.as_ref().and_then(hints::of_reason);
+        if by_reason.is_some() {
+            return by_reason;
         }
     }
-    let others = settings::look_alikes(explainer.provider.name(), config.as_ref(), head);
+    let others = settings::look_alikes(known.provider.name(), origin.as_ref(), head);
     if clues.is_repeatable {
         let changes = Changes {
             heads: heads::candidates(head, &clues),
             bodies: body.map_or_else(Vec::new, |body| bodies::candidates(head, body)),
-            settings: config.as_ref().map_or_else(Vec::new, |config| {
-                let mut changed = settings::with_other_secrets(explainer, config);
+            settings: origin.as_ref().map_or_else(Vec::new, |origin| {
+                let mut changed = settings::with_other_secrets(known, origin);
                 if clues.signs_address {
-                    changed.extend(settings::with_other_addresses(config, head));
+                    changed.extend(settings::with_other_addresses(origin, head));
                 }
                 changed
             }),
         };
-        let found = search.search(explainer, &changes, &others).await;
+        let found = search.search(known, &changes, &others).await;
         if found.is_some() {
             return found;
         }
     }
     // A request that looks like one of the expected sender is not called another's.
-    let is_expected = explainer.provider.recognizes(head) == Recognition::Yes;
+    let is_expected = known.provider.recognizes(head) == Recognition::Yes;
     let others: Vec<_> = others.iter().map(|(name, _)| *name).filter(|_| !is_expected).collect();
-    hints::of_request(first.as_ref()?, &explainer.provider, config.as_ref(), &others, head, body)
+    let secrets = origin.as_ref().map_or(&[][..], |origin| &origin.secrets);
+    hints::of_request(first.as_ref()?, &known.provider, secrets, &others, head, body)
 }
 
 struct Changes {
@@ -82,6 +85,8 @@ struct Changes {
 struct Search<'a> {
     request: Request<'a>,
     budget: Budget,
+    /// A time at which the request is refused for something else than its time, if there is one.
+    accepted_at: Option<SystemTime>,
 }
 
 impl Search<'_> {
@@ -94,13 +99,24 @@ impl Search<'_> {
         body: Option<&Bytes>,
     ) -> Result<Option<Finding>, Rejection> {
         let request = Request { head, body, now: self.request.now };
-        match trial::verify(provider, request, &mut self.budget).await {
-            Ok(_) => Ok(None),
-            Err(rejection) if clock::is_about_time(&rejection) => {
-                clock::find(provider, request, &rejection, &mut self.budget).await.map(Some).ok_or(rejection)
+        let refused = match trial::verify(provider, request, &mut self.budget).await {
+            Ok(_) => return Ok(None),
+            Err(rejection) if clock::is_about_time(&rejection) => rejection,
+            Err(rejection) => return Err(rejection),
+        };
+        // Nearly all changes leave the time as it is.
+        if let Some(now) = self.accepted_at {
+            match trial::verify(provider, Request { now, ..request }, &mut self.budget).await {
+                Ok(verified) => return Ok(Some(clock::finding(request.now, now, verified.as_ref()))),
+                Err(rejection) if !clock::is_about_time(&rejection) => return Err(rejection),
+                Err(_) => {}
             }
-            Err(rejection) => Err(rejection),
         }
+        let Some((now, verdict)) = clock::find(provider, request, &refused, &mut self.budget).await else {
+            return Err(refused);
+        };
+        self.accepted_at = Some(now);
+        verdict.map(|verified| Some(clock::finding(request.now, now, verified.as_ref())))
     }
 
     fn passing(&self, clock: Option<Finding>) -> Explanation {
@@ -125,22 +141,20 @@ impl Search<'_> {
         let mut findings: Vec<_> = findings.into_iter().cloned().chain(clock).collect();
         findings.dedup();
         // The head alone proves nothing.
-        Some(Explanation { is_proven: body.is_some(), findings })
+        Some(if body.is_some() { Explanation::proven(findings) } else { Explanation::likely(findings) })
     }
 
     async fn search(
         &mut self,
-        explainer: &Explainer,
+        known: &Known,
         changes: &Changes,
         others: &[(&'static str, Option<AnyProvider>)],
     ) -> Option<Explanation> {
-        let (own, head, body) = (&explainer.provider, self.request.head, self.request.body);
+        let (own, head, body) = (&known.provider, self.request.head, self.request.body);
         let mut repaired = Vec::new();
-        for other in &changes.heads {
-            // Whether a change of the head alone helps is only known if the head was refused.
-            if body.is_none() && !self.is_refused_by_its_head(own).await {
-                break;
-            }
+        // Without a body, a change can only help a head that was refused.
+        let is_hopeless = body.is_none() && !self.is_refused_by_its_head(own).await;
+        for other in changes.heads.iter().filter(|_| !is_hopeless) {
             let found = self.with(own, &other.head, body, [&other.finding]).await;
             if found.is_some() {
                 return found;
@@ -156,7 +170,7 @@ impl Search<'_> {
                 return found;
             }
         }
-        for (name, provider) in &explainer.other_senders {
+        for (name, provider) in &known.other_senders {
             let found = self.with(provider, head, Some(body), [&other_route(name, own)]).await;
             if found.is_some() {
                 return found;

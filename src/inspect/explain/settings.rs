@@ -10,10 +10,13 @@ use crate::any_provider::AnyProvider;
 use crate::clues::Clues;
 use crate::encoding::Encoding;
 use crate::provider::Provider as _;
+use crate::scheme::SchemeBuilder;
 use crate::secrets::{MAX_SECRETS, Secret};
 use crate::senders::{self, SenderConfig};
+use crate::text::Text;
 
-use super::{Explainer, Finding, Mistake};
+use super::explanation::{Finding, Mistake};
+use super::known::Known;
 
 /// The sender with another setting, and what is wrong if it verifies.
 pub(super) struct OtherSettings {
@@ -21,35 +24,69 @@ pub(super) struct OtherSettings {
     pub(super) finding: Finding,
 }
 
-/// Returns what the provider was made from, as far as it is known.
-pub(super) fn config(explainer: &Explainer, clues: &Clues) -> Option<SenderConfig> {
-    if let Some(config) = &explainer.config {
-        return Some(config.clone());
+/// What a provider was made from.
+pub(super) struct Origin {
+    maker: Maker,
+    pub(super) secrets: Vec<Secret>,
+    public_url: Option<String>,
+}
+
+enum Maker {
+    Config(Box<SenderConfig>),
+    Builder(Box<SchemeBuilder>, Text),
+}
+
+impl Origin {
+    /// Returns what the provider was made from, if it is known.
+    pub(super) fn of(known: &Known, clues: &Clues) -> Option<Self> {
+        if let Some(config) = &known.config {
+            let (secrets, public_url) = (config.secrets.clone(), config.public_url.clone());
+            return Some(Self { maker: Maker::Config(Box::new(config.clone())), secrets, public_url });
+        }
+        let builder: &SchemeBuilder = clues.builder.as_ref()?.downcast_ref()?;
+        let maker = Maker::Builder(Box::new(builder.clone()), known.provider.name().clone());
+        Some(Self { maker, secrets: clues.secrets.clone(), public_url: clues.public_url.clone() })
     }
-    if clues.secrets.is_empty() {
-        return None;
+
+    fn with_secret(&self, secret: Secret) -> Option<AnyProvider> {
+        match &self.maker {
+            Maker::Config(config) => config.as_ref().clone().with_secrets([secret]).build().ok(),
+            Maker::Builder(builder, name) => {
+                builder.as_ref().clone().secret(secret).build(name.clone()).ok().map(AnyProvider::new)
+            }
+        }
     }
-    let mut config = SenderConfig::default()
-        .with_provider(explainer.provider.name().as_str())
-        .with_secrets(clues.secrets.iter().cloned());
-    config.public_url = clues.public_url.clone();
-    Some(config)
+
+    fn at(&self, public_url: &str) -> Option<AnyProvider> {
+        match &self.maker {
+            Maker::Config(config) => {
+                let mut config = config.as_ref().clone().with_public_url(public_url);
+                config.trust_forwarded_headers = false;
+                config.build().ok()
+            }
+            Maker::Builder(builder, name) => {
+                builder.as_ref().clone().with_public_url(public_url).build(name.clone()).ok().map(AnyProvider::new)
+            }
+        }
+    }
 }
 
 /// Returns the sender with other secrets, the likeliest first.
-pub(super) fn with_other_secrets(explainer: &Explainer, config: &SenderConfig) -> Vec<OtherSettings> {
+pub(super) fn with_other_secrets(known: &Known, origin: &Origin) -> Vec<OtherSettings> {
     let mut found = Vec::new();
+    // A sender that has none would only be one without a secret.
+    if origin.secrets.is_empty() {
+        return found;
+    }
     let mut push = |secret: Secret, finding: Finding| {
-        if let Ok(provider) = config.clone().with_secrets([secret]).build() {
-            found.push(OtherSettings { provider, finding });
-        }
+        found.extend(origin.with_secret(secret).map(|provider| OtherSettings { provider, finding }));
     };
-    for secret in config.secrets.iter().take(MAX_SECRETS) {
+    for secret in origin.secrets.iter().take(MAX_SECRETS) {
         for (secret, finding) in readings(secret) {
             push(secret, finding);
         }
     }
-    for (name, secret) in &explainer.other_secrets {
+    for (name, secret) in &known.other_secrets {
         let finding = || {
             Finding::new(
                 Mistake::OtherSecret,
@@ -243,9 +280,9 @@ fn base64_of(text: &str) -> Option<Vec<u8>> {
 }
 
 /// Returns the sender with other addresses of this service.
-pub(super) fn with_other_addresses(config: &SenderConfig, head: &Parts) -> Vec<OtherSettings> {
+pub(super) fn with_other_addresses(origin: &Origin, head: &Parts) -> Vec<OtherSettings> {
     let header = |name: &str| head.headers.get(name).and_then(|value| value.to_str().ok());
-    let set = config.public_url.as_deref().map(|base| base.trim_end_matches('/'));
+    let set = origin.public_url.as_deref().map(|base| base.trim_end_matches('/'));
     let (set_scheme, rest) = set.and_then(|base| base.split_once("://")).unwrap_or(("https", ""));
     let (set_host, set_path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
     let hosts = [Some(set_host), header(HOST.as_str()), header("x-forwarded-host"), header("x-original-host")];
@@ -257,11 +294,7 @@ pub(super) fn with_other_addresses(config: &SenderConfig, head: &Parts) -> Vec<O
         }
         let cure = "set `public_url` to the address that the sender was given, scheme, port and path included";
         let finding = Finding::new(Mistake::Address, cause, cure);
-        let mut config = config.clone().with_public_url(base);
-        config.trust_forwarded_headers = false;
-        if let Ok(provider) = config.build() {
-            found.push(OtherSettings { provider, finding });
-        }
+        found.extend(origin.at(&base).map(|provider| OtherSettings { provider, finding }));
     };
     let shown = |base: &str| base.rsplit_once('@').map_or_else(|| base.to_owned(), |(_, host)| format!("..@{host}"));
     let mut paths = vec![set_path.to_owned(), String::new()];
@@ -290,19 +323,14 @@ pub(super) fn with_other_addresses(config: &SenderConfig, head: &Parts) -> Vec<O
 /// can't be made so, by their names.
 pub(super) fn look_alikes(
     own: &str,
-    config: Option<&SenderConfig>,
+    origin: Option<&Origin>,
     head: &Parts,
 ) -> Vec<(&'static str, Option<AnyProvider>)> {
-    senders::recognized(head)
-        .filter(|name| *name != own)
-        .map(|name| {
-            let provider = config.and_then(|config| {
-                let mut other =
-                    SenderConfig::default().with_provider(name).with_secrets(config.secrets.iter().cloned());
-                other.public_url.clone_from(&config.public_url);
-                other.build().ok()
-            });
-            (name, provider)
-        })
-        .collect()
+    let with_secrets = |name: &str| {
+        let origin = origin?;
+        let mut other = SenderConfig::default().with_provider(name).with_secrets(origin.secrets.iter().cloned());
+        other.public_url.clone_from(&origin.public_url);
+        other.build().ok()
+    };
+    senders::recognized(head).filter(|name| *name != own).map(|name| (name, with_secrets(name))).collect()
 }

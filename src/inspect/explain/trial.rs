@@ -10,7 +10,11 @@ use crate::delivery::Verified;
 use crate::provider::{Begin, Outcome, Provider};
 use crate::rejection::{Reason, Rejection};
 
-use super::Explainer;
+/// The most verifications that are tried for one request.
+pub(super) const MAX_TRIALS: usize = 2000;
+
+/// The most bytes that are verified for one request.
+pub(super) const MAX_BYTES: usize = 32 * 1024 * 1024;
 
 /// What one trial costs at least, in bytes: its head is read too, and a public key may be used.
 const MIN_COST: usize = 512;
@@ -28,7 +32,7 @@ pub(super) struct Budget {
 
 impl Budget {
     pub(super) fn new() -> Self {
-        Self { trials: Explainer::MAX_TRIALS, bytes: Explainer::MAX_BYTES, done: 0 }
+        Self { trials: MAX_TRIALS, bytes: MAX_BYTES, done: 0 }
     }
 
     /// Takes the cost of one trial, and returns whether it was there.
