@@ -52,7 +52,7 @@ pub(super) type WritePiece = dyn Fn(&Values<'_>) -> Result<Vec<u8>, Rejection> +
 #[derive(Clone)]
 pub(super) struct Template {
     /// As it is written, for tables.
-    #[cfg(any(test, feature = "testing"))]
+    #[cfg(any(test, feature = "inspect", feature = "testing"))]
     pub(super) text: Box<str>,
     before: Vec<Piece>,
     after: Vec<Piece>,
@@ -76,7 +76,7 @@ impl Template {
             return Err(ConfigError::invalid("the signed template is empty"));
         }
         let mut template = Self {
-            #[cfg(any(test, feature = "testing"))]
+            #[cfg(any(test, feature = "inspect", feature = "testing"))]
             text: text.into(),
             before: Vec::new(),
             after: Vec::new(),

@@ -155,15 +155,14 @@ fn signature(value: &str) -> Option<std::ops::Range<usize>> {
     let is_part = |char: char| char.is_ascii_alphanumeric() || "+/=-_".contains(char);
     // Behind a prefix that ends with `=`, as in `sha256=`, too.
     let starts = std::iter::once(0).chain(value.match_indices(['=', ',', ' ', ':']).map(|(at, _)| at + 1));
-    starts
-        .filter_map(|start| {
-            let len = value[start..].find(|char| !is_part(char)).unwrap_or(value.len() - start);
-            let text = &value[start..start + len];
-            let is_hex = [40, 64, 128].contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_hexdigit());
-            let is_base64 = STANDARD.decode(text).is_ok_and(|bytes| [20, 32, 64].contains(&bytes.len()));
-            (is_hex || is_base64).then_some(start..start + len)
-        })
-        .last()
+    let mut found = starts.filter_map(|start| {
+        let len = value[start..].find(|char| !is_part(char)).unwrap_or(value.len() - start);
+        let text = &value[start..start + len];
+        let is_hex = [40, 64, 128].contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let is_base64 = STANDARD.decode(text).is_ok_and(|bytes| [20, 32, 64].contains(&bytes.len()));
+        (is_hex || is_base64).then_some(start..start + len)
+    });
+    found.next_back()
 }
 
 /// The same signature in the other encoding.

@@ -48,7 +48,7 @@ pub fn read(path: &Path) -> Result<Vec<u8>, Failure> {
     std::fs::read(path).map_err(|error| Failure::outside(format!("{}: {error}", path.display())))
 }
 
-fn read_secret(path: &PathBuf) -> Result<Secret, Failure> {
+fn read_secret(path: &Path) -> Result<Secret, Failure> {
     let text = String::from_utf8(read(path)?);
     let text = text.map_err(|_| Failure::mistake(format!("{}: the secret is not UTF-8", path.display())))?;
     let line = text.strip_suffix('\n').unwrap_or(&text);
@@ -95,7 +95,7 @@ impl SenderArgs {
     }
 
     fn secrets(&self) -> Result<Vec<Secret>, Failure> {
-        let mut secrets = self.secret_file.iter().map(read_secret).collect::<Result<Vec<_>, _>>()?;
+        let mut secrets = self.secret_file.iter().map(|path| read_secret(path)).collect::<Result<Vec<_>, _>>()?;
         secrets.extend(self.secret.iter().map(Secret::from));
         if secrets.is_empty() {
             secrets.extend(std::env::var(&self.secret_env).ok().map(Secret::from));
@@ -113,7 +113,7 @@ impl SenderArgs {
     }
 
     pub fn old_secrets(&self) -> Result<Option<Secrets>, Failure> {
-        let mut old = self.old_secret_file.iter().map(read_secret).collect::<Result<Vec<_>, _>>()?;
+        let mut old = self.old_secret_file.iter().map(|path| read_secret(path)).collect::<Result<Vec<_>, _>>()?;
         old.extend(std::env::var(OLD_SECRET).ok().map(Secret::from));
         Ok((!old.is_empty()).then(|| Secrets::new(old)))
     }

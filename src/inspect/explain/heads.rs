@@ -107,10 +107,8 @@ impl Found<'_> {
                 }
             }
             // Two lists that were joined.
-            if let Some((half, other)) = halves(value) {
-                if half == other {
-                    self.push(name, half.as_bytes(), || joined(name));
-                }
+            if let Some(half) = half(value) {
+                self.push(name, half.as_bytes(), || joined(name));
             }
         }
     }
@@ -349,10 +347,10 @@ fn spellings(text: &str) -> Vec<(String, &'static str)> {
     spellings
 }
 
-/// Returns two halves of a value that has a comma in its middle.
-fn halves(value: &str) -> Option<(&str, &str)> {
+/// Returns one half of a value that is the same twice, with a comma in between.
+fn half(value: &str) -> Option<&str> {
     let mut commas = value.match_indices(',').map(|(at, _)| (value[..at].trim(), value[at + 1..].trim()));
-    commas.find(|(half, other)| half == other)
+    commas.find(|(half, other)| half == other).map(|(half, _)| half)
 }
 
 fn case_of_escapes(text: &str, is_upper: bool) -> String {
