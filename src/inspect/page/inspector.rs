@@ -18,8 +18,8 @@ use super::source::Source;
 /// its payload, what was signed, and why it was refused or failed. From there you can replay a
 /// delivery, copy it as a `curl` command, and save it as a file for a test.
 ///
-/// Its source is a [`Recorder`], which has live traffic in memory, or an
-/// [`Inbox`](crate::inbox::Inbox), which has what is stored.
+/// Its source is a [`Recorder`], which has live traffic in memory, or an `Inbox` (feature `inbox`),
+/// which has what is stored.
 ///
 /// The page shows payloads, so who may see it has to be said: choose
 /// [`router_on_loopback`](Self::router_on_loopback), [`router_with_token`](Self::router_with_token)

@@ -25,7 +25,7 @@ pub const MAX_RECORDED_BODY: usize = 4 * 1024 * 1024;
 /// too many, or they are too large together.
 ///
 /// [`around`](Self::around) puts it around a webhook layer, and
-/// [`Inspector`](crate::inspect::Inspector) shows it in the browser. Clones share their exchanges.
+/// an `Inspector` (feature `axum`) shows it in the browser. Clones share their exchanges.
 ///
 /// Credentials are replaced before an exchange is kept: headers such as `authorization` and
 /// `cookie`, and query parameters whose names hold words such as `token` or `sig`. Bodies are kept

@@ -148,6 +148,7 @@ impl Browser {
         let Some(folder) = std::env::var_os("SCREENSHOTS") else { return };
         let picture = self.call("Page.captureScreenshot", json!({ "format": "png" })).await;
         let bytes = STANDARD.decode(picture["data"].as_str().unwrap()).unwrap();
+        std::fs::create_dir_all(&folder).unwrap();
         std::fs::write(PathBuf::from(folder).join(format!("{name}.png")), bytes).unwrap();
     }
 
@@ -175,11 +176,13 @@ impl Drop for Browser {
     fn drop(&mut self) {
         // Those of its processes that draw pages end with it.
         let _ = self.child.start_kill();
-        for _ in 0..50 {
-            if std::fs::remove_dir_all(&self.profile).is_ok() || !self.profile.exists() {
+        for _ in 0..100 {
+            // They may write to it for a moment longer.
+            let _ = std::fs::remove_dir_all(&self.profile);
+            std::thread::sleep(Duration::from_millis(20));
+            if !self.profile.exists() {
                 break;
             }
-            std::thread::sleep(Duration::from_millis(20));
         }
     }
 }
