@@ -133,8 +133,10 @@ pub mod guide;
 mod headers;
 #[cfg(feature = "inbox")]
 pub mod inbox;
-#[cfg(any(feature = "inspect", all(feature = "axum", feature = "inbox")))]
+#[cfg(feature = "inspect")]
 pub mod inspect;
+#[cfg(all(feature = "axum", feature = "inbox", not(feature = "inspect")))]
+mod inspect;
 pub mod ip_allow;
 mod json;
 #[cfg(feature = "jwt")]

@@ -1,6 +1,6 @@
 //! What arrives, for operators (feature `inspect`): what would have verified a request that was
 //! refused, and with the feature `axum` a page in the browser over what is stored in an inbox or
-//! what a [`Recorder`] saw.
+//! what a `Recorder` saw.
 
 #[cfg(feature = "inspect")]
 mod explain;
