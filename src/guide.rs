@@ -94,6 +94,8 @@ pub mod payloads {}
 
 #[doc = include_str!("../docs/lambda.md")]
 pub mod lambda {}
+#[doc = include_str!("../docs/observability.md")]
+pub mod observability {}
 
 #[doc = include_str!("../docs/testing.md")]
 pub mod testing {}

@@ -80,8 +80,8 @@
 //! - Deduplication: `dedup` (the layer), `memory-store`, `redis`.
 //! - A durable inbox: `inbox`, and its stores `sqlite` and `postgres`.
 //! - Integrations: `tonic`, `tracing`, `metrics`.
-//! - `inspect`: what would have verified a request that was refused. `cli` is the command
-//!   `tower-webhook`, for `cargo install`.
+//! - `inspect`: what would have verified a request that was refused, and with `axum` a page in the
+//!   browser. `cli` is the command `tower-webhook`, for `cargo install`.
 //! - For tests: `testing`, which needs no C compiler; `testing-certificates`; `testing-sns`, an SNS
 //!   in the process.
 //!
@@ -160,6 +160,8 @@ mod headers;
 pub mod inbox;
 #[cfg(feature = "inspect")]
 pub mod inspect;
+#[cfg(all(feature = "axum", feature = "inbox", not(feature = "inspect")))]
+mod inspect;
 pub mod ip_allow;
 mod json;
 #[cfg(feature = "jwt")]
@@ -181,6 +183,8 @@ pub mod provider;
 #[cfg(feature = "asymmetric")]
 mod public_key;
 mod public_url;
+#[cfg(any(feature = "inbox", feature = "inspect"))]
+mod redact;
 mod rejection;
 pub mod scheme;
 mod secrets;
@@ -191,6 +195,8 @@ mod sign;
 pub mod testing;
 mod text;
 mod time;
+#[cfg_attr(not(all(feature = "inbox", feature = "tracing")), allow(dead_code))]
+mod trace_context;
 mod uri;
 mod urlencoded;
 mod verdict;

@@ -1,22 +1,130 @@
 //! Events and metrics for operators. No other file uses tracing or metrics.
 #![cfg_attr(not(all(feature = "tracing", feature = "metrics")), allow(unused_variables, dead_code))]
 
-use crate::rejection::Rejection;
+use http::request::Parts;
 
-/// Times one verification, if metrics are on.
-#[derive(Clone, Copy)]
-pub(crate) struct Stopwatch {
+use crate::rejection::Rejection;
+#[cfg(feature = "tracing")]
+use crate::trace_context::TraceContext;
+
+/// Observes one request: times its verification if metrics are on, and has a span if tracing is.
+///
+/// The fields have the names of OpenTelemetry's conventions for messaging and HTTP where those have
+/// one. Neither the URL nor anything of the payload is among them.
+pub(crate) struct Watch {
     #[cfg(feature = "metrics")]
     started: std::time::Instant,
+    #[cfg(feature = "tracing")]
+    span: tracing::Span,
 }
 
-impl Stopwatch {
+impl Watch {
     #[allow(clippy::disallowed_methods, reason = "it measures a duration and judges no time")]
-    pub(crate) fn start() -> Self {
+    pub(crate) fn start(head: &Parts) -> Self {
         Self {
+            #[cfg(feature = "tracing")]
+            span: {
+                let span = tracing::info_span!(
+                    "webhook",
+                    otel.kind = "server",
+                    otel.status_code = tracing::field::Empty,
+                    messaging.system = "webhook",
+                    messaging.operation.name = "receive",
+                    messaging.operation.type = "receive",
+                    messaging.destination.name = tracing::field::Empty,
+                    messaging.message.id = tracing::field::Empty,
+                    messaging.message.body.size = tracing::field::Empty,
+                    http.request.method = head.method.as_str(),
+                    http.response.status_code = tracing::field::Empty,
+                    error.type = tracing::field::Empty,
+                    webhook.event = tracing::field::Empty,
+                    webhook.outcome = tracing::field::Empty,
+                    webhook.key_index = tracing::field::Empty,
+                    link.trace_id = tracing::field::Empty,
+                    link.span_id = tracing::field::Empty,
+                );
+                link(&span, || TraceContext::of(&head.headers));
+                span
+            },
             #[cfg(feature = "metrics")]
             started: std::time::Instant::now(),
         }
+    }
+
+    /// Enters the request's span until the guard is dropped.
+    pub(crate) fn enter(&self) -> Entered<'_> {
+        Entered {
+            #[cfg(feature = "tracing")]
+            _guard: self.span.enter(),
+            _watch: std::marker::PhantomData,
+        }
+    }
+
+    /// Returns whether anyone looks at the span.
+    pub(crate) fn is_traced(&self) -> bool {
+        #[cfg(feature = "tracing")]
+        return !self.span.is_disabled();
+        #[cfg(not(feature = "tracing"))]
+        false
+    }
+
+    /// Notes what was verified.
+    pub(crate) fn delivered(&self, id: Option<&str>, event: Option<&str>, bytes: usize, key_index: usize) {
+        #[cfg(feature = "tracing")]
+        {
+            self.span.record("messaging.message.id", id);
+            self.span.record("webhook.event", event);
+            self.span.record("messaging.message.body.size", bytes);
+            self.span.record("webhook.key_index", key_index);
+        }
+    }
+
+    /// Notes the status of the answer.
+    pub(crate) fn answered(&self, status: http::StatusCode) {
+        #[cfg(feature = "tracing")]
+        if self.is_traced() {
+            self.span.record("http.response.status_code", status.as_u16());
+            if status.is_server_error() {
+                self.span.record("otel.status_code", "ERROR");
+            }
+        }
+    }
+
+    #[cfg(feature = "tracing")]
+    fn ended(&self, provider: &str, end: End<'_>) {
+        if !self.is_traced() {
+            return;
+        }
+        let outcome = match end {
+            End::Delivered => "delivered",
+            End::Answered => "answered",
+            End::Challenged => "challenged",
+            End::Rejected(_) => "rejected",
+        };
+        self.span.record("messaging.destination.name", provider);
+        self.span.record("webhook.outcome", outcome);
+        if let End::Rejected(rejection) = end {
+            self.span.record("error.type", rejection.reason().as_str());
+        }
+    }
+}
+
+/// The time in a request's span.
+pub(crate) struct Entered<'a> {
+    #[cfg(feature = "tracing")]
+    _guard: tracing::span::Entered<'a>,
+    _watch: std::marker::PhantomData<&'a Watch>,
+}
+
+/// Notes the sender's trace.
+#[cfg(feature = "tracing")]
+fn link(span: &tracing::Span, context: impl FnOnce() -> Option<TraceContext>) {
+    if span.is_disabled() {
+        return;
+    }
+    if let Some(context) = context() {
+        span.record("link.trace_id", context.trace_id());
+        span.record("link.span_id", context.span_id());
     }
 }
 
@@ -31,7 +139,9 @@ pub(crate) enum End<'a> {
 }
 
 /// Reports the verdict on one request.
-pub(crate) fn verdict(provider: &str, watch: Stopwatch, end: End<'_>) {
+pub(crate) fn verdict(provider: &str, watch: &Watch, end: End<'_>) {
+    #[cfg(feature = "tracing")]
+    watch.ended(provider, end);
     #[cfg(feature = "tracing")]
     match end {
         End::Delivered => tracing::debug!(provider, "webhook delivered"),
@@ -51,6 +161,16 @@ pub(crate) fn verdict(provider: &str, watch: Stopwatch, end: End<'_>) {
         let histogram = metrics::histogram!("webhook_verification_seconds", "provider" => provider.to_owned(), "outcome" => outcome);
         histogram.record(watch.started.elapsed());
     }
+}
+
+/// Reports a delivery that was verified by another key than the first one: its sender still uses an
+/// old one.
+pub(crate) fn old_key(provider: &str, key_index: usize) {
+    #[cfg(feature = "tracing")]
+    tracing::debug!(provider, key_index, "webhook verified by an old key");
+    #[cfg(feature = "metrics")]
+    metrics::counter!("webhook_old_key_total", "provider" => provider.to_owned(), "key_index" => key_index.to_string())
+        .increment(1);
 }
 
 /// Reports a verified request that was refused behind the layer, by the handler's type or by the
@@ -240,6 +360,64 @@ pub(crate) fn inbox_batch(deliveries: usize) {
     #[allow(clippy::cast_precision_loss, reason = "a histogram holds floats")]
     metrics::histogram!("webhook_inbox_batch_size").record(deliveries as f64);
     let _ = deliveries;
+}
+
+/// The span of an attempt at a stored delivery, if tracing is on.
+#[cfg(feature = "inbox")]
+pub(crate) struct AttemptSpan {
+    #[cfg(feature = "tracing")]
+    span: tracing::Span,
+}
+
+#[cfg(feature = "inbox")]
+impl AttemptSpan {
+    pub(crate) fn start(
+        provider: &str,
+        event: Option<&str>,
+        event_id: Option<&str>,
+        headers: &http::HeaderMap,
+        (id, attempt): (i64, u32),
+    ) -> Self {
+        Self {
+            #[cfg(feature = "tracing")]
+            span: {
+                let span = tracing::info_span!(
+                    "webhook attempt",
+                    otel.kind = "consumer",
+                    otel.status_code = tracing::field::Empty,
+                    messaging.system = "webhook",
+                    messaging.operation.name = "process",
+                    messaging.operation.type = "process",
+                    messaging.destination.name = provider,
+                    messaging.message.id = event_id,
+                    error.type = tracing::field::Empty,
+                    webhook.event = event,
+                    webhook.stored_id = id,
+                    webhook.attempt = attempt,
+                    link.trace_id = tracing::field::Empty,
+                    link.span_id = tracing::field::Empty,
+                );
+                link(&span, || TraceContext::of(headers));
+                span
+            },
+        }
+    }
+
+    /// Runs a future in the span.
+    pub(crate) fn around<F: Future>(&self, future: F) -> impl Future<Output = F::Output> {
+        #[cfg(feature = "tracing")]
+        let future = tracing::Instrument::instrument(future, self.span.clone());
+        future
+    }
+
+    /// Notes that the attempt failed.
+    pub(crate) fn failed(&self, kind: &'static str) {
+        #[cfg(feature = "tracing")]
+        {
+            self.span.record("error.type", kind);
+            self.span.record("otel.status_code", "ERROR");
+        }
+    }
 }
 
 /// Reports an attempt at a stored delivery that came to an end.

@@ -18,6 +18,7 @@ use tokio::sync::oneshot;
 use tokio::time::{sleep, timeout};
 use tower_service::Service;
 
+use crate::delivery::Delivery;
 use crate::grpc;
 use crate::observe;
 use crate::rejection::{BoxError, Rejection};
@@ -61,7 +62,7 @@ where
         Err(error) => Err(Failed::finally(FailureKind::Damaged, error.to_string())),
         Ok(request) => tokio::select! {
             biased;
-            result = handle(service, request, &settings) => result,
+            result = traced(service, request, &settings, &attempt, &provider) => result,
             why = &mut stopped => {
                 stop(&settings, &attempt, &provider, why.unwrap_or(Stop::Shutdown)).await;
                 return Ended::Stopped;
@@ -112,6 +113,29 @@ async fn stop(settings: &InboxSettings, attempt: &Attempt, provider: &str, why: 
     {
         observe::inbox_store_failure("finish", &error);
     }
+}
+
+/// Calls the service in a span of the attempt.
+async fn traced<S, R>(
+    service: S,
+    request: Request<Full<Bytes>>,
+    settings: &InboxSettings,
+    attempt: &Attempt,
+    provider: &str,
+) -> Result<(), Failed>
+where
+    S: Service<Request<Full<Bytes>>, Response = Response<R>>,
+    S::Error: Into<BoxError>,
+{
+    let delivery = request.extensions().get::<Delivery>();
+    let (event, event_id) = (delivery.and_then(Delivery::event), delivery.and_then(Delivery::id));
+    let number = (attempt.token.id.0, attempt.number);
+    let span = observe::AttemptSpan::start(provider, event, event_id, request.headers(), number);
+    let result = span.around(handle(service, request, settings)).await;
+    if let Err(failed) = &result {
+        span.failed(failed.failure.kind.as_str());
+    }
+    result
 }
 
 /// Calls the service and judges its answer.

@@ -74,8 +74,6 @@ mod past;
 #[cfg(feature = "postgres")]
 pub mod postgres;
 pub(crate) mod record;
-#[cfg(feature = "axum")]
-mod router;
 mod service;
 mod settings;
 #[cfg(feature = "sqlite")]

@@ -5,6 +5,7 @@ use std::time::SystemTime;
 use bytes::Bytes;
 use http::{HeaderMap, Method};
 
+use crate::delivery::Signed;
 use crate::text::Text;
 
 use super::record::Record;
@@ -13,6 +14,7 @@ use super::store::{
     DeliveryId, Detail, Erased, Filter, InboxError, InboxErrorKind, Listing, Page, PastAttempt, Pruned, Replay, Stats,
     Summary,
 };
+use super::stored::read_proven;
 
 /// A stored delivery as it arrived.
 #[derive(Clone)]
@@ -29,6 +31,13 @@ pub struct StoredDelivery {
     pub past: Vec<PastAttempt>,
     /// The trace that the request belonged to, as its `traceparent` said.
     pub traceparent: Option<Text>,
+    /// What the signature covers.
+    pub signed: Signed,
+    /// The position of the key that verified the request, as
+    /// [`Delivery::key_index`](crate::Delivery::key_index).
+    pub key_index: usize,
+    /// When the sender signed the request, if it said so.
+    pub timestamp: Option<SystemTime>,
     /// The headers that were kept.
     pub headers: HeaderMap,
     /// The body.
@@ -44,6 +53,12 @@ impl std::fmt::Debug for StoredDelivery {
 
 /// What is stored in the inbox's scope.
 impl<S> Inbox<S> {
+    /// Returns the same inbox without the service.
+    #[cfg(feature = "axum")]
+    pub(crate) fn operator(&self) -> Inbox<()> {
+        Inbox::with_settings((), self.settings.clone())
+    }
+
     /// Returns how many deliveries there are in each state.
     ///
     /// # Errors
@@ -84,9 +99,22 @@ impl<S> Inbox<S> {
         let record = Record::decode(&detail.record, &self.settings.seal).map_err(|error| {
             InboxError::new(InboxErrorKind::Corrupt, "the stored delivery cannot be read").with_source(error)
         })?;
-        let Record { method, url, traceparent, headers, body, .. } = record;
+        let (signed, ..) = read_proven(record.proven);
+        let Record { method, url, key_index, timestamp, traceparent, headers, body, .. } = record;
+        let key_index = key_index.into();
         let Detail { summary, past, .. } = detail;
-        Ok(Some(StoredDelivery { summary, method, url, past, traceparent, headers, body }))
+        Ok(Some(StoredDelivery {
+            summary,
+            method,
+            url,
+            past,
+            traceparent,
+            signed,
+            key_index,
+            timestamp,
+            headers,
+            body,
+        }))
     }
 
     /// Has a delivery handled again, with its attempts counted anew. One that is done is handled
@@ -161,7 +189,7 @@ impl<S> Inbox<S> {
         self.settings.store.set_paused(self.settings.scope.clone(), false).await
     }
 
-    pub(super) fn now(&self) -> SystemTime {
+    pub(crate) fn now(&self) -> SystemTime {
         self.settings.clock.now()
     }
 

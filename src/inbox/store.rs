@@ -544,6 +544,8 @@ pub struct Summary {
     pub ended_at: Option<SystemTime>,
     /// Why its last failed attempt failed.
     pub last_failure: Option<Failure>,
+    /// The length of its record, which holds the body and a little more.
+    pub record_bytes: u64,
 }
 
 /// A stored delivery with its record.

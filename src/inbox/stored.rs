@@ -3,17 +3,19 @@
 use std::time::SystemTime;
 
 use bytes::Bytes;
-use http::header::{self, HeaderName, HeaderValue};
+use http::Request;
+use http::header::{HeaderName, HeaderValue};
 use http::request::Parts;
-use http::{Request, Uri};
 use http_body_util::Full;
 
 use crate::behavior::Traits;
 use crate::body_fields::FoundId;
 use crate::dedup::Key;
 use crate::delivery::{Delivery, Identity, Signed, Verified};
+use crate::redact::{CREDENTIALS, without_secrets};
 use crate::senders::stored;
 use crate::text::Text;
+use crate::trace_context::{TRACEPARENT, TRACESTATE, TraceContext, tracestate};
 
 use super::record::{Record, RecordError, UniqueKey, shortened};
 use super::settings::InboxSettings;
@@ -31,20 +33,10 @@ pub struct InboxAttempt {
     pub received_at: SystemTime,
 }
 
-const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
-const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
-
-/// What is never stored, even on request.
-const CREDENTIALS: [HeaderName; 3] = [header::AUTHORIZATION, header::PROXY_AUTHORIZATION, header::COOKIE];
-
-/// Parameters whose names hold one of these are left out of the stored URL.
-const SECRET_PARAMETERS: [&str; 9] = ["auth", "code", "hash", "hmac", "key", "pass", "secret", "sig", "token"];
-
 impl InboxSettings {
     /// Returns the record of a delivery.
     pub(super) fn record(&self, delivery: &Delivery, head: &Parts) -> Record {
         let text = |text: &str| Text::from(text.to_owned());
-        let header = |name: HeaderName| Text::from_header(head.headers.get(name)?);
         let key = unique_key(delivery).within(&*self.scope);
         let mut record = Record::new(
             delivery.provider_text().clone(),
@@ -67,8 +59,10 @@ impl InboxSettings {
         record.parsed = stored::store(delivery);
         record.method = head.method.clone();
         record.url = without_secrets(&head.uri).into();
-        record.traceparent = header(TRACEPARENT);
-        record.tracestate = header(TRACESTATE);
+        if let Some(context) = TraceContext::of(&head.headers) {
+            record.traceparent = Some(context.traceparent);
+            record.tracestate = tracestate(&head.headers);
+        }
         for (name, value) in &head.headers {
             if self.keeps(delivery, name, value) {
                 record.headers.append(name, value.clone());
@@ -157,46 +151,16 @@ fn proven(signed: Signed, traits: Traits, is_number: bool) -> u16 {
     covered.into_iter().chain(sender).rev().fold(0, |bits, bit| bits << 1 | u16::from(bit))
 }
 
-fn read_proven(proven: u16) -> (Signed, Traits, bool) {
+pub(super) fn read_proven(proven: u16) -> (Signed, Traits, bool) {
     let bit = |place: u16| proven & 1 << place != 0;
     let signed =
         Signed::default().with_body(bit(0)).with_timestamp(bit(1)).with_id(bit(2)).with_event(bit(3)).with_url(bit(4));
     (signed, Traits { never_repeats: bit(5), has_unique_bodies: bit(6), is_interactive: bit(7) }, bit(8))
 }
 
-/// Returns the URL without those parameters that are secrets, by their names.
-fn without_secrets(uri: &Uri) -> String {
-    let url = uri.to_string();
-    let Some((path, query)) = url.split_once('?') else { return url };
-    let is_secret = |name: &str| {
-        let name = name.to_ascii_lowercase();
-        // An escaped name could be anything.
-        name.contains('%') || SECRET_PARAMETERS.iter().any(|secret| name.contains(secret))
-    };
-    let kept: Vec<_> = query
-        .split('&')
-        .filter(|parameter| !is_secret(parameter.split_once('=').map_or(*parameter, |(name, _)| name)))
-        .collect();
-    if kept.is_empty() { path.to_owned() } else { format!("{path}?{}", kept.join("&")) }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn parameters_that_are_secrets_are_left_out() {
-        for (url, stored) in [
-            ("/hook", "/hook"),
-            ("/hook?tenant=7", "/hook?tenant=7"),
-            ("/hook?tenant=7&token=abc&x=1", "/hook?tenant=7&x=1"),
-            ("/hook?X-Api-Key=abc", "/hook"),
-            ("/hook?%74oken=abc", "/hook"),
-            ("/hook?Signature=a&sig", "/hook"),
-        ] {
-            assert_eq!(without_secrets(&url.parse().unwrap()), stored);
-        }
-    }
 
     #[test]
     fn what_was_proven_is_restored() {

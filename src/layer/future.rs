@@ -18,7 +18,7 @@ use tower_service::Service;
 use crate::answer::Answer;
 use crate::body::{Deadline, Lease, Received, Receiver, ResponseBody, polled_again};
 use crate::grpc::Protocol;
-use crate::observe::Stopwatch;
+use crate::observe::Watch;
 use crate::provider::{Begin, BoxFuture, MaybeReady, Outcome, Provider};
 use crate::rejection::{BoxError, Reason, Rejection};
 #[cfg(feature = "inspect")]
@@ -46,7 +46,7 @@ pin_project! {
         // Of the body that the handler has. Beside the state, since what is in it is copied once more.
         lease: Lease,
         shared: Arc<WebhookSettings<P>>,
-        watch: Stopwatch,
+        watch: Watch,
         protocol: Protocol,
     }
 }
@@ -102,9 +102,9 @@ where
     P: Provider,
 {
     pub(crate) fn new(shared: Arc<WebhookSettings<P>>, inner: S, request: Request<B>) -> Self {
-        let watch = Stopwatch::start();
         let protocol = Protocol::of(request.method(), request.version(), request.headers());
         let (head, body) = request.into_parts();
+        let watch = Watch::start(&head);
         let state = RequestState::Verify { call: Some(PendingCall { inner, head }), stage: Stage::Begin };
         Self { state, body: Some(body), lease: Lease::default(), shared, watch, protocol }
     }
@@ -113,7 +113,7 @@ where
 /// One step of a verification.
 struct Driver<'a, P> {
     shared: &'a WebhookSettings<P>,
-    watch: Stopwatch,
+    watch: &'a Watch,
     head: &'a mut Parts,
 }
 
@@ -306,7 +306,8 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
-        let (shared, watch) = (&**this.shared, *this.watch);
+        let (shared, watch) = (&**this.shared, &*this.watch);
+        let _entered = watch.enter();
         loop {
             match this.state.as_mut().project() {
                 RequestStateProj::Verify { call, stage } => {
@@ -371,10 +372,12 @@ where
                 RequestStateProj::Handle { handling } => {
                     let response = ready!(handling.poll(cx))?;
                     shared.observe_response(&response);
+                    watch.answered(response.status());
                     return Poll::Ready(Ok(this.protocol.pass_on(response)));
                 }
                 RequestStateProj::Reply { response } => {
                     let Some(response) = response.take() else { polled_again() };
+                    watch.answered(response.status());
                     return Poll::Ready(Ok(this.protocol.translate(response).map(ResponseBody::fixed)));
                 }
             }

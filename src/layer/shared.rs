@@ -15,7 +15,7 @@ use crate::any_provider::AnyProvider;
 use crate::behavior::Traits;
 use crate::body::{Lease, MemoryBudget, Receiver, check_announced};
 use crate::delivery::{Delivery, Verified};
-use crate::observe::{self, End, Stopwatch};
+use crate::observe::{self, End, Watch};
 use crate::provider::{Provider, Repeats};
 use crate::rejection::Rejection;
 use crate::time::Clock;
@@ -61,10 +61,13 @@ impl<P: Provider> WebhookSettings<P> {
 
     /// Tells the handler that the request is genuine.
     #[inline]
-    pub(super) fn deliver(&self, watch: Stopwatch, verified: &mut Verified, body: Bytes, head: &mut Parts) {
+    pub(super) fn deliver(&self, watch: &Watch, verified: &mut Verified, body: Bytes, head: &mut Parts) {
         let Parts { headers, extensions, .. } = head;
         let name = self.provider.name();
         observe::verdict(verified.provider(name), watch, End::Delivered);
+        if verified.key_index > 0 {
+            observe::old_key(verified.provider(name), verified.key_index.into());
+        }
         if !extensions.is_empty() {
             // What a layer around this one has verified is replaced.
             extensions.remove::<Delivery>();
@@ -75,7 +78,7 @@ impl<P: Provider> WebhookSettings<P> {
             extensions.insert(Verdict::Verified);
         }
         // A delivery is large, and `insert` would move it three times.
-        extensions.get_or_insert_with(|| {
+        let delivery = extensions.get_or_insert_with(|| {
             let mut delivery = Delivery::new(name, self.traits, verified, body);
             #[cfg(feature = "inbox")]
             delivery.set_behavior(self.provider.behavior());
@@ -84,15 +87,18 @@ impl<P: Provider> WebhookSettings<P> {
             }
             delivery
         });
+        if watch.is_traced() {
+            watch.delivered(delivery.id(), delivery.event(), delivery.body().len(), delivery.key_index());
+        }
     }
 
     /// Refuses a request: reports the rejection to the operator, and returns the answer for the
     /// sender.
-    pub(super) fn refuse(&self, watch: Stopwatch, head: &Parts, rejection: Rejection) -> Response<Bytes> {
+    pub(super) fn refuse(&self, watch: &Watch, head: &Parts, rejection: Rejection) -> Response<Bytes> {
         self.report(watch, head, rejection).into_http_response()
     }
 
-    fn report(&self, watch: Stopwatch, head: &Parts, rejection: Rejection) -> Rejection {
+    fn report(&self, watch: &Watch, head: &Parts, rejection: Rejection) -> Rejection {
         let rejection = self.provider.refuse(head, rejection).with_provider(self.provider.name());
         // A sender that repeats after any failure is told the plain truth; to others, a 4xx could be final.
         let rejection = match self.provider.behavior().repeats() {
@@ -106,7 +112,7 @@ impl<P: Provider> WebhookSettings<P> {
         rejection
     }
 
-    pub(super) fn answer(&self, watch: Stopwatch, head: &Parts, mut answer: Answer) -> Response<Bytes> {
+    pub(super) fn answer(&self, watch: &Watch, head: &Parts, mut answer: Answer) -> Response<Bytes> {
         if let Some(rejection) = answer.take_report() {
             self.report(watch, head, rejection);
         } else {
@@ -118,7 +124,7 @@ impl<P: Provider> WebhookSettings<P> {
     }
 
     /// Returns the verdict of observe mode on what would have been an answer or a rejection.
-    pub(super) fn observed(&self, watch: Stopwatch, head: &Parts, would: Result<Answer, Rejection>) -> Verdict {
+    pub(super) fn observed(&self, watch: &Watch, head: &Parts, would: Result<Answer, Rejection>) -> Verdict {
         match would {
             Ok(answer) => {
                 self.answer(watch, head, answer);

@@ -68,8 +68,11 @@ impl Listening {
         let mut stderr = BufReader::new(child.stderr.take().unwrap());
         // As JSON, all that is told is on stdout.
         let ready = if args.contains(&"--json") { line(&mut stdout) } else { line(&mut stderr) };
-        let url = ready.split([' ', '"']).find(|word| word.starts_with("http://"));
-        let url = url.unwrap_or_else(|| panic!("{ready}")).to_owned();
+        let url = match serde_json::from_str::<Value>(&ready) {
+            Ok(ready) => ready["url"].as_str().map(str::to_owned),
+            Err(_) => ready.split(' ').find(|word| word.starts_with("http://")).map(str::to_owned),
+        };
+        let url = url.unwrap_or_else(|| panic!("{ready}"));
         Self { child, stdout, stderr, url }
     }
 }

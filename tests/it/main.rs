@@ -57,11 +57,16 @@ mod identity;
 #[cfg(feature = "inbox")]
 #[allow(clippy::disallowed_methods, reason = "processes that are killed and restarted live by the system's clock")]
 mod inbox;
+#[cfg(all(feature = "inspect", feature = "sqlite"))]
+mod inspect;
 mod ip_allow;
 // The senders that speak it, too.
 #[cfg(all(feature = "client", feature = "jwt", feature = "paypal", feature = "testing-certificates"))]
 mod language;
 mod layers;
+#[cfg(all(feature = "memory-store", feature = "sqlite"))]
+#[allow(clippy::disallowed_methods, reason = "what a worker does is due by the system's clock")]
+mod observability;
 mod operators;
 mod programs;
 mod protected;

@@ -16,7 +16,7 @@ use http::StatusCode;
 use http::header::{CONNECTION, CONTENT_LENGTH, HOST, HeaderName, TE, TRAILER, TRANSFER_ENCODING, UPGRADE};
 use serde_json::json;
 use tokio::net::TcpListener;
-use tower_webhook::inspect::{Diagnosis, Explanation};
+use tower_webhook::inspect::{Diagnosis, Exchange, Explanation, Inspector, Recorder};
 use tower_webhook::provider::Provider as _;
 use tower_webhook::{Delivery, Reason, Rejection, WebhookLayer};
 
@@ -43,6 +43,12 @@ pub struct Args {
     /// How long the target may take, in seconds
     #[arg(long, value_name = "SECONDS", default_value = "30")]
     forward_timeout: u64,
+    /// The address of this machine for the page that shows what arrives. By default any free port
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:0")]
+    page: SocketAddr,
+    /// Show no page
+    #[arg(long)]
+    no_page: bool,
     #[command(flatten)]
     sender: SenderArgs,
 }
@@ -64,25 +70,61 @@ pub async fn run(args: Args, output: &Output) -> Result<ExitCode, Failure> {
         diagnosis = diagnosis.with_other_secrets(OLD, old);
     }
     let client = client(Duration::from_secs(args.forward_timeout))?;
-    let listener = Listener { output: *output, forward: args.forward.map(|url| (client, url)) };
+    let target = args.forward.map(|url| (client, url));
+    let recorder = match target.clone() {
+        None => Recorder::new(),
+        Some(target) => Recorder::new().with_replay(move |exchange| replay(target.clone(), exchange)),
+    };
+    let listener = Listener { output: *output, forward: target };
     let (limit, name, out) = (provider.body_limit(), provider.name().clone(), *output);
     let layer = WebhookLayer::new(provider)
         .on_reject(move |rejection| refused(out, rejection))
         .with_diagnosis(diagnosis.on_explained(move |rejection, explanation| explained(out, rejection, explanation)));
     // The body is there before it is judged, so that it can be explained whatever it is refused for.
     let app = Router::new()
-        .fallback(any(on_delivery).layer(layer))
+        .fallback(any(on_delivery).layer(recorder.around(layer)))
         .layer(middleware::from_fn(move |request, next| whole(limit, request, next)))
         .with_state(listener);
     let listener =
         TcpListener::bind(args.listen).await.map_err(|error| Failure::outside(format!("{}: {error}", args.listen)))?;
     let address = listener.local_addr().map_err(Failure::outside)?;
+    // Not on the address that senders reach, which a tunnel may show to the world.
+    let page = if args.no_page { None } else { Some(serve_page(&recorder, args.page).await?) };
     output.warn(
-        || format!("listening on http://{address} for {name}"),
-        || json!({ "type": "listening", "url": format!("http://{address}"), "provider": name }),
+        || {
+            let page = page.map(|page| format!(", page on http://{page}/")).unwrap_or_default();
+            format!("listening on http://{address} for {name}{page}")
+        },
+        || {
+            let page = page.map(|page| format!("http://{page}/"));
+            json!({ "type": "listening", "url": format!("http://{address}"), "page": page, "provider": name })
+        },
     );
     serve::server::serve(listener, app).await;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Serves the page on this machine, and returns where.
+async fn serve_page(recorder: &Recorder, address: SocketAddr) -> Result<SocketAddr, Failure> {
+    let listener =
+        TcpListener::bind(address).await.map_err(|error| Failure::outside(format!("--page {address}: {error}")))?;
+    let address = listener.local_addr().map_err(Failure::outside)?;
+    let page = Inspector::from(recorder).router_on_loopback(address).map_err(Failure::mistake)?;
+    // It ends with the command.
+    tokio::spawn(async move { axum::serve(listener, page).await });
+    Ok(address)
+}
+
+/// Sends a request that was verified to the target again.
+async fn replay((client, url): (reqwest::Client, reqwest::Url), exchange: Exchange) -> Result<StatusCode, String> {
+    let mut request = Request::new(Body::empty());
+    *request.method_mut() = exchange.method;
+    *request.uri_mut() = exchange.url.parse().unwrap_or_default();
+    // Credentials were not kept.
+    let kept = exchange.headers.iter().filter(|(_, value)| *value != "[redacted]");
+    request.headers_mut().extend(kept.map(|(name, value)| (name.clone(), value.clone())));
+    let (status, ..) = forward(&client, &url, request, exchange.body).await?;
+    Ok(status)
 }
 
 /// Receives the whole body, unless it is longer than the layer takes, which then refuses it.

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::time::SystemTime;
 
+use bytes::Bytes;
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Error, Row};
 
@@ -80,12 +81,16 @@ pub(super) async fn list(db: &impl Db, filter: &Filter, page: Page) -> Result<Li
         conditions.indexed
     );
     let sql = format!(
-        "SELECT {COLUMNS} FROM (SELECT {COLUMNS} {seen}) seen WHERE {} ORDER BY id DESC LIMIT {}",
+        "SELECT {COLUMNS}, (SELECT octet_length(record) FROM webhook_inbox.record r WHERE r.id = seen.id)
+         FROM (SELECT {COLUMNS} {seen}) seen WHERE {} ORDER BY id DESC LIMIT {}",
         conditions.sql,
         u64::from(page.limit) + 1
     );
     let rows = db.query_typed(&sql, &conditions.parameters()).await?;
-    let mut deliveries: Vec<Summary> = rows.iter().map(summary).collect::<Result<_>>()?;
+    let mut deliveries: Vec<Summary> = rows
+        .iter()
+        .map(|row| summary(row, row.try_get::<_, Option<i32>>(14)?.map_or(0, |bytes| bytes.unsigned_abs().into())))
+        .collect::<Result<_>>()?;
     let next = if deliveries.len() > page.limit as usize {
         deliveries.truncate(page.limit as usize);
         deliveries.last().map(|last| last.id)
@@ -104,13 +109,13 @@ pub(super) async fn get(db: &impl Db, id: i64) -> Result<Option<Detail>> {
     );
     let row = db.query_typed_opt(&sql, &[(&id, Type::INT8)]).await?;
     let detail = |row: Row| {
-        let (record, past) = (row.try_get::<_, Vec<u8>>(14)?.into(), past::read(row.try_get(15)?));
-        Ok(Detail { summary: summary(&row)?, record, past })
+        let (record, past) = (Bytes::from(row.try_get::<_, Vec<u8>>(14)?), past::read(row.try_get(15)?));
+        Ok(Detail { summary: summary(&row, record.len() as u64)?, record, past })
     };
     row.map(detail).transpose()
 }
 
-fn summary(row: &Row) -> Result<Summary> {
+fn summary(row: &Row, record_bytes: u64) -> Result<Summary> {
     let text = |column: usize| row.try_get::<_, Option<String>>(column).map(|text| text.map(Text::from));
     let kind = row.try_get::<_, Option<&str>>(12)?.and_then(FailureKind::from_name);
     let detail: Option<String> = row.try_get(13)?;
@@ -128,6 +133,7 @@ fn summary(row: &Row) -> Result<Summary> {
         due_at: row.try_get(10)?,
         ended_at: row.try_get(11)?,
         last_failure: kind.map(|kind| Failure { kind, detail: detail.unwrap_or_default() }),
+        record_bytes,
     })
 }
 

@@ -1,5 +1,6 @@
 //! Looking at what is stored.
 
+use bytes::Bytes;
 use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension as _, Row, params, params_from_iter};
 
@@ -67,11 +68,14 @@ pub(super) fn list(connection: &Connection, filter: &Filter, page: Page) -> Resu
     let before = page.before.map_or(i64::MAX, |id| id.0);
     let seen = format!("FROM delivery WHERE {indexed} AND id < {before} ORDER BY id DESC LIMIT {MOST_SEEN}");
     let sql = format!(
-        "SELECT {COLUMNS} FROM (SELECT {COLUMNS} {seen}) WHERE {sql} ORDER BY id DESC LIMIT {}",
+        "SELECT {COLUMNS}, (SELECT length(record) FROM record r WHERE r.id = seen.id)
+         FROM (SELECT {COLUMNS} {seen}) seen WHERE {sql} ORDER BY id DESC LIMIT {}",
         i64::from(page.limit) + 1
     );
-    let mut deliveries: Vec<Summary> =
-        connection.prepare(&sql)?.query_map(params_from_iter(&values), summary)?.collect::<Result<_>>()?;
+    let mut deliveries: Vec<Summary> = connection
+        .prepare(&sql)?
+        .query_map(params_from_iter(&values), |row| summary(row, row.get::<_, Option<i64>>(14)?))?
+        .collect::<Result<_>>()?;
     let next = if deliveries.len() > page.limit as usize {
         deliveries.truncate(page.limit as usize);
         deliveries.last().map(|last| last.id)
@@ -92,12 +96,13 @@ pub(super) fn get(connection: &Connection, id: i64) -> Result<Option<Detail>> {
     connection
         .query_row(&sql, [id], |row| {
             let past = past::read(row.get::<_, Option<String>>(15)?.as_deref());
-            Ok(Detail { summary: summary(row)?, record: row.get::<_, Vec<u8>>(14)?.into(), past })
+            let record = Bytes::from(row.get::<_, Vec<u8>>(14)?);
+            Ok(Detail { summary: summary(row, i64::try_from(record.len()).ok())?, record, past })
         })
         .optional()
 }
 
-fn summary(row: &Row<'_>) -> Result<Summary> {
+fn summary(row: &Row<'_>, record_bytes: Option<i64>) -> Result<Summary> {
     let text = |column: usize| row.get::<_, Option<String>>(column).map(|text| text.map(Text::from));
     let at = |column: usize| row.get::<_, Option<i64>>(column).map(|millis| millis.map(time));
     let kind = row.get::<_, Option<String>>(12)?.and_then(|kind| FailureKind::from_name(&kind));
@@ -116,6 +121,7 @@ fn summary(row: &Row<'_>) -> Result<Summary> {
         due_at: at(10)?,
         ended_at: at(11)?,
         last_failure: kind.map(|kind| Failure { kind, detail: detail.unwrap_or_default() }),
+        record_bytes: record_bytes.unwrap_or_default().unsigned_abs(),
     })
 }
 

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
+use crate::inspect::recorder::Seen;
 use crate::layer::{Diagnose, Refused};
 use crate::observe;
 use crate::provider::Provider;
@@ -156,6 +157,11 @@ impl Diagnose for Diagnosis {
             let explained = explainer.explain_rejection(&rejection, &head, body.as_ref(), now).await;
             drop(running);
             let Some(explanation) = explained else { return };
+            if let Some(seen) = head.extensions.get::<Seen>() {
+                let findings = explanation.findings().iter();
+                let lines = findings.map(|finding| format!("{}: {}", finding.cause(), finding.cure())).collect();
+                seen.explain(lines, body);
+            }
             observe::explained(rejection.provider().unwrap_or_default(), &explanation);
             if let Some(hook) = &this.on_explained {
                 hook(&rejection, &explanation);

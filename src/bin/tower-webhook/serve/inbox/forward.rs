@@ -41,6 +41,9 @@ pub const SIGNATURES: [&str; 14] = [
     "x-zm-signature",
 ];
 
+/// The sender's trace, for targets to link to.
+const TRACE: [&str; 2] = ["traceparent", "tracestate"];
+
 /// The longest answer of a target that is passed on.
 const MAX_ANSWER: usize = 1024 * 1024;
 
@@ -120,11 +123,12 @@ impl Forward {
         response
     }
 
-    /// The content's type, and the sender's id and event.
+    /// The content's type, the sender's id and event, and its trace.
     fn passes(&self, name: &HeaderName, value: &HeaderValue, delivery: &Delivery) -> bool {
         let is = |text: Option<&str>| text.is_some_and(|text| text.as_bytes() == value.as_bytes());
         let is_signature = SIGNATURES.contains(&name.as_str());
         name == CONTENT_TYPE
+            || TRACE.contains(&name.as_str())
             || (!is_signature && (is(delivery.id()) || is(delivery.event())))
             || (is_signature && self.with_signature)
     }

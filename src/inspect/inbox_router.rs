@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use axum::Router;
-use axum::extract::{Path, Query, State as AxumState};
+use axum::extract::{Path, Query, Request, State as AxumState};
+use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use base64::Engine as _;
@@ -13,11 +14,11 @@ use http::StatusCode;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
+use crate::inbox::{DeliveryId, Filter, Inbox, InboxError, InboxErrorKind, Page, PastAttempt, Replay, State, Summary};
 use crate::text::Text;
 use crate::time::TimeFormat;
 
-use super::service::Inbox;
-use super::store::{DeliveryId, Filter, InboxError, InboxErrorKind, Page, PastAttempt, Replay, State, Summary};
+use super::same_origin;
 
 /// The deliveries of a page by default, and at most.
 const PAGE: u32 = 50;
@@ -38,6 +39,10 @@ impl<S> Inbox<S> {
     /// | `DELETE /deliveries/{id}` | removes it, or cancels it if it is being handled |
     /// | `POST /replay?state=dead&provider=&event=&limit=` | has the dead handled again |
     /// | `POST /pause`, `POST /resume` | stops and restarts the handling |
+    /// | `GET /inspect` | with the feature `inspect`: the page of an `Inspector`, for `localhost` alone |
+    ///
+    /// A request that changes something and comes from a page of another site, as browsers say, is
+    /// refused.
     ///
     /// # Examples
     ///
@@ -55,7 +60,7 @@ impl<S> Inbox<S> {
     /// # }
     /// ```
     pub fn router<T: Clone + Send + Sync + 'static>(&self) -> Router<T> {
-        Router::new()
+        let routes = Router::new()
             .route("/stats", get(stats))
             .route("/deliveries", get(list))
             .route("/deliveries/{id}", get(show).delete(remove))
@@ -63,7 +68,20 @@ impl<S> Inbox<S> {
             .route("/replay", post(replay_dead))
             .route("/pause", post(pause))
             .route("/resume", post(resume))
-            .with_state(Operator(Arc::new(Inbox::with_settings((), self.settings.clone()))))
+            .layer(from_fn(refuse_other_sites))
+            .with_state(Operator(Arc::new(self.operator())));
+        #[cfg(feature = "inspect")]
+        let routes = routes.merge(super::page::beside(self));
+        routes
+    }
+}
+
+/// A browser that is logged in changes nothing for a page of another site.
+async fn refuse_other_sites(request: Request, next: Next) -> Response {
+    let (head, body) = request.into_parts();
+    match same_origin::check(&head) {
+        Ok(()) => next.run(Request::from_parts(head, body)).await,
+        Err((status, error)) => refused(status, error),
     }
 }
 
