@@ -26,7 +26,7 @@ pub struct StoredDelivery {
     pub method: Method,
     /// The URL of its request, without parameters that are secrets.
     pub url: Text,
-    /// The last failed attempts, the oldest first:
+    /// The last attempts, the oldest first:
     /// [`MOST_PAST_ATTEMPTS`](super::MOST_PAST_ATTEMPTS) at most.
     pub past: Vec<PastAttempt>,
     /// The trace that the request belonged to, as its `traceparent` said.

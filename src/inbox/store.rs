@@ -366,18 +366,18 @@ pub struct Failure {
     pub detail: String,
 }
 
-/// The most failed attempts that a store keeps of a delivery: the last ones.
+/// The most past attempts that a store keeps of a delivery: the last ones.
 pub const MOST_PAST_ATTEMPTS: usize = 10;
 
-/// An attempt that failed.
+/// An attempt that came to its end.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PastAttempt {
     /// Its number since the delivery was stored or replayed, from 1.
     pub number: u32,
-    /// When it failed, to the millisecond.
+    /// When it ended, to the millisecond.
     pub ended_at: SystemTime,
-    /// Why.
-    pub failure: Failure,
+    /// Why it failed, or `None` if it succeeded.
+    pub failure: Option<Failure>,
 }
 
 /// The kind of a [`Failure`].
@@ -555,7 +555,7 @@ pub struct Detail {
     pub summary: Summary,
     /// The sealed record.
     pub record: Bytes,
-    /// The last failed attempts, the oldest first:
+    /// The last attempts, the oldest first:
     /// [`MOST_PAST_ATTEMPTS`](super::MOST_PAST_ATTEMPTS) at most.
     pub past: Vec<PastAttempt>,
 }

@@ -222,11 +222,12 @@ fn describe(summary: &Summary) -> Map<String, Value> {
 }
 
 fn describe_past(attempt: &PastAttempt) -> Value {
+    let failure = attempt.failure.as_ref();
     json!({
         "attempt": attempt.number,
         "ended_at": TimeFormat::Rfc3339.format(attempt.ended_at),
-        "kind": attempt.failure.kind.as_str(),
-        "detail": attempt.failure.detail,
+        "kind": failure.map_or("done", |failure| failure.kind.as_str()),
+        "detail": failure.map(|failure| &failure.detail),
     })
 }
 

@@ -41,6 +41,7 @@ pub async fn inbox_suite<S: InboxStore>(open: impl AsyncFn() -> S) {
     rule("the_last_crash_is_death").the_last_crash_is_death().await;
     rule("a_retry_waits_for_its_time").a_retry_waits_for_its_time().await;
     rule("the_last_failures_are_kept").the_last_failures_are_kept().await;
+    rule("successes_are_kept_beside_failures").successes_are_kept_beside_failures().await;
     rule("what_is_given_back_is_not_counted").what_is_given_back_is_not_counted().await;
     rule("a_line_moves_one_by_one_in_order").a_line_moves_one_by_one_in_order().await;
     rule("a_dead_head_blocks_or_steps_aside").a_dead_head_blocks_or_steps_aside().await;
@@ -408,7 +409,25 @@ impl<S: InboxStore> Rule<'_, S> {
         let detail = self.ok(self.there.get(id).await).expect("it is stored");
         let kept = detail.past.iter().map(|attempt| (attempt.number, attempt.ended_at));
         self.is(kept.collect(), (3..=12).map(|n| (n, at(n.into()))).collect::<Vec<_>>(), "the last ten");
-        self.holds(detail.past[9].failure.detail.ends_with("the 12th time"), "with their details");
+        let last = detail.past[9].failure.as_ref();
+        self.holds(last.is_some_and(|failure| failure.detail.ends_with("the 12th time")), "with their details");
+    }
+
+    async fn successes_are_kept_beside_failures(self) {
+        let past = async |id| {
+            let detail = self.ok(self.there.get(id).await).expect("it is stored");
+            let past = detail.past.into_iter().map(|attempt| (attempt.number, attempt.ended_at, attempt.failure));
+            past.collect::<Vec<_>>()
+        };
+        let id = self.put(self.entry("a")).await;
+        self.finish(self.take(0).await.token, Outcome::Done { keep: true, now: at(1) }).await;
+        self.is(past(id).await, vec![(1, at(1), None)], "of one that succeeded at once");
+        self.is(self.ok(self.here.replay(id, true, at(2)).await), Replay::Queued, "a replay");
+        let attempt = self.take(2).await;
+        self.finish(attempt.token, Outcome::Retry { at: at(3), now: at(3), failure: failure() }).await;
+        self.finish(self.take(3).await.token, Outcome::Done { keep: true, now: at(4) }).await;
+        let expected = vec![(1, at(1), None), (1, at(3), Some(failure())), (2, at(4), None)];
+        self.is(past(id).await, expected, "after a replay");
     }
 
     async fn what_is_given_back_is_not_counted(self) {

@@ -8,7 +8,7 @@ use tokio_postgres::types::Type;
 
 use super::super::store::{Failure, Outcome, State, Token};
 use super::db::Db;
-use super::operations::{CANCEL, Lines, REPLAY, detail, end, pasts, remove, requeue, set_failure};
+use super::operations::{CANCEL, Lines, REPLAY, add_success, detail, end, pasts, remove, requeue, set_failure};
 
 type Result<T> = std::result::Result<T, Error>;
 
@@ -46,7 +46,7 @@ pub(super) async fn finish_all(db: &impl Db, finishes: &[Finish]) -> Result<Vec<
 }
 
 /// Ends the attempts whose delivery stays. Returns the deliveries that were held, with no plans for
-/// them.
+/// them, and that never failed if they are done.
 async fn end_all(db: &impl Db, finishes: &[Finish]) -> Result<HashSet<i64>> {
     let failed = |finish: &&Finish| matches!(finish.outcome, Outcome::Dead { .. } | Outcome::Retry { .. });
     let failed: Vec<i64> = finishes.iter().filter(failed).map(|finish| finish.token.id.0).collect();
@@ -57,11 +57,11 @@ async fn end_all(db: &impl Db, finishes: &[Finish]) -> Result<HashSet<i64>> {
         match outcome {
             Outcome::Done { keep: true, now } => ends.push(*token, State::Done, None, Some(*now), false, None),
             Outcome::Dead { failure, block, now } => {
-                let failed = (failure, past().and(*now, failure));
+                let failed = (failure, past().and(*now, Some(failure)));
                 ends.push(*token, State::Dead, None, Some(*now), *block, Some(failed));
             }
             Outcome::Retry { at, failure, now } => {
-                let failed = (failure, past().and(*now, failure));
+                let failed = (failure, past().and(*now, Some(failure)));
                 ends.push(*token, State::Waiting, Some(*at), None, true, Some(failed));
             }
             Outcome::Done { keep: false, .. } | Outcome::GiveBack => {}
@@ -76,12 +76,14 @@ async fn end_all(db: &impl Db, finishes: &[Finish]) -> Result<HashSet<i64>> {
                  state = ends.state, due_at = ends.due_at, ended_at = coalesce(ends.ended_at, delivery.ended_at),
                  line = CASE WHEN ends.state = 'waiting' THEN order_key WHEN keeps_line THEN line END,
                  failure = coalesce(kind, failure), failure_detail = coalesce(detail, failure_detail),
-                 past = coalesce(ends.past, delivery.past),
+                 past = CASE WHEN ends.state = 'done'
+                     THEN attempts || ' ' || (extract(epoch FROM ends.ended_at) * 1000)::bigint || ' done'
+                     ELSE coalesce(ends.past, delivery.past) END,
                  crashes = CASE WHEN ends.state = 'waiting' THEN 0 ELSE crashes END
              FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9)
                  AS ends (id, fence, state, due_at, ended_at, keeps_line, kind, detail, past)
              WHERE delivery.id = ends.id AND delivery.fence = ends.fence AND delivery.state = 'in_flight'
-                 AND after IS NULL
+                 AND after IS NULL AND (ends.state <> 'done' OR delivery.past IS NULL)
              RETURNING delivery.id",
             &[
                 (&ends.ids, Type::INT8_ARRAY),
@@ -185,8 +187,12 @@ async fn finish_one(db: &impl Db, Finish { token, outcome }: &Finish) -> Result<
         .await?;
     let Some(held) = held else { return Ok(false) };
     let (after, received_at): (Option<String>, SystemTime) = (held.try_get(0)?, held.try_get(1)?);
-    if let Outcome::Retry { failure, now, .. } | Outcome::Dead { failure, now, .. } = outcome {
-        set_failure(db, id, failure, *now).await?;
+    match outcome {
+        Outcome::Retry { failure, now, .. } | Outcome::Dead { failure, now, .. } => {
+            set_failure(db, id, failure, *now).await?;
+        }
+        Outcome::Done { keep: true, now } => add_success(db, id, *now).await?,
+        Outcome::Done { keep: false, .. } | Outcome::GiveBack => {}
     }
     match (after.as_deref(), outcome) {
         (Some(REPLAY), _) => requeue(db, id, received_at).await?,

@@ -98,7 +98,7 @@ pub(super) async fn insert(db: &impl Db, entries: &[Entry]) -> Result<Vec<Option
     let line =
         |entry: &Entry| Some(Line { scope: entry.scope.as_str().to_owned(), key: entry.line()?.as_str().to_owned() });
     let lines = Lines::lock(db, entries.iter().filter_map(line).collect()).await?;
-    let keys: Vec<&[u8]> = entries.iter().map(|entry| entry.unique_key.short()).collect();
+    let keys: Vec<&[u8]> = entries.iter().map(|entry| &entry.unique_key.short()[..]).collect();
     let bodies: Vec<i64> = entries.iter().map(|entry| entry.body_digest).collect();
     let scopes: Vec<&str> = entries.iter().map(|entry| entry.scope.as_str()).collect();
     let providers: Vec<&str> = entries.iter().map(|entry| entry.provider.as_str()).collect();
@@ -122,38 +122,15 @@ pub(super) async fn insert(db: &impl Db, entries: &[Entry]) -> Result<Vec<Option
         (&times, Type::TIMESTAMPTZ_ARRAY),
         (&records, Type::BYTEA_ARRAY),
     ];
-    let rows = db
-        .query_typed(
-            "WITH input AS (
-                 SELECT * FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) WITH ORDINALITY AS input
-                     (key, body, scope, provider, event, event_id, order_key, line, format, received_at, record, n)),
-             fresh AS (
-                 INSERT INTO webhook_inbox.unique_key (key, body, delivery)
-                     SELECT key, body, nextval('webhook_inbox.delivery_id') FROM input ORDER BY n
-                     ON CONFLICT (key) DO NOTHING RETURNING key, delivery),
-             deliveries AS (
-                 INSERT INTO webhook_inbox.delivery
-                     (id, scope, provider, event, event_id, key, order_key, line, format, state, received_at, due_at)
-                     SELECT delivery, scope, provider, event, event_id, key, order_key, line, format, 'waiting',
-                         received_at, CASE WHEN line IS NULL THEN received_at END
-                     FROM input JOIN fresh USING (key)),
-             records AS (
-                 INSERT INTO webhook_inbox.record SELECT delivery, record FROM input JOIN fresh USING (key))
-             SELECT key, delivery FROM fresh",
-            &parameters,
-        )
-        .await?;
+    let sql = "SELECT webhook_inbox.put($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)";
+    let ids: Vec<Option<i64>> = db.query_typed_one(sql, &parameters).await?.try_get(0)?;
     lines.settle(db, entries.iter().map(|entry| entry.received_at).max().unwrap_or(UNIX_EPOCH)).await?;
-    let mut stored = HashMap::new();
-    for row in &rows {
-        stored.insert(row.try_get::<_, &[u8]>(0)?, DeliveryId(row.try_get(1)?));
-    }
-    Ok(keys.iter().map(|key| stored.get(key).copied()).collect())
+    Ok(ids.into_iter().map(|id| id.map(DeliveryId)).collect())
 }
 
 /// Answers for a delivery whose key is known. `None` if it no longer is.
 pub(super) async fn repeat(db: &impl Db, entry: &Entry) -> Result<Option<Put>> {
-    let key = entry.unique_key.short();
+    let key = &entry.unique_key.short()[..];
     let row = db
         .query_typed_opt(
             "SELECT body, delivery, coalesce((SELECT state FROM webhook_inbox.delivery WHERE id = delivery), state)
@@ -249,7 +226,7 @@ pub(super) async fn remove(db: &impl Db, id: i64, gone: Option<(State, SystemTim
 }
 
 pub(super) async fn set_failure(db: &impl Db, id: i64, failure: &Failure, now: SystemTime) -> Result<()> {
-    let past = pasts(db, &[id]).await?.remove(&id).unwrap_or_default().and(now, failure);
+    let past = pasts(db, &[id]).await?.remove(&id).unwrap_or_default().and(now, Some(failure));
     db.execute_typed(
         "UPDATE webhook_inbox.delivery SET failure = $2, failure_detail = $3, past = $4 WHERE id = $1",
         &[(&id, Type::INT8), (&failure.kind.as_str(), Type::TEXT), (&detail(failure), Type::TEXT), (&past, Type::TEXT)],
@@ -258,7 +235,18 @@ pub(super) async fn set_failure(db: &impl Db, id: i64, failure: &Failure, now: S
     .map(drop)
 }
 
-/// The attempts at a delivery that failed.
+/// Notes that the last attempt succeeded.
+pub(super) async fn add_success(db: &impl Db, id: i64, now: SystemTime) -> Result<()> {
+    let past = pasts(db, &[id]).await?.remove(&id).unwrap_or_default().and(now, None);
+    db.execute_typed(
+        "UPDATE webhook_inbox.delivery SET past = $2 WHERE id = $1",
+        &[(&id, Type::INT8), (&past, Type::TEXT)],
+    )
+    .await
+    .map(drop)
+}
+
+/// The attempts at a delivery so far.
 #[derive(Default)]
 pub(super) struct Past {
     attempts: u32,
@@ -266,12 +254,12 @@ pub(super) struct Past {
 }
 
 impl Past {
-    pub(super) fn and(self, now: SystemTime, failure: &Failure) -> String {
+    pub(super) fn and(self, now: SystemTime, failure: Option<&Failure>) -> String {
         past::add(self.past.as_deref(), self.attempts, now, failure)
     }
 }
 
-/// Reads the failed attempts at these deliveries. Only the attempt that holds a delivery adds to
+/// Reads the attempts at these deliveries so far. Only the attempt that holds a delivery adds to
 /// them.
 pub(super) async fn pasts(db: &impl Db, ids: &[i64]) -> Result<HashMap<i64, Past>> {
     let rows = db

@@ -9,9 +9,9 @@ use super::db::failed;
 /// What two processes that start at the same time wait for each other by.
 const MIGRATION_LOCK: i64 = 0x7768_6962;
 
-/// Each step is applied once, in order. Later versions add steps, which only add to the tables, so
-/// that an older process can go on beside a newer one.
-const STEPS: [&str; 2] = [
+/// Each step is applied once, in order. Once released, a version only adds to the tables of the one
+/// before, so that an older process can go on beside a newer one.
+const STEPS: [&str; 3] = [
     "
 CREATE TABLE webhook_inbox.delivery (
     id bigint PRIMARY KEY,
@@ -91,6 +91,43 @@ CREATE INDEX gone ON webhook_inbox.unique_key (gone_at) WHERE gone_at IS NOT NUL
     "
 -- A line for each of the last failed attempts.
 ALTER TABLE webhook_inbox.delivery ADD COLUMN past text;
+",
+    "
+-- Records of which two fit a page stay in it, instead of going to a table of their own in pieces.
+ALTER TABLE webhook_inbox.record SET (toast_tuple_target = 4080);
+-- Stores deliveries with keys that differ from each other, and returns the number of each, or NULL if its key is known.
+-- It is a function because a session plans the statements of functions once, behind a pooler too.
+CREATE FUNCTION webhook_inbox.put(
+    keys bytea[], bodies bigint[], scopes text[], providers text[], events text[], event_ids text[], order_keys text[],
+    lines text[], formats smallint[], times timestamptz[], records bytea[]) RETURNS bigint[] LANGUAGE plpgsql AS $$
+DECLARE
+    ids bigint[];
+BEGIN
+    WITH input AS MATERIALIZED (
+        SELECT nextval('webhook_inbox.delivery_id') AS id, *
+        FROM unnest(keys, bodies, scopes, providers, events, event_ids, order_keys, lines, formats, times, records)
+            WITH ORDINALITY
+            AS input (key, body, scope, provider, event, event_id, order_key, line, format, received_at, record, n)),
+    fresh AS (
+        -- In an order that all have, so that nobody waits in a circle.
+        INSERT INTO webhook_inbox.unique_key (key, body, delivery) SELECT key, body, id FROM input ORDER BY key
+            ON CONFLICT (key) DO NOTHING RETURNING delivery AS id),
+    deliveries AS (
+        INSERT INTO webhook_inbox.delivery
+            (id, scope, provider, event, event_id, key, order_key, line, format, state, received_at, due_at)
+            SELECT id, scope, provider, event, event_id, key, order_key, line, format, 'waiting', received_at,
+                CASE WHEN line IS NULL THEN received_at END
+            FROM input JOIN fresh USING (id)),
+    records AS (
+        INSERT INTO webhook_inbox.record SELECT id, record FROM input JOIN fresh USING (id)),
+    counts AS (
+        INSERT INTO webhook_inbox.count
+            SELECT scope, 'waiting', count(*) FROM input JOIN fresh USING (id) GROUP BY scope)
+    SELECT array_agg(fresh.id ORDER BY n) INTO ids FROM input LEFT JOIN fresh USING (id);
+    RETURN ids;
+END $$;
+DROP TRIGGER count_in ON webhook_inbox.delivery;
+DROP FUNCTION webhook_inbox.count_in();
 ",
 ];
 

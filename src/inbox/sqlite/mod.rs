@@ -4,6 +4,7 @@ mod columns;
 mod leases;
 mod operations;
 mod read;
+mod recent;
 mod reserve;
 mod schema;
 mod writer;
@@ -26,6 +27,7 @@ use super::store::{
 };
 use leases::Leases;
 use read::Conditions;
+use recent::Recent;
 use reserve::Reserve;
 use schema::FileError;
 use writer::{Queue, Settings, Work, Writer, failed};
@@ -45,7 +47,8 @@ const POLL: Duration = Duration::from_millis(500);
 /// A commit is on the disk before anybody is answered (write-ahead log, `synchronous = FULL`);
 /// accepts that arrive while one runs share the next one. Several processes on one machine may use
 /// the file at the same time, as they do during a deploy. It can be looked at with the `sqlite3`
-/// shell: see the tables `delivery`, `record` and `unique_key`.
+/// shell: see the tables `delivery`, `record` and `unique_key`, into which the keys of the newest
+/// deliveries come later, some thousands at once.
 #[derive(Clone)]
 pub struct SqliteStore {
     shared: Arc<Shared>,
@@ -188,6 +191,7 @@ impl SqliteBuilder {
             settings,
             queue: Arc::clone(&queue),
             connection: Some(connection),
+            recent: Recent::default(),
             leases: Leases::default(),
             sweep: Vec::new(),
             unreadable: Vec::new(),
@@ -212,7 +216,10 @@ impl InboxStore for SqliteStore {
 
     async fn put(&self, entry: Entry) -> Result<Put, InboxError> {
         let bytes = entry.record.len();
-        let stored = self.shared.queue.put(bytes, move |work| operations::put(work.connection, &entry))?;
+        let stored = self
+            .shared
+            .queue
+            .put(bytes, move |work| operations::put(work.connection, &entry, work.stored, work.recent))?;
         // What has waited too long is stored anyway; its repetition is then known.
         tokio::time::timeout(self.shared.settings.put_timeout, answer(stored))
             .await

@@ -15,6 +15,8 @@ use super::super::store::{
 use super::columns::{millis, state, time};
 use super::leases::Leases;
 use super::read::Conditions;
+use super::recent::Recent;
+use super::schema::LEAVE_NO_COPIES;
 
 type Result<T> = rusqlite::Result<T>;
 
@@ -26,20 +28,95 @@ fn before(now: SystemTime, age: Duration) -> SystemTime {
     now.checked_sub(age).unwrap_or(UNIX_EPOCH)
 }
 
-pub(super) fn put(connection: &Connection, entry: &Entry) -> Result<Put> {
-    let known = connection
+/// What a transaction has stored, of what is written once for all of it.
+#[derive(Debug, Default)]
+pub(super) struct Stored {
+    /// The number of the last delivery that was ever stored, once it was asked for.
+    last_id: Option<i64>,
+    /// How many were stored in each scope.
+    counts: Vec<(Text, i64)>,
+}
+
+impl Stored {
+    fn next_id(&mut self, connection: &Connection) -> Result<i64> {
+        let last = match self.last_id {
+            Some(last) => last,
+            None => connection
+                .prepare_cached("SELECT seq FROM sqlite_sequence WHERE name = 'delivery'")?
+                .query_row((), |row| row.get(0))
+                .optional()?
+                .unwrap_or(0),
+        };
+        self.last_id = Some(last + 1);
+        Ok(last + 1)
+    }
+
+    fn count(&mut self, connection: &Connection, scope: &Text) -> Result<()> {
+        if let Some((_, count)) = self.counts.iter_mut().find(|(known, _)| known == scope) {
+            *count += 1;
+            return Ok(());
+        }
+        // There has to be a row that whatever else this transaction does is subtracted from.
+        connection
+            .prepare_cached("INSERT INTO count VALUES (?, 'waiting', 0) ON CONFLICT DO NOTHING")?
+            .execute([scope.as_str()])?;
+        self.counts.push((scope.clone(), 1));
+        Ok(())
+    }
+
+    /// Ends the transaction's part.
+    pub(super) fn write(self, connection: &Connection) -> Result<()> {
+        for (scope, count) in self.counts {
+            connection
+                .prepare_cached("UPDATE count SET n = n + ? WHERE scope = ? AND state = 'waiting'")?
+                .execute(params![count, scope.as_str()])?;
+        }
+        Ok(())
+    }
+}
+
+pub(super) fn put(connection: &Connection, entry: &Entry, stored: &mut Stored, recent: &mut Recent) -> Result<Put> {
+    if stored.last_id.is_none() {
+        recent.refresh(connection)?;
+    }
+    if let Some(known) = known(connection, entry.unique_key.short(), recent)? {
+        return repeat(connection, entry, known);
+    }
+    let id = stored.next_id(connection)?;
+    insert(connection, entry, id)?;
+    recent.add(*entry.unique_key.short(), id, entry.body_digest);
+    stored.count(connection, &entry.scope)?;
+    Ok(Put::Stored(DeliveryId(id)))
+}
+
+/// What is known of a key: the body's digest, the delivery unless it was removed, and its last
+/// state.
+type Known = (i64, Option<i64>, State);
+
+fn known(connection: &Connection, key: &[u8; 16], recent: &Recent) -> Result<Option<Known>> {
+    if let Some((id, body)) = recent.find(key) {
+        let state = connection
+            .prepare_cached("SELECT state FROM delivery WHERE id = ?")?
+            .query_row([id], |row| state(row, 0))
+            .optional()?;
+        // If it was removed, its key went to the others.
+        if let Some(state) = state {
+            return Ok(Some((body, Some(id), state)));
+        }
+    }
+    connection
         .prepare_cached(
             "SELECT u.body, u.delivery, coalesce(d.state, u.state, 'done')
              FROM unique_key u LEFT JOIN delivery d ON d.id = u.delivery WHERE u.key = ?",
         )?
-        .query_row([entry.unique_key.short()], |row| {
-            Ok((row.get::<_, i64>(0)?, row.get::<_, Option<i64>>(1)?, state(row, 2)?))
-        })
-        .optional()?;
+        .query_row([key], |row| Ok((row.get(0)?, row.get(1)?, state(row, 2)?)))
+        .optional()
+}
+
+fn repeat(connection: &Connection, entry: &Entry, known: Known) -> Result<Put> {
     match known {
-        None => insert(connection, entry).map(|id| Put::Stored(DeliveryId(id))),
-        Some((body, _, state)) if body != entry.body_digest => Ok(Put::Conflict(state)),
-        Some((_, Some(id), State::Dead)) => {
+        (body, _, state) if body != entry.body_digest => Ok(Put::Conflict(state)),
+        (_, Some(id), State::Dead) => {
             requeue(connection, id, millis(entry.received_at))?;
             // The stored one may be dead because it is damaged.
             connection
@@ -50,42 +127,37 @@ pub(super) fn put(connection: &Connection, entry: &Entry) -> Result<Put> {
                 .execute(params![entry.format, id])?;
             Ok(Put::Revived(DeliveryId(id)))
         }
-        Some((_, _, state)) => Ok(Put::Known(state)),
+        (_, _, state) => Ok(Put::Known(state)),
     }
 }
 
-fn insert(connection: &Connection, entry: &Entry) -> Result<i64> {
+fn insert(connection: &Connection, entry: &Entry, id: i64) -> Result<()> {
     let received_at = millis(entry.received_at);
     let is_behind = match entry.line() {
-        Some(key) => others_in_line(connection, &entry.scope, key, 0)?,
+        Some(key) => others_in_line(connection, &entry.scope, key, id)?,
         None => false,
     };
     connection
         .prepare_cached(
             "INSERT INTO delivery
-             (scope, provider, event, event_id, key, order_key, line, format, state, received_at, due_at)
-             VALUES (?, ?, ?, ?, ?, ?, ?, ?, 'waiting', ?9, iif(?10, NULL, ?9))",
+             (id, scope, provider, event, event_id, key, body, order_key, line, format, state, received_at, due_at)
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'waiting', ?, ?)",
         )?
         .execute(params![
+            id,
             entry.scope.as_str(),
             entry.provider.as_str(),
             entry.event.as_deref(),
             entry.event_id.as_deref(),
             entry.unique_key.short(),
+            entry.body_digest,
             entry.order_key.as_deref(),
             entry.line().map(Text::as_str),
             entry.format,
             received_at,
-            is_behind,
+            (!is_behind).then_some(received_at),
         ])?;
-    let id = connection.last_insert_rowid();
-    connection.prepare_cached("INSERT INTO record VALUES (?, ?)")?.execute(params![id, &entry.record[..]])?;
-    connection.prepare_cached("INSERT INTO unique_key (key, body, delivery) VALUES (?, ?, ?)")?.execute(params![
-        entry.unique_key.short(),
-        entry.body_digest,
-        id
-    ])?;
-    Ok(id)
+    connection.prepare_cached("INSERT INTO record VALUES (?, ?)")?.execute(params![id, &entry.record[..]]).map(drop)
 }
 
 fn others_in_line(connection: &Connection, scope: &str, line: &str, id: i64) -> Result<bool> {
@@ -158,19 +230,28 @@ fn leave_lane(connection: &Connection, id: i64, now: i64) -> Result<()> {
 
 /// Removes a delivery that has left its line. Its key stays with the state, or goes with it.
 fn remove(connection: &Connection, id: i64, gone: Option<(State, i64)>) -> Result<()> {
-    let key: Vec<u8> = connection
-        .prepare_cached("DELETE FROM delivery WHERE id = ? RETURNING key")?
-        .query_row([id], |row| row.get(0))?;
-    forget(connection, id, &key, gone)
+    let key = connection
+        .prepare_cached("DELETE FROM delivery WHERE id = ? RETURNING key, body")?
+        .query_row([id], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    forget(connection, id, key, gone)
 }
 
-/// Removes what belonged to a delivery that was removed.
-fn forget(connection: &Connection, id: i64, key: &[u8], gone: Option<(State, i64)>) -> Result<()> {
+/// Removes what belonged to a delivery that was removed, with this key and body's digest.
+fn forget(
+    connection: &Connection,
+    id: i64,
+    (key, body): (Vec<u8>, Option<i64>),
+    gone: Option<(State, i64)>,
+) -> Result<()> {
     connection.prepare_cached("DELETE FROM record WHERE id = ?")?.execute([id])?;
     match gone {
         Some((state, at)) => connection
-            .prepare_cached("UPDATE unique_key SET delivery = NULL, state = ?, gone_at = ? WHERE key = ?")?
-            .execute(params![(state != State::Done).then_some(state.as_str()), at, key])?,
+            .prepare_cached(
+                "INSERT INTO unique_key (key, body, state, gone_at) VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE
+                 SET delivery = NULL, state = excluded.state, gone_at = excluded.gone_at",
+            )?
+            // A delivery of the first version has no digest, and its key is there.
+            .execute(params![key, body.unwrap_or_default(), (state != State::Done).then_some(state.as_str()), at])?,
         None => connection.prepare_cached("DELETE FROM unique_key WHERE key = ?")?.execute([key])?,
     };
     Ok(())
@@ -307,32 +388,45 @@ const CANCEL: &str = "cancel";
 const REPLAY: &str = "replay";
 
 fn set_failure(connection: &Connection, id: i64, failure: &Failure, now: SystemTime) -> Result<()> {
+    add_past(connection, id, Some(failure), now)?;
+    connection
+        .prepare_cached("UPDATE delivery SET failure = ?, failure_detail = ? WHERE id = ?")?
+        .execute(params![failure.kind.as_str(), failure.detail, id])
+        .map(drop)
+}
+
+/// Notes how the last attempt ended.
+fn add_past(connection: &Connection, id: i64, failure: Option<&Failure>, now: SystemTime) -> Result<()> {
     let (number, past): (u32, Option<String>) = connection
         .prepare_cached("SELECT attempts, past FROM delivery WHERE id = ?")?
         .query_row([id], |row| Ok((row.get(0)?, row.get(1)?)))?;
-    connection.prepare_cached("UPDATE delivery SET failure = ?, failure_detail = ?, past = ? WHERE id = ?")?.execute(
-        params![failure.kind.as_str(), failure.detail, past::add(past.as_deref(), number, now, failure), id],
-    )?;
-    Ok(())
+    connection
+        .prepare_cached("UPDATE delivery SET past = ? WHERE id = ?")?
+        .execute(params![past::add(past.as_deref(), number, now, failure), id])
+        .map(drop)
 }
 
-/// Ends an attempt in one statement if it is as most are: no other delivery waits for this one, and
-/// no operator has plans for it. Returns whether it is.
+/// Ends an attempt in one statement if it is as most are: no other delivery waits for this one, no
+/// operator has plans for it, and one that is kept never failed. Returns whether it is.
 fn finish_plainly(connection: &Connection, token: Token, keep: bool, now: SystemTime) -> Result<bool> {
     const HELD: &str = "id = ? AND fence = ? AND state = 'in_flight' AND line IS NULL AND after IS NULL";
     let id = token.id.0;
     if keep {
         let done = connection
-            .prepare_cached(&format!("UPDATE delivery SET state = 'done', ended_at = ? WHERE {HELD}"))?
+            .prepare_cached(&format!(
+                "UPDATE delivery SET state = 'done', ended_at = ?1, past = attempts || ' ' || ?1 || ' {}'
+                 WHERE {HELD} AND past IS NULL",
+                past::DONE
+            ))?
             .execute(params![millis(now), id, token.fence])?;
         return Ok(done == 1);
     }
-    let key: Option<Vec<u8>> = connection
-        .prepare_cached(&format!("DELETE FROM delivery WHERE {HELD} RETURNING key"))?
-        .query_row([id, token.fence], |row| row.get(0))
+    let key = connection
+        .prepare_cached(&format!("DELETE FROM delivery WHERE {HELD} RETURNING key, body"))?
+        .query_row([id, token.fence], |row| Ok((row.get(0)?, row.get(1)?)))
         .optional()?;
     match key {
-        Some(key) => forget(connection, id, &key, Some((State::Done, seconds(now)))).map(|()| true),
+        Some(key) => forget(connection, id, key, Some((State::Done, seconds(now)))).map(|()| true),
         None => Ok(false),
     }
 }
@@ -349,8 +443,12 @@ pub(super) fn finish(connection: &Connection, token: Token, outcome: &Outcome) -
         .query_row([id, token.fence], |row| Ok((row.get(0)?, row.get(1)?)))
         .optional()?;
     let Some((after, received_at)) = held else { return Ok(false) };
-    if let Outcome::Retry { failure, now, .. } | Outcome::Dead { failure, now, .. } = outcome {
-        set_failure(connection, id, failure, *now)?;
+    match outcome {
+        Outcome::Retry { failure, now, .. } | Outcome::Dead { failure, now, .. } => {
+            set_failure(connection, id, failure, *now)?;
+        }
+        Outcome::Done { now, .. } => add_past(connection, id, None, *now)?,
+        Outcome::GiveBack => {}
     }
     match (after.as_deref(), outcome) {
         (Some(REPLAY), _) => {
@@ -505,7 +603,7 @@ pub(super) fn erase(connection: &Connection, filter: &Conditions, limit: u32, no
         remove(connection, id, Some((known_as, seconds(now))))?;
         erased.erased += 1;
     }
-    connection.execute_batch("PRAGMA secure_delete = OFF")?;
+    connection.execute_batch(LEAVE_NO_COPIES)?;
     Ok(erased)
 }
 
@@ -563,8 +661,8 @@ pub(super) fn prune(
 
 /// Gives pages to the file system if many are free, a bounded number at a time.
 fn give_back(connection: &Connection) -> Result<()> {
-    const KEPT: i64 = 4096;
-    const AT_ONCE: i64 = 512;
+    const KEPT: i64 = 1024;
+    const AT_ONCE: i64 = 128;
     let free: i64 = connection.query_row("PRAGMA freelist_count", (), |row| row.get(0))?;
     if free > KEPT {
         // Each step gives one page.

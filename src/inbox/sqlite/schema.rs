@@ -8,17 +8,25 @@ use rusqlite::{Connection, OpenFlags};
 /// Marks the file as ours (`PRAGMA application_id`): the letters `whib`.
 const APPLICATION_ID: i32 = 0x7768_6962;
 
-/// The version of the tables (`PRAGMA user_version`). Later versions only add, so that an older
-/// process can go on beside a newer one: new columns have defaults, and nothing is renamed or
-/// removed.
-const SCHEMA_VERSION: i32 = 2;
+/// The version of the tables (`PRAGMA user_version`). Once released, later versions only add, so
+/// that an older process can go on beside a newer one: new columns have defaults, and nothing is
+/// renamed or removed.
+const SCHEMA_VERSION: i32 = 3;
 
 /// How long a connection waits for another process that writes.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(2);
 
+/// Bodies of a few KiB fill pages of this size well; in those of SQLite's default, 4 KiB, they leave
+/// up to the half empty.
+const PAGE_BYTES: u32 = 16 * 1024;
+
 /// Pages that a connection keeps in memory, in KiB. Together with the reader's it bounds what the
 /// store takes.
 const CACHE_KIB: i64 = 8 * 1024;
+
+/// What is moved to another page is overwritten where it was, so that nothing of it is left once it
+/// is erased.
+pub(super) const LEAVE_NO_COPIES: &str = "PRAGMA secure_delete = FAST";
 
 /// Times are milliseconds since 1970, except for `gone_at`, which is seconds.
 const SCHEMA: &str = "
@@ -57,7 +65,7 @@ CREATE TABLE delivery (
 );
 -- The deliveries themselves, apart from what changes, so that a change does not write them again.
 CREATE TABLE record (id INTEGER PRIMARY KEY, record BLOB NOT NULL);
--- What a repetition is recognised by; it outlives the delivery.
+-- What a repetition is recognised by; it outlives the delivery. The keys of the newest deliveries come later, many at once.
 CREATE TABLE unique_key (
     key BLOB PRIMARY KEY,
     -- The start of the body's digest.
@@ -77,9 +85,6 @@ CREATE INDEX in_flight ON delivery (id) WHERE state = 'in_flight';
 CREATE INDEX ended ON delivery (state, ended_at) WHERE ended_at IS NOT NULL;
 CREATE INDEX ended_by_id ON delivery (state, id) WHERE ended_at IS NOT NULL;
 
-CREATE TRIGGER count_in AFTER INSERT ON delivery BEGIN
-    INSERT INTO count VALUES (new.scope, new.state, 1) ON CONFLICT DO UPDATE SET n = n + 1;
-END;
 CREATE TRIGGER count_out AFTER DELETE ON delivery BEGIN
     UPDATE count SET n = n - 1 WHERE scope = old.scope AND state = old.state;
 END;
@@ -91,6 +96,16 @@ END;
 
 /// What version 2 added: a line for each of the last failed attempts.
 const VERSION_2: &str = "ALTER TABLE delivery ADD COLUMN past TEXT";
+
+/// What version 3 added: the start of the body's digest, as the keys of the newest deliveries are
+/// not in `unique_key` yet, and up to which delivery they are. What is stored is no longer counted
+/// one by one.
+const VERSION_3: &str = "
+ALTER TABLE delivery ADD COLUMN body INTEGER;
+CREATE TABLE indexed (up_to INTEGER NOT NULL);
+INSERT INTO indexed SELECT coalesce(max(id), 0) FROM delivery;
+DROP TRIGGER IF EXISTS count_in;
+";
 
 /// Why a file cannot be used, beside what SQLite says.
 #[derive(Debug, thiserror::Error)]
@@ -115,15 +130,15 @@ pub(super) fn open_writer(path: &Path) -> Result<Connection, FileError> {
     if application_id != APPLICATION_ID && (application_id != 0 || tables != 0) {
         return Err(FileError::Foreign);
     }
-    // Has to be set before the first table. Pages that a backlog left are given back bit by bit.
-    connection.execute_batch("PRAGMA auto_vacuum = INCREMENTAL")?;
+    // Both have to be set before the first table. Pages that a backlog left are given back bit by bit.
+    connection.execute_batch(&format!("PRAGMA page_size = {PAGE_BYTES}; PRAGMA auto_vacuum = INCREMENTAL"))?;
     let journal: String = connection.query_row("PRAGMA journal_mode = WAL", (), |row| row.get(0))?;
     if journal != "wal" {
         return Err(FileError::Setting("journal_mode = WAL"));
     }
     connection.execute_batch(&format!(
         "PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 0; PRAGMA cache_size = -{CACHE_KIB}; \
-         PRAGMA temp_store = MEMORY; PRAGMA trusted_schema = OFF;"
+         PRAGMA temp_store = MEMORY; PRAGMA trusted_schema = OFF; {LEAVE_NO_COPIES}"
     ))?;
     let synchronous: i32 = connection.query_row("PRAGMA synchronous", (), |row| row.get(0))?;
     if synchronous < 2 {
@@ -144,7 +159,10 @@ fn create(connection: &Connection) -> rusqlite::Result<()> {
         if version == 0 {
             connection.execute_batch(SCHEMA)?;
         }
-        connection.execute_batch(VERSION_2)?;
+        if version < 2 {
+            connection.execute_batch(VERSION_2)?;
+        }
+        connection.execute_batch(VERSION_3)?;
         connection.execute_batch(&format!(
             "PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {SCHEMA_VERSION}"
         ))?;

@@ -13,6 +13,8 @@ use tokio::time::Instant;
 
 use super::super::store::{InboxError, InboxErrorKind};
 use super::leases::Leases;
+use super::operations::Stored;
+use super::recent::Recent;
 use super::reserve::Reserve;
 use super::schema::FileError;
 use super::{operations, schema};
@@ -33,15 +35,16 @@ const MOST_PUT_BYTES: usize = 8 * 1024 * 1024;
 /// The most work other than accepts in one commit, in deliveries that it touches, and the most
 /// beside accepts, which wait for it.
 const MOST_OTHERS: usize = 48;
-const MOST_BESIDE_PUTS: usize = 16;
+const MOST_BESIDE_PUTS: usize = 8;
 /// The most operations that wait.
 const MOST_WAITING: usize = 4096;
 /// The write-ahead log is written back to the file once about so much was written to it. The size
 /// of its file doesn't tell, as it is overwritten from the start and not cut.
 const CHECKPOINT_BYTES: u64 = 8 * 1024 * 1024;
-/// What a change of a row writes to it beside the record, about, as measured: some share a page,
-/// some touch several.
-const CHANGE_BYTES: u64 = 3072;
+/// What is written to it beside the records, about, as measured: for each commit the pages that all
+/// its changes share, and for each change of a row.
+const COMMIT_BYTES: u64 = 80 * 1024;
+const CHANGE_BYTES: u64 = 512;
 /// If readers keep it from starting over, it is cut at this size.
 const TRUNCATE_BYTES: u64 = 64 * 1024 * 1024;
 /// How often a full disk is tried again.
@@ -50,6 +53,8 @@ const RETRY_FULL: Duration = Duration::from_millis(500);
 /// What an operation works on.
 pub(super) struct Work<'a> {
     pub(super) connection: &'a Connection,
+    pub(super) stored: &'a mut Stored,
+    pub(super) recent: &'a mut Recent,
     pub(super) leases: &'a mut Leases,
     pub(super) sweep: &'a mut Vec<u8>,
     pub(super) unreadable: &'a mut Vec<i64>,
@@ -243,6 +248,7 @@ pub(super) struct Writer {
     pub(super) settings: Settings,
     pub(super) queue: Arc<Queue>,
     pub(super) connection: Option<Connection>,
+    pub(super) recent: Recent,
     pub(super) leases: Leases,
     pub(super) sweep: Vec<u8>,
     /// Deliveries that a transaction failed at, until one has set them aside.
@@ -323,11 +329,15 @@ impl Writer {
         };
         let before = connection.total_changes();
         let result = self.transaction(&connection, operations).map_err(FileError::from);
+        if result.is_err() {
+            // It may hold what was not stored.
+            self.recent = Recent::default();
+        }
         match &result {
             Ok(()) => {
                 let changes = connection.total_changes() - before;
-                self.logged += changes * CHANGE_BYTES;
                 if changes > 0 {
+                    self.logged += COMMIT_BYTES + changes * CHANGE_BYTES;
                     self.queue.generation.send_modify(|generation| *generation = generation.wrapping_add(1));
                 }
                 self.connection = Some(connection);
@@ -344,13 +354,26 @@ impl Writer {
     }
 
     fn transaction(&mut self, connection: &Connection, operations: &mut [Box<dyn Operation>]) -> rusqlite::Result<()> {
-        connection.execute_batch("BEGIN IMMEDIATE")?;
-        let mut work =
-            Work { connection, leases: &mut self.leases, sweep: &mut self.sweep, unreadable: &mut self.unreadable };
+        connection.prepare_cached("BEGIN IMMEDIATE")?.execute(())?;
+        let mut stored = Stored::default();
+        let mut work = Work {
+            connection,
+            stored: &mut stored,
+            recent: &mut self.recent,
+            leases: &mut self.leases,
+            sweep: &mut self.sweep,
+            unreadable: &mut self.unreadable,
+        };
         for operation in operations {
             operation.run(&mut work)?;
         }
-        connection.execute_batch("COMMIT")
+        stored.write(connection)?;
+        if self.recent.is_full() {
+            self.recent.write(connection)?;
+            // That may have been a page for each.
+            self.logged = CHECKPOINT_BYTES;
+        }
+        connection.prepare_cached("COMMIT")?.execute(()).map(drop)
     }
 
     /// Returns whether accepts may be tried: not while the reserve is gone and cannot be made

@@ -21,9 +21,9 @@
 //! | 12 | Shutdown | `a_shutdown_under_load_lets_handlers_finish_and_gives_the_rest_back`, `what_is_given_back_is_not_counted` |
 //! | 13 | Two versions, two processes | `what_an_earlier_version_stored_is_handled_and_what_a_later_one_stored_is_left_alone`, `a_newer_format_is_left_alone`, `a_second_process_on_the_file_is_waited_for_and_seen` |
 //! | 14 | The store is slow | `a_store_that_hangs_is_answered_503_in_time_and_what_it_stored_is_known` |
-//! | 15 | The store is full | `a_full_disk_refuses_at_once_lets_work_be_done_and_accepts_again_when_there_is_room`, `at_its_size_limit_it_refuses_and_still_completes_and_removes`, `a_full_store_is_answered_503_and_accepts_again_when_there_is_room` |
+//! | 15 | The store is full | `a_full_disk_refuses_at_once_lets_work_be_done_and_accepts_again_when_there_is_room`, `at_its_size_limit_it_refuses_and_still_completes_and_removes`, `a_full_store_is_answered_503_and_accepts_again_when_there_is_room`, `a_receiver_whose_postgres_has_a_full_disk_loses_nothing_it_acknowledged_and_accepts_once_there_is_room` |
 //! | 16 | The body is larger than the store takes | `a_body_above_the_stores_limit_is_answered_413_and_not_503` |
-//! | 17 | Damage | `a_flipped_bit_is_set_aside_with_its_reason_until_the_event_is_repeated`, `a_page_that_cannot_be_read_sets_its_records_aside_and_the_others_go_on`, `a_key_rotates_and_neither_a_stranger_nor_a_checksum_passes_for_it` |
+//! | 17 | Damage | `a_flipped_bit_is_set_aside_with_its_reason_until_the_event_is_repeated`, `a_bit_flipped_under_postgres_is_set_aside_with_its_reason_until_the_event_is_repeated`, `a_page_that_cannot_be_read_sets_its_records_aside_and_the_others_go_on`, `a_key_rotates_and_neither_a_stranger_nor_a_checksum_passes_for_it` |
 //! | 18 | What is never stored or shown | `the_handler_gets_what_arrived_with_what_was_proven`, `parameters_that_are_secrets_are_left_out`, `debug_shows_neither_body_nor_headers_nor_keys` |
 //! | 19 | Ages and erasure | `each_kind_has_its_own_age`, `what_is_erased_is_gone_but_known`, `what_is_erased_leaves_no_bytes_in_the_file` |
 //! | 20 | The user's transaction | `a_delivery_is_done_exactly_if_the_users_transaction_is_committed`, `what_fails_within_a_transaction_is_not_acknowledged` |

@@ -13,6 +13,7 @@ pub struct Postgres {
     dir: PathBuf,
     options: Vec<String>,
     child: Child,
+    has_disk: bool,
 }
 
 impl Postgres {
@@ -21,18 +22,36 @@ impl Postgres {
     }
 
     pub async fn start_with(settings: &[&str]) -> Self {
+        Self::start_on(None, settings).await
+    }
+
+    /// Starts it with its data on a file system in memory of some megabytes. Its log is elsewhere, as where both
+    /// share a disk a full one stops the server. Mounting needs root.
+    pub async fn start_on_small_disk(mebibytes: u32) -> Self {
+        Self::start_on(Some(mebibytes), &[]).await
+    }
+
+    async fn start_on(mebibytes: Option<u32>, settings: &[&str]) -> Self {
         static COUNT: AtomicUsize = AtomicUsize::new(0);
         let name = format!("webhook-pg-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
         // Not below the project, which the user of the server may not be allowed to enter.
         let dir = std::env::temp_dir().join(name);
-        std::fs::create_dir_all(&dir).unwrap();
+        std::fs::create_dir_all(dir.join("disk")).unwrap();
+        if let Some(mebibytes) = mebibytes {
+            let size = format!("size={mebibytes}m");
+            let status =
+                Command::new("mount").args(["-t", "tmpfs", "-o", &size, "tmpfs"]).arg(dir.join("disk")).status();
+            assert!(status.is_ok_and(|status| status.success()), "this test mounts a small tmpfs, which needs root");
+        }
         if is_root() {
-            let status = Command::new("chown").arg("postgres").arg(&dir).status().unwrap();
+            let status = Command::new("chown").args(["-R", "postgres"]).arg(&dir).status().unwrap();
             assert!(status.success(), "there is no user postgres");
         }
         let status = program("initdb")
-            .args(["-A", "trust", "-U", "postgres", "--no-sync", "--no-instructions", "-D"])
-            .arg(dir.join("data"))
+            .args(["-A", "trust", "-U", "postgres", "--no-sync", "--no-instructions", "-X"])
+            .arg(dir.join("log"))
+            .arg("-D")
+            .arg(dir.join("disk/data"))
             .stdout(Stdio::null())
             .status()
             .unwrap();
@@ -40,7 +59,7 @@ impl Postgres {
         let options: Vec<String> = settings.iter().map(|setting| format!("-c{setting}")).collect();
         let port = free_port();
         let child = spawn(port, &dir, &options);
-        let mut server = Self { port, dir, options, child };
+        let mut server = Self { port, dir, options, child, has_disk: mebibytes.is_some() };
         for _ in 0..5 {
             if server.is_up().await {
                 return server;
@@ -54,6 +73,11 @@ impl Postgres {
 
     pub fn url(&self) -> String {
         format!("postgres://postgres@127.0.0.1:{}/postgres", self.port)
+    }
+
+    /// Returns where its data lie: `data`, and whatever else should take the room.
+    pub fn disk(&self) -> PathBuf {
+        self.dir.join("disk")
     }
 
     /// Ends it as a power failure would, its processes one after the other.
@@ -121,6 +145,9 @@ impl Drop for Postgres {
             }
         }
         let _ = self.child.wait();
+        if self.has_disk {
+            let _ = Command::new("umount").arg("-l").arg(self.disk()).status();
+        }
         let _ = std::fs::remove_dir_all(&self.dir);
     }
 }
@@ -195,7 +222,7 @@ fn spawn(port: u16, dir: &Path, options: &[String]) -> Child {
         .args(["-p", &port.to_string(), "-h", "127.0.0.1", "-k"])
         .arg(dir)
         .arg("-D")
-        .arg(dir.join("data"))
+        .arg(dir.join("disk/data"))
         .args(options)
         .stdout(Stdio::null())
         .stderr(Stdio::null())
