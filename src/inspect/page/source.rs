@@ -404,7 +404,10 @@ fn show_stored(stored: StoredDelivery) -> Shown {
     let past = stored.past.iter().map(|attempt| Past {
         attempt: attempt.number,
         ended_at: rfc3339(Some(attempt.ended_at)),
-        detail: format!("{}: {}", attempt.failure.kind.as_str(), attempt.failure.detail),
+        detail: match &attempt.failure {
+            Some(failure) => format!("{}: {}", failure.kind.as_str(), failure.detail),
+            None => "succeeded".to_owned(),
+        },
     });
     let row = stored_row(summary);
     let (reason, headers, past) = (row.note.clone(), shown_headers(&stored.headers), past.collect());
