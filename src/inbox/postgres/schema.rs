@@ -105,25 +105,24 @@ DECLARE
 BEGIN
     WITH input AS MATERIALIZED (
         SELECT nextval('webhook_inbox.delivery_id') AS id, *
-        FROM unnest(keys, bodies, scopes, providers, events, event_ids, order_keys, lines, formats, times, records)
-            WITH ORDINALITY
-            AS input (key, body, scope, provider, event, event_id, order_key, line, format, received_at, record, n)),
+        FROM unnest(keys, bodies) WITH ORDINALITY AS input (key, body, n)),
     fresh AS (
         -- In an order that all have, so that nobody waits in a circle.
         INSERT INTO webhook_inbox.unique_key (key, body, delivery) SELECT key, body, id FROM input ORDER BY key
-            ON CONFLICT (key) DO NOTHING RETURNING delivery AS id),
-    deliveries AS (
-        INSERT INTO webhook_inbox.delivery
-            (id, scope, provider, event, event_id, key, order_key, line, format, state, received_at, due_at)
-            SELECT id, scope, provider, event, event_id, key, order_key, line, format, 'waiting', received_at,
-                CASE WHEN line IS NULL THEN received_at END
-            FROM input JOIN fresh USING (id)),
-    records AS (
-        INSERT INTO webhook_inbox.record SELECT id, record FROM input JOIN fresh USING (id)),
-    counts AS (
-        INSERT INTO webhook_inbox.count
-            SELECT scope, 'waiting', count(*) FROM input JOIN fresh USING (id) GROUP BY scope)
+            ON CONFLICT (key) DO NOTHING RETURNING delivery AS id)
     SELECT array_agg(fresh.id ORDER BY n) INTO ids FROM input LEFT JOIN fresh USING (id);
+    INSERT INTO webhook_inbox.delivery
+        (id, scope, provider, event, event_id, key, order_key, line, format, state, received_at, due_at)
+        SELECT id, scope, provider, event, event_id, key, order_key, line, format, 'waiting', received_at,
+            CASE WHEN line IS NULL THEN received_at END
+        FROM unnest(ids, scopes, providers, events, event_ids, keys, order_keys, lines, formats, times)
+            AS fresh (id, scope, provider, event, event_id, key, order_key, line, format, received_at)
+        WHERE id IS NOT NULL;
+    INSERT INTO webhook_inbox.record
+        SELECT id, record FROM unnest(ids, records) AS fresh (id, record) WHERE id IS NOT NULL;
+    INSERT INTO webhook_inbox.count
+        SELECT scope, 'waiting', count(*) FROM unnest(ids, scopes) AS fresh (id, scope)
+        WHERE id IS NOT NULL GROUP BY scope;
     RETURN ids;
 END $$;
 DROP TRIGGER count_in ON webhook_inbox.delivery;

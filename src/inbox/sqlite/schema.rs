@@ -65,7 +65,8 @@ CREATE TABLE delivery (
 );
 -- The deliveries themselves, apart from what changes, so that a change does not write them again.
 CREATE TABLE record (id INTEGER PRIMARY KEY, record BLOB NOT NULL);
--- What a repetition is recognised by; it outlives the delivery. The keys of the newest deliveries come later, many at once.
+-- What a repetition is recognised by; it outlives the delivery. The keys of the newest deliveries, behind the one that
+-- `indexed` names, come later, many at once.
 CREATE TABLE unique_key (
     key BLOB PRIMARY KEY,
     -- The start of the body's digest.
