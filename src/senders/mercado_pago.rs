@@ -35,21 +35,36 @@ pub fn mercado_pago(secrets: impl Into<Secrets>) -> Result<Scheme, ConfigError> 
 }
 
 /// `id:..;request-id:..;ts:..;`, without the parts that are not there. An id of letters and digits
-/// is signed in lower case.
+/// is signed in lower case. None of them may hold the `;` that stands between them: one request
+/// would be signed as another.
 fn manifest(head: &Parts) -> Result<Vec<u8>, Rejection> {
     let mut manifest = String::new();
+    let mut add = |name: &str, value: &str| match value.contains(';') {
+        true => Err(Rejection::new(Reason::MalformedSignature).with_detail("there is a `;` within what is signed")),
+        false => Ok(manifest += &format!("{name}:{value};")),
+    };
     if let Some(id) = query_parameter(head, "data.id").transpose()? {
         let is_plain = id.bytes().all(|byte| byte.is_ascii_alphanumeric());
         let id = if is_plain { id.to_ascii_lowercase() } else { id };
-        manifest += &format!("id:{id};");
+        add("id", &id)?;
     }
     let text = |name: &str| head.headers.get(name).and_then(|value| value.to_str().ok());
     if let Some(id) = text("x-request-id") {
-        manifest += &format!("request-id:{id};");
+        add("request-id", id)?;
     }
-    let time = text("x-signature").and_then(|list| list.split(',').find_map(|entry| entry.trim().strip_prefix("ts=")));
-    let missing = || Rejection::new(Reason::MissingHeader).with_detail("there is no time in `x-signature`");
-    manifest += &format!("ts:{};", time.ok_or_else(missing)?);
+    let entries = text("x-signature").into_iter().flat_map(|list| list.split(','));
+    let mut times = entries.filter_map(|entry| entry.trim().strip_prefix("ts="));
+    match (times.next(), times.next()) {
+        (Some(time), None) => add("ts", time)?,
+        (None, _) => {
+            return Err(Rejection::new(Reason::MissingHeader).with_detail("there is no time in `x-signature`"));
+        }
+        _ => {
+            return Err(
+                Rejection::new(Reason::MalformedSignature).with_detail("there are several times in `x-signature`")
+            );
+        }
+    }
     Ok(manifest.into_bytes())
 }
 
@@ -62,10 +77,13 @@ mod tests {
         let manifest = |uri: &str, id: Option<&str>| {
             let request = http::Request::post(uri).header("x-signature", "ts=17, v1=00");
             let request = id.into_iter().fold(request, |request, id| request.header("x-request-id", id));
-            String::from_utf8(manifest(&request.body(()).unwrap().into_parts().0).unwrap()).unwrap()
+            manifest(&request.body(()).unwrap().into_parts().0).map(|text| String::from_utf8(text).unwrap()).ok()
         };
-        assert_eq!(manifest("/?data.id=ORD01&type=order", Some("r-1")), "id:ord01;request-id:r-1;ts:17;");
-        assert_eq!(manifest("/?data.id=A-1", Some("r-1")), "id:A-1;request-id:r-1;ts:17;");
-        assert_eq!(manifest("/", None), "ts:17;");
+        let some = |text: &str| Some(text.to_owned());
+        assert_eq!(manifest("/?data.id=ORD01&type=order", Some("r-1")), some("id:ord01;request-id:r-1;ts:17;"));
+        assert_eq!(manifest("/?data.id=A-1", Some("r-1")), some("id:A-1;request-id:r-1;ts:17;"));
+        assert_eq!(manifest("/", None), some("ts:17;"));
+        assert_eq!(manifest("/?data.id=A-1%3Brequest-id:r-1", None), None);
+        assert_eq!(manifest("/", Some("r-1;ts:17")), None);
     }
 }

@@ -161,8 +161,12 @@ impl Subject {
         for (name, value) in more {
             add(name, value.as_bytes());
         }
+        if self.name == "mercado_pago" {
+            add("manifest", mercado_manifest(request).as_bytes());
+        }
         // A token proves who sent it and nothing else; what is compared is that the very token came.
-        for name in ["authorization", "authentication"].iter().chain(&TOKEN_HEADERS) {
+        let tokens = TOKEN_HEADERS.iter().filter(|_| self.name != "ringcentral");
+        for name in ["authorization", "authentication"].iter().chain(tokens) {
             for value in request.headers().get_all(*name).iter().filter(|_| !signed.body) {
                 let text = value.as_bytes();
                 let is_scheme = |name: &&&str| {
@@ -184,7 +188,21 @@ impl Subject {
 /// Senders that sign the fields of a form and not its bytes.
 const SIGN_FIELDS: [&str; 2] = ["twilio", "mandrill"];
 
-/// Where senders put a bare token.
+/// What Mercado Pago signs: the query's `data.id`, in any case, the request's id and the time.
+fn mercado_manifest(request: &Request<Bytes>) -> String {
+    let text = |name: &str| request.headers().get(name).map(|value| value.to_str().unwrap());
+    let query = request.uri().query().unwrap_or_default().split('&');
+    let ids: Vec<String> =
+        query.filter_map(|pair| pair.strip_prefix("data.id=")).map(str::to_ascii_lowercase).collect();
+    let times: Vec<&str> = text("x-signature")
+        .iter()
+        .flat_map(|list| list.split(','))
+        .filter_map(|part| part.trim().strip_prefix("ts="))
+        .collect();
+    format!("{ids:?} {:?} {times:?}", text("x-request-id"))
+}
+
+/// Where senders put a bare token. RingCentral's, without `x-`, is looked for as one elsewhere.
 const TOKEN_HEADERS: [&str; 3] = ["x-gitlab-token", "x-telegram-bot-api-secret-token", "x-verification-token"];
 
 fn boxed<P, H, B>(
