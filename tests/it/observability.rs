@@ -209,7 +209,8 @@ async fn every_metric_of_the_guide_the_dashboard_and_the_rules_is_exported_after
         .unwrap()
         .build_recorder();
     let handle = recorder.handle();
-    // For all threads, since a store writes in one of its own. Tests with a recorder of their own go on using that.
+    // For all threads, since a store writes in one of its own. Tests with a recorder of their own go on
+    // using that.
     metrics::set_global_recorder(recorder).unwrap();
     traffic(|| handle.render()).await;
     let text = handle.render();

@@ -55,8 +55,7 @@ impl Explainer {
     /// The most verifications that are tried for one request.
     pub const MAX_TRIALS: usize = trial::MAX_TRIALS;
 
-    /// The most bytes that are verified for one request, over all trials: a tenth of a second's
-    /// work.
+    /// The most bytes that are verified for one request, over all trials.
     pub const MAX_BYTES: usize = trial::MAX_BYTES;
 
     /// Creates an explainer for this sender. Other secrets and addresses are tried for

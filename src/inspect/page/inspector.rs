@@ -76,7 +76,8 @@ impl Inspector {
     ///
     /// # Errors
     ///
-    /// If the token has less than [`MIN_INSPECTOR_TOKEN`](crate::inspect::MIN_INSPECTOR_TOKEN) bytes.
+    /// If the token has less than [`MIN_INSPECTOR_TOKEN`](crate::inspect::MIN_INSPECTOR_TOKEN)
+    /// bytes.
     pub fn router_with_token<S>(&self, token: &str) -> Result<Router<S>, ConfigError>
     where
         S: Clone + Send + Sync + 'static,

@@ -273,7 +273,8 @@ function actions(delivery) {
   if (delivery.can_replay) buttons.push(el("button", { type: "button", id: "replay", onclick: () => replay(delivery.id, false) }, "Replay"));
   if (delivery.curl) buttons.push(el("button", { type: "button", id: "curl", onclick: () => copy(delivery.curl) }, "Copy as curl"));
   const path = "inspect/deliveries/" + delivery.id;
-  buttons.push(el("a", { href: path + "/request.http", download: "" }, "Save as .http"));
+  const isWhole = delivery.kept_bytes === delivery.body_bytes;
+  if (isWhole) buttons.push(el("a", { href: path + "/request.http", download: "" }, "Save as .http"));
   buttons.push(el("a", { href: path + "/body", download: "" }, "Save the payload"));
   return el("div", { class: "actions" }, ...buttons);
 }

@@ -111,6 +111,9 @@ async fn body(State(shared): State<Shared>, Path(id): Path<i64>, UrlQuery(parame
 
 async fn request(State(shared): State<Shared>, Path(id): Path<i64>) -> Answer {
     let raw = shared.source.raw(id).await.map_err(failed)?.ok_or_else(unknown)?;
+    if !raw.is_whole {
+        return Err(refused(StatusCode::CONFLICT, "only the start of its body was kept"));
+    }
     Ok(file(format!("{}.http", raw.file_name(id)), raw.http()))
 }
 

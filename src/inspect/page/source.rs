@@ -109,6 +109,8 @@ struct Past {
 
 /// The bytes of one delivery.
 pub(super) struct Raw {
+    /// Whether the body is here to its end.
+    pub(super) is_whole: bool,
     provider: Option<Text>,
     method: Method,
     url: Text,
@@ -224,8 +226,9 @@ fn is_harmless(char: &char) -> bool {
 
 impl From<Exchange> for Raw {
     fn from(exchange: Exchange) -> Self {
+        let is_whole = exchange.body_bytes == exchange.body.len() as u64;
         let Exchange { provider, method, url, headers, body, .. } = exchange;
-        Self { provider, method, url, headers, body }
+        Self { is_whole, provider, method, url, headers, body }
     }
 }
 
@@ -233,7 +236,7 @@ impl From<Exchange> for Raw {
 impl From<StoredDelivery> for Raw {
     fn from(stored: StoredDelivery) -> Self {
         let StoredDelivery { summary, method, url, headers, body, .. } = stored;
-        Self { provider: Some(summary.provider), method, url, headers, body }
+        Self { is_whole: true, provider: Some(summary.provider), method, url, headers, body }
     }
 }
 
@@ -327,7 +330,7 @@ fn show_recorded(exchange: &Exchange, can_replay: bool) -> Shown {
         reason: reason.or_else(|| exchange.detail.clone()),
         explanation: exchange.explanation.clone(),
         past: Vec::new(),
-        curl: raw.written().curl(),
+        curl: raw.written().curl().filter(|_| raw.is_whole),
         can_replay,
     }
 }
@@ -376,7 +379,9 @@ async fn list_stored(inbox: &Inbox<()>, query: &Query) -> Result<Rows> {
 
 #[cfg(feature = "inbox")]
 fn stored_row(summary: &Summary) -> Row {
-    let failure = summary.last_failure.as_ref().map(|failure| match failure.kind.as_str() {
+    // What failed before it succeeded is among the past attempts.
+    let last_failure = summary.last_failure.as_ref().filter(|_| summary.state != State::Done);
+    let failure = last_failure.map(|failure| match failure.kind.as_str() {
         "handler" | "refused" => failure.detail.clone(),
         kind => format!("{kind}: {}", failure.detail),
     });

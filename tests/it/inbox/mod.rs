@@ -66,7 +66,7 @@ mod typed;
 fn the_table_of_edge_cases_names_tests_that_are_there() {
     let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut sources = String::new();
-    for place in ["tests/it/inbox", "src/inbox", "src/inbox/sqlite", "src/testing"] {
+    for place in ["tests/it/inbox", "src", "src/inbox", "src/inbox/sqlite", "src/testing"] {
         for entry in std::fs::read_dir(folder.join(place)).unwrap() {
             let path = entry.unwrap().path();
             if path.extension().is_some_and(|extension| extension == "rs") {

@@ -106,6 +106,11 @@ async fn a_client_that_goes_away_and_a_body_that_is_too_long_are_seen_too() {
     assert_eq!((kept.body.len() + 1, kept.body_bytes), (long.len(), long.len() as u64), "its start is kept");
     let shown = format!("{recorder:?} {kept:?}");
     assert!(!shown.contains("xxxx"), "{shown}");
+    // A request whose end is missing is no test of anything.
+    let page = Inspector::from(&recorder).router_without_authentication::<()>();
+    let ask = async |path: &str| page.clone().oneshot(get(path)).await.unwrap().status().as_u16();
+    assert_eq!(ask("/inspect/deliveries/1/request.http").await, 409);
+    assert_eq!(ask("/inspect/deliveries/0/request.http").await, 200);
 }
 
 #[tokio::test]
