@@ -19,7 +19,8 @@ use crate::sender::{self, SenderArgs};
 
 #[derive(clap::Args)]
 #[command(
-    after_help = "Example:\n\n    WEBHOOK_SECRET=s3cret tower-webhook send github http://127.0.0.1:8080/hooks --event push --body push.json\n\n\
+    after_help = "Example:\n\n    WEBHOOK_SECRET=s3cret tower-webhook send github http://127.0.0.1:8080/hooks --event push \
+    --body push.json\n\n\
     Exit status: 0 if every answer is 2xx, 1 if one is not, 3 if there is none."
 )]
 pub struct Args {

@@ -69,7 +69,8 @@ pub(super) fn of_request(
                 Finding::new(
                     Mistake::NoWebhook,
                     format!("this is no delivery of {expected} but a request of {}", client(head)),
-                    "set a secret at the sender, and have the proxy pass its headers; otherwise nothing: somebody tried the address",
+                    "set a secret at the sender, and have the proxy pass its headers; otherwise nothing: somebody \
+                     tried the address",
                 )
             })
         })?;
