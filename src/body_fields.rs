@@ -162,7 +162,6 @@ impl BodyFields {
     }
 
     /// Returns whether the body holds what identifies the delivery.
-    #[cfg(feature = "testing")]
     pub(crate) fn has_identity(&self) -> bool {
         self.identity.is_some()
     }

@@ -143,6 +143,7 @@ pub mod provider;
 mod public_key;
 mod public_url;
 mod rejection;
+mod rfc3339;
 pub mod scheme;
 mod secrets;
 pub mod senders;
@@ -172,6 +173,8 @@ pub use delivery::{Delivery, Identity, Signed, Verified};
 pub use encoding::Encoding;
 pub use endpoint::layer::EndpointLayer;
 pub use events::{Events, EventsFuture};
+#[cfg(feature = "axum")]
+pub use extract::{Authentic, WebhookState};
 #[cfg(feature = "fetch")]
 pub use fetch::{FETCH_TIMEOUT, Fetch, FetchFuture, MAX_FETCHED};
 #[cfg(feature = "client")]

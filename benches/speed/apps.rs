@@ -15,7 +15,7 @@ use serde::Deserialize;
 use sha2::Sha256;
 use tower::Service;
 use tower_webhook::scheme::header;
-use tower_webhook::{Scheme, Secrets, Webhook, WebhookLayer, testing};
+use tower_webhook::{Authentic, Scheme, Secrets, Webhook, WebhookLayer, testing};
 
 pub const SECRET: &str = "the secret of the benchmark";
 
@@ -76,6 +76,15 @@ pub fn bare_on_route() -> Router {
 
 pub fn on_route() -> Router {
     Router::new().route("/webhooks/orders", post(verified).layer(layer())).with_state(())
+}
+
+/// A handler whose extractor verifies by itself.
+pub fn extracting() -> Router {
+    async fn handler(Authentic(body): Authentic<Bytes>) -> &'static str {
+        black_box(&body);
+        "ok"
+    }
+    Router::new().route("/webhooks/orders", post(handler)).with_state(layer())
 }
 
 /// An order, as a shop would send it.

@@ -89,6 +89,8 @@ pub const CASES: &[Case] = &[
         what: "on a route, `Webhook<Bytes>`, 1 KiB / bare `Bytes` + bare HMAC" },
     Case { name: "hand-route-1k", goal: Goal::None, sides: || on_route(by_hand::on_route(), KIB),
         what: "a layer written by hand, on a route, 1 KiB / bare `Bytes` + bare HMAC" },
+    Case { name: "extractor-1k", goal: Goal::AtMost(1.12), sides: || on_route(apps::extracting(), KIB),
+        what: "an extractor that verifies by itself, `Authentic<Bytes>`, 1 KiB / bare `Bytes` + bare HMAC" },
     Case { name: "route-1k-bytes", goal: Goal::None, sides: || on_route(apps::bare_on_route(), KIB),
         what: "on a route, `Bytes`, 1 KiB / bare `Bytes` + bare HMAC" },
     Case { name: "unknown-length", goal: Goal::AtMost(1.15), sides: bodies::unknown_length,
@@ -122,7 +124,7 @@ pub const CASES: &[Case] = &[
         what: "past an `EndpointLayer`, 1 KiB / bare `Bytes`" },
 ];
 
-fn outside(inner: Router, len: usize) -> Sides {
+pub fn outside(inner: Router, len: usize) -> Sides {
     (around(apps::layer(), inner, signed(apps::body(len))), bare_with_mac(len))
 }
 

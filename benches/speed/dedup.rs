@@ -56,6 +56,21 @@ fn beside_none((scheme, body): (Scheme, Bytes)) -> Sides {
     )
 }
 
+/// With a store that remembers so many deliveries and is full.
+pub fn among(count: u64) -> Sides {
+    let (scheme, body) = by_id();
+    let mut ours = deduplicated(&scheme, MemoryStore::new(count));
+    let mut request = requests(&scheme, Bytes::from_static(b"{}"));
+    for _ in 0..count {
+        call(&mut ours, request());
+    }
+    let mut theirs = WebhookLayer::new(scheme.clone()).layer(apps::behind());
+    (
+        Box::new(side(requests(&scheme, body.clone()), move |request| call(&mut ours, request))),
+        Box::new(side(requests(&scheme, body), move |request| call(&mut theirs, request))),
+    )
+}
+
 pub fn id() -> Sides {
     beside_none(by_id())
 }

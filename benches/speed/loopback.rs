@@ -36,6 +36,8 @@ pub struct Rates {
     /// body, in microseconds.
     pub cpu: f64,
     pub cpu_quartiles: (f64, f64),
+    /// What it takes for one in all, ours and bare.
+    pub cpu_in_all: (f64, f64),
 }
 
 /// A server of one of the apps.
@@ -85,23 +87,25 @@ pub fn compare(app: Serve, connections: usize, budget: Duration) -> Rates {
             let (a, b);
             (ours, a) = turn(ours).await;
             (bare, b) = turn(bare).await;
-            rounds.push((a.rate, b.rate, a.cpu - b.cpu - timed_mac()));
+            rounds.push([a.rate, b.rate, a.cpu, b.cpu, a.cpu - b.cpu - timed_mac()]);
         }
         // The first round opens the way for the others.
         rounds.remove(0);
-        let sorted = |of: fn(&(f64, f64, f64)) -> f64| {
+        let sorted = |of: &dyn Fn(&[f64; 5]) -> f64| {
             let mut values: Vec<f64> = rounds.iter().map(of).collect();
             values.sort_by(f64::total_cmp);
             values
         };
         let middle = |values: &[f64], part: usize| values[(values.len() - 1) * part / 4];
-        let (ratios, cpu) = (sorted(|(a, b, _)| a / b), sorted(|round| round.2));
+        let median = |column: usize| middle(&sorted(&|round| round[column]), 2);
+        let (ratios, cpu) = (sorted(&|round| round[0] / round[1]), sorted(&|round| round[4]));
         Rates {
             median: middle(&ratios, 2),
             quartiles: (middle(&ratios, 1), middle(&ratios, 3)),
-            requests: (middle(&sorted(|round| round.0), 2), middle(&sorted(|round| round.1), 2)),
+            requests: (median(0), median(1)),
             cpu: middle(&cpu, 2),
             cpu_quartiles: (middle(&cpu, 1), middle(&cpu, 3)),
+            cpu_in_all: (median(2), median(3)),
         }
     })
 }

@@ -16,10 +16,12 @@ mod cases;
 mod checks;
 #[cfg(feature = "memory-store")]
 mod dedup;
+mod growth;
 mod last_frame;
 mod loopback;
 mod paired;
 mod senders;
+mod svg;
 
 use std::time::Duration;
 
@@ -44,6 +46,10 @@ fn main() {
     // Timers belong to a runtime, which need not run for them to be made and dropped.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     let _entered = runtime.enter();
+    if let Some(position) = arguments.iter().position(|argument| argument == "--growth") {
+        let folder = arguments.get(position + 1).expect("--growth FOLDER");
+        return growth::draw(std::path::Path::new(folder), budget / 4);
+    }
     let chosen = |name: &str| arguments.is_empty() || arguments.iter().any(|part| name.contains(part.as_str()));
     println!("| what | goal | result | quartiles | times |\n|---|---|---|---|---|");
     for case in CASES.iter().filter(|case| chosen(case.name)) {
@@ -81,7 +87,8 @@ fn loopback(budget: Duration) {
         row(&what, goal, rates.median, &format!("{low:.3} to {high:.3}"), &times);
         let (low, high) = rates.cpu_quartiles;
         let what = format!("server's CPU µs a request beyond bare and the MAC, {app}, {connections} connections");
-        row(&what, cpu_goal, rates.cpu, &format!("{low:.3} to {high:.3}"), "-");
+        let times = format!("{:.1}µs / {:.1}µs in all", rates.cpu_in_all.0, rates.cpu_in_all.1);
+        row(&what, cpu_goal, rates.cpu, &format!("{low:.3} to {high:.3}"), &times);
     }
 }
 

@@ -48,8 +48,6 @@ impl<P: Provider> WebhookSettings<P> {
     /// Tells the handler that the request is genuine.
     #[inline]
     pub(super) fn deliver(&self, watch: Stopwatch, verified: &mut Verified, body: Bytes, extensions: &mut Extensions) {
-        let name = self.provider.name();
-        observe::verdict(verified.provider(name), watch, End::Delivered);
         if !extensions.is_empty() {
             // What a layer around this one has verified is replaced.
             extensions.remove::<Delivery>();
@@ -60,13 +58,19 @@ impl<P: Provider> WebhookSettings<P> {
             extensions.insert(Verdict::Verified);
         }
         // A delivery is large, and `insert` would move it three times.
-        extensions.get_or_insert_with(|| {
-            #[cfg_attr(not(feature = "inbox"), allow(unused_mut))]
-            let mut delivery = Delivery::new(name, self.traits, verified, body);
-            #[cfg(feature = "inbox")]
-            delivery.set_behavior(self.provider.behavior());
-            delivery
-        });
+        extensions.get_or_insert_with(|| self.delivery(watch, verified, body));
+    }
+
+    /// Reports that the request is genuine, and returns the delivery.
+    #[inline]
+    pub(super) fn delivery(&self, watch: Stopwatch, verified: &mut Verified, body: Bytes) -> Delivery {
+        let name = self.provider.name();
+        observe::verdict(verified.provider(name), watch, End::Delivered);
+        #[cfg_attr(not(feature = "inbox"), allow(unused_mut))]
+        let mut delivery = Delivery::new(name, self.traits, verified, body);
+        #[cfg(feature = "inbox")]
+        delivery.set_behavior(self.provider.behavior());
+        delivery
     }
 
     /// Refuses a request: reports the rejection to the operator, and returns the answer for the
@@ -113,7 +117,13 @@ impl<P: Provider> WebhookSettings<P> {
 
     /// Reports what an extractor behind the layer refused.
     pub(super) fn observe_response<R>(&self, response: &Response<R>) {
-        let Some(rejection) = Rejection::of_response(response.extensions()) else { return };
+        if let Some(rejection) = Rejection::of_response(response.extensions()) {
+            self.observe_behind(rejection);
+        }
+    }
+
+    /// Reports what was refused once the request was verified.
+    pub(super) fn observe_behind(&self, rejection: &Rejection) {
         observe::refused_behind(rejection.provider().unwrap_or(self.provider.name()), rejection);
         if let Some(hook) = &self.on_reject {
             hook(rejection);

@@ -131,7 +131,13 @@ impl<P: Proof> Form<P> {
     }
 
     /// Returns what was proven of the request. What was read is taken.
-    fn verified(&self, read: &mut Unverified, key: MatchedKey, text: Option<Box<SignedText>>) -> Verified {
+    fn verified(
+        &self,
+        read: &mut Unverified,
+        offer: &P::Offer,
+        key: MatchedKey,
+        text: Option<Box<SignedText>>,
+    ) -> Verified {
         let mut signed = self.signed;
         // A token may lack either.
         signed.timestamp &= read.timestamp.is_some();
@@ -146,6 +152,7 @@ impl<P: Proof> Form<P> {
             timestamp: read.timestamp.take().map(|(_, time)| time),
             fresh_for: own.map_or(read.fresh_for, |own| Some(own.tolerance.width())),
             key_print: key.print,
+            body_code: self.proof.body_code(offer).copied(),
             text,
             key_index: key.index.try_into().unwrap_or(u16::MAX),
             signed,
@@ -193,12 +200,12 @@ impl<P: Proof> Attempt<P> {
                     }
                 }
                 let text = form.signed_text(read, head, body)?;
-                Ok(Outcome::Deliver(form.verified(read, key, text)).into())
+                Ok(Outcome::Deliver(form.verified(read, offer, key, text)).into())
             }
             MaybeReady::Pending(key) => {
                 form.check_body(read, head, body)?;
                 let text = form.signed_text(read, head, body)?;
-                let verified = form.verified(read, MatchedKey::default(), text);
+                let verified = form.verified(read, offer, MatchedKey::default(), text);
                 Ok(MaybeReady::pending(async move { key.await.map(|_| Outcome::Deliver(verified)) }))
             }
         }
@@ -301,6 +308,11 @@ impl AnyForm {
 
     pub(super) fn mac_keys(&self) -> Option<&Keys<Mac>> {
         of_form!(self, form => form.proof.mac_keys())
+    }
+
+    /// Has no part of the proof name the body.
+    pub(super) fn leave_body_unnamed(&mut self) {
+        of_form!(self, form => Arc::make_mut(form).proof.leave_body_unnamed());
     }
 
     /// Sets the tolerance, and returns whether there is one to be set.

@@ -92,6 +92,15 @@ pub(super) trait Proof: Clone + Send + Sync + 'static {
     /// fetched is its sender's, whichever it is: only that it signed counts.
     fn finish(&self, run: Run<'_, Self>, values: &Values<'_>, rest: &[u8]) -> Judged<MatchedKey>;
 
+    /// Returns a part of a proof that fits which names the body, as a digest of it would.
+    fn body_code<'a>(&self, offer: &'a Self::Offer) -> Option<&'a [u8; 32]> {
+        let _ = offer;
+        None
+    }
+
+    /// Has no part of the proof name the body.
+    fn leave_body_unnamed(&mut self) {}
+
     /// Returns the keys of handshakes that are answered with a MAC.
     fn mac_keys(&self) -> Option<&Keys<Mac>> {
         None

@@ -1,7 +1,9 @@
 //! One shared secret, and how its text stands for a key.
 
+use std::any::Any;
 use std::borrow::Cow;
 use std::fmt;
+use std::sync::{Arc, OnceLock};
 
 use serde::{Deserialize, Deserializer};
 use zeroize::Zeroizing;
@@ -9,11 +11,18 @@ use zeroize::Zeroizing;
 use crate::config::ConfigError;
 use crate::encoding::Encoding;
 
+use super::keyring::Keyring;
+use super::lookup::MakeKey;
+
 /// How many secrets are tried on one request. Rotation needs two, and a few more cost a MAC each. A
 /// look-up that returns hundreds would make each request of an attacker cost hundreds of MACs.
 pub const MAX_SECRETS: usize = 8;
 
-/// A shared secret. It is wiped from memory when dropped, and `Debug` prints no part of it.
+/// A shared secret. It is wiped from memory when its last clone is dropped, and `Debug` prints no
+/// part of it.
+///
+/// Clones share the key that is made of it. So a look-up that returns a clone of a secret which the
+/// program keeps costs no key for each request.
 ///
 /// A secret made from text is what the sender's portal shows. The provider knows whether that text
 /// is the key itself or an encoding of it. If you have the bytes of the key, use
@@ -29,7 +38,20 @@ pub const MAX_SECRETS: usize = 8;
 /// assert!(Secret::from_hex("not hex").is_err());
 /// ```
 #[derive(Clone)]
-pub struct Secret(pub(super) KeyMaterial);
+pub struct Secret(Arc<Kept>);
+
+/// What the clones of a secret share.
+struct Kept {
+    material: KeyMaterial,
+    /// The keys that the first provider has made of it: a [`KeysMade`].
+    made: OnceLock<Box<dyn Any + Send + Sync>>,
+}
+
+/// The keys of a secret, and what made them. It is held, so that no other has its address.
+struct KeysMade<K> {
+    make: Arc<MakeKey<K>>,
+    ring: Arc<Keyring<K>>,
+}
 
 #[derive(Clone)]
 pub(super) enum KeyMaterial {
@@ -42,13 +64,37 @@ impl Secret {
     /// the provider is built.
     #[must_use]
     pub fn new(text: impl Into<String>) -> Self {
-        Self(KeyMaterial::Text(Zeroizing::new(text.into())))
+        Self::of(KeyMaterial::Text(Zeroizing::new(text.into())))
     }
 
     /// Creates a secret from the bytes of the key.
     #[must_use]
     pub fn from_bytes(bytes: impl Into<Vec<u8>>) -> Self {
-        Self(KeyMaterial::Bytes(Zeroizing::new(bytes.into())))
+        Self::of(KeyMaterial::Bytes(Zeroizing::new(bytes.into())))
+    }
+
+    fn of(material: KeyMaterial) -> Self {
+        Self(Arc::new(Kept { material, made: OnceLock::new() }))
+    }
+
+    pub(super) fn material(&self) -> &KeyMaterial {
+        &self.0.material
+    }
+
+    /// Returns the keyring of this secret alone, and whether it was made before.
+    pub(super) fn keyring<K: Send + Sync + 'static>(
+        &self,
+        make: &Arc<MakeKey<K>>,
+    ) -> Result<(Arc<Keyring<K>>, bool), ConfigError> {
+        let made = self.0.made.get().and_then(|made| made.downcast_ref::<KeysMade<K>>());
+        if let Some(made) = made.filter(|made| Arc::ptr_eq(&made.make, make)) {
+            return Ok((made.ring.clone(), true));
+        }
+        let ring = Keyring::from_secrets(std::slice::from_ref(self), &**make)?;
+        let ring = Arc::new(ring.ok_or_else(|| ConfigError::missing("there is no secret"))?);
+        // If the keys of another provider are kept, they stay.
+        let _ = self.0.made.set(Box::new(KeysMade { make: make.clone(), ring: ring.clone() }));
+        Ok((ring, false))
     }
 
     /// Creates a secret from the bytes of the key in hexadecimal, in either case.
@@ -75,7 +121,7 @@ impl Secret {
 
     /// Returns the text that the secret was made from, if it was.
     pub(super) fn text(&self) -> Option<&str> {
-        match &self.0 {
+        match self.material() {
             KeyMaterial::Text(text) => Some(text),
             KeyMaterial::Bytes(_) => None,
         }
@@ -83,7 +129,7 @@ impl Secret {
 
     /// Returns the bytes of the key, by the sender's rule for secrets that are text.
     pub(crate) fn key(&self, format: KeyFormat) -> Result<Zeroizing<Vec<u8>>, ConfigError> {
-        let key = match &self.0 {
+        let key = match self.material() {
             KeyMaterial::Bytes(bytes) => bytes.clone(),
             KeyMaterial::Text(text) => format.decode(text)?,
         };

@@ -21,7 +21,7 @@ use crate::encoding::Encoding;
 use crate::jwt::{Algorithm, JwtRules, TimeRules};
 use crate::mac::Digest;
 use crate::mac::Mac;
-use crate::pointer::{member, member_is};
+use crate::pointer::{Mark, member, member_is};
 use crate::rejection::{Reason, Rejection};
 use crate::scheme::{
     Handshake, Scheme, SchemeBuilder, Source, basic, echo, header, json, numbered_headers, printable, query,
@@ -727,8 +727,8 @@ senders! {
             .event(json("/event/type"))
             .id(json("/event_id"))
             .with_handshake(Handshake::signed_body(|_, body, _| {
-                let asks = member_is(body, "/type", "url_verification");
-                asks.then(|| challenge_in(body, "/challenge").and_then(|text| echo(&text))).transpose()
+                static ASKS: Mark = Mark::new("/type", "url_verification");
+                ASKS.is_in(body).then(|| challenge_in(body, "/challenge").and_then(|text| echo(&text))).transpose()
             }))
             .with_handshake(Handshake::unsigned_body(
                 |head| is_form(head) && !head.headers.contains_key("x-slack-signature"),
@@ -745,7 +745,8 @@ senders! {
             .id(json("/eventId"))
             .with_handshake(Handshake::signed_body(|_, body, mac| {
                 object_only(body)?;
-                let Some(mac) = mac.filter(|_| member_is(body, "/eventType", "VERIFY")) else { return Ok(None) };
+                static ASKS: Mark = Mark::new("/eventType", "VERIFY");
+                let Some(mac) = mac.filter(|_| ASKS.is_in(body)) else { return Ok(None) };
                 let challenge = challenge_in(body, "/data/challenge")?;
                 let answer = hex::encode(challenge_mac(mac, &challenge, b"+/_=-")?.as_bytes());
                 Ok(Some(Answer::object(&[("challenge", &answer)])))
@@ -977,7 +978,8 @@ senders! {
             .signed("v0:{timestamp}:{body}")
             .event(json("/event"))
             .with_handshake(Handshake::signed_body(|_, body, mac| {
-                let Some(mac) = mac.filter(|_| member_is(body, "/event", "endpoint.url_validation")) else {
+                static ASKS: Mark = Mark::new("/event", "endpoint.url_validation");
+                let Some(mac) = mac.filter(|_| ASKS.is_in(body)) else {
                     return Ok(None);
                 };
                 let plain = challenge_in(body, "/payload/plainToken")?;
