@@ -125,6 +125,7 @@ impl<P: Provider> WebhookState for WebhookLayer<P> {
 impl<T: FromDelivery, S: WebhookState> FromRequest<S> for Authentic<T> {
     type Rejection = Response;
 
+    #[allow(clippy::result_large_err, reason = "axum takes responses as rejections")]
     fn from_request(request: Request, state: &S) -> impl Future<Output = Result<Self, Response>> + Send {
         let payload = state.webhook_layer().extract(request);
         payload.map(|payload| payload.map(Self).map_err(|response| response.map(Into::into)))

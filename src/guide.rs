@@ -58,3 +58,6 @@ pub mod troubleshooting {}
 
 #[doc = include_str!("../docs/performance.md")]
 pub mod performance {}
+
+#[doc = include_str!("../docs/scaling.md")]
+pub mod scaling {}

@@ -53,7 +53,8 @@ fn fraction(text: &[u8]) -> Option<(u64, &[u8])> {
     let Some(fraction) = text.strip_prefix(b".") else { return Some((0, text)) };
     let len = fraction.iter().take_while(|byte| byte.is_ascii_digit()).count();
     let (digits, rest) = fraction.split_at(len);
-    let nanos = (0..9).fold(0, |nanos, place| nanos * 10 + u64::from(digits.get(place).map_or(0, |digit| digit - b'0')));
+    let nanos =
+        (0..9).fold(0, |nanos, place| nanos * 10 + u64::from(digits.get(place).map_or(0, |digit| digit - b'0')));
     (len > 0).then_some((nanos, rest))
 }
 

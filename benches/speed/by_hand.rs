@@ -53,7 +53,9 @@ pub fn behind() -> Router {
 }
 
 pub fn on_route() -> Router {
-    Router::new().route("/webhooks/orders", post(proven).layer(tower::layer::layer_fn(service::<_, Body>))).with_state(())
+    Router::new()
+        .route("/webhooks/orders", post(proven).layer(tower::layer::layer_fn(service::<_, Body>)))
+        .with_state(())
 }
 
 pub fn service<S, B>(

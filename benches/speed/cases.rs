@@ -18,8 +18,8 @@ use crate::apps::{self, bare_mac, call, signed};
 #[cfg(feature = "memory-store")]
 use crate::dedup;
 use crate::last_frame::last_frame;
-use crate::{bodies, by_hand, checks, senders};
 use crate::paired::{Side, side};
+use crate::{bodies, by_hand, checks, senders};
 
 /// Whether less or more is better.
 #[derive(Clone, Copy, Debug)]

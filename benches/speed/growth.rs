@@ -22,7 +22,7 @@ pub fn draw(folder: &Path, budget: Duration) {
                 points.iter().map(|(x, y)| format!("{}: {}", (chart.tick.0)(*x), (chart.tick.1)(*y))).collect();
             println!("{}, {series}: {}", chart.title, points.join(", "));
         }
-        std::fs::write(folder.join(format!("growth-{name}.svg")), chart.render()).unwrap();
+        std::fs::write(folder.join(format!("{name}.svg")), chart.render()).unwrap();
     };
     write("body", &body(budget));
     write("connections", &connections(budget));
@@ -61,7 +61,7 @@ fn connections(budget: Duration) -> Chart<'static> {
         theirs.push((connections as f64, rates.requests.1));
     }
     Chart {
-        title: "Requests a second over loopback, by connections (server and client share 2 cores)",
+        title: "Requests a second over loopback, by connections",
         x: "connections",
         y: "requests a second",
         tick: (number, number),
@@ -73,7 +73,8 @@ fn connections(budget: Duration) -> Chart<'static> {
 fn secrets(budget: Duration) -> Chart<'static> {
     let series = [KIB, 64 * KIB].map(|len| {
         let points = [1, 2, 4, 8].map(|count| {
-            let secrets = (0..count).map(|n| Secret::new(if n == 0 { apps::SECRET.into() } else { format!("older {n}") }));
+            let secrets =
+                (0..count).map(|n| Secret::new(if n == 0 { apps::SECRET.into() } else { format!("older {n}") }));
             let layer = WebhookLayer::new(apps::sender_of(Secrets::new(secrets)));
             let request = || signed(apps::body(len));
             let mut many = around(layer, apps::behind(), request());
@@ -100,7 +101,7 @@ fn remembered(budget: Duration) -> Chart<'static> {
         ((count as f64, micros(times.0)), (count as f64, micros(times.1)))
     });
     Chart {
-        title: "A request that is deduplicated in memory, by the deliveries that are remembered",
+        title: "A deduplicated request, by the deliveries that are remembered",
         x: "deliveries that are remembered",
         y: "µs",
         tick: (number, number),

@@ -117,9 +117,8 @@ fn runtime(name: &'static str) -> Runtime {
 /// The processor's time of the server's threads, in microseconds. Only Linux tells.
 fn server_cpu() -> f64 {
     let threads = std::fs::read_dir("/proc/self/task").into_iter().flatten().flatten().map(|thread| thread.path());
-    let servers = threads.filter(|thread| {
-        std::fs::read_to_string(thread.join("comm")).is_ok_and(|name| name.trim() == "bench-server")
-    });
+    let servers = threads
+        .filter(|thread| std::fs::read_to_string(thread.join("comm")).is_ok_and(|name| name.trim() == "bench-server"));
     let nanos = servers.filter_map(|thread| {
         let stat = std::fs::read_to_string(thread.join("schedstat")).ok()?;
         stat.split(' ').next()?.parse::<f64>().ok()

@@ -14,9 +14,7 @@ use tower::{Layer as _, Service as _};
 use tower_webhook::provider::Provider;
 use tower_webhook::scheme::{header, json};
 use tower_webhook::testing::{self, Sign};
-use tower_webhook::{
-    AnyOf, AnyProvider, CachePolicy, Delivery, Head, Scheme, Secret, Secrets, WebhookLayer, senders,
-};
+use tower_webhook::{AnyOf, AnyProvider, CachePolicy, Delivery, Head, Scheme, Secret, Secrets, WebhookLayer, senders};
 
 use crate::apps::{self, bare_mac, call, copies, order};
 use crate::cases::{Sides, around};
@@ -69,7 +67,8 @@ pub fn paypal() -> Sides {
     let paypal = senders::paypal("WH-1", certificates).unwrap();
     let url = "https://api.paypal.com/v1/notifications/certs/CERT-1";
     let request = Request::post("/webhooks/orders").header("paypal-cert-url", url);
-    let (head, body) = testing::sign_with(&paypal, &key, request.body(apps::body(1 << 20)).unwrap()).unwrap().into_parts();
+    let (head, body) =
+        testing::sign_with(&paypal, &key, request.body(apps::body(1 << 20)).unwrap()).unwrap().into_parts();
     let body = body.collect().now_or_never().unwrap().unwrap().to_bytes();
     let (mac, forged) = (bare_mac(), body.clone());
     let ours = side(

@@ -47,7 +47,9 @@ impl Chart<'_> {
         );
         let (right, floor) = (WIDTH - RIGHT, HEIGHT - BOTTOM);
         let ticks: Vec<f64> = if self.is_log {
-            std::iter::successors(Some(low), |at| (at + 1.0 <= high).then_some(at + 1.0)).map(|at| 10_f64.powf(at)).collect()
+            std::iter::successors(Some(low), |at| (at + 1.0 <= high).then_some(at + 1.0))
+                .map(|at| 10_f64.powf(at))
+                .collect()
         } else {
             (0..=5).map(|part| high * f64::from(part) / 5.0).collect()
         };
@@ -88,7 +90,12 @@ impl Chart<'_> {
                 line.join(" ")
             );
             for (x, y) in points {
-                let _ = writeln!(svg, "<circle cx=\"{:.1}\" cy=\"{:.1}\" r=\"3.5\" fill=\"{color}\"/>", place_x(*x), place_y(*y));
+                let _ = writeln!(
+                    svg,
+                    "<circle cx=\"{:.1}\" cy=\"{:.1}\" r=\"3.5\" fill=\"{color}\"/>",
+                    place_x(*x),
+                    place_y(*y)
+                );
             }
             let _ = writeln!(
                 svg,

@@ -118,15 +118,16 @@ where
     S: Service<Request<B>>,
 {
     fn begin(settings: &Arc<DedupSettings>, mut call: PendingCall<S, B>) -> Self {
-        let claim = |extensions: &Extensions, key: &dyn Fn(&Delivery) -> Option<Key>| {
-            match extensions.get::<Delivery>() {
-                // In observe mode nothing is refused, and nothing is kept from the handler.
-                _ if extensions.get::<Verdict>().is_some() => Ok(None),
-                Some(delivery) => Ok(key(delivery).map(|key| ClaimGuard::claim(settings, delivery, key))),
-                None => Err(Rejection::new(Reason::NoDelivery)
-                    .with_detail("the deduplication isn't behind a webhook layer")),
-            }
-        };
+        let claim =
+            |extensions: &Extensions, key: &dyn Fn(&Delivery) -> Option<Key>| {
+                match extensions.get::<Delivery>() {
+                    // In observe mode nothing is refused, and nothing is kept from the handler.
+                    _ if extensions.get::<Verdict>().is_some() => Ok(None),
+                    Some(delivery) => Ok(key(delivery).map(|key| ClaimGuard::claim(settings, delivery, key))),
+                    None => Err(Rejection::new(Reason::NoDelivery)
+                        .with_detail("the deduplication isn't behind a webhook layer")),
+                }
+            };
         let claim = match &settings.key {
             None => claim(call.request.extensions(), &|delivery| settings.key(delivery)),
             Some(choose) => {

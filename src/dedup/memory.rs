@@ -65,9 +65,17 @@ struct Shard {
 
 /// What is under a key.
 enum Held {
-    Claim { token: ClaimToken, until: SystemTime },
+    Claim {
+        token: ClaimToken,
+        until: SystemTime,
+    },
     /// The answer is boxed unless it is a mere status, as it is with nearly every handler.
-    Done { status: StatusCode, answer: Option<Box<DoneAnswer>>, until: SystemTime, commit: u64 },
+    Done {
+        status: StatusCode,
+        answer: Option<Box<DoneAnswer>>,
+        until: SystemTime,
+        commit: u64,
+    },
 }
 
 impl Held {
@@ -130,7 +138,9 @@ impl Shard {
                 match entry.get() {
                     Held::Claim { token: owner, until } if *owner != token && *until > now => return Claim::InFlight,
                     Held::Done { status, answer, until, .. } if *until > now => {
-                        return Claim::Done(answer.as_ref().map_or_else(|| DoneAnswer::new(*status), |it| (**it).clone()));
+                        return Claim::Done(
+                            answer.as_ref().map_or_else(|| DoneAnswer::new(*status), |it| (**it).clone()),
+                        );
                     }
                     expired => self.weight -= expired.weight(),
                 }
@@ -184,7 +194,9 @@ impl Shard {
         // Each commit of a key that had expired leaves an entry that is out of date behind one that isn't.
         if self.queue.len() > 2 * self.entries.len() + 16 {
             let Self { entries, queue, .. } = self;
-            queue.retain(|(key, commit)| matches!(entries.get(key), Some(Held::Done { commit: last, .. }) if last == commit));
+            queue.retain(
+                |(key, commit)| matches!(entries.get(key), Some(Held::Done { commit: last, .. }) if last == commit),
+            );
         }
     }
 
@@ -385,7 +397,8 @@ mod tests {
     fn a_key_that_expires_and_comes_again_takes_the_memory_of_one() {
         let time = Arc::new(std::sync::atomic::AtomicU64::new(0));
         let seconds = time.clone();
-        let clock = move || SystemTime::UNIX_EPOCH + Duration::from_secs(seconds.load(std::sync::atomic::Ordering::Relaxed));
+        let clock =
+            move || SystemTime::UNIX_EPOCH + Duration::from_secs(seconds.load(std::sync::atomic::Ordering::Relaxed));
         let store = MemoryStore::new(100).with_clock(clock);
         let commit = |id: &str, retention: u64| {
             let (key, token) = (Key::new("test", id), ClaimToken::new());

@@ -178,10 +178,12 @@ impl<P> WebhookLayer<P> {
             let verdict = ready!(driver.poll(&mut stage, Pin::new(&mut body), cx));
             let _received = verdict.map_err(|response| protocol.translate(response))?;
             let delivery = delivery.as_ref().ok_or_else(|| Rejection::new(Reason::NoDelivery));
-            Poll::Ready(delivery.and_then(Webhook::from_delivery).map(|Webhook(payload)| payload).map_err(|rejection| {
-                shared.observe_behind(&rejection);
-                protocol.translate(rejection.into_http_response())
-            }))
+            Poll::Ready(delivery.and_then(Webhook::from_delivery).map(|Webhook(payload)| payload).map_err(
+                |rejection| {
+                    shared.observe_behind(&rejection);
+                    protocol.translate(rejection.into_http_response())
+                },
+            ))
         })
     }
 

@@ -42,7 +42,12 @@ pub(super) struct Unsigned<'a> {
 
 impl Unsigned<'_> {
     pub(super) fn values(&self) -> Values<'_> {
-        Values { head: self.head, body: self.body, timestamp: self.timestamp.as_deref().map(str::as_bytes), id: self.id.as_deref().map(str::as_bytes) }
+        Values {
+            head: self.head,
+            body: self.body,
+            timestamp: self.timestamp.as_deref().map(str::as_bytes),
+            id: self.id.as_deref().map(str::as_bytes),
+        }
     }
 }
 

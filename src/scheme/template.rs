@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use http::request::Parts;
-use smallvec::SmallVec;
 use sha2::{Digest as _, Sha256};
+use smallvec::SmallVec;
 
 use crate::config::ConfigError;
 use crate::delivery::{Signed, SignedText};

@@ -18,7 +18,7 @@ use crate::text::Text;
 
 use super::cache::{CachePolicy, KeyCache};
 use super::head::Head;
-use super::keyring::{Keyring, KeysFor};
+use super::keyring::{Keyring, KeysFor, MakeKey};
 use super::secret::Secret;
 
 type FoundSecrets = Pin<Box<dyn Future<Output = Result<SmallVec<[Secret; 1]>, BoxError>> + Send>>;
@@ -249,8 +249,6 @@ pub(crate) enum Keys<K> {
     Lookup { find: Lookup, make: Arc<MakeKey<K>>, decoy: Arc<Decoy>, cache: Option<Arc<KeyCache<K>>> },
 }
 
-pub(super) type MakeKey<K> = dyn Fn(&Secret) -> Result<K, ConfigError> + Send + Sync;
-
 /// The key tried for an unknown tenant. No signature made with it is ever accepted. It is as long
 /// as most keys are: one that is longer than a hash function's block, 64 bytes, is hashed first,
 /// and would take longer than a tenant's.
@@ -318,7 +316,7 @@ async fn make_keys<K: Send + Sync + 'static>(
         secrets.push(decoy.secret());
     }
     if let [only] = &secrets[..] {
-        let (ring, was_kept) = only.keyring(&make).map_err(unusable)?;
+        let (ring, was_kept) = Keyring::of(only, &make).map_err(unusable)?;
         if known {
             decoy.is_new.store(!was_kept, Ordering::Relaxed);
         }

@@ -11,9 +11,6 @@ use zeroize::Zeroizing;
 use crate::config::ConfigError;
 use crate::encoding::Encoding;
 
-use super::keyring::Keyring;
-use super::lookup::MakeKey;
-
 /// How many secrets are tried on one request. Rotation needs two, and a few more cost a MAC each. A
 /// look-up that returns hundreds would make each request of an attacker cost hundreds of MACs.
 pub const MAX_SECRETS: usize = 8;
@@ -43,14 +40,8 @@ pub struct Secret(Arc<Kept>);
 /// What the clones of a secret share.
 struct Kept {
     material: KeyMaterial,
-    /// The keys that the first provider has made of it: a [`KeysMade`].
+    /// The keys that the first provider has made of it.
     made: OnceLock<Box<dyn Any + Send + Sync>>,
-}
-
-/// The keys of a secret, and what made them. It is held, so that no other has its address.
-struct KeysMade<K> {
-    make: Arc<MakeKey<K>>,
-    ring: Arc<Keyring<K>>,
 }
 
 #[derive(Clone)]
@@ -81,20 +72,9 @@ impl Secret {
         &self.0.material
     }
 
-    /// Returns the keyring of this secret alone, and whether it was made before.
-    pub(super) fn keyring<K: Send + Sync + 'static>(
-        &self,
-        make: &Arc<MakeKey<K>>,
-    ) -> Result<(Arc<Keyring<K>>, bool), ConfigError> {
-        let made = self.0.made.get().and_then(|made| made.downcast_ref::<KeysMade<K>>());
-        if let Some(made) = made.filter(|made| Arc::ptr_eq(&made.make, make)) {
-            return Ok((made.ring.clone(), true));
-        }
-        let ring = Keyring::from_secrets(std::slice::from_ref(self), &**make)?;
-        let ring = Arc::new(ring.ok_or_else(|| ConfigError::missing("there is no secret"))?);
-        // If the keys of another provider are kept, they stay.
-        let _ = self.0.made.set(Box::new(KeysMade { make: make.clone(), ring: ring.clone() }));
-        Ok((ring, false))
+    /// Returns where the keys are kept that a provider has made of it.
+    pub(super) fn made(&self) -> &OnceLock<Box<dyn Any + Send + Sync>> {
+        &self.0.made
     }
 
     /// Creates a secret from the bytes of the key in hexadecimal, in either case.

@@ -317,7 +317,7 @@ struct Scripted {
     inner: MemoryStore,
     fails: Arc<dyn Fn(&'static str) -> Fault + Send + Sync>,
     log: Arc<std::sync::Mutex<Vec<&'static str>>>,
-    gate: Arc<tokio::sync::Semaphore>,
+    gate: Arc<Semaphore>,
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -334,7 +334,7 @@ enum Fault {
 
 impl Scripted {
     fn new(fails: impl Fn(&'static str) -> Fault + Send + Sync + 'static) -> Self {
-        let gate = Arc::new(tokio::sync::Semaphore::new(0));
+        let gate = Arc::new(Semaphore::new(0));
         Self { inner: MemoryStore::default(), fails: Arc::new(fails), log: Arc::default(), gate }
     }
 
@@ -434,7 +434,7 @@ async fn a_commit_that_fails_does_not_turn_a_success_into_a_failure() {
 #[tokio::test]
 async fn a_commit_in_the_background_keeps_nobody_waiting_and_is_made_all_the_same() {
     let handler = Handler::default();
-    let gate = Arc::new(tokio::sync::Semaphore::new(0));
+    let gate = Arc::new(Semaphore::new(0));
     let store = Scripted::new(|call| if call == "commit" { Fault::Gate } else { Fault::None });
     let store = Scripted { gate: gate.clone(), ..store };
     let server = handler.serve(DedupLayer::new(store.clone()).with_commit_in_background()).await;
