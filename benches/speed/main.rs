@@ -1,8 +1,8 @@
 //! How fast a verified request is, beside the same request unverified and the bare MAC.
 //!
 //! ```sh
-//! cargo bench --bench speed --features testing,jwt,sns        # everything, some seconds a row
-//! cargo bench --bench speed --features testing,jwt,sns -- 1k  # the rows whose name contains this
+//! cargo bench --bench speed --features testing-sns,jwt,paypal,memory-store        # everything, some seconds a row
+//! cargo bench --bench speed --features testing-sns,jwt,paypal,memory-store -- 1k  # the rows whose name contains this
 //! ```
 //!
 //! `scripts/bench` runs it with all that belongs to it. With `--repeat NAME ours|theirs TIMES` it
@@ -33,6 +33,9 @@ const BUDGET: Duration = Duration::from_secs(4);
 
 fn main() {
     let mut arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
+    // Timers belong to a runtime, which need not run for them to be made and dropped.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    let _entered = runtime.enter();
     if arguments.first().is_some_and(|first| first == "--repeat") {
         return repeat(&arguments[1..]);
     }
@@ -43,9 +46,6 @@ fn main() {
         }
         None => BUDGET,
     };
-    // Timers belong to a runtime, which need not run for them to be made and dropped.
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
-    let _entered = runtime.enter();
     if let Some(position) = arguments.iter().position(|argument| argument == "--growth") {
         let folder = arguments.get(position + 1).expect("--growth FOLDER");
         return growth::draw(std::path::Path::new(folder), budget / 4);
