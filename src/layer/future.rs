@@ -233,7 +233,7 @@ impl<'a, P: Provider> Driver<'a, P> {
         }
         match begun {
             Ok(MaybeReady::Ready(begun)) => self.begun(Ok(begun), &*body),
-            // It was polled.
+            // Not reached, as what was pending has been polled.
             Ok(MaybeReady::Pending(pending)) => {
                 Next::Stage(Stage::LookUp { pending, deadline: Deadline::new(Some(shared.lookup_timeout)) })
             }

@@ -136,7 +136,7 @@ impl CachePolicy {
     }
 
     /// Returns the key of a tenant: every part that is visible, with its length before it.
-    fn key(&self, parts: &Parts, hint: Option<&Text>) -> SmallVec<[u8; 192]> {
+    fn key(&self, parts: &Parts, hint: Option<&Text>) -> SmallVec<[u8; 128]> {
         let mut key = SmallVec::new();
         let mut push = |part: &[u8]| {
             key.extend_from_slice(&part.len().to_le_bytes());

@@ -21,7 +21,9 @@ use crate::encoding::Encoding;
 use crate::jwt::{Algorithm, JwtRules, TimeRules};
 use crate::mac::Digest;
 use crate::mac::Mac;
-use crate::pointer::{Mark, member, member_is};
+#[cfg(feature = "asymmetric")]
+use crate::pointer::member_is;
+use crate::pointer::{Mark, member};
 use crate::rejection::{Reason, Rejection};
 use crate::scheme::{
     Handshake, Scheme, SchemeBuilder, Source, basic, echo, header, json, numbered_headers, printable, query,
