@@ -51,6 +51,8 @@ pub struct Delivery {
     key_index: u16,
     #[cfg_attr(not(feature = "dedup"), allow(dead_code, reason = "the deduplication and the inbox ask for it"))]
     key_print: Option<KeyPrint>,
+    #[cfg_attr(not(feature = "dedup"), allow(dead_code, reason = "the deduplication asks for it"))]
+    body_code: Option<[u8; 32]>,
     signed: Signed,
     text: Option<Box<SignedText>>,
     parsed: Option<Arc<dyn Any + Send + Sync>>,
@@ -73,14 +75,15 @@ impl Delivery {
         let stood_for = verified.provider.take();
         Self {
             traits: stood_for.as_ref().map_or(traits, |stood_for| stood_for.1),
-            provider: stood_for.map_or_else(|| provider.clone(), |stood_for| stood_for.0),
+            provider: stood_for.map_or_else(|| provider.clone(), |stood_for| stood_for.0.clone()),
             // An id that is empty names nothing.
-            id: verified.id.take().filter(|id| !id.is_empty()),
+            id: verified.id.take().filter(|id| !id.as_bytes().is_empty()),
             event: verified.event.take(),
             timestamp: verified.timestamp,
             fresh_for: verified.fresh_for,
             key_index: verified.key_index,
             key_print: verified.key_print,
+            body_code: verified.body_code,
             signed: verified.signed,
             text: verified.text.take(),
             parsed: verified.parsed.take(),
@@ -266,7 +269,11 @@ impl Delivery {
             let is_named = self.id.is_some() || self.in_body.as_ref().is_some_and(|fields| fields.has_id());
             return if is_named || self.traits.has_unique_bodies { Identity::Content } else { Identity::None };
         }
-        if let Some(chosen) = self.found().and_then(|found| found.identity.as_ref()) {
+        // The body is read only where it has something to say, unless it was read before.
+        let may_say = |fields: &Arc<BodyFields>| fields.has_identity() || self.found.get().is_some();
+        if self.in_body.as_ref().is_some_and(may_say)
+            && let Some(chosen) = self.found().and_then(|found| found.identity.as_ref())
+        {
             return Identity::of(chosen);
         }
         let covers_nothing = !(self.signed.body || self.signed.url);
@@ -295,6 +302,12 @@ impl Delivery {
     #[cfg(feature = "dedup")]
     pub(crate) fn key_print(&self) -> Option<KeyPrint> {
         self.key_print
+    }
+
+    /// Returns what names the body as a digest would, if the verification has made it.
+    #[cfg(feature = "dedup")]
+    pub(crate) fn body_code(&self) -> Option<&[u8; 32]> {
+        self.body_code.as_ref()
     }
 
     #[cfg(feature = "dedup")]
@@ -464,14 +477,16 @@ impl Signed {
 /// ```
 #[derive(Clone, Default)]
 pub struct Verified {
-    /// Boxed, because it is only set where senders share a route.
-    pub(crate) provider: Option<Box<(Text, Traits)>>,
+    /// Set where senders share a route.
+    pub(crate) provider: Option<Arc<(Text, Traits)>>,
     pub(crate) id: Option<Text>,
     pub(crate) event: Option<Text>,
     pub(crate) in_body: Option<Arc<BodyFields>>,
     pub(crate) timestamp: Option<SystemTime>,
     pub(crate) fresh_for: Option<Duration>,
     pub(crate) key_print: Option<KeyPrint>,
+    /// The MAC of the body alone, which names it as a digest would.
+    pub(crate) body_code: Option<[u8; 32]>,
     /// Boxed, because most senders sign no more than the body.
     pub(crate) text: Option<Box<SignedText>>,
     /// Narrow, so that it shares a word with what is signed.
@@ -491,15 +506,14 @@ impl Verified {
 
     /// Returns the name of the provider that verified: the given one, unless it stood for another.
     pub(crate) fn provider<'a>(&'a self, provider: &'a Text) -> &'a Text {
-        self.provider.as_deref().map_or(provider, |(name, _)| name)
+        self.provider.as_deref().map_or(provider, |named| &named.0)
     }
 
     /// Names the provider that verified, if another one stands for it. The first name stays: it is
     /// the nearest to the sender.
     #[inline]
-    pub(crate) fn with_provider(mut self, provider: &Text, traits: Traits) -> Self {
-        self.provider.get_or_insert_with(|| Box::new((provider.clone(), traits)));
-        self
+    pub(crate) fn stood_for_by(&mut self, provider: &Arc<(Text, Traits)>) {
+        self.provider.get_or_insert_with(|| provider.clone());
     }
 
     /// Sets [`Delivery::id`].

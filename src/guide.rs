@@ -114,3 +114,5 @@ pub mod performance {}
 
 #[doc = include_str!("../docs/comparison.md")]
 pub mod comparison {}
+#[doc = include_str!("../docs/scaling.md")]
+pub mod scaling {}

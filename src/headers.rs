@@ -10,6 +10,18 @@ use crate::rejection::{Reason, Rejection};
 /// signatures.
 pub(crate) const LONGEST_HEADER: usize = 4096;
 
+/// With at most this many headers, looking through all of them is faster than hashing a name.
+const FEW: usize = 16;
+
+/// Whether there is a header of this name.
+#[inline]
+pub(crate) fn has(head: &Parts, name: &HeaderName) -> bool {
+    if head.headers.len() > FEW {
+        return head.headers.contains_key(name);
+    }
+    head.headers.keys().any(|found| found == name)
+}
+
 /// The one value of a header. Two lines are refused even where they are equal: what stands before
 /// us may look at one, and we at the other. A value of more than `longest` bytes is refused too.
 #[inline]
@@ -18,7 +30,18 @@ pub(crate) fn single<'a>(
     name: &HeaderName,
     longest: usize,
 ) -> Result<Option<&'a HeaderValue>, Rejection> {
-    let mut values = head.headers.get_all(name).iter();
+    if head.headers.len() > FEW {
+        return only(name, head.headers.get_all(name).iter(), longest);
+    }
+    only(name, head.headers.iter().filter(|(found, _)| *found == name).map(|(_, value)| value), longest)
+}
+
+#[inline]
+fn only<'a>(
+    name: &HeaderName,
+    mut values: impl Iterator<Item = &'a HeaderValue>,
+    longest: usize,
+) -> Result<Option<&'a HeaderValue>, Rejection> {
     let Some(value) = values.next() else { return Ok(None) };
     if values.next().is_some() {
         return Err(duplicate(name));
@@ -71,6 +94,25 @@ fn credentials<'a>(value: &'a HeaderValue, scheme: &str) -> Option<&'a [u8]> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_header_is_found_and_a_second_one_refused_among_few_headers_and_among_many() {
+        let (name, absent) = (HeaderName::from_static("x-signature"), HeaderName::from_static("x-other"));
+        for others in [0, 3, FEW - 2, FEW - 1, FEW, 4 * FEW] {
+            let request = (0..others).fold(http::Request::builder(), |request, n| request.header(format!("h-{n}"), n));
+            let (once, ()) = request.header(&name, "one").body(()).unwrap().into_parts();
+            let found = |head: &Parts, name: &HeaderName| {
+                single(head, name, 10).map(|value| value.cloned()).map_err(|rejection| rejection.reason())
+            };
+            assert_eq!(found(&once, &name), Ok(Some(HeaderValue::from_static("one"))), "{others}");
+            assert_eq!(found(&once, &absent), Ok(None), "{others}");
+            assert!(has(&once, &name) && !has(&once, &absent), "{others}");
+            let mut twice = once;
+            twice.headers.append(&name, HeaderValue::from_static("one"));
+            assert_eq!(found(&twice, &name), Err(Reason::DuplicateHeader), "{others}");
+            assert!(has(&twice, &name));
+        }
+    }
 
     #[test]
     fn the_scheme_is_known_in_any_case_and_ends_with_a_space() {

@@ -186,6 +186,7 @@ mod public_url;
 #[cfg(any(feature = "inbox", feature = "inspect"))]
 mod redact;
 mod rejection;
+mod rfc3339;
 pub mod scheme;
 mod secrets;
 pub mod senders;
@@ -217,6 +218,8 @@ pub use delivery::{Delivery, Identity, Signed, Verified};
 pub use encoding::Encoding;
 pub use endpoint::layer::EndpointLayer;
 pub use events::{Events, EventsFuture};
+#[cfg(feature = "axum")]
+pub use extract::{Authentic, WebhookState};
 #[cfg(feature = "fetch")]
 pub use fetch::{FETCH_TIMEOUT, Fetch, FetchFuture, MAX_FETCHED};
 #[cfg(feature = "client")]

@@ -83,6 +83,7 @@ impl Value<'_> {
     }
 
     /// Returns the value as a text, which shares a header's bytes.
+    #[inline]
     fn into_text(self) -> Option<Text> {
         match self {
             Self::Header(value, part) => Text::from_header_part(value, part),
@@ -100,9 +101,9 @@ impl Place {
     /// Returns whether the head has the value.
     pub(crate) fn recognizes(&self, head: &Parts) -> Recognition {
         match &self.spot {
-            Spot::Header(name) | Spot::InHeader(name, _) => head.headers.contains_key(name),
+            Spot::Header(name) | Spot::InHeader(name, _) => headers::has(head, name),
             Spot::Numbered(stem) => head.headers.keys().any(|name| name.as_str().starts_with(stem.as_str())),
-            Spot::Bearer | Spot::Basic => head.headers.contains_key(AUTHORIZATION),
+            Spot::Bearer | Spot::Basic => headers::has(head, &AUTHORIZATION),
             Spot::Query(parameter) => {
                 matches!(urlencoded::query_field(head, parameter, Reason::MalformedSignature), Ok(Some(_)) | Err(_))
             }
@@ -206,6 +207,7 @@ impl Place {
 
     /// Returns the value behind the prefix, or `None` if it is absent. `malformed` is the reason to
     /// refuse a value without the prefix.
+    #[inline]
     pub(crate) fn value<'a>(
         &self,
         head: &'a Parts,
@@ -225,7 +227,7 @@ impl Place {
     ) -> Result<Option<Value<'a>>, Rejection> {
         let Some(value) = self.raw_within(head, body, malformed, longest)? else { return Ok(None) };
         let Some(separator) = self.list else {
-            if !value.as_bytes().starts_with(self.prefix.as_bytes()) {
+            if behind(value.as_bytes(), self.prefix.as_bytes()).is_none() {
                 return Err(self.without_prefix(malformed));
             }
             let part = self.prefix.len()..value.as_bytes().len();
@@ -249,6 +251,7 @@ impl Place {
     }
 
     /// Returns the value as a text, behind that of its scope if it has one.
+    #[inline]
     pub(crate) fn text(&self, head: &Parts, body: &[u8], malformed: Reason) -> Result<Option<Text>, Rejection> {
         let Some(value) = self.value(head, body, malformed)? else { return Ok(None) };
         let text = value.into_text().ok_or_else(|| self.unreadable(malformed))?;
@@ -274,6 +277,10 @@ impl Place {
                 let Some(value) = single(head, name, LONGEST_HEADER)? else { return Ok(0) };
                 take(self.behind_prefix(value)?).map(|()| 1)
             }
+            (Spot::Header(name), Some(separator)) => {
+                let Some(value) = single(head, name, LONGEST_HEADER)? else { return Ok(0) };
+                self.each_in_list(value.as_bytes(), separator, take)
+            }
             (Spot::Numbered(stem), _) => self.each_numbered(head, stem, take),
             (_, None) => match self.value(head, body, malformed)? {
                 Some(value) => take(value.as_bytes()).map(|()| 1),
@@ -281,19 +288,28 @@ impl Place {
             },
             (_, Some(separator)) => {
                 let Some(value) = self.raw(head, body, malformed)? else { return Ok(0) };
-                let bytes = value.as_bytes();
-                let mut count = 0;
-                for part in self.meant(bytes, separator) {
-                    count += 1;
-                    if count > MAX_IN_LIST {
-                        return Err(Rejection::new(Reason::TooManySignatures)
-                            .with_detail(format!("{self} lists more than {MAX_IN_LIST}")));
-                    }
-                    take(&bytes[part])?;
-                }
-                Ok(count)
+                self.each_in_list(value.as_bytes(), separator, take)
             }
         }
+    }
+
+    #[inline]
+    fn each_in_list(
+        &self,
+        list: &[u8],
+        separators: [u8; 2],
+        mut take: impl FnMut(&[u8]) -> Result<(), Rejection>,
+    ) -> Result<usize, Rejection> {
+        let mut count = 0;
+        for part in self.meant(list, separators) {
+            count += 1;
+            if count > MAX_IN_LIST {
+                return Err(Rejection::new(Reason::TooManySignatures)
+                    .with_detail(format!("{self} lists more than {MAX_IN_LIST}")));
+            }
+            take(&list[part])?;
+        }
+        Ok(count)
     }
 
     fn each_numbered(
@@ -318,8 +334,7 @@ impl Place {
 
     #[inline]
     fn behind_prefix<'a>(&self, value: &'a HeaderValue) -> Result<&'a [u8], Rejection> {
-        let behind = value.as_bytes().strip_prefix(self.prefix.as_bytes());
-        behind.ok_or_else(|| self.without_prefix(Reason::MalformedSignature))
+        behind(value.as_bytes(), self.prefix.as_bytes()).ok_or_else(|| self.without_prefix(Reason::MalformedSignature))
     }
 
     /// Refuses a value that is not of the kind that belongs there.
@@ -334,15 +349,41 @@ impl Place {
     }
 
     /// Returns where the list's entries with the prefix are, without it.
-    fn meant(&self, list: &[u8], separators: [u8; 2]) -> impl Iterator<Item = Range<usize>> {
-        let mut next = 0;
-        list.split(move |byte| separators.contains(byte)).filter_map(move |entry| {
-            let at = next;
-            next += entry.len() + 1;
-            let start = at + (entry.len() - entry.trim_ascii_start().len());
+    fn meant<'a>(&'a self, list: &'a [u8], separators: [u8; 2]) -> Entries<'a> {
+        Entries { list, separators, prefix: self.prefix.as_bytes(), next: 0 }
+    }
+}
+
+/// As `strip_prefix`, which compares even what is empty. Where an empty text lies in no memory at all,
+/// as it does in Rust, comparing it costs some processors a hundred nanoseconds.
+#[inline]
+fn behind<'a>(text: &'a [u8], prefix: &[u8]) -> Option<&'a [u8]> {
+    if prefix.is_empty() { Some(text) } else { text.strip_prefix(prefix) }
+}
+
+struct Entries<'a> {
+    list: &'a [u8],
+    separators: [u8; 2],
+    prefix: &'a [u8],
+    /// Where the next entry starts: behind the end once there is none.
+    next: usize,
+}
+
+impl Iterator for Entries<'_> {
+    type Item = Range<usize>;
+
+    #[inline]
+    fn next(&mut self) -> Option<Range<usize>> {
+        while let Some(rest) = self.list.get(self.next..) {
+            let entry = &rest[..memchr::memchr2(self.separators[0], self.separators[1], rest).unwrap_or(rest.len())];
+            let start = self.next + (entry.len() - entry.trim_ascii_start().len());
+            self.next += entry.len() + 1;
             let trimmed = entry.trim_ascii();
-            trimmed.starts_with(self.prefix.as_bytes()).then(|| start + self.prefix.len()..start + trimmed.len())
-        })
+            if behind(trimmed, self.prefix).is_some() {
+                return Some(start + self.prefix.len()..start + trimmed.len());
+            }
+        }
+        None
     }
 }
 

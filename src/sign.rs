@@ -1,6 +1,7 @@
 //! Signing as a sender would, for tests.
 
 use std::borrow::Cow;
+use std::fmt;
 use std::time::SystemTime;
 
 use bytes::Bytes;
@@ -25,9 +26,16 @@ pub trait Sign {
 }
 
 /// An error of [`Sign`]: why a request could not be signed.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the request cannot be signed: {0}")]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SignError(Cow<'static, str>);
+
+impl fmt::Display for SignError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the request cannot be signed: {}", self.0)
+    }
+}
+
+impl std::error::Error for SignError {}
 
 impl SignError {
     /// Creates an error with this message.

@@ -4,10 +4,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
-
 use crate::rejection::{Reason, Rejection};
+use crate::rfc3339;
 
 /// The release of this version, 2026-11-22, since 1970. No clock that is right reads an earlier
 /// time.
@@ -226,7 +224,8 @@ impl TimeFormat {
         let since_epoch = match self {
             Self::UnixSeconds => Duration::from_secs(digits(text)?),
             Self::UnixMillis => Duration::from_millis(digits(text)?),
-            Self::Rfc3339 => return parse_rfc3339(text),
+            Self::Rfc3339 if text.len() > MAX_RFC3339_LEN => return None,
+            Self::Rfc3339 => return rfc3339::parse(text),
         };
         UNIX_EPOCH.checked_add(since_epoch)
     }
@@ -239,25 +238,8 @@ impl TimeFormat {
         match self {
             Self::UnixSeconds => Some(since_epoch.as_secs().to_string()),
             Self::UnixMillis => Some(since_epoch.as_millis().to_string()),
-            Self::Rfc3339 => {
-                let since_epoch = time::Duration::try_from(since_epoch).ok()?;
-                OffsetDateTime::UNIX_EPOCH.checked_add(since_epoch)?.format(&Rfc3339).ok()
-            }
+            Self::Rfc3339 => rfc3339::format(time),
         }
-    }
-}
-
-fn parse_rfc3339(text: &[u8]) -> Option<SystemTime> {
-    if text.len() > MAX_RFC3339_LEN {
-        return None;
-    }
-    let text = std::str::from_utf8(text).ok()?;
-    let since_epoch = OffsetDateTime::parse(text, &Rfc3339).ok()? - OffsetDateTime::UNIX_EPOCH;
-    // Not every system's clock reaches back to the year 0.
-    if since_epoch.is_negative() {
-        UNIX_EPOCH.checked_sub(since_epoch.unsigned_abs())
-    } else {
-        UNIX_EPOCH.checked_add(since_epoch.unsigned_abs())
     }
 }
 

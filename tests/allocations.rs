@@ -1,12 +1,15 @@
 //! How many allocations a request costs, counted exactly: a change that adds one fails here.
 
 use std::convert::Infallible;
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker};
 
 use axum::Router;
 use axum::body::Body;
 use axum::routing::post;
 use bytes::{Bytes, BytesMut};
 use http::{Request, Response};
+use http_body::Frame;
 use http_body_util::Full;
 use tower::{Layer as _, Service, ServiceExt as _};
 use tower_webhook::provider::Provider;
@@ -123,6 +126,41 @@ fn one_frame_costs_no_allocation_to_collect_and_many_cost_one_buffer() {
     row("64 frames, beyond one frame", "1", many - one);
     // The buffer, and its reference count, once the delivery and the request share it.
     assert_eq!(many, one + 2);
+}
+
+/// A body that has not begun to arrive.
+struct Late;
+
+impl http_body::Body for Late {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        Poll::Pending
+    }
+}
+
+#[test]
+fn a_request_that_waits_for_its_body_holds_little() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    let _entered = runtime.enter();
+    let typed = Router::new().route("/", post(verified)).with_state(());
+    let mut service = WebhookLayer::new(provider()).layer(typed);
+    let mut waiting = Vec::with_capacity(4);
+    let mut held = 0;
+    // What is made on first use is made by the first.
+    for _ in 0..4 {
+        let request = signed(1024).map(|_| Late);
+        let info = allocation_counter::measure(|| {
+            let mut future = Box::pin(service.call(request));
+            assert!(future.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+            waiting.push(future);
+        });
+        held = info.bytes_current;
+    }
+    row("bytes held by a request that waits, outside the router", "<= 768", held);
+    // Its future, what was computed so far in a box, the timer in another.
+    assert!(held <= 1360, "{held}");
 }
 
 #[test]

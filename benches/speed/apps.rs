@@ -4,7 +4,6 @@ use std::convert::Infallible;
 use std::hint::black_box;
 
 use axum::Router;
-use axum::body::Body;
 use axum::routing::post;
 use bytes::{Bytes, BytesMut};
 use futures_util::FutureExt as _;
@@ -16,7 +15,7 @@ use serde::Deserialize;
 use sha2::Sha256;
 use tower::Service;
 use tower_webhook::scheme::header;
-use tower_webhook::{Scheme, Webhook, WebhookLayer, testing};
+use tower_webhook::{Authentic, Scheme, Secrets, Webhook, WebhookLayer, testing};
 
 pub const SECRET: &str = "the secret of the benchmark";
 
@@ -26,9 +25,13 @@ pub fn sender() -> Scheme {
 }
 
 pub fn sender_with<const N: usize>(secrets: [&'static str; N]) -> Scheme {
+    sender_of(Secrets::new(secrets))
+}
+
+pub fn sender_of(secrets: Secrets) -> Scheme {
     Scheme::hmac_sha256()
         .signature(header("x-signature").prefix("sha256=").hex())
-        .secret(tower_webhook::Secrets::new(secrets))
+        .secret(secrets)
         .build("benchmark")
         .unwrap()
 }
@@ -75,31 +78,13 @@ pub fn on_route() -> Router {
     Router::new().route("/webhooks/orders", post(verified).layer(layer())).with_state(())
 }
 
-/// The least that a layer which verifies can do: it reads the body, computes the MAC and hands the
-/// body on. No header is looked at, no bound is kept, and nothing is said to the handler.
-pub fn floor<S, B>(
-    inner: S,
-) -> impl Service<Request<B>, Response = S::Response, Error = Infallible, Future: Send> + Clone
-where
-    S: Service<Request<Full<Bytes>>, Error = Infallible, Future: Send> + Clone + Send + 'static,
-    B: http_body::Body<Data = Bytes, Error: std::fmt::Debug> + Send + 'static,
-{
-    let mac: &'static _ = Box::leak(Box::new(bare_mac()));
-    tower::service_fn(move |request: Request<B>| {
-        let mut inner = inner.clone();
-        async move {
-            let (head, body) = request.into_parts();
-            let mut body = std::pin::pin!(body);
-            let frame = std::future::poll_fn(|cx| body.as_mut().poll_frame(cx)).await;
-            let body = frame.map(|frame| frame.unwrap().into_data().ok().unwrap()).unwrap_or_default();
-            black_box(mac(&body));
-            inner.call(Request::from_parts(head, Full::new(body))).await
-        }
-    })
-}
-
-pub fn floor_on_route() -> Router {
-    Router::new().route("/webhooks/orders", post(raw).layer(tower::layer::layer_fn(floor::<_, Body>))).with_state(())
+/// A handler whose extractor verifies by itself.
+pub fn extracting() -> Router {
+    async fn handler(Authentic(body): Authentic<Bytes>) -> &'static str {
+        black_box(&body);
+        "ok"
+    }
+    Router::new().route("/webhooks/orders", post(handler)).with_state(layer())
 }
 
 /// An order, as a shop would send it.
@@ -167,17 +152,25 @@ pub fn body(len: usize) -> Bytes {
     BytesMut::from(&*vec![b'x'; len + 1]).split_to(len).freeze()
 }
 
-/// Copies of one signed request.
-pub fn signed(body: Bytes) -> impl Fn() -> Request<Full<Bytes>> + Clone {
-    let request = Request::post("/webhooks/orders")
+/// A request as a sender's server makes it, before it is signed.
+pub fn unsigned(body: Bytes) -> Request<Bytes> {
+    Request::post("/webhooks/orders")
         .header("host", "shop.example.test")
         .header("user-agent", "Sender/1.0")
         .header("accept", "*/*")
         .header("content-type", "application/json")
         .header("content-length", body.len())
         .body(body)
-        .unwrap();
-    let (head, body) = testing::sign(&sender(), request).unwrap().into_parts();
+        .unwrap()
+}
+
+/// Copies of one signed request.
+pub fn signed(body: Bytes) -> impl Fn() -> Request<Full<Bytes>> + Clone {
+    copies(testing::sign(&sender(), unsigned(body)).unwrap())
+}
+
+pub fn copies(request: Request<Full<Bytes>>) -> impl Fn() -> Request<Full<Bytes>> + Clone {
+    let (head, body) = request.into_parts();
     move || Request::from_parts(head.clone(), body.clone())
 }
 

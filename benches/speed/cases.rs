@@ -15,9 +15,11 @@ use tower_webhook::provider::Provider;
 use tower_webhook::{EndpointLayer, WebhookLayer};
 
 use crate::apps::{self, bare_mac, call, signed};
-use crate::checks;
+#[cfg(feature = "memory-store")]
+use crate::dedup;
 use crate::last_frame::last_frame;
 use crate::paired::{Side, side};
+use crate::{bodies, by_hand, checks, senders};
 
 /// Whether less or more is better.
 #[derive(Clone, Copy, Debug)]
@@ -43,18 +45,58 @@ const KIB: usize = 1 << 10;
 
 #[rustfmt::skip]
 pub const CASES: &[Case] = &[
-    Case { name: "outside-1k", goal: Goal::AtMost(1.10), sides: || outside(apps::behind(), KIB),
+    #[cfg(feature = "paypal")]
+    Case { name: "paypal-forged", goal: Goal::AtMost(0.2), sides: senders::paypal,
+        what: "work by the byte before a signature is judged (PayPal's checksum), 1 MiB / MAC of the same bytes" },
+    Case { name: "slack-1k", goal: Goal::AtMost(1.30), sides: senders::slack,
+        what: "Slack, 1 KiB / bare `Bytes` + bare HMAC" },
+    Case { name: "stripe-1k", goal: Goal::AtMost(1.30), sides: senders::stripe,
+        what: "Stripe, 1 KiB / bare `Bytes` + bare HMAC" },
+    Case { name: "standard-webhooks-1k", goal: Goal::AtMost(1.35), sides: senders::standard_webhooks,
+        what: "Standard Webhooks, 1 KiB / bare `Bytes` + bare HMAC" },
+    Case { name: "body-fields-64k", goal: Goal::AtMost(1.1), sides: senders::body_fields,
+        what: "`id()`, `event()` and `identity()` of 64 KiB / one pass that ignores everything" },
+    Case { name: "lookup-1k", goal: Goal::AtMost(1.15), sides: senders::lookup,
+        what: "`Secrets::lookup` that is ready at once, 1 KiB / fixed secrets" },
+    Case { name: "any-of-5", goal: Goal::AtMost(1.05), sides: || senders::any_of(false),
+        what: "`AnyOf` of 5, the last one sends, 1 KiB / the sender alone" },
+    Case { name: "any-of-5-erased", goal: Goal::None, sides: || senders::any_of(true),
+        what: "the same, each an `AnyProvider`" },
+    #[cfg(feature = "memory-store")]
+    Case { name: "dedup-id-1k", goal: Goal::AtMost(1.25), sides: dedup::id,
+        what: "deduplication in memory by a signed id, 1 KiB / without" },
+    #[cfg(feature = "memory-store")]
+    Case { name: "dedup-threads", goal: Goal::AtLeast(1.6), sides: dedup::threads,
+        what: "the same, deliveries of two threads / of one" },
+    #[cfg(feature = "memory-store")]
+    Case { name: "dedup-body-64k", goal: Goal::AtMost(1.10), sides: dedup::content,
+        what: "deduplication that includes the body, 64 KiB / without" },
+    Case { name: "two-secrets", goal: Goal::AtMost(1.45), sides: two_secrets,
+        what: "two secrets, outside, 64 KiB / one secret" },
+    Case { name: "pending-once", goal: Goal::AtMost(1.12), sides: bodies::pending_once,
+        what: "a body that is pending once, 1 KiB / a layer written by hand" },
+    Case { name: "outside-1k-hand", goal: Goal::AtMost(1.06), sides: outside_by_hand,
+        what: "outside the router, `Webhook<Bytes>`, 1 KiB / a layer written by hand" },
+    Case { name: "outside-1k", goal: Goal::AtMost(1.15), sides: || outside(apps::behind(), KIB),
         what: "outside the router, `Webhook<Bytes>`, 1 KiB / bare `Bytes` + bare HMAC" },
-    Case { name: "outside-1k-bytes", goal: Goal::AtMost(1.10), sides: || outside(apps::bare(), KIB),
+    Case { name: "hand-outside-1k", goal: Goal::None, sides: by_hand_outside,
+        what: "a layer written by hand, outside, 1 KiB / bare `Bytes` + bare HMAC" },
+    Case { name: "outside-1k-bytes", goal: Goal::None, sides: || outside(apps::bare(), KIB),
         what: "outside the router, `Bytes`, 1 KiB / bare `Bytes` + bare HMAC" },
-    Case { name: "route-1k", goal: Goal::AtMost(1.18), sides: || on_route(apps::on_route(), KIB),
+    Case { name: "route-1k-hand", goal: Goal::AtMost(1.03), sides: || (on(apps::on_route(), KIB), on(by_hand::on_route(), KIB)),
+        what: "on a route, `Webhook<Bytes>`, 1 KiB / a layer written by hand" },
+    Case { name: "route-1k", goal: Goal::AtMost(1.30), sides: || on_route(apps::on_route(), KIB),
         what: "on a route, `Webhook<Bytes>`, 1 KiB / bare `Bytes` + bare HMAC" },
-    Case { name: "route-1k-bytes", goal: Goal::AtMost(1.18), sides: || on_route(apps::bare_on_route(), KIB),
+    Case { name: "hand-route-1k", goal: Goal::None, sides: || on_route(by_hand::on_route(), KIB),
+        what: "a layer written by hand, on a route, 1 KiB / bare `Bytes` + bare HMAC" },
+    Case { name: "extractor-1k", goal: Goal::AtMost(1.12), sides: || on_route(apps::extracting(), KIB),
+        what: "an extractor that verifies by itself, `Authentic<Bytes>`, 1 KiB / bare `Bytes` + bare HMAC" },
+    Case { name: "route-1k-bytes", goal: Goal::None, sides: || on_route(apps::bare_on_route(), KIB),
         what: "on a route, `Bytes`, 1 KiB / bare `Bytes` + bare HMAC" },
-    Case { name: "floor-outside-1k", goal: Goal::None, sides: floor_outside,
-        what: "the least that a layer can do: body and MAC, outside, `Bytes`, 1 KiB / the same" },
-    Case { name: "floor-route-1k", goal: Goal::None, sides: || on_route(apps::floor_on_route(), KIB),
-        what: "the least that a layer can do: body and MAC, on a route, `Bytes`, 1 KiB / the same" },
+    Case { name: "unknown-length", goal: Goal::AtMost(1.15), sides: bodies::unknown_length,
+        what: "25 MiB in 16 KiB frames of unknown length / of known length" },
+    Case { name: "tenants", goal: Goal::AtMost(1.2), sides: senders::tenants,
+        what: "any of a million tenants behind a cached look-up, 1 KiB / fixed secrets" },
     Case { name: "outside-64k", goal: Goal::AtMost(1.02), sides: || outside(apps::behind(), 64 * KIB),
         what: "outside the router, `Webhook<Bytes>`, 64 KiB / bare `Bytes` + bare HMAC" },
     Case { name: "outside-64k-bytes", goal: Goal::AtMost(1.02), sides: || outside(apps::bare(), 64 * KIB),
@@ -78,25 +120,34 @@ pub const CASES: &[Case] = &[
     #[cfg(feature = "testing-sns")]
     Case { name: "sns", goal: Goal::AtMost(1.2), sides: checks::sns,
         what: "SNS, 2 KiB, certificate cached: the whole check / RSA verification alone" },
-    Case { name: "two-secrets", goal: Goal::AtMost(1.9), sides: two_secrets,
-        what: "two secrets, outside, 64 KiB / one secret" },
     Case { name: "pass-through", goal: Goal::None, sides: pass_through,
         what: "past an `EndpointLayer`, 1 KiB / bare `Bytes`" },
 ];
 
-fn outside(inner: Router, len: usize) -> Sides {
+pub fn outside(inner: Router, len: usize) -> Sides {
     (around(apps::layer(), inner, signed(apps::body(len))), bare_with_mac(len))
 }
 
-fn floor_outside() -> Sides {
-    let mut service = apps::floor(apps::bare());
-    let ours = side(signed(apps::body(KIB)), move |request| call(&mut service, request));
-    (Box::new(ours), bare_with_mac(KIB))
+fn by_hand_outside() -> Sides {
+    (hand(), bare_with_mac(KIB))
 }
 
-fn on_route(mut app: Router, len: usize) -> Sides {
-    let ours = side(signed(apps::body(len)), move |request| call(&mut app, request));
-    (Box::new(ours), bare_with_mac(len))
+fn outside_by_hand() -> Sides {
+    (around(apps::layer(), apps::behind(), signed(apps::body(KIB))), hand())
+}
+
+/// The layer that was written by hand, outside the router.
+fn hand() -> Box<dyn Side> {
+    let mut service = by_hand::service(by_hand::behind());
+    Box::new(side(signed(apps::body(KIB)), move |request| call(&mut service, request)))
+}
+
+fn on(mut app: Router, len: usize) -> Box<dyn Side> {
+    Box::new(side(signed(apps::body(len)), move |request| call(&mut app, request)))
+}
+
+fn on_route(app: Router, len: usize) -> Sides {
+    (on(app, len), bare_with_mac(len))
 }
 
 fn json(with_mac: bool) -> Sides {
@@ -106,7 +157,7 @@ fn json(with_mac: bool) -> Sides {
     (ours, Box::new(theirs))
 }
 
-fn around<P, S>(
+pub fn around<P, S>(
     layer: WebhookLayer<P>,
     inner: S,
     request: impl FnMut() -> Request<Full<Bytes>> + 'static,

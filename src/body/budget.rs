@@ -120,7 +120,8 @@ impl Account {
 /// it is a number alone.
 #[derive(Default)]
 pub(crate) struct Lease {
-    of: Option<(MemoryBudget, u64, Arc<Claim>)>,
+    /// Boxed, because every request is moved with room for it.
+    of: Option<Box<(MemoryBudget, u64, Arc<Claim>)>>,
     held: usize,
 }
 
@@ -131,7 +132,7 @@ impl Lease {
             let id = account.next_id;
             account.next_id += 1;
             drop(account);
-            (budget, id, Arc::default())
+            Box::new((budget, id, Arc::default()))
         });
         Self { of, held: 0 }
     }
@@ -139,7 +140,7 @@ impl Lease {
     /// Sees that at least this much is held.
     pub(super) fn hold(&mut self, bytes: usize) -> Result<(), Reason> {
         if bytes > self.held {
-            if let Some((budget, id, claim)) = &self.of {
+            if let Some((budget, id, claim)) = self.of.as_deref() {
                 budget.lock().grant(*id, claim, bytes)?;
             }
             self.held = bytes;
@@ -149,7 +150,7 @@ impl Lease {
 
     /// Has this task woken should its memory be revoked while it waits. Fails if it has been.
     pub(super) fn wait(&self, waker: &Waker) -> Result<(), Reason> {
-        let Some((_, _, claim)) = &self.of else { return Ok(()) };
+        let Some((_, _, claim)) = self.of.as_deref() else { return Ok(()) };
         claim.waker.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&Some(waker.clone()));
         // Looked at after the waker is in place, so that no revocation falls between.
         if claim.revoked.load(Ordering::Relaxed) { Err(Reason::Overloaded) } else { Ok(()) }
@@ -157,7 +158,7 @@ impl Lease {
 
     /// Keeps what is held: the body is complete. Fails if it was revoked just now.
     pub(super) fn complete(&self) -> Result<(), Reason> {
-        let Some((budget, _, claim)) = &self.of else { return Ok(()) };
+        let Some((budget, _, claim)) = self.of.as_deref() else { return Ok(()) };
         // Under the account's lock, as a revocation is.
         let _account = budget.lock();
         claim.complete.store(true, Ordering::Relaxed);
@@ -167,7 +168,7 @@ impl Lease {
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        if let Some((budget, id, _)) = &self.of {
+        if let Some((budget, id, _)) = self.of.as_deref() {
             let mut account = budget.lock();
             if let Some(holder) = account.holders.remove(id) {
                 account.used -= holder.held;

@@ -15,8 +15,17 @@ const MAX_HEADROOM: usize = 32;
 /// The smallest buffer, if the body limit allows it.
 const MIN_CAPACITY: usize = 4096;
 
+/// A body of unknown length is no longer copied together as it arrives once it has this length: its
+/// frames are kept, and joined at the end. A buffer would have to double again and again.
+const KEEP_FROM: usize = 64 * 1024;
+/// Frames shorter than this are copied together anyway. What keeps a frame alive may be the whole
+/// buffer that the server has read it into.
+const MIN_KEPT: usize = 4096;
+/// The size of the buffers for such frames.
+const TAIL: usize = 64 * 1024;
+
 /// Collects the frames of one body. A single frame is passed on as it is. Several are copied
-/// together, once if the announced length is true.
+/// together, once if the announced length is true or if they are long.
 pub(super) struct Collector {
     limit: usize,
     collected: Collected,
@@ -27,6 +36,70 @@ enum Collected {
     /// The only frame so far. Empty if there is none.
     One(Bytes),
     Joined(Vec<u8>),
+    Kept(Frames),
+}
+
+/// Frames of a body whose length is not known, and a buffer for short ones behind them.
+struct Frames {
+    frames: Vec<Bytes>,
+    tail: Vec<u8>,
+    len: usize,
+    /// What the buffers have beyond what is in them.
+    unused: usize,
+}
+
+impl Frames {
+    fn new(start: Bytes, unused: usize) -> Self {
+        Self { len: start.len(), frames: vec![start], tail: Vec::new(), unused }
+    }
+
+    fn push(&mut self, frame: Bytes) {
+        self.len += frame.len();
+        if frame.len() <= self.tail.capacity() - self.tail.len() {
+            self.unused -= frame.len();
+            self.tail.extend_from_slice(&frame);
+            return;
+        }
+        if !self.tail.is_empty() {
+            self.frames.push(mem::take(&mut self.tail).into());
+        }
+        if frame.len() < MIN_KEPT {
+            self.tail.reserve_exact(TAIL);
+            self.tail.extend_from_slice(&frame);
+            self.unused += self.tail.capacity() - frame.len();
+        } else {
+            self.frames.push(frame);
+        }
+    }
+
+    /// Hands on what comes after the first `from` bytes.
+    fn each_since(&self, from: usize, mut take: impl FnMut(&[u8])) {
+        let mut left = self.len - from;
+        let tail_from = self.tail.len().saturating_sub(left);
+        left -= self.tail.len() - tail_from;
+        let mut first = self.frames.len();
+        let mut skipped = 0;
+        while left > 0 {
+            first -= 1;
+            skipped = self.frames[first].len().saturating_sub(left);
+            left -= self.frames[first].len() - skipped;
+        }
+        for frame in &self.frames[first..] {
+            take(&frame[mem::take(&mut skipped)..]);
+        }
+        if tail_from < self.tail.len() {
+            take(&self.tail[tail_from..]);
+        }
+    }
+
+    /// Joins the frames, each of which is given back once it was copied.
+    fn join(&mut self) -> Vec<u8> {
+        let mut joined = Vec::new();
+        joined.reserve_exact(self.len);
+        mem::take(&mut self.frames).into_iter().for_each(|frame| joined.extend_from_slice(&frame));
+        joined.extend_from_slice(&mem::take(&mut self.tail));
+        joined
+    }
 }
 
 impl Collector {
@@ -34,18 +107,28 @@ impl Collector {
         Self { limit, collected: Collected::One(Bytes::new()), lease }
     }
 
-    /// Returns what has arrived.
-    pub(super) fn bytes(&self) -> &[u8] {
+    /// Returns how much has arrived.
+    pub(super) fn len(&self) -> usize {
         match &self.collected {
-            Collected::One(frame) => frame,
-            Collected::Joined(joined) => joined,
+            Collected::One(frame) => frame.len(),
+            Collected::Joined(joined) => joined.len(),
+            Collected::Kept(kept) => kept.len,
+        }
+    }
+
+    /// Hands on what has arrived after the first `from` bytes.
+    pub(super) fn each_since(&self, from: usize, mut take: impl FnMut(&[u8])) {
+        match &self.collected {
+            Collected::One(frame) => take(&frame[from..]),
+            Collected::Joined(joined) => take(&joined[from..]),
+            Collected::Kept(kept) => kept.each_since(from, take),
         }
     }
 
     /// Adds a frame. `announced` is the length that the body claims to have after it, a mere hint.
     #[inline]
     pub(super) fn push(&mut self, frame: Bytes, announced: impl Fn() -> Option<u64>) -> Result<(), Reason> {
-        let len = self.bytes().len().saturating_add(frame.len());
+        let len = self.len().saturating_add(frame.len());
         if len > self.limit {
             return Err(Reason::BodyTooLarge);
         }
@@ -55,6 +138,12 @@ impl Collector {
                 *first = frame;
             }
             _ if frame.is_empty() => {}
+            Collected::One(first) if len >= KEEP_FROM && announced().is_none() => {
+                let mut kept = Frames::new(mem::take(first), 0);
+                kept.push(frame);
+                self.lease.hold(kept.len + kept.unused)?;
+                self.collected = Collected::Kept(kept);
+            }
             Collected::One(first) => {
                 let capacity = capacity(len, announced(), self.limit);
                 // The first frame is still there while it is copied.
@@ -64,6 +153,17 @@ impl Collector {
                 joined.extend_from_slice(first);
                 joined.extend_from_slice(&frame);
                 self.collected = Collected::Joined(joined);
+            }
+            Collected::Joined(joined) if len > joined.capacity().max(KEEP_FROM) && announced().is_none() => {
+                let unused = joined.capacity() - joined.len();
+                let mut kept = Frames::new(mem::take(joined).into(), unused);
+                kept.push(frame);
+                self.lease.hold(kept.len + kept.unused)?;
+                self.collected = Collected::Kept(kept);
+            }
+            Collected::Kept(kept) => {
+                kept.push(frame);
+                self.lease.hold(kept.len + kept.unused)?;
             }
             Collected::Joined(joined) => {
                 if len > joined.capacity() {
@@ -82,18 +182,24 @@ impl Collector {
         self.lease.wait(waker)
     }
 
-    /// Keeps the memory of a body that is there as a whole.
-    pub(super) fn complete(&self) -> Result<(), Reason> {
+    /// Joins what is there as a whole, and keeps its memory.
+    pub(super) fn complete(&mut self) -> Result<(), Reason> {
+        if let Collected::Kept(kept) = &mut self.collected {
+            // The frames are still there while they are copied.
+            self.lease.hold(kept.len + kept.unused + kept.len)?;
+            self.collected = Collected::Joined(kept.join());
+        }
         self.lease.complete()
     }
 
     /// Returns the body, and the memory that is accounted for it.
-    pub(super) fn finish(&mut self) -> (Bytes, Lease) {
-        let body = match mem::replace(&mut self.collected, Collected::One(Bytes::new())) {
+    pub(super) fn finish(self) -> (Bytes, Lease) {
+        let body = match self.collected {
             Collected::One(frame) => frame,
             Collected::Joined(joined) => joined.into(),
+            Collected::Kept(mut kept) => kept.join().into(),
         };
-        (body, mem::take(&mut self.lease))
+        (body, self.lease)
     }
 }
 
@@ -119,6 +225,7 @@ mod tests {
         match &collector.collected {
             Collected::One(_) => 0,
             Collected::Joined(joined) => joined.capacity(),
+            Collected::Kept(_) => panic!("its length was announced"),
         }
     }
 
@@ -157,6 +264,47 @@ mod tests {
         assert!(joined_capacity(&collector) <= MIN_CAPACITY, "{}", joined_capacity(&collector));
         add(&mut collector, vec![0; 10_000], Some(u64::MAX)).unwrap();
         assert!(joined_capacity(&collector) <= 10_002 * MAX_HEADROOM, "{}", joined_capacity(&collector));
+    }
+
+    #[test]
+    fn frames_of_an_unknown_length_are_fed_and_joined_in_their_order() {
+        let mut bytes = (0_u8..=250).cycle();
+        for sizes in [
+            &[70_000, 5_000, 1, 2, 4_095, 4_096, 70_000, 3][..],
+            &[1, 1, 70_000, 1, 1],
+            &[4_000; 40],
+            &[16_384; 20],
+            &[100_000, 1, 80_000, 1, 80_000],
+        ] {
+            let frames: Vec<Bytes> = sizes.iter().map(|size| bytes.by_ref().take(*size).collect()).collect();
+            let mut collector = Collector::new(usize::MAX, Lease::default());
+            let (mut fed, mut seen) = (0, Vec::new());
+            for (place, frame) in frames.iter().enumerate() {
+                collector.push(frame.clone(), || None).unwrap();
+                if place > 0 {
+                    collector.each_since(fed, |part| seen.extend_from_slice(part));
+                    fed = collector.len();
+                }
+            }
+            collector.complete().unwrap();
+            assert!(seen == frames.concat() && collector.finish().0 == seen, "{sizes:?}");
+        }
+    }
+
+    #[test]
+    fn short_frames_of_an_unknown_length_keep_no_more_memory_than_twice_what_arrived() {
+        let mut collector = Collector::new(usize::MAX, Lease::default());
+        let mut len = 0;
+        for size in [70_000].into_iter().chain([1, 4_096].repeat(200)).chain([1_000; 300]) {
+            add(&mut collector, vec![1; size], None).unwrap();
+            len += size;
+            if let Collected::Kept(kept) = &collector.collected {
+                assert_eq!(kept.len, len);
+                assert!(kept.unused <= len, "{} unused of {len}", kept.unused);
+                let buffers = kept.frames.len() + usize::from(!kept.tail.is_empty());
+                assert!(buffers <= 2 + len / MIN_KEPT, "{buffers} buffers");
+            }
+        }
     }
 
     #[test]

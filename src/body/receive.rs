@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::io;
+use std::mem;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -74,7 +75,7 @@ impl Receiver {
             match body.as_mut().poll_frame(cx) {
                 Poll::Ready(Some(Ok(frame))) => {
                     let Ok(data) = frame.into_data() else { continue };
-                    let is_first = self.collector.bytes().is_empty();
+                    let is_first = self.collector.len() == 0;
                     self.collector.push(data, || body.size_hint().exact())?;
                     if !is_first {
                         self.feed(&mut feed);
@@ -98,15 +99,19 @@ impl Receiver {
     }
 
     fn feed(&mut self, feed: &mut impl FnMut(&[u8])) {
-        let arrived = self.collector.bytes();
-        if self.fed < arrived.len() {
-            feed(&arrived[self.fed..]);
-            self.fed = arrived.len();
+        if self.fed < self.collector.len() {
+            self.collector.each_since(self.fed, feed);
+            self.fed = self.collector.len();
         }
     }
 
-    /// Returns what arrived. Called once.
-    pub(crate) fn finish(&mut self) -> Received {
+    /// Leaves a receiver of nothing behind.
+    pub(crate) fn take(&mut self) -> Self {
+        mem::replace(self, Self::new(0, None, Lease::default()))
+    }
+
+    /// Returns what arrived.
+    pub(crate) fn finish(self) -> Received {
         let (body, lease) = self.collector.finish();
         Received { body, fed: self.fed, lease }
     }

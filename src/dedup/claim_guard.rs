@@ -33,14 +33,21 @@ pub(super) struct ClaimGuard {
 }
 
 impl ClaimGuard {
-    /// Asks for a claim.
-    pub(super) fn claim(settings: &Arc<DedupSettings>, delivery: &Delivery, key: Key) -> Self {
+    /// Asks for a claim. The answer is there already if the store is in memory.
+    pub(super) fn claim(
+        settings: &Arc<DedupSettings>,
+        delivery: &Delivery,
+        key: Key,
+    ) -> (Self, Option<Result<Claim, StoreError>>) {
         let (provider, token) = (delivery.provider_text().clone(), ClaimToken::new());
         let (retention, failure) = (settings.retention(delivery), settings.store_failure(delivery));
         let settings = settings.clone();
         let mut guard = Self { settings, provider, retention, failure, key, token, claiming: None, owned: true };
-        guard.ask();
-        guard
+        let claimed = guard.settings.store.claim_now(key, token, guard.settings.lease);
+        if claimed.is_none() {
+            guard.ask();
+        }
+        (guard, claimed)
     }
 
     fn ask(&mut self) {
@@ -83,6 +90,22 @@ impl ClaimGuard {
     /// Commits the claim after a handler that succeeded.
     pub(super) fn commit(mut self, answer: DoneAnswer) -> Finalize {
         let retention = self.retention;
+        // What fails at once is tried again as anything else.
+        if self.claiming.is_none()
+            && let Some(Ok(was_ours)) = self.settings.store.commit_now(self.key, self.token, &answer, retention)
+        {
+            self.owned = false;
+            if !was_ours {
+                observe::claim_lost(&self.provider);
+            }
+            return Finalize(None);
+        }
+        #[cfg(feature = "tokio")]
+        if self.settings.commits_in_background && tokio::runtime::Handle::try_current().is_ok() {
+            // What is dropped goes on by itself.
+            drop(self.finalize(End::Commit { answer, retention }));
+            return Finalize(None);
+        }
         self.finalize(End::Commit { answer, retention })
     }
 

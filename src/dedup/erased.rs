@@ -3,7 +3,7 @@
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use crate::body::Deadline;
@@ -15,9 +15,17 @@ use super::store::{Claim, Store, StoreError};
 /// A call of the store that borrows nothing, so that it can outlive the request.
 pub(super) type StoreFuture<T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send>>;
 
-/// An object-safe [`Store`]. A call either goes over a network or is a quick one in memory, so
-/// boxing it doesn't matter.
+/// An object-safe [`Store`]. A call that goes over a network is boxed. One in memory is made at
+/// once, and is `None` for any other store.
 pub(super) trait ErasedStore: Send + Sync {
+    fn claim_now(&self, key: Key, token: ClaimToken, lease: Duration) -> Option<Result<Claim, StoreError>>;
+    fn commit_now(
+        &self,
+        key: Key,
+        token: ClaimToken,
+        answer: &DoneAnswer,
+        retention: Duration,
+    ) -> Option<Result<bool, StoreError>>;
     fn claim(self: Arc<Self>, key: Key, token: ClaimToken, lease: Duration, limit: Duration) -> StoreFuture<Claim>;
     fn commit(
         self: Arc<Self>,
@@ -32,6 +40,20 @@ pub(super) trait ErasedStore: Send + Sync {
 }
 
 impl<S: Store> ErasedStore for S {
+    fn claim_now(&self, key: Key, token: ClaimToken, lease: Duration) -> Option<Result<Claim, StoreError>> {
+        self.is_ready_at_once().then(|| at_once(S::claim(self, key, token, lease)))
+    }
+
+    fn commit_now(
+        &self,
+        key: Key,
+        token: ClaimToken,
+        answer: &DoneAnswer,
+        retention: Duration,
+    ) -> Option<Result<bool, StoreError>> {
+        self.is_ready_at_once().then(|| at_once(S::commit(self, key, token, answer.clone(), retention)))
+    }
+
     fn claim(self: Arc<Self>, key: Key, token: ClaimToken, lease: Duration, limit: Duration) -> StoreFuture<Claim> {
         Box::pin(async move { within(limit, S::claim(&self, key, token, lease)).await })
     }
@@ -53,6 +75,14 @@ impl<S: Store> ErasedStore for S {
 
     fn release_now(&self, key: Key, token: ClaimToken) -> bool {
         S::release_now(self, key, token)
+    }
+}
+
+/// Polls a future that is ready.
+fn at_once<T>(call: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
+    match pin!(call).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(result) => result,
+        Poll::Pending => Err(StoreError::new("the store says that it is ready at once, and is not")),
     }
 }
 

@@ -9,7 +9,7 @@ use std::task::{Context, Poll, ready};
 
 use bytes::{Bytes, BytesMut};
 use http::response::Parts;
-use http::{HeaderMap, Request, Response, StatusCode};
+use http::{Extensions, HeaderMap, Request, Response, StatusCode};
 use http_body::Body;
 use pin_project_lite::pin_project;
 use tower_service::Service;
@@ -23,6 +23,7 @@ use crate::verdict::Verdict;
 
 use super::answer::DoneAnswer;
 use super::claim_guard::{ClaimGuard, Finalize, LeaseRenewal};
+use super::key::Key;
 use super::shared::{DedupSettings, MAX_ANSWER_LIMIT, StoreFailure};
 use super::store::{Claim, StoreError};
 
@@ -116,20 +117,29 @@ impl<S, B, R> DedupState<S, B, R>
 where
     S: Service<Request<B>>,
 {
-    fn begin(settings: &Arc<DedupSettings>, call: PendingCall<S, B>) -> Self {
-        let (head, body) = call.request.into_parts();
-        let extensions = &head.extensions;
-        let claim = match extensions.get::<Delivery>() {
-            // In observe mode nothing is refused, and nothing is kept from the handler.
-            _ if extensions.get::<Verdict>().is_some() => Ok(None),
-            Some(delivery) => Ok(settings.key(delivery, &head).map(|key| ClaimGuard::claim(settings, delivery, key))),
-            None => {
-                Err(Rejection::new(Reason::NoDelivery).with_detail("the deduplication isn't behind a webhook layer"))
+    fn begin(settings: &Arc<DedupSettings>, mut call: PendingCall<S, B>) -> Self {
+        let claim =
+            |extensions: &Extensions, key: &dyn Fn(&Delivery) -> Option<Key>| {
+                match extensions.get::<Delivery>() {
+                    // In observe mode nothing is refused, and nothing is kept from the handler.
+                    _ if extensions.get::<Verdict>().is_some() => Ok(None),
+                    Some(delivery) => Ok(key(delivery).map(|key| ClaimGuard::claim(settings, delivery, key))),
+                    None => Err(Rejection::new(Reason::NoDelivery)
+                        .with_detail("the deduplication isn't behind a webhook layer")),
+                }
+            };
+        let claim = match &settings.key {
+            None => claim(call.request.extensions(), &|delivery| settings.key(delivery)),
+            Some(choose) => {
+                let (head, body) = call.request.into_parts();
+                let claim = claim(&head.extensions, &|delivery| settings.named(choose(delivery, &head)));
+                call.request = Request::from_parts(head, body);
+                claim
             }
         };
-        let call = PendingCall { inner: call.inner, request: Request::from_parts(head, body) };
         match claim {
-            Ok(Some(guard)) => Self::Claim { guard, call },
+            Ok(Some((guard, Some(claim)))) => Self::decide(claim, guard, call),
+            Ok(Some((guard, None))) => Self::Claim { guard, call },
             Ok(None) => Self::Pass { handling: call.handle() },
             Err(rejection) => {
                 // No webhook layer is around that would report it.

@@ -110,7 +110,11 @@ impl<'a> Scope<'a> {
         let of = |kind, content: &[&[u8]]| Some(self.digest(kind, &[&named[..], content].concat()));
         match delivery.signed_text() {
             Some(text) => of(b's', &[&text.before, if text.has_body { body } else { b"" }, &text.after]),
-            None if !body.is_empty() || !id.is_empty() => of(b'b', &[body]),
+            None if !body.is_empty() || !id.is_empty() => match delivery.body_code() {
+                // The verification has read the body already, under the key that is part of the scope.
+                Some(code) => of(b'c', &[code]),
+                None => of(b'b', &[body]),
+            },
             None => {
                 let stamp = delivery.timestamp().filter(|_| delivery.signed().timestamp)?;
                 let since_epoch = stamp.duration_since(UNIX_EPOCH).ok()?;

@@ -82,6 +82,8 @@ impl DedupLayer {
                 answer_limit: DEFAULT_ANSWER_LIMIT,
                 replay_protection: false,
                 key: None,
+                #[cfg(feature = "tokio")]
+                commits_in_background: false,
                 warned: Arc::default(),
                 #[cfg(feature = "tokio")]
                 unsettled: Arc::default(),
@@ -206,6 +208,18 @@ impl DedupLayer {
     #[must_use]
     pub fn with_in_flight_status(self, status: StatusCode) -> Self {
         self.with(|settings| settings.in_flight_status = Some(status))
+    }
+
+    /// Answers a sender before the store knows that its delivery was handled, which takes one of the
+    /// two round trips off the answer.
+    ///
+    /// If the process dies in between, a repetition is handled again once the lease has ended: as
+    /// seldom as a sender repeats what it was told is done. A commit that fails is tried again as
+    /// any other. Without a runtime, and with a store in memory, nothing changes.
+    #[cfg(feature = "tokio")]
+    #[must_use]
+    pub fn with_commit_in_background(self) -> Self {
+        self.with(|settings| settings.commits_in_background = true)
     }
 
     /// Sets how the [`Key`] is chosen. The default is [`Key::of`], and `None` for senders that

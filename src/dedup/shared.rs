@@ -54,6 +54,9 @@ pub(super) struct DedupSettings {
     pub(super) answer_limit: usize,
     /// Whether equal content is a repetition of whatever sender.
     pub(super) replay_protection: bool,
+    /// Whether a sender is answered before the store knows that its delivery is done.
+    #[cfg(feature = "tokio")]
+    pub(super) commits_in_background: bool,
     /// None for the default.
     pub(super) key: Option<Arc<ChooseKey>>,
     /// Whether it was said that refused deliveries are lost.
@@ -66,14 +69,18 @@ pub(super) struct DedupSettings {
 pub(super) type ChooseKey = dyn Fn(&Delivery, &Parts) -> Option<Key> + Send + Sync;
 
 impl DedupSettings {
-    pub(super) fn key(&self, delivery: &Delivery, head: &Parts) -> Option<Key> {
-        let key = match &self.key {
-            Some(choose) => choose(delivery, head),
+    /// Returns the key that is chosen by default.
+    pub(super) fn key(&self, delivery: &Delivery) -> Option<Key> {
+        self.named(match self.replay_protection {
             // Its sender acts on the answer, which has to be made for it.
-            None if delivery.traits().is_interactive => None,
-            None if self.replay_protection => Key::of_signed(delivery),
-            None => Key::of(delivery),
-        };
+            _ if delivery.traits().is_interactive => None,
+            true => Key::of_signed(delivery),
+            false => Key::of(delivery),
+        })
+    }
+
+    /// Keeps a key apart from those of other layers with the same store.
+    pub(super) fn named(&self, key: Option<Key>) -> Option<Key> {
         key.map(|key| if self.name.is_empty() { key } else { key.within(&*self.name) })
     }
 

@@ -111,6 +111,13 @@ pub trait Store: Send + Sync + 'static {
         let _ = (key, token);
         false
     }
+
+    /// Returns whether the futures of the other methods never wait, as those of a store in memory. The
+    /// layer then polls them where they are made, without a box and a time-out. The default is
+    /// false.
+    fn is_ready_at_once(&self) -> bool {
+        false
+    }
 }
 
 impl<S: Store> Store for Arc<S> {
@@ -139,6 +146,10 @@ impl<S: Store> Store for Arc<S> {
 
     fn release_now(&self, key: Key, token: ClaimToken) -> bool {
         S::release_now(self, key, token)
+    }
+
+    fn is_ready_at_once(&self) -> bool {
+        S::is_ready_at_once(self)
     }
 }
 

@@ -7,9 +7,16 @@ use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, Seq
 use smallvec::SmallVec;
 
 /// The text isn't JSON, has data after its end, or repeats a member on the way to one that is read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the body isn't a single JSON value, or repeats a member that is read")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct NotJson;
+
+impl fmt::Display for NotJson {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the body isn't a single JSON value, or repeats a member that is read")
+    }
+}
+
+impl std::error::Error for NotJson {}
 
 /// Returns the scalars at some JSON pointers as text: the content of a string, and a whole number
 /// or a truth value as JSON writes it. Whatever is absent or isn't such a scalar is `None`.

@@ -17,6 +17,7 @@ use tower_service::Service;
 
 use crate::answer::Answer;
 use crate::body::{Deadline, Lease, Received, Receiver, ResponseBody, polled_again};
+use crate::delivery::{Delivery, Verified};
 use crate::grpc::Protocol;
 use crate::observe::Watch;
 use crate::provider::{Begin, BoxFuture, MaybeReady, Outcome, Provider};
@@ -74,7 +75,7 @@ struct PendingCall<S> {
 }
 
 /// How far the verification is.
-enum Stage<V> {
+pub(crate) enum Stage<V> {
     /// Nothing has been done yet.
     Begin,
     /// It waits for a secret.
@@ -82,7 +83,7 @@ enum Stage<V> {
     /// The body arrives. In observe mode there may be a verdict already, and then no verification.
     Receive(Box<(Option<V>, Receiver)>),
     /// The body is complete, and the verdict waits for a key or a certificate.
-    Decide { pending: BoxFuture<Result<Outcome, Rejection>>, received: Received },
+    Decide(Box<(BoxFuture<Result<Outcome, Rejection>>, Received)>),
 }
 
 /// What follows from a step.
@@ -110,14 +111,86 @@ where
     }
 }
 
-/// One step of a verification.
-struct Driver<'a, P> {
+/// Drives a verification.
+pub(crate) struct Driver<'a, P> {
     shared: &'a WebhookSettings<P>,
     watch: &'a Watch,
     head: &'a mut Parts,
+    /// Where the delivery goes, if not into the extensions.
+    slot: Option<&'a mut Option<Delivery>>,
 }
 
-impl<P: Provider> Driver<'_, P> {
+impl<'a, P: Provider> Driver<'a, P> {
+    /// Drives the verification of a request whose delivery is to be put there.
+    #[cfg(feature = "axum")]
+    pub(crate) fn into_slot(
+        shared: &'a WebhookSettings<P>,
+        watch: &'a Watch,
+        head: &'a mut Parts,
+        slot: &'a mut Option<Delivery>,
+    ) -> Self {
+        Self { shared, watch, head, slot: Some(slot) }
+    }
+
+    /// Polls the verification to its end: the request that the handler may get, or the answer without
+    /// one.
+    // What it returns is large, and would be copied from call to call.
+    #[inline(always)]
+    pub(crate) fn poll<B>(
+        &mut self,
+        stage: &mut Stage<P::Verification>,
+        mut body: Pin<&mut B>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Received, Response<Bytes>>>
+    where
+        B: Body<Data = Bytes>,
+        B::Error: Into<BoxError>,
+    {
+        loop {
+            let next = match stage {
+                Stage::Begin => self.begin(body.as_mut(), cx),
+                Stage::LookUp { pending, deadline } => {
+                    let found = match pending.as_mut().poll(cx) {
+                        Poll::Ready(found) => found,
+                        Poll::Pending => {
+                            ready!(deadline.poll(cx));
+                            Err(Rejection::new(Reason::SecretUnavailable).with_detail("the look-up took too long"))
+                        }
+                    };
+                    self.begun(found, &*body)
+                }
+                Stage::Receive(waiting) => {
+                    let (verification, receiver) = &mut **waiting;
+                    let (shared, head) = (self.shared, &*self.head);
+                    let received = ready!(receiver.poll(body.as_mut(), cx, |chunk| {
+                        if let Some(verification) = verification {
+                            shared.provider.receive(verification, head, chunk);
+                        }
+                    }));
+                    match (received, verification) {
+                        (Err(rejection), _) => self.refuse(rejection),
+                        (Ok(()), Some(verification)) => self.finish(verification, receiver.take().finish()),
+                        (Ok(()), None) => Next::HandOn(receiver.take().finish()),
+                    }
+                }
+                Stage::Decide(waiting) => {
+                    let (pending, received) = &mut **waiting;
+                    let verdict = ready!(pending.as_mut().poll(cx));
+                    self.decide(verdict, mem::take(received))
+                }
+            };
+            match next {
+                Next::Stage(next) => *stage = next,
+                Next::Wait(next) => {
+                    *stage = next;
+                    return Poll::Pending;
+                }
+                Next::HandOn(received) => return Poll::Ready(Ok(received)),
+                Next::Reply(response) => return Poll::Ready(Err(response)),
+            }
+        }
+    }
+
     /// Judges the head, and the body too if it is there at once.
     fn begin<B>(&mut self, body: Pin<&mut B>, cx: &mut Context<'_>) -> Next<P::Verification>
     where
@@ -127,6 +200,21 @@ impl<P: Provider> Driver<'_, P> {
         let shared = self.shared;
         let head = &*self.head;
         let mut begun = shared.provider.begin(head, &*shared.clock);
+        if let Ok(MaybeReady::Pending(mut pending)) = begun {
+            // The announced length is checked before anything is looked up for the request.
+            if let Err(rejection) = shared.check_announced(head, &*body) {
+                return self.refuse(rejection);
+            }
+            begun = match pending.as_mut().poll(cx) {
+                Poll::Ready(found) => found.map(MaybeReady::Ready),
+                Poll::Pending => {
+                    let mut deadline = Deadline::new(Some(shared.lookup_timeout));
+                    let is_over = deadline.poll(cx).is_ready();
+                    let stage = Stage::LookUp { pending, deadline };
+                    return if is_over { Next::Stage(stage) } else { Next::Wait(stage) };
+                }
+            };
+        }
         // Nearly every request goes this way, so nothing large is moved on it.
         if let Ok(MaybeReady::Ready(Begin::Verify(verification))) = &mut begun {
             if let Err(rejection) = shared.check_announced(head, &*body) {
@@ -146,15 +234,11 @@ impl<P: Provider> Driver<'_, P> {
             return Next::Wait(Stage::Receive(Box::new((verification, receiver))));
         }
         match begun {
-            Ok(MaybeReady::Pending(pending)) => {
-                // The announced length is checked before anything is looked up for the request.
-                if let Err(rejection) = shared.check_announced(head, &*body) {
-                    return self.refuse(rejection);
-                }
-                let deadline = Deadline::new(Some(shared.lookup_timeout));
-                Next::Stage(Stage::LookUp { pending, deadline })
-            }
             Ok(MaybeReady::Ready(begun)) => self.begun(Ok(begun), &*body),
+            // Not reached, as what was pending has been polled.
+            Ok(MaybeReady::Pending(pending)) => {
+                Next::Stage(Stage::LookUp { pending, deadline: Deadline::new(Some(shared.lookup_timeout)) })
+            }
             Err(rejection) => self.begun(Err(rejection), &*body),
         }
     }
@@ -181,13 +265,23 @@ impl<P: Provider> Driver<'_, P> {
         let rest = &received.body[received.fed..];
         let mut verdict = self.shared.provider.finish(verification, self.head, &received.body, rest);
         if let Ok(MaybeReady::Ready(Outcome::Deliver(verified))) = &mut verdict {
-            self.shared.deliver(self.watch, verified, received.body.clone(), self.head);
+            self.deliver(verified, &received);
             return Next::HandOn(received);
         }
         match verdict {
-            Ok(MaybeReady::Pending(pending)) => Next::Stage(Stage::Decide { pending, received }),
+            Ok(MaybeReady::Pending(pending)) => Next::Stage(Stage::Decide(Box::new((pending, received)))),
             Ok(MaybeReady::Ready(outcome)) => self.decide(Ok(outcome), received),
             Err(rejection) => self.decide(Err(rejection), received),
+        }
+    }
+
+    /// Hands on that the request is genuine.
+    #[inline]
+    fn deliver(&mut self, verified: &mut Verified, received: &Received) {
+        let body = received.body.clone();
+        match &mut self.slot {
+            None => self.shared.deliver(self.watch, verified, body, self.head),
+            Some(slot) => **slot = Some(self.shared.delivery(self.watch, verified, body, &self.head.headers)),
         }
     }
 
@@ -195,7 +289,7 @@ impl<P: Provider> Driver<'_, P> {
     fn decide(&mut self, verdict: Result<Outcome, Rejection>, received: Received) -> Next<P::Verification> {
         match verdict {
             Ok(Outcome::Deliver(mut verified)) => {
-                self.shared.deliver(self.watch, &mut verified, received.body.clone(), self.head);
+                self.deliver(&mut verified, &received);
             }
             Ok(Outcome::Answer(answer)) if self.shared.observe_only => self.observe(Ok(answer), Some(&received.body)),
             Err(rejection) if self.shared.observe_only => self.observe(Err(rejection), Some(&received.body)),
@@ -313,44 +407,9 @@ where
                 RequestStateProj::Verify { call, stage } => {
                     let Some(PendingCall { head, .. }) = call else { polled_again() };
                     let Some(body) = this.body.as_mut().as_pin_mut() else { polled_again() };
-                    let mut driver = Driver { shared, watch, head };
-                    let next = match stage {
-                        Stage::Begin => driver.begin(body, cx),
-                        Stage::LookUp { pending, deadline } => {
-                            let found = match pending.as_mut().poll(cx) {
-                                Poll::Ready(found) => found,
-                                Poll::Pending => {
-                                    ready!(deadline.poll(cx));
-                                    Err(Rejection::new(Reason::SecretUnavailable)
-                                        .with_detail("the look-up took too long"))
-                                }
-                            };
-                            driver.begun(found, &*body)
-                        }
-                        Stage::Receive(waiting) => {
-                            let (verification, receiver) = &mut **waiting;
-                            let received = ready!(receiver.poll(body, cx, |chunk| {
-                                if let Some(verification) = verification {
-                                    shared.provider.receive(verification, driver.head, chunk);
-                                }
-                            }));
-                            match (received, verification) {
-                                (Err(rejection), _) => driver.refuse(rejection),
-                                (Ok(()), Some(verification)) => driver.finish(verification, receiver.finish()),
-                                (Ok(()), None) => Next::HandOn(receiver.finish()),
-                            }
-                        }
-                        Stage::Decide { pending, received } => {
-                            driver.decide(ready!(pending.as_mut().poll(cx)), mem::take(received))
-                        }
-                    };
-                    match next {
-                        Next::Stage(next) => *stage = next,
-                        Next::Wait(next) => {
-                            *stage = next;
-                            return Poll::Pending;
-                        }
-                        Next::HandOn(received) => {
+                    let verdict = ready!(Driver { shared, watch, head, slot: None }.poll(stage, body, cx));
+                    match verdict {
+                        Ok(received) => {
                             #[cfg(feature = "axum")]
                             if received.body.len() > AXUM_BODY_LIMIT {
                                 lift_body_limit(head);
@@ -361,7 +420,7 @@ where
                             this.state.set(RequestState::Handle { handling });
                             this.body.set(None);
                         }
-                        Next::Reply(response) => {
+                        Err(response) => {
                             #[cfg(feature = "inspect")]
                             let response = diagnosed(shared, head, response, this.body.as_mut().as_pin_mut(), cx);
                             this.state.set(RequestState::Reply { response: Some(response) });

@@ -1,18 +1,40 @@
 //! The layer: a provider, and the bounds on its requests.
 
 use std::fmt;
+#[cfg(feature = "axum")]
+use std::future::poll_fn;
+#[cfg(feature = "axum")]
+use std::pin::Pin;
 use std::sync::Arc;
+#[cfg(feature = "axum")]
+use std::task::{Poll, ready};
 use std::time::Duration;
 
+#[cfg(feature = "axum")]
+use bytes::Bytes;
+#[cfg(feature = "axum")]
+use http::{Request, Response};
+#[cfg(feature = "axum")]
+use http_body::Body;
 use tower_layer::Layer;
 
 #[cfg(feature = "inspect")]
 use super::diagnose::Diagnose;
+#[cfg(feature = "axum")]
+use super::future::{Driver, Stage};
 use super::service::WebhookService;
 use super::shared::{self, WebhookSettings};
 use crate::body::MemoryBudget;
+#[cfg(feature = "axum")]
+use crate::grpc::Protocol;
+#[cfg(feature = "axum")]
+use crate::observe::Watch;
+#[cfg(feature = "axum")]
+use crate::payload::{FromDelivery, Webhook};
 use crate::provider::Provider;
 use crate::rejection::Rejection;
+#[cfg(feature = "axum")]
+use crate::rejection::{BoxError, Reason};
 use crate::time::{Clock, SystemClock};
 
 /// The default time for a whole body to arrive. Senders write theirs at once and give up after 3 to
@@ -155,6 +177,37 @@ impl<P> WebhookLayer<P> {
     #[must_use]
     pub fn with_diagnosis(self, diagnosis: impl Diagnose) -> Self {
         self.with(|shared| shared.diagnosis = Some(Arc::new(diagnosis)))
+    }
+
+    /// Verifies a request and turns its delivery into a payload, or returns the answer to it.
+    //
+    // A future written by hand: those of async functions hold what they were called with besides what
+    // became of it, and the one of a handler that is too long costs the allocator a lot.
+    #[cfg(feature = "axum")]
+    pub(crate) fn extract<T, B>(&self, request: Request<B>) -> impl Future<Output = Result<T, Response<Bytes>>>
+    where
+        T: FromDelivery,
+        P: Provider,
+        B: Body<Data = Bytes> + Unpin,
+        B::Error: Into<BoxError>,
+    {
+        let shared = &*self.shared;
+        let protocol = Protocol::of(request.method(), request.version(), request.headers());
+        let ((mut head, mut body), mut stage) = (request.into_parts(), Stage::Begin);
+        let watch = Watch::start(&head);
+        poll_fn(move |cx| {
+            let mut delivery = None;
+            let mut driver = Driver::into_slot(shared, &watch, &mut head, &mut delivery);
+            let verdict = ready!(driver.poll(&mut stage, Pin::new(&mut body), cx));
+            let _received = verdict.map_err(|response| protocol.translate(response))?;
+            let delivery = delivery.as_ref().ok_or_else(|| Rejection::new(Reason::NoDelivery));
+            Poll::Ready(delivery.and_then(Webhook::from_delivery).map(|Webhook(payload)| payload).map_err(
+                |rejection| {
+                    shared.observe_behind(&rejection);
+                    protocol.translate(rejection.into_http_response())
+                },
+            ))
+        })
     }
 
     fn with(mut self, set: impl FnOnce(&mut WebhookSettings<P>)) -> Self {

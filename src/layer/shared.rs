@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::request::Parts;
-use http::{Extensions, Response, StatusCode};
+use http::{Extensions, HeaderMap, Response, StatusCode};
 use http_body::Body;
 
 use crate::answer::Answer;
@@ -63,11 +63,6 @@ impl<P: Provider> WebhookSettings<P> {
     #[inline]
     pub(super) fn deliver(&self, watch: &Watch, verified: &mut Verified, body: Bytes, head: &mut Parts) {
         let Parts { headers, extensions, .. } = head;
-        let name = self.provider.name();
-        observe::verdict(verified.provider(name), watch, End::Delivered);
-        if verified.key_index > 0 {
-            observe::old_key(verified.provider(name), verified.key_index.into());
-        }
         if !extensions.is_empty() {
             // What a layer around this one has verified is replaced.
             extensions.remove::<Delivery>();
@@ -78,18 +73,33 @@ impl<P: Provider> WebhookSettings<P> {
             extensions.insert(Verdict::Verified);
         }
         // A delivery is large, and `insert` would move it three times.
-        let delivery = extensions.get_or_insert_with(|| {
-            let mut delivery = Delivery::new(name, self.traits, verified, body);
-            #[cfg(feature = "inbox")]
-            delivery.set_behavior(self.provider.behavior());
-            if self.keeps_headers {
-                delivery.set_headers(headers.clone(), verified.signed_headers.take());
-            }
-            delivery
-        });
+        extensions.get_or_insert_with(|| self.delivery(watch, verified, body, headers));
+    }
+
+    /// Reports that the request is genuine, and returns the delivery.
+    #[inline]
+    pub(super) fn delivery(
+        &self,
+        watch: &Watch,
+        verified: &mut Verified,
+        body: Bytes,
+        headers: &HeaderMap,
+    ) -> Delivery {
+        let name = self.provider.name();
+        observe::verdict(verified.provider(name), watch, End::Delivered);
+        if verified.key_index > 0 {
+            observe::old_key(verified.provider(name), verified.key_index.into());
+        }
+        let mut delivery = Delivery::new(name, self.traits, verified, body);
+        #[cfg(feature = "inbox")]
+        delivery.set_behavior(self.provider.behavior());
+        if self.keeps_headers {
+            delivery.set_headers(headers.clone(), verified.signed_headers.take());
+        }
         if watch.is_traced() {
             watch.delivered(delivery.id(), delivery.event(), delivery.body().len(), delivery.key_index());
         }
+        delivery
     }
 
     /// Refuses a request: reports the rejection to the operator, and returns the answer for the
@@ -149,7 +159,13 @@ impl<P: Provider> WebhookSettings<P> {
 
     /// Reports what an extractor behind the layer refused.
     pub(super) fn observe_response<R>(&self, response: &Response<R>) {
-        let Some(rejection) = Rejection::of_response(response.extensions()) else { return };
+        if let Some(rejection) = Rejection::of_response(response.extensions()) {
+            self.observe_behind(rejection);
+        }
+    }
+
+    /// Reports what was refused once the request was verified.
+    pub(super) fn observe_behind(&self, rejection: &Rejection) {
         observe::refused_behind(rejection.provider().unwrap_or(self.provider.name()), rejection);
         if let Some(hook) = &self.on_reject {
             hook(rejection);

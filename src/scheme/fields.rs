@@ -128,7 +128,7 @@ impl Unverified {
 
     #[inline]
     pub(crate) fn values<'a>(&'a self, head: &'a Parts, body: &'a [u8]) -> Values<'a> {
-        let timestamp = self.timestamp.as_ref().map(|(text, _)| text.as_str());
-        Values { head, body, timestamp, id: self.id.as_deref() }
+        let timestamp = self.timestamp.as_ref().map(|(text, _)| text.as_bytes());
+        Values { head, body, timestamp, id: self.id.as_ref().map(Text::as_bytes) }
     }
 }

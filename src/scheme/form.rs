@@ -162,9 +162,9 @@ impl<P: Proof> Form<P> {
     fn verified(
         &self,
         read: &mut Unverified,
+        offer: &P::Offer,
         key: MatchedKey,
         text: Option<Box<SignedText>>,
-        offer: &P::Offer,
     ) -> Verified {
         let mut signed = self.signed;
         // A token may lack either.
@@ -180,6 +180,7 @@ impl<P: Proof> Form<P> {
             timestamp: read.timestamp.take().map(|(_, time)| time),
             fresh_for: own.map_or(read.fresh_for, |own| Some(own.tolerance.width())),
             key_print: key.print,
+            body_code: self.proof.body_code(offer).copied(),
             text,
             key_index: key.index.try_into().unwrap_or(u16::MAX),
             signed,
@@ -241,12 +242,12 @@ impl<P: Proof> Attempt<P> {
                     }
                 }
                 let text = form.signed_text(read, head, body)?;
-                Ok(Outcome::Deliver(form.verified(read, key, text, offer)).into())
+                Ok(Outcome::Deliver(form.verified(read, offer, key, text)).into())
             }
             MaybeReady::Pending(key) => {
                 form.check_body(read, head, body)?;
                 let text = form.signed_text(read, head, body)?;
-                let verified = form.verified(read, MatchedKey::default(), text, offer);
+                let verified = form.verified(read, offer, MatchedKey::default(), text);
                 Ok(MaybeReady::pending(async move { key.await.map(|_| Outcome::Deliver(verified)) }))
             }
         }
@@ -388,6 +389,11 @@ impl AnyForm {
     #[cfg(feature = "inspect")]
     pub(super) fn signs_address(&self) -> bool {
         of_form!(self, form => form.signed.url || form.proof.text().is_some_and(|text| text.may_hold_address()))
+    }
+
+    /// Has no part of the proof name the body.
+    pub(super) fn leave_body_unnamed(&mut self) {
+        of_form!(self, form => Arc::make_mut(form).proof.leave_body_unnamed());
     }
 
     /// Sets the tolerance, and returns whether there is one to be set.

@@ -26,12 +26,18 @@ pub(crate) struct MacProof {
     kind: MacKind,
     keys: Keys<Mac>,
     text: SignedText,
+    /// Whether two bodies with one code are the same body: it covers the body and nothing else, by a
+    /// hash function of which nobody knows a collision, and a request has no other code beside it.
+    names_body: bool,
 }
 
 impl MacProof {
     pub(crate) fn new(kind: MacKind, settings: &Settings) -> Result<Self, ConfigError> {
         let keys = settings.keys(move |key| Mac::new(kind, key))?;
-        Ok(Self { kind, keys, text: SignedText::new(settings)? })
+        let text = SignedText::new(settings)?;
+        let is_strong = matches!(kind, MacKind::Sha256 | MacKind::Sha512);
+        let names_body = is_strong && text.template.is_body() && text.signature.is_single();
+        Ok(Self { kind, keys, text, names_body })
     }
 
     fn matching(&self, run: Run<'_, Self>, values: &Values<'_>, rest: &[u8]) -> Result<Option<usize>, Rejection> {
@@ -42,8 +48,12 @@ impl MacProof {
             return Ok(matching_key(macs.codes(), offer.iter()));
         }
         if let Some(only) = keys.ring.only() {
-            let code =
-                if template.is_body() { only.of(values.body) } else { only.over(|sink| template.feed(values, sink))? };
+            let code = if template.is_body() {
+                only.of(values.body)
+            } else {
+                let (before, after) = template.around_body(values)?;
+                only.over([&before, template.body_of(values), &after])
+            };
             return Ok(code.is_among(offer.iter()).then_some(0));
         }
         let mut macs = Macs::new(Keyring::clone(&keys.ring));
@@ -100,6 +110,15 @@ impl Proof for MacProof {
             return Err(Rejection::new(Reason::MalformedBody).with_detail("it is not one JSON value and nothing else"));
         }
         Ok(MaybeReady::Ready(key))
+    }
+
+    fn body_code<'a>(&self, offer: &'a Candidates) -> Option<&'a [u8; 32]> {
+        let [only] = &offer[..] else { return None };
+        only.as_bytes().first_chunk().filter(|_| self.names_body)
+    }
+
+    fn leave_body_unnamed(&mut self) {
+        self.names_body = false;
     }
 
     fn mac_keys(&self) -> Option<&Keys<Mac>> {

@@ -113,6 +113,15 @@ pub(crate) trait Proof: Clone + Send + Sync + 'static {
         None
     }
 
+    /// Returns a part of a proof that fits which names the body, as a digest of it would.
+    fn body_code<'a>(&self, offer: &'a Self::Offer) -> Option<&'a [u8; 32]> {
+        let _ = offer;
+        None
+    }
+
+    /// Has no part of the proof name the body.
+    fn leave_body_unnamed(&mut self) {}
+
     /// Returns the keys of handshakes that are answered with a MAC.
     fn mac_keys(&self) -> Option<&Keys<Mac>> {
         None

@@ -78,6 +78,8 @@ impl Scheme {
             own.handshakes.extend(other.handshakes);
             own.is_timed |= other.is_timed;
             own.forms.extend(other.forms);
+            // What one form verified may be verified by the other when it is repeated, and so by another code.
+            own.forms.iter_mut().for_each(AnyForm::leave_body_unnamed);
         })
     }
 

@@ -252,6 +252,11 @@ impl Signature {
         Ok(found)
     }
 
+    /// Returns whether a request has one signature at most.
+    pub(super) fn is_single(&self) -> bool {
+        matches!(&self.places[..], [place] if place.list.is_none() && !matches!(place.spot, Spot::Numbered(_)))
+    }
+
     /// Reads every signature that is there, for algorithms whose signatures have no fixed length.
     #[cfg(feature = "asymmetric")]
     pub(crate) fn read_up_to(&self, head: &Parts, body: &[u8], longest: usize) -> Result<Vec<Vec<u8>>, Rejection> {
@@ -345,6 +350,7 @@ pub(crate) struct Timestamp {
 
 impl Timestamp {
     /// Returns the timestamp as it was written, and the time it stands for.
+    #[inline]
     pub(crate) fn read(
         &self,
         head: &Parts,

@@ -12,6 +12,7 @@ use futures_util::future::{Shared, WeakShared};
 use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{HeaderName, Request, Uri};
+use smallvec::SmallVec;
 
 use crate::maybe_ready::MaybeReady;
 use crate::rejection::{Reason, Rejection};
@@ -135,8 +136,8 @@ impl CachePolicy {
     }
 
     /// Returns the key of a tenant: every part that is visible, with its length before it.
-    fn key(&self, parts: &Parts, hint: Option<&Text>) -> Vec<u8> {
-        let mut key = Vec::with_capacity(128);
+    fn key(&self, parts: &Parts, hint: Option<&Text>) -> SmallVec<[u8; 128]> {
+        let mut key = SmallVec::new();
         let mut push = |part: &[u8]| {
             key.extend_from_slice(&part.len().to_le_bytes());
             key.extend_from_slice(part);
@@ -244,7 +245,7 @@ impl<K: Clone + Send + Sync + 'static> KeyCache<K> {
         {
             return decoy.clone().into();
         }
-        if let Some(lookup) = tenants.lookups.get(&key).and_then(WeakShared::upgrade) {
+        if let Some(lookup) = tenants.lookups.get(&key[..]).and_then(WeakShared::upgrade) {
             return MaybeReady::Pending(Box::pin(lookup));
         }
         if tenants.lookups.len() >= MAX_LOOKUPS {
@@ -254,6 +255,7 @@ impl<K: Clone + Send + Sync + 'static> KeyCache<K> {
             let busy = Rejection::new(Reason::SecretUnavailable).with_detail("too many unknown tenants are asked for");
             return MaybeReady::pending(async { Err(busy) });
         }
+        let key = key.into_vec();
         let lookup = self.launch(key.clone(), look_up(self.policy.visible(parts, hint)));
         if let Some(weak) = lookup.downgrade() {
             tenants.lookups.insert(key, weak);
@@ -322,11 +324,15 @@ impl<V> Generations<V> {
     }
 
     fn get(&mut self, key: &[u8]) -> Option<&V> {
-        self.get_mut(key).map(|value| &*value)
+        if !self.old.is_empty() {
+            return self.get_mut(key).map(|value| &*value);
+        }
+        self.young.get(key)
     }
 
     fn get_mut(&mut self, key: &[u8]) -> Option<&mut V> {
-        if let Some((key, value)) = self.old.remove_entry(key) {
+        if !self.young.contains_key(key) {
+            let (key, value) = self.old.remove_entry(key)?;
             self.insert(key, value);
         }
         self.young.get_mut(key)

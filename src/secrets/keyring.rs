@@ -10,6 +10,15 @@ use crate::rejection::{Reason, Rejection};
 use super::print::KeyPrint;
 use super::secret::{MAX_SECRETS, Secret};
 
+/// Makes a key of a secret.
+pub(super) type MakeKey<K> = dyn Fn(&Secret) -> Result<K, ConfigError> + Send + Sync;
+
+/// The keys of a secret, and what made them. It is held, so that no other has its address.
+struct KeysMade<K> {
+    make: Arc<MakeKey<K>>,
+    ring: Arc<Keyring<K>>,
+}
+
 /// One to [`MAX_SECRETS`] keys. Cloning a single key, the common case, doesn't allocate.
 #[derive(Clone)]
 pub(crate) struct Keyring<K> {
@@ -26,6 +35,22 @@ impl<K> Keyring<K> {
     ) -> Result<Option<Self>, ConfigError> {
         let ring = Self::new(secrets.iter().map(make))?;
         Ok(ring.map(|ring| Self { prints: secrets.iter().map(KeyPrint::of).collect(), ..ring }))
+    }
+
+    /// Returns the keyring of one secret alone, and whether it was made before.
+    pub(super) fn of(secret: &Secret, make: &Arc<MakeKey<K>>) -> Result<(Arc<Self>, bool), ConfigError>
+    where
+        K: Send + Sync + 'static,
+    {
+        let made = secret.made().get().and_then(|made| made.downcast_ref::<KeysMade<K>>());
+        if let Some(made) = made.filter(|made| Arc::ptr_eq(&made.make, make)) {
+            return Ok((made.ring.clone(), true));
+        }
+        let ring = Self::from_secrets(std::slice::from_ref(secret), &**make)?;
+        let ring = Arc::new(ring.ok_or_else(|| ConfigError::missing("there is no secret"))?);
+        // If the keys of another provider are kept, they stay.
+        let _ = secret.made().set(Box::new(KeysMade { make: make.clone(), ring: ring.clone() }));
+        Ok((ring, false))
     }
 
     /// Collects the keys, or returns `None` if there are none.

@@ -4,8 +4,10 @@ use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use http::request::Parts;
+use smallvec::SmallVec;
 
 use crate::config::ConfigError;
 use crate::maybe_ready::MaybeReady;
@@ -16,10 +18,10 @@ use crate::text::Text;
 
 use super::cache::{CachePolicy, KeyCache};
 use super::head::Head;
-use super::keyring::{Keyring, KeysFor};
+use super::keyring::{Keyring, KeysFor, MakeKey};
 use super::secret::Secret;
 
-type FoundSecrets = Pin<Box<dyn Future<Output = Result<Vec<Secret>, BoxError>> + Send>>;
+type FoundSecrets = Pin<Box<dyn Future<Output = Result<SmallVec<[Secret; 1]>, BoxError>> + Send>>;
 type Lookup = Arc<dyn Fn(Head) -> FoundSecrets + Send + Sync>;
 
 /// The secrets that a sender may sign with: one, several during rotation, or looked up by request.
@@ -245,7 +247,7 @@ impl Secrets {
             },
             SecretSource::Lookup { find, policy } => {
                 let cache = policy.map(|policy| Arc::new(KeyCache::new(policy)));
-                Ok(Keys::Lookup { find, make: Arc::new(make), cache })
+                Ok(Keys::Lookup { find, make: Arc::new(make), decoy: Arc::new(Decoy::new()), cache })
             }
         }
     }
@@ -255,10 +257,8 @@ impl Secrets {
 #[derive(Clone)]
 pub(crate) enum Keys<K> {
     Fixed(Arc<Keyring<K>>),
-    Lookup { find: Lookup, make: Arc<MakeKey<K>>, cache: Option<Arc<KeyCache<K>>> },
+    Lookup { find: Lookup, make: Arc<MakeKey<K>>, decoy: Arc<Decoy>, cache: Option<Arc<KeyCache<K>>> },
 }
-
-type MakeKey<K> = dyn Fn(&Secret) -> Result<K, ConfigError> + Send + Sync;
 
 /// The key tried for an unknown tenant. No signature made with it is ever accepted. It is as long
 /// as most keys are: one that is longer than a hash function's block, 64 bytes, is hashed first,
@@ -285,8 +285,8 @@ impl<K: Clone + Send + Sync + 'static> Keys<K> {
     pub(crate) fn find(&self, parts: &Parts, hint: Option<Text>) -> MaybeReady<KeysFor<K>> {
         match self {
             Self::Fixed(keyring) => KeysFor { ring: keyring.clone(), known: true }.into(),
-            Self::Lookup { find, make, cache } => {
-                let look_up = |head| make_keys(find(head), make.clone());
+            Self::Lookup { find, make, decoy, cache } => {
+                let look_up = |head| make_keys(find(head), make.clone(), decoy.clone());
                 match cache {
                     Some(cache) => cache.find(parts, hint, look_up),
                     None => MaybeReady::pending(look_up(Head::new(parts, hint))),
@@ -296,14 +296,42 @@ impl<K: Clone + Send + Sync + 'static> Keys<K> {
     }
 }
 
-async fn make_keys<K>(found: FoundSecrets, make: Arc<MakeKey<K>>) -> Result<KeysFor<K>, Rejection> {
+/// The secret that stands for that of an unknown tenant. Its key is made anew wherever the keys of
+/// tenants are, and kept where theirs are kept, so that one takes as long as the other.
+pub(crate) struct Decoy {
+    kept: Secret,
+    is_new: AtomicBool,
+}
+
+impl Decoy {
+    fn new() -> Self {
+        Self { kept: Secret::from_bytes(DECOY), is_new: AtomicBool::new(true) }
+    }
+
+    fn secret(&self) -> Secret {
+        if self.is_new.load(Ordering::Relaxed) { Secret::from_bytes(DECOY) } else { self.kept.clone() }
+    }
+}
+
+async fn make_keys<K: Send + Sync + 'static>(
+    found: FoundSecrets,
+    make: Arc<MakeKey<K>>,
+    decoy: Arc<Decoy>,
+) -> Result<KeysFor<K>, Rejection> {
     let unusable = |error: ConfigError| {
         Rejection::new(Reason::SecretUnavailable).with_detail("a looked-up secret isn't a key").with_source(error)
     };
     let mut secrets = found.await.map_err(|error| Rejection::new(Reason::SecretUnavailable).with_source(error))?;
     let known = !secrets.is_empty();
     if !known {
-        secrets.push(Secret::from_bytes(DECOY));
+        secrets.push(decoy.secret());
+    }
+    if let [only] = &secrets[..] {
+        let (ring, was_kept) = Keyring::of(only, &make).map_err(unusable)?;
+        if known {
+            decoy.is_new.store(!was_kept, Ordering::Relaxed);
+        }
+        return Ok(KeysFor { ring, known });
     }
     let keyring = Keyring::from_secrets(&secrets, &*make).map_err(unusable)?;
     keyring.map(|ring| KeysFor { ring: Arc::new(ring), known }).ok_or_else(|| Reason::SecretUnavailable.into())

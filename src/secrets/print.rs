@@ -18,7 +18,7 @@ pub(crate) struct KeyPrint([u8; 8]);
 
 impl KeyPrint {
     pub(super) fn of(secret: &Secret) -> Self {
-        let key: &[u8] = match &secret.0 {
+        let key: &[u8] = match secret.material() {
             KeyMaterial::Text(text) => text.as_bytes(),
             KeyMaterial::Bytes(bytes) => bytes,
         };

@@ -1,7 +1,9 @@
 //! One shared secret, and how its text stands for a key.
 
+use std::any::Any;
 use std::borrow::Cow;
 use std::fmt;
+use std::sync::{Arc, OnceLock};
 
 use serde::{Deserialize, Deserializer};
 use zeroize::Zeroizing;
@@ -13,7 +15,11 @@ use crate::encoding::Encoding;
 /// look-up that returns hundreds would make each request of an attacker cost hundreds of MACs.
 pub const MAX_SECRETS: usize = 8;
 
-/// A shared secret. It is wiped from memory when dropped, and `Debug` prints no part of it.
+/// A shared secret. It is wiped from memory when its last clone is dropped, and `Debug` prints no
+/// part of it.
+///
+/// Clones share the key that is made of it. So a look-up that returns a clone of a secret which the
+/// program keeps costs no key for each request.
 ///
 /// A secret made from text is what the sender's portal shows. The provider knows whether that text
 /// is the key itself or an encoding of it. If you have the bytes of the key, use
@@ -29,7 +35,14 @@ pub const MAX_SECRETS: usize = 8;
 /// assert!(Secret::from_hex("not hex").is_err());
 /// ```
 #[derive(Clone)]
-pub struct Secret(pub(super) KeyMaterial);
+pub struct Secret(Arc<Kept>);
+
+/// What the clones of a secret share.
+struct Kept {
+    material: KeyMaterial,
+    /// The keys that the first provider has made of it.
+    made: OnceLock<Box<dyn Any + Send + Sync>>,
+}
 
 #[derive(Clone)]
 pub(super) enum KeyMaterial {
@@ -42,13 +55,26 @@ impl Secret {
     /// the provider is built.
     #[must_use]
     pub fn new(text: impl Into<String>) -> Self {
-        Self(KeyMaterial::Text(Zeroizing::new(text.into())))
+        Self::of(KeyMaterial::Text(Zeroizing::new(text.into())))
     }
 
     /// Creates a secret from the bytes of the key.
     #[must_use]
     pub fn from_bytes(bytes: impl Into<Vec<u8>>) -> Self {
-        Self(KeyMaterial::Bytes(Zeroizing::new(bytes.into())))
+        Self::of(KeyMaterial::Bytes(Zeroizing::new(bytes.into())))
+    }
+
+    fn of(material: KeyMaterial) -> Self {
+        Self(Arc::new(Kept { material, made: OnceLock::new() }))
+    }
+
+    pub(super) fn material(&self) -> &KeyMaterial {
+        &self.0.material
+    }
+
+    /// Returns where the keys are kept that a provider has made of it.
+    pub(super) fn made(&self) -> &OnceLock<Box<dyn Any + Send + Sync>> {
+        &self.0.made
     }
 
     /// Creates a secret from the bytes of the key in hexadecimal, in either case.
@@ -75,7 +101,7 @@ impl Secret {
 
     /// Returns the text that the secret was made from, if it was.
     pub(super) fn text(&self) -> Option<&str> {
-        match &self.0 {
+        match self.material() {
             KeyMaterial::Text(text) => Some(text),
             KeyMaterial::Bytes(_) => None,
         }
@@ -84,7 +110,7 @@ impl Secret {
     /// Returns the secret as text, if it is one.
     #[cfg(all(feature = "inspect", feature = "testing"))]
     pub(crate) fn as_text(&self) -> Option<Cow<'_, str>> {
-        match &self.0 {
+        match self.material() {
             KeyMaterial::Text(text) => Some(Cow::Borrowed(text)),
             KeyMaterial::Bytes(bytes) => std::str::from_utf8(bytes).ok().map(Cow::Borrowed),
         }
@@ -93,7 +119,7 @@ impl Secret {
     /// Returns the text that the secret was made from, or the bytes of the key.
     #[cfg(feature = "inspect")]
     pub(crate) fn as_given(&self) -> Result<&str, &[u8]> {
-        match &self.0 {
+        match self.material() {
             KeyMaterial::Text(text) => Ok(text),
             KeyMaterial::Bytes(bytes) => Err(bytes),
         }
@@ -101,7 +127,7 @@ impl Secret {
 
     /// Returns the bytes of the key, by the sender's rule for secrets that are text.
     pub(crate) fn key(&self, format: KeyFormat) -> Result<Zeroizing<Vec<u8>>, ConfigError> {
-        let key = match &self.0 {
+        let key = match self.material() {
             KeyMaterial::Bytes(bytes) => bytes.clone(),
             KeyMaterial::Text(text) => format.decode(text)?,
         };

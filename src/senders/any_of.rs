@@ -9,6 +9,7 @@ use http::request::Parts;
 use crate::any_provider::AnyProvider;
 #[cfg(feature = "inspect")]
 use crate::clues::Clues;
+use crate::behavior::Traits;
 use crate::config::ConfigError;
 use crate::provider::{Begin, Facts, MaybeReady, Outcome, Provider, Recognition};
 use crate::rejection::{Reason, Rejection};
@@ -58,7 +59,14 @@ static NAME: Text = Text::from_static("any_of");
 /// The body limit is the largest of theirs.
 #[derive(Debug)]
 pub struct AnyOf<P = AnyProvider> {
-    providers: Arc<[P]>,
+    providers: Arc<[Member<P>]>,
+}
+
+#[derive(Debug)]
+struct Member<P> {
+    provider: P,
+    /// What deliveries need of it.
+    named: Arc<(Text, Traits)>,
 }
 
 impl<P: Provider> AnyOf<P> {
@@ -68,15 +76,23 @@ impl<P: Provider> AnyOf<P> {
     ///
     /// Returns an error if there are none.
     pub fn new(providers: impl IntoIterator<Item = P>) -> Result<Self, ConfigError> {
-        let providers: Arc<[P]> = providers.into_iter().collect();
+        let member = |provider: P| {
+            let named = Arc::new((provider.name().clone(), provider.behavior().traits()));
+            Member { provider, named }
+        };
+        let providers: Arc<[_]> = providers.into_iter().map(member).collect();
         if providers.is_empty() {
             return Err(ConfigError::missing("there is no sender to choose from"));
         }
         Ok(Self { providers })
     }
 
+    fn providers(&self) -> impl Iterator<Item = &P> {
+        self.providers.iter().map(|member| &member.provider)
+    }
+
     fn begin_one(&self, index: usize, head: &Parts, clock: &dyn Clock) -> Result<MaybeReady<Begun<P>>, Rejection> {
-        let provider = &self.providers[index];
+        let provider = &self.providers[index].provider;
         let wrap = move |begun| match begun {
             Begin::Verify(verification) => {
                 Begin::Verify(AnyOfVerification { first: (index, verification), others: Vec::new() })
@@ -144,6 +160,12 @@ fn unrecognized() -> Rejection {
     Rejection::new(Reason::MissingSignature).with_detail("no provider recognized the request")
 }
 
+fn stand_for(outcome: &mut Outcome, name: &Arc<(Text, Traits)>) {
+    if let Outcome::Deliver(verified) = outcome {
+        verified.stood_for_by(name);
+    }
+}
+
 /// Names the sender that a verdict is from.
 fn named<T: Send + 'static, U>(
     verdict: Result<MaybeReady<T>, Rejection>,
@@ -170,16 +192,16 @@ impl<P: Provider> Provider for AnyOf<P> {
     }
 
     fn body_limit(&self) -> usize {
-        self.providers.iter().map(P::body_limit).max().unwrap_or_default()
+        self.providers().map(P::body_limit).max().unwrap_or_default()
     }
 
     fn facts(&self) -> Vec<Facts> {
-        self.providers.iter().flat_map(P::facts).collect()
+        self.providers().flat_map(P::facts).collect()
     }
 
     fn recognizes(&self, head: &Parts) -> Recognition {
         let mut best = Recognition::No;
-        for provider in &*self.providers {
+        for provider in self.providers() {
             match provider.recognizes(head) {
                 Recognition::Yes => return Recognition::Yes,
                 Recognition::Perhaps => best = Recognition::Perhaps,
@@ -191,12 +213,12 @@ impl<P: Provider> Provider for AnyOf<P> {
 
     fn recognizes_body(&self, head: &Parts, body: &[u8]) -> bool {
         let perhaps = |provider: &&P| provider.recognizes(head) == Recognition::Perhaps;
-        self.providers.iter().filter(perhaps).any(|provider| provider.recognizes_body(head, body))
+        self.providers().filter(perhaps).any(|provider| provider.recognizes_body(head, body))
     }
 
     fn begin(&self, head: &Parts, clock: &dyn Clock) -> Result<MaybeReady<Begin<Self::Verification>>, Rejection> {
         let recognized = |wanted| {
-            let providers = self.providers.iter().enumerate();
+            let providers = self.providers().enumerate();
             providers.filter(move |(_, provider)| provider.recognizes(head) == wanted).map(|(index, _)| index)
         };
         if let Some(index) = recognized(Recognition::Yes).next() {
@@ -207,7 +229,7 @@ impl<P: Provider> Provider for AnyOf<P> {
 
     fn receive(&self, verification: &mut Self::Verification, head: &Parts, chunk: &[u8]) {
         for (index, verification) in verification.iter_mut() {
-            self.providers[*index].receive(verification, head, chunk);
+            self.providers[*index].provider.receive(verification, head, chunk);
         }
     }
 
@@ -220,19 +242,25 @@ impl<P: Provider> Provider for AnyOf<P> {
     ) -> Result<MaybeReady<Outcome>, Rejection> {
         let only = verification.others.is_empty();
         let mut candidates = verification.iter_mut();
-        let chosen = candidates.find(|(index, _)| only || self.providers[*index].recognizes_body(head, body));
+        let chosen = candidates.find(|(index, _)| only || self.providers[*index].provider.recognizes_body(head, body));
         let (index, verification) = chosen.ok_or_else(unrecognized)?;
-        let provider = &self.providers[*index];
-        let (name, traits) = (provider.name().clone(), provider.behavior().traits());
-        named(provider.finish(verification, head, body, rest), provider.name(), move |outcome| match outcome {
-            Outcome::Deliver(verified) => Outcome::Deliver(verified.with_provider(&name, traits)),
-            Outcome::Answer(answer) => Outcome::Answer(answer),
+        let Member { provider, named: name } = &self.providers[*index];
+        let mut verdict = provider.finish(verification, head, body, rest);
+        // Nearly every request, in its place.
+        if let Ok(MaybeReady::Ready(outcome)) = &mut verdict {
+            stand_for(outcome, name);
+            return verdict;
+        }
+        let stood_for = name.clone();
+        named(verdict, provider.name(), move |mut outcome| {
+            stand_for(&mut outcome, &stood_for);
+            outcome
         })
     }
 
     fn refuse(&self, head: &Parts, rejection: Rejection) -> Rejection {
         let refused_by = |provider: &&P| Some(provider.name().as_str()) == rejection.provider();
-        match self.providers.iter().find(refused_by) {
+        match self.providers().find(refused_by) {
             Some(provider) => provider.refuse(head, rejection),
             None => rejection,
         }
@@ -240,7 +268,7 @@ impl<P: Provider> Provider for AnyOf<P> {
 
     #[cfg(feature = "inspect")]
     fn clues(&self) -> Clues {
-        self.providers.iter().map(P::clues).reduce(Clues::and).unwrap_or_default()
+        self.providers().map(P::clues).reduce(Clues::and).unwrap_or_default()
     }
 }
 

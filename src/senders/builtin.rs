@@ -17,7 +17,7 @@ use crate::delivery::Signed;
 use crate::encoding::Encoding;
 #[cfg(feature = "asymmetric")]
 use crate::headers::{LONGEST_HEADER, required};
-use crate::pointer::{member, member_is};
+use crate::pointer::{Mark, member, member_is};
 use crate::rejection::{Reason, Rejection};
 #[cfg(feature = "asymmetric")]
 use crate::scheme::MessageRules;
@@ -851,8 +851,8 @@ senders! {
             .event(json("/event/type"))
             .id(json("/event_id"))
             .with_handshake(Handshake::signed_body(|_, body, _| {
-                let asks = member_is(body, "/type", "url_verification");
-                asks.then(|| challenge_in(body, "/challenge").and_then(|text| echo(&text))).transpose()
+                static ASKS: Mark = Mark::new("/type", "url_verification");
+                ASKS.is_in(body).then(|| challenge_in(body, "/challenge").and_then(|text| echo(&text))).transpose()
             }))
             .with_handshake(Handshake::unsigned_body(
                 |head| is_form(head) && !head.headers.contains_key("x-slack-signature"),
@@ -869,7 +869,8 @@ senders! {
             .id(json("/eventId"))
             .with_handshake(Handshake::signed_body(|_, body, mac| {
                 object_only(body)?;
-                let Some(mac) = mac.filter(|_| member_is(body, "/eventType", "VERIFY")) else { return Ok(None) };
+                static ASKS: Mark = Mark::new("/eventType", "VERIFY");
+                let Some(mac) = mac.filter(|_| ASKS.is_in(body)) else { return Ok(None) };
                 let challenge = challenge_in(body, "/data/challenge")?;
                 let answer = hex::encode(challenge_mac(mac, &challenge)?.as_bytes());
                 Ok(Some(Answer::object(&[("challenge", &answer)])))
@@ -947,9 +948,9 @@ senders! {
             .event(json("/type"))
             .id(json("/id"))
             .with_handshake(Handshake::signed_body(|_, body, _| {
-                let asks = member_is(body, "/type", "validation.webhook");
+                static ASKS: Mark = Mark::new("/type", "validation.webhook");
                 let answer = |id: String| Answer::object(&[("id", &id)]);
-                asks.then(|| challenge_in(body, "/id").map(answer)).transpose()
+                ASKS.is_in(body).then(|| challenge_in(body, "/id").map(answer)).transpose()
             }));
 
     /// A secret token in a header; the body is not signed.
@@ -1174,7 +1175,8 @@ senders! {
             .signed("v0:{timestamp}:{body}")
             .event(json("/event"))
             .with_handshake(Handshake::signed_body(|_, body, mac| {
-                let Some(mac) = mac.filter(|_| member_is(body, "/event", "endpoint.url_validation")) else {
+                static ASKS: Mark = Mark::new("/event", "endpoint.url_validation");
+                let Some(mac) = mac.filter(|_| ASKS.is_in(body)) else {
                     return Ok(None);
                 };
                 let plain = challenge_in(body, "/payload/plainToken")?;

@@ -2,6 +2,7 @@
 //!
 //! Source: <https://developers.horisen.com/en/webhook-integration>.
 
+use std::error::Error;
 use std::fmt;
 use std::time::SystemTime;
 
@@ -222,30 +223,46 @@ impl fmt::Debug for DownloadRequest {
 }
 
 /// The platform could not export the report. Displays its message.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ExportFailed<'a>(&'a str);
 
+impl fmt::Display for ExportFailed<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0)
+    }
+}
+
+impl Error for ExportFailed<'_> {}
+
 /// Why a report cannot be fetched.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum DownloadError {
     /// There is no report: see [`Report::outcome`].
-    #[error("the export failed, so there is no report")]
     ExportFailed,
     /// The notice asks for another method than the documented `GET`.
-    #[error("the report is not to be fetched with GET")]
     Method,
     /// The address is missing or malformed.
-    #[error("the address of the report is missing or malformed")]
     Address,
     /// The address is not https.
-    #[error("the address of the report is not https")]
     NotHttps,
     /// The host is not on the list.
-    #[error("the host of the report is not on the list")]
     Host,
 }
+
+impl fmt::Display for DownloadError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::ExportFailed => "the export failed, so there is no report",
+            Self::Method => "the report is not to be fetched with GET",
+            Self::Address => "the address of the report is missing or malformed",
+            Self::NotHttps => "the address of the report is not https",
+            Self::Host => "the host of the report is not on the list",
+        })
+    }
+}
+
+impl Error for DownloadError {}
 
 #[cfg(test)]
 mod tests {

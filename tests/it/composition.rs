@@ -57,6 +57,29 @@ fn outcome(reply: &Reply) -> (u16, &str) {
 }
 
 #[tokio::test]
+async fn an_extractor_that_verifies_by_itself_refuses_and_reports_as_the_layer_does() {
+    let told = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let seen = told.clone();
+    let hook = move |rejection: &Rejection| seen.lock().unwrap().push(rejection.reason());
+    let state = layer().with_body_limit(1000).on_reject(hook);
+    let handler = async |Authentic(Json(number)): Authentic<Json<u32>>| number.to_string();
+    let server = serve(Router::new().route("/", post(handler)).with_state(state)).await;
+
+    assert_eq!(outcome(&server.send(signed("/", "17")).await), (200, "17"));
+    let unsigned = server.send(Request::post("/").body(Full::from("17")).unwrap()).await;
+    let behind = serve(Router::new().route("/", post(async |_: Delivery| ()).layer(layer()))).await;
+    let refused = behind.send(Request::post("/").body(Full::from("17")).unwrap()).await;
+    assert_eq!(outcome(&unsigned), outcome(&refused));
+    let mut forged = signed("/", "17");
+    *forged.body_mut() = Full::from("18");
+    assert_eq!(server.send(forged).await.status, 401);
+    assert_eq!(server.send(signed("/", "seventeen")).await.status, 422);
+    assert_eq!(server.send(signed("/", "1".repeat(1001))).await.status, 413);
+    let reasons = ["missing_signature", "signature_mismatch", "malformed_payload", "body_too_large"];
+    assert!(told.lock().unwrap().iter().map(|reason| reason.as_str()).eq(reasons), "{:?}", told.lock().unwrap());
+}
+
+#[tokio::test]
 async fn existing_handlers_keep_working_behind_the_layer() {
     #[derive(Deserialize)]
     struct Order {

@@ -317,6 +317,7 @@ struct Scripted {
     inner: MemoryStore,
     fails: Arc<dyn Fn(&'static str) -> Fault + Send + Sync>,
     log: Arc<std::sync::Mutex<Vec<&'static str>>>,
+    gate: Arc<Semaphore>,
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -327,11 +328,14 @@ enum Fault {
     Silent,
     /// Does it and never answers.
     Mute,
+    /// Does it once it gets a permit.
+    Gate,
 }
 
 impl Scripted {
     fn new(fails: impl Fn(&'static str) -> Fault + Send + Sync + 'static) -> Self {
-        Self { inner: MemoryStore::default(), fails: Arc::new(fails), log: Arc::default() }
+        let gate = Arc::new(Semaphore::new(0));
+        Self { inner: MemoryStore::default(), fails: Arc::new(fails), log: Arc::default(), gate }
     }
 
     fn log(&self) -> Vec<&'static str> {
@@ -349,6 +353,10 @@ impl Scripted {
             Fault::None => work.await,
             Fault::Error => Err(StoreError::new("as the script says")),
             Fault::Silent => std::future::pending().await,
+            Fault::Gate => {
+                self.gate.acquire().await.unwrap().forget();
+                work.await
+            }
             Fault::Mute => {
                 work.await?;
                 std::future::pending().await
@@ -420,6 +428,26 @@ async fn a_commit_that_fails_does_not_turn_a_success_into_a_failure() {
     assert_eq!(server.send(delivery("1")).await.text(), "from the handler");
     // The claim lasts on, so that at least until the lease ends nobody repeats the work.
     assert_eq!(server.send(delivery("1")).await.status, 503);
+    assert_eq!(handler.calls(), 1);
+}
+
+#[tokio::test]
+async fn a_commit_in_the_background_keeps_nobody_waiting_and_is_made_all_the_same() {
+    let handler = Handler::default();
+    let gate = Arc::new(Semaphore::new(0));
+    let store = Scripted::new(|call| if call == "commit" { Fault::Gate } else { Fault::None });
+    let store = Scripted { gate: gate.clone(), ..store };
+    let server = handler.serve(DedupLayer::new(store.clone()).with_commit_in_background()).await;
+    assert_eq!(server.send(delivery("1")).await.text(), "from the handler");
+    assert_eq!(server.send(delivery("1")).await.status, 503, "the claim holds until the store knows");
+    gate.add_permits(1);
+    let again = loop {
+        let reply = server.send(delivery("1")).await;
+        if reply.status != 503 {
+            break reply;
+        }
+    };
+    assert_eq!((again.text(), again.headers.contains_key("webhook-duplicate")), ("from the handler", true));
     assert_eq!(handler.calls(), 1);
 }
 

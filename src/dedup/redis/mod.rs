@@ -24,7 +24,7 @@ use super::store::{Claim, Store, StoreError};
 
 use fault::Fault;
 use link::Link;
-use script::{DELETE, PUT};
+use script::{Call, DELETE, KnowsSet, PUT};
 use target::{Target, eviction};
 
 /// The default prefix of all keys.
@@ -69,6 +69,7 @@ pub const DEFAULT_PREFIX: &str = "webhook:";
 pub struct RedisStore {
     link: Link,
     prefix: Arc<str>,
+    knows_set: KnowsSet,
 }
 
 impl RedisStore {
@@ -160,7 +161,7 @@ impl RedisStore {
     /// connection.
     #[must_use]
     pub fn new(connection: impl ConnectionLike + Clone + Send + Sync + 'static) -> Self {
-        Self { link: Link::over(connection), prefix: DEFAULT_PREFIX.into() }
+        Self { link: Link::over(connection), prefix: DEFAULT_PREFIX.into(), knows_set: KnowsSet::default() }
     }
 
     /// Sets the prefix of all keys. The default is [`DEFAULT_PREFIX`]. Services that share a Redis
@@ -175,10 +176,14 @@ impl RedisStore {
         format!("{}{key}", self.prefix)
     }
 
-    /// Puts a value there. Returns what stands in the way of it.
-    async fn put(&self, key: Key, claim: &str, value: &str, time: Duration) -> Result<Put, StoreError> {
+    /// The call that puts a value there.
+    fn put(&self, key: Key, claim: &str, value: &str, time: Duration) -> Call {
         let millis = u64::try_from(time.as_millis()).unwrap_or(u64::MAX).max(1);
-        let call = PUT.call(self.name(key), vec![claim.to_owned(), value.to_owned(), millis.to_string()]);
+        PUT.call(self.name(key), vec![claim.to_owned(), value.to_owned(), millis.to_string()])
+    }
+
+    /// Makes such a call. Returns what stands in the way of the value.
+    async fn run(&self, call: Call) -> Result<Put, StoreError> {
         let answer = self.link.call(&self.prefix, &call).await?;
         let held =
             redis::from_redis_value(answer.value).map_err(|error| Fault::from(redis::RedisError::from(error)))?;
@@ -194,7 +199,8 @@ struct Put {
 impl Store for RedisStore {
     async fn claim(&self, key: Key, token: ClaimToken, lease: Duration) -> Result<Claim, StoreError> {
         let claim = claim_value(token);
-        match self.put(key, &claim, &claim, lease).await?.held.as_deref() {
+        let put = self.put(key, &claim, &claim, lease).by_set(&self.knows_set);
+        match self.run(put).await?.held.as_deref() {
             None => Ok(Claim::Won),
             Some(held) if held.starts_with(CLAIM) => Ok(Claim::InFlight),
             Some(held) => {
@@ -212,7 +218,7 @@ impl Store for RedisStore {
         retention: Duration,
     ) -> Result<bool, StoreError> {
         let done = format!("{DONE}{}", written(&answer));
-        let put = self.put(key, &claim_value(token), &done, retention).await?;
+        let put = self.run(self.put(key, &claim_value(token), &done, retention)).await?;
         // A commit whose answer was lost finds itself when it is repeated.
         Ok(put.held.is_none_or(|held| put.is_repeated && held == done))
     }
@@ -314,7 +320,7 @@ impl RedisBuilder {
     /// Returns an error under the same conditions.
     pub fn connect_lazily(self, url: impl AsRef<str>) -> Result<RedisStore, ConfigError> {
         let target = Target::server(url.as_ref(), self.roots)?;
-        Ok(RedisStore { link: Link::to(target), prefix: self.prefix })
+        Ok(RedisStore { link: Link::to(target), prefix: self.prefix, knows_set: KnowsSet::default() })
     }
 
     /// Connects as [`RedisStore::connect_cluster`] does.
@@ -351,7 +357,7 @@ async fn connected(prefix: Arc<str>, target: Target) -> Result<RedisStore, Confi
     if let Some(policy) = eviction(&*wire).await {
         observe::store_evicts(&policy);
     }
-    Ok(RedisStore { link, prefix })
+    Ok(RedisStore { link, prefix, knows_set: KnowsSet::default() })
 }
 
 /// Prints no certificate.
@@ -364,9 +370,12 @@ impl fmt::Debug for RedisBuilder {
 #[cfg(test)]
 mod tests {
     use std::error::Error as _;
+    use std::sync::Mutex;
 
     use http::StatusCode;
+    use redis::{ErrorKind, RedisResult, ServerErrorKind, Value};
 
+    use super::wire::{BoxFuture, Wire};
     use super::*;
 
     #[test]
@@ -380,6 +389,54 @@ mod tests {
         for bad in ["", "x", "99", "200 !", "200 AA== a\nb"] {
             assert_eq!(read_answer(bad), None, "{bad:?}");
         }
+    }
+
+    /// A server that grants everything and keeps the names of the commands.
+    #[derive(Clone, Default)]
+    struct Granting {
+        commands: Arc<Mutex<Vec<String>>>,
+        /// As Redis before 7.
+        is_old: bool,
+    }
+
+    impl Wire for Granting {
+        fn query(&self, command: redis::Cmd) -> BoxFuture<RedisResult<Value>> {
+            let packed = String::from_utf8_lossy(&command.get_packed_command()).into_owned();
+            let name = packed.lines().nth(2).unwrap_or_default().to_owned();
+            let refused = self.is_old && name == "SET";
+            self.commands.lock().unwrap().push(name);
+            Box::pin(std::future::ready(if refused {
+                Err((ErrorKind::Server(ServerErrorKind::ResponseError), "syntax error").into())
+            } else {
+                Ok(Value::Nil)
+            }))
+        }
+    }
+
+    async fn commands_of(server: &Granting, store: &RedisStore) -> Vec<String> {
+        let (key, token) = (Key::new("test", "1"), ClaimToken::new());
+        assert_eq!(store.claim(key, token, Duration::from_secs(60)).await.unwrap(), Claim::Won);
+        let answer = DoneAnswer::new(StatusCode::OK);
+        assert!(store.commit(key, token, answer, Duration::from_secs(60)).await.unwrap());
+        std::mem::take(&mut *server.commands.lock().unwrap())
+    }
+
+    #[tokio::test]
+    async fn a_delivery_takes_two_round_trips_and_an_old_server_is_asked_once_what_it_knows() {
+        let store = |server: &Granting| RedisStore {
+            link: Link::over(server.clone()),
+            prefix: DEFAULT_PREFIX.into(),
+            knows_set: KnowsSet::default(),
+        };
+        let server = Granting::default();
+        let new = store(&server);
+        for _ in 0..2 {
+            assert_eq!(commands_of(&server, &new).await, ["SET", "EVALSHA"]);
+        }
+        let server = Granting { is_old: true, ..Granting::default() };
+        let old = store(&server);
+        assert_eq!(commands_of(&server, &old).await, ["SET", "EVALSHA", "EVALSHA"]);
+        assert_eq!(commands_of(&server, &old).await, ["EVALSHA", "EVALSHA"]);
     }
 
     #[tokio::test]
