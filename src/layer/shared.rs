@@ -67,7 +67,7 @@ impl<P: Provider> WebhookSettings<P> {
             #[cfg(feature = "inbox")]
             delivery.set_behavior(self.provider.behavior());
             if self.keeps_headers {
-                delivery.set_headers(headers.clone(), verified.signed_headers.take());
+                delivery.set_headers(headers.clone());
             }
             delivery
         });
