@@ -6,6 +6,7 @@ use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
 
+use http::header::HeaderName;
 use smallvec::SmallVec;
 
 use crate::json::{self, Scalar};
@@ -34,6 +35,8 @@ pub struct BodyFields {
     id: Option<Field>,
     event: Option<Field>,
     identity: Option<Field>,
+    /// The headers whose whole values are signed. They travel with what else is the same for every delivery.
+    pub(crate) signed_headers: Vec<HeaderName>,
 }
 
 /// How one field is found.
@@ -166,10 +169,14 @@ impl BodyFields {
         self.identity.is_some()
     }
 
+    /// Returns whether any field is in the body.
+    pub(crate) fn finds(&self) -> bool {
+        self.id.is_some() || self.event.is_some() || self.identity.is_some()
+    }
+
     /// Shares the fields between deliveries. Returns `None` if none is in the body.
     pub(crate) fn shared(self) -> Option<Arc<Self>> {
-        let finds = self.id.is_some() || self.event.is_some() || self.identity.is_some();
-        finds.then(|| Arc::new(self))
+        (self.finds() || !self.signed_headers.is_empty()).then(|| Arc::new(self))
     }
 
     /// Reads all fields of a body.

@@ -96,9 +96,9 @@ impl Delivery {
         }
     }
 
-    /// Keeps the headers of the request, and which of them are signed.
-    pub(crate) fn set_headers(&mut self, headers: HeaderMap, signed: Option<Arc<[HeaderName]>>) {
-        self.beside_mut().headers = Some((headers, signed));
+    /// Keeps the headers of the request.
+    pub(crate) fn set_headers(&mut self, headers: HeaderMap) {
+        self.beside_mut().headers = Some(headers);
     }
 
     /// Adds a function that makes a payload.
@@ -176,7 +176,7 @@ impl Delivery {
 
     /// Returns the fields of the body, which is read the first time. `None` if no field is there.
     fn found(&self) -> Option<&FoundFields> {
-        let fields = self.in_body.as_ref()?;
+        let fields = self.in_body.as_ref().filter(|fields| fields.finds())?;
         Some(self.found.get_or_init(|| Arc::new(fields.read(&self.body, self.parsed.as_deref()))))
     }
 
@@ -235,7 +235,7 @@ impl Delivery {
     /// ```
     #[must_use]
     pub fn headers(&self) -> Option<&HeaderMap> {
-        self.beside.as_ref()?.headers.as_ref().map(|(headers, _)| headers)
+        self.beside.as_ref()?.headers.as_ref()
     }
 
     /// Returns whether the signature covers the whole value of this header, among
@@ -243,10 +243,8 @@ impl Delivery {
     /// do the headers of a delivery that an inbox stored.
     #[must_use]
     pub fn signs_header(&self, name: &HeaderName) -> bool {
-        let kept = self.beside.as_ref().and_then(|beside| beside.headers.as_ref());
-        kept.is_some_and(|(headers, signed)| {
-            headers.contains_key(name) && signed.as_ref().is_some_and(|signed| signed.contains(name))
-        })
+        let is_signed = self.in_body.as_ref().is_some_and(|fields| fields.signed_headers.contains(name));
+        is_signed && self.headers().is_some_and(|headers| headers.contains_key(name))
     }
 
     /// Returns the string, whole number or truth value at a JSON pointer (RFC 6901) in the body, as
@@ -334,8 +332,7 @@ impl Delivery {
 /// What a delivery has where a route asks for it.
 #[derive(Clone, Default)]
 struct Beside {
-    /// With the names of those that are signed.
-    headers: Option<(HeaderMap, Option<Arc<[HeaderName]>>)>,
+    headers: Option<HeaderMap>,
     parsers: Vec<Arc<dyn Any + Send + Sync>>,
 }
 
@@ -493,7 +490,6 @@ pub struct Verified {
     pub(crate) key_index: u16,
     pub(crate) signed: Signed,
     pub(crate) parsed: Option<Arc<dyn Any + Send + Sync>>,
-    pub(crate) signed_headers: Option<Arc<[HeaderName]>>,
 }
 
 impl Verified {
@@ -575,15 +571,6 @@ impl Verified {
     #[inline]
     pub fn with_key_index(mut self, key_index: usize) -> Self {
         self.key_index = key_index.try_into().unwrap_or(u16::MAX);
-        self
-    }
-
-    /// Sets the headers whose whole values the signature covers: see
-    /// [`Delivery::signs_header`].
-    #[must_use]
-    #[inline]
-    pub fn with_signed_headers(mut self, names: Option<Arc<[HeaderName]>>) -> Self {
-        self.signed_headers = names;
         self
     }
 

@@ -94,7 +94,7 @@ impl<P: Provider> WebhookSettings<P> {
         #[cfg(feature = "inbox")]
         delivery.set_behavior(self.provider.behavior());
         if self.keeps_headers {
-            delivery.set_headers(headers.clone(), verified.signed_headers.take());
+            delivery.set_headers(headers.clone());
         }
         if watch.is_traced() {
             watch.delivered(delivery.id(), delivery.event(), delivery.body().len(), delivery.key_index());

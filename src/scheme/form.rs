@@ -47,8 +47,6 @@ pub(crate) struct Form<P> {
     covers_more: bool,
     /// Whether the proof is read from the body.
     is_in_body: bool,
-    /// The headers whose whole values are signed.
-    signed_headers: Option<Arc<[HeaderName]>>,
     pub(crate) proof: P,
 }
 
@@ -76,13 +74,16 @@ impl<P: Proof> Form<P> {
         if signed.body && settings.body_unsigned {
             return Err(ConfigError::conflict("the scheme signs the body after all"));
         }
+        let names = signed_headers(&fields, signed, proof.template());
+        if !names.is_empty() {
+            Arc::make_mut(fields.in_body.get_or_insert_default()).signed_headers = names;
+        }
         Ok(Arc::new(Self {
             methods: settings.methods.clone(),
             applies: settings.applies,
             signed,
             covers_more: proof.template().is_some_and(|template| template.covers_more(fields.timestamp.as_ref())),
             is_in_body: proof.is_in_body(),
-            signed_headers: signed_headers(&fields, signed, proof.template()),
             fields,
             proof,
         }))
@@ -184,14 +185,13 @@ impl<P: Proof> Form<P> {
             text,
             key_index: key.index.try_into().unwrap_or(u16::MAX),
             signed,
-            signed_headers: self.signed_headers.clone(),
             parsed: self.proof.parsed(offer),
         }
     }
 }
 
 /// Returns the headers of which nothing but the signed value is in them.
-fn signed_headers(fields: &Fields, signed: Signed, template: Option<&Template>) -> Option<Arc<[HeaderName]>> {
+fn signed_headers(fields: &Fields, signed: Signed, template: Option<&Template>) -> Vec<HeaderName> {
     let own = [
         (signed.timestamp, fields.timestamp.as_ref().map(|timestamp| &timestamp.place)),
         (signed.id, fields.id.as_ref()),
@@ -199,8 +199,7 @@ fn signed_headers(fields: &Fields, signed: Signed, template: Option<&Template>) 
     ];
     let own = own.into_iter().filter_map(|(is_signed, place)| place.filter(|_| is_signed));
     let in_text = template.into_iter().flat_map(Template::places);
-    let names: Vec<_> = own.chain(in_text).filter_map(Place::whole_header).cloned().collect();
-    (!names.is_empty()).then(|| names.into())
+    own.chain(in_text).filter_map(Place::whole_header).cloned().collect()
 }
 
 /// A request being verified by a form.
