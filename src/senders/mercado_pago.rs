@@ -34,14 +34,21 @@ pub fn mercado_pago(secrets: impl Into<Secrets>) -> Result<Scheme, ConfigError> 
         .build("mercado_pago")
 }
 
+fn malformed(detail: &'static str) -> Rejection {
+    Rejection::new(Reason::MalformedSignature).with_detail(detail)
+}
+
 /// `id:..;request-id:..;ts:..;`, without the parts that are not there. An id of letters and digits
 /// is signed in lower case. None of them may hold the `;` that stands between them: one request
 /// would be signed as another.
 fn manifest(head: &Parts) -> Result<Vec<u8>, Rejection> {
     let mut manifest = String::new();
-    let mut add = |name: &str, value: &str| match value.contains(';') {
-        true => Err(Rejection::new(Reason::MalformedSignature).with_detail("there is a `;` within what is signed")),
-        false => Ok(manifest += &format!("{name}:{value};")),
+    let mut add = |name: &str, value: &str| {
+        if value.contains(';') {
+            return Err(malformed("there is a `;` within what is signed"));
+        }
+        manifest += &format!("{name}:{value};");
+        Ok(())
     };
     if let Some(id) = query_parameter(head, "data.id").transpose()? {
         let is_plain = id.bytes().all(|byte| byte.is_ascii_alphanumeric());
@@ -59,11 +66,7 @@ fn manifest(head: &Parts) -> Result<Vec<u8>, Rejection> {
         (None, _) => {
             return Err(Rejection::new(Reason::MissingHeader).with_detail("there is no time in `x-signature`"));
         }
-        _ => {
-            return Err(
-                Rejection::new(Reason::MalformedSignature).with_detail("there are several times in `x-signature`")
-            );
-        }
+        _ => return Err(malformed("there are several times in `x-signature`")),
     }
     Ok(manifest.into_bytes())
 }
