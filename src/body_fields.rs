@@ -35,7 +35,8 @@ pub struct BodyFields {
     id: Option<Field>,
     event: Option<Field>,
     identity: Option<Field>,
-    /// The headers whose whole values are signed. They travel with what else is the same for every delivery.
+    /// The headers whose whole values are signed. They travel with what else is the same for every
+    /// delivery.
     pub(crate) signed_headers: Vec<HeaderName>,
 }
 

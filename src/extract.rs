@@ -47,14 +47,15 @@ impl<S: Sync> FromRequestParts<S> for Verdict {
     }
 }
 
-/// A payload whose request this extractor verifies itself, with the [`WebhookLayer`] in the router's
-/// state. Feature `axum`.
+/// A payload whose request this extractor verifies itself, with the [`WebhookLayer`] in the
+/// router's state. Feature `axum`.
 ///
 /// It is for routers whose webhooks are of one sender, and saves what axum adds to a route that has
 /// a layer. All settings of the layer count, and a refusal is what the layer would answer. What
 /// stands behind the layer as a layer of its own, such as a `DedupLayer`, needs the layer.
 ///
-/// **A handler without it is open to anyone**, while a layer around the router protects every route.
+/// **A handler without it is open to anyone**, while a layer around the router protects every
+/// route.
 ///
 /// In [observe mode](WebhookLayer::observe_only), use the layer: here, a request that would have
 /// been refused has no payload, and is answered 500.

@@ -20,8 +20,8 @@ pub(crate) fn member_is(body: &[u8], pointer: &str, text: &str) -> bool {
     member(body, pointer).is_ok_and(|found| found.as_deref() == Some(text))
 }
 
-/// A question by its mark, a text at a JSON pointer, which nearly no body has: a body is parsed only
-/// if it has the text somewhere, or may have it with escapes.
+/// A question by its mark, a text at a JSON pointer, which nearly no body has: a body is parsed
+/// only if it has the text somewhere, or may have it with escapes.
 pub(crate) struct Mark {
     pointer: &'static str,
     /// It has no slash, which may be escaped in a way of its own.

@@ -13,10 +13,10 @@ use crate::text::Text;
 use crate::time::Clock;
 
 pub use crate::behavior::{Behavior, DEFAULT_BODY_LIMIT, ExpectedAnswer, Repeats};
-pub use crate::facts::Facts;
 #[cfg(feature = "inspect")]
 #[doc(hidden)]
 pub use crate::clues::Clues;
+pub use crate::facts::Facts;
 pub use crate::maybe_ready::{BoxFuture, MaybeReady};
 
 /// A sender of webhooks: its rules, and the keys it signs with.

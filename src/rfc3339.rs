@@ -6,7 +6,8 @@ const MINUTE: i64 = 60;
 const HOUR: i64 = 60 * MINUTE;
 const DAY: i64 = 24 * HOUR;
 
-/// Reads a time with any offset. A leap second is taken for the last moment of the second before it.
+/// Reads a time with any offset. A leap second is taken for the last moment of the second before
+/// it.
 pub(crate) fn parse(text: &[u8]) -> Option<SystemTime> {
     let (date, rest) = text.split_at_checked(10)?;
     let (time, rest) = rest.split_at_checked(9)?;

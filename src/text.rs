@@ -30,13 +30,13 @@ enum TextRepr {
     Shared(Arc<str>),
     /// A value whose `to_str` succeeded, with the start and the end of the part that is meant.
     Header(HeaderValue, u32, u32),
-    /// A part of a header that is short enough to be copied, which costs less than to share it: visible
-    /// ASCII, and its length.
+    /// A part of a header that is short enough to be copied, which costs less than to share it:
+    /// visible ASCII, and its length.
     Inline([u8; MAX_INLINE], u8),
 }
 
-/// The longest text that is copied: as much as has room beside the other kinds. Ids of 36 characters
-/// have, as UUIDs are.
+/// The longest text that is copied: as much as has room beside the other kinds. Ids of 36
+/// characters have, as UUIDs are.
 const MAX_INLINE: usize = 38;
 
 impl Text {

@@ -32,8 +32,8 @@ pub struct Rates {
     pub quartiles: (f64, f64),
     /// The medians of requests a second.
     pub requests: (f64, f64),
-    /// What the server's processor takes for one of our requests beyond a bare one and the MAC of its
-    /// body, in microseconds.
+    /// What the server's processor takes for one of our requests beyond a bare one and the MAC of
+    /// its body, in microseconds.
     pub cpu: f64,
     pub cpu_quartiles: (f64, f64),
     /// What it takes for one in all, ours and bare.

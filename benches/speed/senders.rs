@@ -1,5 +1,5 @@
-//! Senders that need more than a MAC over the body, several on one route, and secrets that are looked
-//! up.
+//! Senders that need more than a MAC over the body, several on one route, and secrets that are
+//! looked up.
 
 use std::convert::Infallible;
 use std::future::ready;
@@ -133,8 +133,8 @@ pub fn lookup() -> Sides {
     )
 }
 
-/// A million tenants behind a cached look-up, in an order that no processor's cache foresees, beside
-/// fixed secrets.
+/// A million tenants behind a cached look-up, in an order that no processor's cache foresees,
+/// beside fixed secrets.
 pub fn tenants() -> Sides {
     const TENANTS: usize = 1_000_000;
     let secrets = Secrets::lookup(|_: Head| ready(Ok::<_, Infallible>([apps::SECRET])));
@@ -162,8 +162,8 @@ pub fn tenants() -> Sides {
     )
 }
 
-/// How many look-ups for tenants that nobody knows are under way at most, with 10,000 requests of as
-/// many tenants in a second, and a source that takes 100 ms.
+/// How many look-ups for tenants that nobody knows are under way at most, with 10,000 requests of
+/// as many tenants in a second, and a source that takes 100 ms.
 pub fn unknown_tenants() -> usize {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
     let (now, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));

@@ -210,8 +210,8 @@ impl DedupLayer {
         self.with(|settings| settings.in_flight_status = Some(status))
     }
 
-    /// Answers a sender before the store knows that its delivery was handled, which takes one of the
-    /// two round trips off the answer.
+    /// Answers a sender before the store knows that its delivery was handled, which takes one of
+    /// the two round trips off the answer.
     ///
     /// If the process dies in between, a repetition is handled again once the lease has ended: as
     /// seldom as a sender repeats what it was told is done. A commit that fails is tried again as

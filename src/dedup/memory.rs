@@ -175,8 +175,8 @@ impl Shard {
         true
     }
 
-    /// Forgets what is over the capacity, the oldest first, and what has expired at the front of the
-    /// queue. What was committed last stays.
+    /// Forgets what is over the capacity, the oldest first, and what has expired at the front of
+    /// the queue. What was committed last stays.
     fn evict(&mut self, now: SystemTime) {
         while let Some((key, commit)) = self.queue.front().filter(|_| self.queue.len() > 1) {
             match self.entries.get(key) {

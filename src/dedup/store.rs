@@ -112,9 +112,9 @@ pub trait Store: Send + Sync + 'static {
         false
     }
 
-    /// Returns whether the futures of the other methods never wait, as those of a store in memory. The
-    /// layer then polls them where they are made, without a box and a time-out. The default is
-    /// false.
+    /// Returns whether the futures of the other methods never wait, as those of a store in memory.
+    /// The layer then polls them where they are made, without a box and a time-out. The default
+    /// is false.
     fn is_ready_at_once(&self) -> bool {
         false
     }

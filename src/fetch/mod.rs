@@ -23,7 +23,8 @@ pub use get::{FETCH_TIMEOUT, Fetch, FetchFuture, MAX_FETCHED};
 /// Returns the client for a provider that was given none.
 #[cfg(feature = "client")]
 pub(crate) fn default_client(plain_http: bool) -> Result<Arc<dyn Fetch>, ConfigError> {
-    // A client reads the system's roots, which takes some 9 ms and 100 KiB: a thousand topics share one.
+    // A client reads the system's roots, which takes some 9 ms and 100 KiB: a thousand topics share
+    // one.
     static SHARED: OnceLock<Arc<HttpsClient>> = OnceLock::new();
     if plain_http {
         return Ok(Arc::new(HttpsClient::builder().insecure_plain_http().build()?));

@@ -1,5 +1,5 @@
-//! Past attempts as our stores keep them: a line for each, with number, milliseconds since 1970, and
-//! the kind and detail of its failure or [`DONE`].
+//! Past attempts as our stores keep them: a line for each, with number, milliseconds since 1970,
+//! and the kind and detail of its failure or [`DONE`].
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 

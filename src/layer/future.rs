@@ -132,8 +132,8 @@ impl<'a, P: Provider> Driver<'a, P> {
         Self { shared, watch, head, slot: Some(slot) }
     }
 
-    /// Polls the verification to its end: the request that the handler may get, or the answer without
-    /// one.
+    /// Polls the verification to its end: the request that the handler may get, or the answer
+    /// without one.
     // What it returns is large, and would be copied from call to call.
     #[inline(always)]
     pub(crate) fn poll<B>(

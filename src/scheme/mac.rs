@@ -26,8 +26,9 @@ pub(crate) struct MacProof {
     kind: MacKind,
     keys: Keys<Mac>,
     text: SignedText,
-    /// Whether two bodies with one code are the same body: it covers the body and nothing else, by a
-    /// hash function of which nobody knows a collision, and a request has no other code beside it.
+    /// Whether two bodies with one code are the same body: it covers the body and nothing else, by
+    /// a hash function of which nobody knows a collision, and a request has no other code
+    /// beside it.
     names_body: bool,
 }
 

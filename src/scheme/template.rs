@@ -79,7 +79,12 @@ pub(crate) struct Values<'a> {
 #[cfg(feature = "testing")]
 impl<'a> From<&'a Unsigned<'_>> for Values<'a> {
     fn from(it: &'a Unsigned<'_>) -> Self {
-        Self { head: it.head, body: it.body, timestamp: it.timestamp.as_deref().map(str::as_bytes), id: it.id.as_deref().map(str::as_bytes) }
+        Self {
+            head: it.head,
+            body: it.body,
+            timestamp: it.timestamp.as_deref().map(str::as_bytes),
+            id: it.id.as_deref().map(str::as_bytes),
+        }
     }
 }
 

@@ -7,9 +7,9 @@ use bytes::Bytes;
 use http::request::Parts;
 
 use crate::any_provider::AnyProvider;
+use crate::behavior::Traits;
 #[cfg(feature = "inspect")]
 use crate::clues::Clues;
-use crate::behavior::Traits;
 use crate::config::ConfigError;
 use crate::provider::{Begin, Facts, MaybeReady, Outcome, Provider, Recognition};
 use crate::rejection::{Reason, Rejection};

@@ -108,7 +108,8 @@ impl SigningKey {
         Ok(Self::new(&public_key, Pair::Rsa(pair)))
     }
 
-    /// Reads a private key in PEM (PKCS #8): Ed25519, ECDSA P-256 or P-384, or RSA of 2048 bits and more.
+    /// Reads a private key in PEM (PKCS #8): Ed25519, ECDSA P-256 or P-384, or RSA of 2048 bits and
+    /// more.
     ///
     /// # Errors
     ///

@@ -14,9 +14,9 @@ mod inbox_suite;
 #[cfg(feature = "asymmetric")]
 mod key;
 mod protected;
-mod scheme;
 #[cfg(feature = "inspect")]
 mod sample;
+mod scheme;
 mod sign;
 #[cfg(feature = "testing-sns")]
 mod sns;

@@ -33,8 +33,8 @@ use tower_http::trace::TraceLayer;
 use tower_webhook::provider::Provider as _;
 use tower_webhook::scheme::header;
 use tower_webhook::{
-    AnyOf, AnyProvider, CdrManager, Delivery, Json, Rejection, Scheme, Secret, Secrets, Webhook, WebhookLayer, senders,
-    testing,
+    AnyOf, AnyProvider, Authentic, CdrManager, Delivery, Json, Rejection, Scheme, Secret, Secrets, Webhook,
+    WebhookLayer, senders, testing,
 };
 
 use crate::senders::sample_config;

@@ -40,8 +40,8 @@ impl Script {
     }
 }
 
-/// Whether the server knows `SET` with `NX` and `GET` together, as Redis does since version 7. It is
-/// taken to until it says that it doesn't.
+/// Whether the server knows `SET` with `NX` and `GET` together, as Redis does since version 7. It
+/// is taken to until it says that it doesn't.
 #[derive(Clone)]
 pub(super) struct KnowsSet(Arc<AtomicBool>);
 
@@ -60,8 +60,9 @@ pub(super) struct Call {
 }
 
 impl Call {
-    /// Puts the value by a single `SET` where the key is free, as it nearly always is. That takes the
-    /// server a third of the time of the script, which is left with what the owner has put already.
+    /// Puts the value by a single `SET` where the key is free, as it nearly always is. That takes
+    /// the server a third of the time of the script, which is left with what the owner has put
+    /// already.
     pub(super) fn by_set(mut self, knows: &KnowsSet) -> Self {
         self.set = Some(knows.clone());
         self

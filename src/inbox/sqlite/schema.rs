@@ -16,8 +16,8 @@ const SCHEMA_VERSION: i32 = 3;
 /// How long a connection waits for another process that writes.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Bodies of a few KiB fill pages of this size well; in those of SQLite's default, 4 KiB, they leave
-/// up to the half empty.
+/// Bodies of a few KiB fill pages of this size well; in those of SQLite's default, 4 KiB, they
+/// leave up to the half empty.
 const PAGE_BYTES: u32 = 16 * 1024;
 
 /// Pages that a connection keeps in memory, in KiB. Together with the reader's it bounds what the

@@ -22,8 +22,8 @@ use super::explanation::Explanation;
 /// configuration shows in each request, so a few are enough.
 const BURST: u32 = 10;
 
-/// How many rejections are explained per second after that, so that a flood of them takes no more than
-/// a part of one core.
+/// How many rejections are explained per second after that, so that a flood of them takes no more
+/// than a part of one core.
 const PER_SECOND: u32 = 1;
 
 /// How many rejections are explained at the same time. Each holds a body of at most

@@ -441,8 +441,8 @@ async fn a_flipped_bit_is_set_aside_with_its_reason_until_the_event_is_repeated(
     Figures { sent, acknowledged, stored, handled: handled(&notes) }.tell("bit flipped, then sent again");
 }
 
-/// Without page checksums, which a server of this version makes only if it is asked to, Postgres hands out what it
-/// reads.
+/// Without page checksums, which a server of this version makes only if it is asked to, Postgres
+/// hands out what it reads.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_bit_flipped_under_postgres_is_set_aside_with_its_reason_until_the_event_is_repeated() {
     let mut server = Postgres::start().await;

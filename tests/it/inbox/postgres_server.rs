@@ -25,8 +25,8 @@ impl Postgres {
         Self::start_on(None, settings).await
     }
 
-    /// Starts it with its data on a file system in memory of some megabytes. Its log is elsewhere, as where both
-    /// share a disk a full one stops the server. Mounting needs root.
+    /// Starts it with its data on a file system in memory of some megabytes. Its log is elsewhere,
+    /// as where both share a disk a full one stops the server. Mounting needs root.
     pub async fn start_on_small_disk(mebibytes: u32) -> Self {
         Self::start_on(Some(mebibytes), &[]).await
     }
