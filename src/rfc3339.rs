@@ -167,6 +167,7 @@ mod tests {
         fn nearly_right_texts_are_judged_as_another_implementation_judges_them(
             at in 0_usize..28, other in "[0-9TtZz:.+ -]", keep in 0_usize..30
         ) {
+            prop_assume!(at != 10 || "Tt ".contains(&other));
             let mut text = String::from("2024-02-29T23:59:59.123+01:30");
             text.replace_range(at..=at, &other);
             text.truncate(keep);
