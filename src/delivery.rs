@@ -176,6 +176,10 @@ impl Delivery {
 
     /// Returns the fields of the body, which is read the first time. `None` if no field is there.
     fn found(&self) -> Option<&FoundFields> {
+        // What an inbox restored was read once and for all.
+        if let Some(found) = self.found.get() {
+            return Some(found);
+        }
         let fields = self.in_body.as_ref().filter(|fields| fields.finds())?;
         Some(self.found.get_or_init(|| Arc::new(fields.read(&self.body, self.parsed.as_deref()))))
     }

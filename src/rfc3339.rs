@@ -159,7 +159,10 @@ mod tests {
         /// The crate `time` reads them alike, but for its separators, which may be any character.
         #[test]
         fn texts_are_read_as_another_implementation_reads_them(
-            text in r"[0-9]{4}-[01][0-9]-[0-3][0-9][Tt ][0-2][0-9]:[0-6][0-9]:[0-6][0-9](\.[0-9]{0,11})?([Zz]|[+-][0-2][0-9]:[0-6][0-9])?"
+            text in concat!(
+                r"[0-9]{4}-[01][0-9]-[0-3][0-9][Tt ][0-2][0-9]:[0-6][0-9]:[0-6][0-9]",
+                r"(\.[0-9]{0,11})?([Zz]|[+-][0-2][0-9]:[0-6][0-9])?"
+            )
         ) {
             prop_assert_eq!(parse(text.as_bytes()), by_time(&text));
         }
@@ -168,6 +171,7 @@ mod tests {
         fn nearly_right_texts_are_judged_as_another_implementation_judges_them(
             at in 0_usize..28, other in "[0-9TtZz:.+ -]", keep in 0_usize..30
         ) {
+            prop_assume!(at != 10 || "Tt ".contains(&other));
             let mut text = String::from("2024-02-29T23:59:59.123+01:30");
             text.replace_range(at..=at, &other);
             text.truncate(keep);
@@ -175,7 +179,9 @@ mod tests {
         }
 
         #[test]
-        fn what_is_written_is_what_another_implementation_writes(seconds in 0_u64..253_402_300_800, nanos in 0_u32..1_000_000_000) {
+        fn what_is_written_is_what_another_implementation_writes(
+            seconds in 0_u64..253_402_300_800, nanos in 0_u32..1_000_000_000
+        ) {
             let time = UNIX_EPOCH + Duration::new(seconds, nanos);
             prop_assert_eq!(format(time), OffsetDateTime::from(time).format(&Rfc3339).ok());
             prop_assert_eq!(parse(format(time).unwrap().as_bytes()), Some(time));
