@@ -381,7 +381,8 @@ impl AnyForm {
             let places = form.proof.places().iter().chain(fields.timestamp.as_ref().map(|own| &own.place)).chain(signed_id);
             let required = fields.required.iter().map(|(name, _)| (name.clone(), Cow::Borrowed("")));
             let places = places.filter_map(|place| Some((place.mark()?, place.prefix.clone())));
-            form.proof.header().map(|name| (name, Cow::Borrowed(""))).into_iter().chain(places).chain(required).collect()
+            let headers = form.proof.headers().into_iter().map(|name| (name, Cow::Borrowed("")));
+            places.chain(headers).chain(required).collect()
         })
     }
 

@@ -5,6 +5,8 @@ use std::any::Any;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+#[cfg(feature = "inspect")]
+use http::HeaderName;
 use http::request::Parts;
 
 use crate::config::ConfigError;
@@ -170,6 +172,11 @@ impl Proof for JwtProof {
 
     fn places(&self) -> &[Place] {
         std::slice::from_ref(&self.place)
+    }
+
+    #[cfg(feature = "inspect")]
+    fn headers(&self) -> Vec<HeaderName> {
+        self.key_id.iter().filter_map(Place::mark).collect()
     }
 
     fn covers(&self, fields: &Fields) -> Signed {

@@ -33,6 +33,10 @@ use super::settings::Settings;
 use super::template::Values;
 
 const SIGNATURE_INPUT: HeaderName = HeaderName::from_static("signature-input");
+#[cfg(feature = "inspect")]
+const SIGNATURE: HeaderName = HeaderName::from_static("signature");
+#[cfg(feature = "inspect")]
+const CONTENT_DIGEST: HeaderName = HeaderName::from_static("content-digest");
 
 /// The most signatures of one request that are tried.
 const MAX_TRIED: usize = 4;
@@ -94,8 +98,8 @@ impl Proof for MessageProof {
     }
 
     #[cfg(feature = "inspect")]
-    fn header(&self) -> Option<HeaderName> {
-        Some(SIGNATURE_INPUT)
+    fn headers(&self) -> Vec<HeaderName> {
+        vec![SIGNATURE_INPUT, SIGNATURE, CONTENT_DIGEST]
     }
 
     fn covers(&self, fields: &Fields) -> Signed {

@@ -52,10 +52,10 @@ pub(crate) trait Proof: Clone + Send + Sync + 'static {
         self.text().map_or(&[], |text| &text.signature.places)
     }
 
-    /// Returns the header that has the proof, if it is in none of the places.
+    /// Returns the headers that the proof needs besides its places.
     #[cfg(feature = "inspect")]
-    fn header(&self) -> Option<HeaderName> {
-        None
+    fn headers(&self) -> Vec<HeaderName> {
+        Vec::new()
     }
 
     /// Returns whether the proof may be in the body, so that it is read only once the body is

@@ -31,6 +31,7 @@ fn build(sender: &Sender) -> Option<Scheme> {
         empty().with_public_keys([RSA]),
         empty().with_webhook_id("nobody"),
         empty().with_jwks_url("https://nobody.invalid"),
+        empty().with_audience("nobody.invalid"),
         empty().with_audience("https://nobody.invalid").with_email("nobody@nobody.invalid"),
     ];
     candidates.into_iter().find_map(|config| sender.build(config).ok())

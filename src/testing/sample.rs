@@ -142,6 +142,12 @@ fn with_sample(scheme: &Scheme, mut request: Request<Option<Bytes>>) -> Request<
             return request;
         }
         "mandrill" => b"mandrill_events=%5B%5D",
+        "mercado_pago" => {
+            let id = HeaderValue::from_static("bb56a2f1-6aae-46ac-982e-9dcd3581d08e");
+            request.headers_mut().entry("x-request-id").or_insert(id);
+            request.headers_mut().entry("x-signature").or_insert(HeaderValue::from_static("ts=1704908010"));
+            return request;
+        }
         "twilio" => b"AccountSid=AC0&MessageSid=SM0&From=%2B15550100&Body=test",
         _ => return request,
     };

@@ -192,14 +192,15 @@ async fn a_prefix_that_the_proxy_takes_off_belongs_to_the_public_address() {
 
 /// nginx and an ALB may drop others.
 #[test]
-fn the_names_of_all_senders_headers_are_letters_digits_and_hyphens() {
+fn the_names_of_all_senders_headers_but_walmarts_are_letters_digits_and_hyphens() {
     let mut checked = 0;
     for case in crate::senders::cases() {
         let sender = senders::all().find(|sender| sender.name == case.name).unwrap();
         let Ok(scheme) = sender.build(crate::senders::sample_config(sender.name)) else { continue };
         let Ok(signed) = testing::sign(&scheme, case.request.clone()) else { continue };
         for name in signed.headers().keys() {
-            assert!(name.as_str().chars().all(|c| c.is_ascii_alphanumeric() || c == '-'), "{}: {name}", case.name);
+            let is_plain = name.as_str().chars().all(|c| c.is_ascii_alphanumeric() || c == '-');
+            assert_eq!(is_plain, !name.as_str().starts_with("wm_sec."), "{}: {name}", case.name);
             checked += 1;
         }
     }
