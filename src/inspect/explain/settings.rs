@@ -310,7 +310,7 @@ pub(super) fn with_other_addresses(origin: &Origin, head: &Parts) -> Vec<OtherSe
             for scheme in schemes {
                 for path in &paths {
                     let base = format!("{scheme}://{host}{path}");
-                    let cause = format!("the sender signed an address that starts with {}", shown(&base));
+                    let cause = format!("the sender signed an address that starts with `{}`", shown(&base));
                     push(base, cause);
                 }
             }
