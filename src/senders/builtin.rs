@@ -17,7 +17,9 @@ use crate::delivery::Signed;
 use crate::encoding::Encoding;
 #[cfg(feature = "asymmetric")]
 use crate::headers::{LONGEST_HEADER, required};
-use crate::pointer::{Mark, member, member_is};
+#[cfg(feature = "asymmetric")]
+use crate::pointer::member_is;
+use crate::pointer::{Mark, member};
 use crate::rejection::{Reason, Rejection};
 #[cfg(feature = "asymmetric")]
 use crate::scheme::MessageRules;
