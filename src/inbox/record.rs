@@ -30,7 +30,7 @@
 //! | 15 | unique key | 32 bytes |
 //! | 16 | order key | UTF-8 |
 //! | 17 | what identifies the delivery, if that is an id | UTF-8 |
-//! | 18 | who parsed the body during the verification (1: SNS, 2: Connect), and what they need beside it | 1 byte, bytes |
+//! | 18 | who parsed the body during the verification (1: SNS, 2: Connect, 3: the claims of a token), and what they need beside it | 1 byte, bytes |
 //!
 //! Numbers are little-endian. A time is seconds since 1970 (8 bytes) and nanoseconds (4 bytes).
 //! Fields that are absent are left out. A field that an older version can do without gets a new

@@ -71,7 +71,8 @@ impl MessageProof {
             return Err(ConfigError::conflict("an HTTP Message Signature has its own place: the scheme has both"));
         }
         if !rules.covers("content-digest") && !settings.body_unsigned {
-            return Err(ConfigError::conflict("the signature covers no content-digest: anyone could change the body"));
+            let message = "the signature covers no content-digest: anyone could change the body";
+            return Err(ConfigError::conflict(message).with_setting("covering").with_setting("message_signature"));
         }
         let keys = match rules.kind {
             Kind::HmacSha256 => MessageKeys::Shared(settings.keys(|key| Mac::new(MacKind::Sha256, key))?),

@@ -17,7 +17,9 @@ use crate::delivery::Signed;
 use crate::encoding::Encoding;
 #[cfg(feature = "asymmetric")]
 use crate::headers::{LONGEST_HEADER, required};
-use crate::pointer::{Mark, member, member_is};
+#[cfg(feature = "asymmetric")]
+use crate::pointer::member_is;
+use crate::pointer::{Mark, member};
 use crate::rejection::{Reason, Rejection};
 #[cfg(feature = "asymmetric")]
 use crate::scheme::MessageRules;
@@ -79,7 +81,7 @@ senders! {
         |config| adyen_payments(config.take_secrets()?);
 
     /// Tracking webhooks.
-    secret aftership = "AfterShip", "https://www.aftership.com/docs/tracking/webhook/webhook-signature", Unverified:
+    secret aftership = "AfterShip", "https://www.aftership.com/docs/tracking/webhook/webhook-signature", Official:
         Scheme::hmac_sha256()
             .signature(header("aftership-hmac-sha256").base64())
             .event(json("/event"))
@@ -102,7 +104,7 @@ senders! {
             .id(json("/id"));
 
     /// Each webhook has a signing key of its own.
-    secret alchemy = "Alchemy Notify", "https://www.alchemy.com/docs/reference/notify-api-quickstart", Unverified:
+    secret alchemy = "Alchemy Notify", "https://www.alchemy.com/docs/reference/notify-api-quickstart", Official:
         Scheme::hmac_sha256().signature(header("x-alchemy-signature").hex()).event(json("/type")).id(json("/id"));
 
     own("jwt", "certificates") apple_app_store = "Apple App Store Server Notifications",
@@ -119,6 +121,7 @@ senders! {
 
     /// Custom log streams. The secret is the whole value of `Authorization`, as you set it; the body, an array of
     /// events, is not signed.
+    /// That the header holds what you set, and nothing else, is known from others.
     secret auth0 = "Auth0 log streams", "https://auth0.com/docs/customize/log-streams/custom-log-streams", Unverified:
         Scheme::token(header("authorization"));
 
@@ -223,6 +226,7 @@ senders! {
 
     /// The secret is what Clio offered in `X-Hook-Secret` when the webhook was made: while you wait for that, add
     /// [`Handshake::offered_secret`](crate::scheme::Handshake::offered_secret), as for [`asana`](super::asana()).
+    /// Header, encoding, what is signed and how the secret is offered are known from others.
     secret clio = "Clio", "https://docs.developers.clio.com/api-docs/clio-manage/webhooks/", Unverified:
         Scheme::hmac_sha256().signature(header("x-hook-signature").hex()).event(json("/meta/event"));
 
@@ -242,6 +246,7 @@ senders! {
         Scheme::hmac_sha256().signature(header("x-coinify-webhook-signature").hex());
 
     /// The secret is the webhook's shared secret. The topic is in an unsigned header.
+    /// Headers, encoding and what is signed are known from others.
     secret commerce_layer = "Commerce Layer", "https://docs.commercelayer.io/core/callbacks-security", Unverified:
         Scheme::hmac_sha256()
             .signature(header("x-commercelayer-signature").base64())
@@ -252,6 +257,7 @@ senders! {
         contentful::from_config;
 
     /// Cloud agents. The id is in an unsigned header.
+    /// Headers, encoding and what is signed are known from others.
     secret cursor = "Cursor", "https://cursor.com/docs/cloud-agent/api/webhooks", Unverified:
         Scheme::hmac_sha256()
             .signature(header("x-webhook-signature").prefix("sha256=").hex())
@@ -329,6 +335,7 @@ senders! {
         timed_list("exa-signature", ',', "t=", "v1=").signed("{timestamp}.{body}");
 
     /// Ed25519, with keys of fal's set, which you fetch: up to eight are tried. Request and user are signed beside the body.
+    /// Headers, encodings and the text that is signed are known from others.
     key("asymmetric") fal = "fal.ai", "https://docs.fal.ai/model-endpoints/webhooks", Unverified:
         Scheme::ed25519()
             .signature(header("x-fal-webhook-signature").hex())
@@ -346,6 +353,7 @@ senders! {
             .with_identity(|body| ids_of(body, "/events", &["id"]));
 
     /// SHA-1, over the member `payloadId` of the body and the address: the rest of the body is **not** signed.
+    /// Header, encoding and what is signed are known from others.
     address favro = "Favro", "https://favro.com/developer/#webhook-signatures", Unverified:
         Scheme::hmac_sha1_for_legacy_senders_only()
             .signature(header("x-favro-webhook").base64())
@@ -363,6 +371,7 @@ senders! {
     };
 
     /// The second version of their webhooks. Requests of webhooks without a secret are refused.
+    /// Header, encoding and what is signed are known from others.
     secret fireflies = "Fireflies.ai", "https://docs.fireflies.ai/graphql-api/webhooks-v2", Unverified:
         Scheme::hmac_sha256().signature(header("x-hub-signature").prefix("sha256=").hex()).event(json("/event"));
 
@@ -386,7 +395,7 @@ senders! {
     /// Webhooks that are signed with an HMAC key, HS256. If yours are signed with a key pair, describe them by
     /// [`Scheme::jwt`](crate::Scheme::jwt) and the keys that your instance publishes.
     secret("jwt") fusionauth = "FusionAuth",
-        "https://fusionauth.io/docs/extend/events-and-webhooks/signing", Unverified:
+        "https://fusionauth.io/docs/extend/events-and-webhooks/signing", Official:
         Scheme::jwt(
             header("x-fusionauth-signature-jwt"),
             JwtRules::hs256().with_body_sha256("request_body_sha256", Encoding::Base64),
@@ -461,6 +470,7 @@ senders! {
         Scheme::token(header("x-webhook-secret")).event(json("/event/scope"));
 
     /// SHA-1. The secret is the app's client secret. Answers the HEAD that tries the address.
+    /// Header, encoding, what is signed and the HEAD are known from others.
     secret intercom = "Intercom", "https://developers.intercom.com/docs/references/webhooks/webhook-models", Unverified:
         Scheme::hmac_sha1_for_legacy_senders_only()
             .signature(header("x-hub-signature").prefix("sha1=").hex())
@@ -470,6 +480,7 @@ senders! {
 
     /// Jira Cloud and Data Center. Requests of webhooks without a secret are refused, and so are those of OAuth and
     /// Connect apps, which carry a token.
+    /// Header, encoding, what is signed and the header of the id are known from others.
     secret jira = "Jira", "https://developer.atlassian.com/cloud/jira/platform/webhooks/", Unverified:
         Scheme::hmac_sha256()
             .signature(header("x-hub-signature").prefix("sha256=").hex())
@@ -544,7 +555,7 @@ senders! {
         "https://liveblocks.io/docs/platform/webhooks", Official: standard_webhooks::family("webhook");
 
     /// A token in `Authorization`, without a word before it, that holds the body's SHA-256. The secret is that of the API key.
-    secret("jwt") livekit = "LiveKit", "https://docs.livekit.io/home/server/webhooks/", Unverified:
+    secret("jwt") livekit = "LiveKit", "https://docs.livekit.io/home/server/webhooks/", Official:
         Scheme::jwt(header("authorization"), JwtRules::hs256().with_body_sha256("sha256", Encoding::Base64))
             .event(json("/event"))
             .id(json("/id"));
@@ -555,6 +566,7 @@ senders! {
 
     /// An HTTP Message Signature over the body's digest, by a key that is looked up by its id (or by keys that were given).
     /// The key is the same for all customers, so another one's events may be sent to you: compare `customer_handle`.
+    /// What a signature covers, its algorithm and where the event is are known from others.
     keyed("asymmetric") mailchannels = "MailChannels", "https://docs.mailchannels.com/email-api/webhooks", Unverified:
         Scheme::message_signature(MessageRules::ed25519()).event(json("/0/event"));
 
@@ -634,6 +646,7 @@ senders! {
 
     /// Neon Auth: a detached JWS of EdDSA over time and body, with the keys of your project's set. Times are milliseconds. For
     /// some events, the response's body is the answer.
+    /// Headers, algorithm and the text that is signed are known from others.
     issuer("jwt") neon = "Neon Auth", "https://neon.com/docs/auth/guides/webhooks", Unverified: |keys| {
         Scheme::jwt(header("x-neon-signature"), JwtRules::eddsa().with_detached_payload())
             .with_jwks(keys)
@@ -646,6 +659,7 @@ senders! {
     };
 
     /// Deploy notifications with a token in a header that holds the body's SHA-256. No time is signed.
+    /// The header and the names of the claims are known from others.
     secret("jwt") netlify = "Netlify", "https://docs.netlify.com/site-deploys/deploy-notifications/", Unverified:
         Scheme::jwt(
             header("x-webhook-signature"),
@@ -653,14 +667,15 @@ senders! {
         )
         .event(json("/state"));
 
-    own notion = "Notion", "https://developers.notion.com/reference/webhooks", Unverified:
+    own notion = "Notion", "https://developers.notion.com/reference/webhooks", Official:
         notion::from_config;
 
     /// Tiendanube too. The secret is the app's client secret.
-    secret nuvemshop = "Nuvemshop", "https://tiendanube.github.io/api-documentation/resources/webhook", Unverified:
+    secret nuvemshop = "Nuvemshop", "https://tiendanube.github.io/api-documentation/resources/webhook", Official:
         Scheme::hmac_sha256().signature(header("x-linkedstore-hmac-sha256").hex()).event(json("/event"));
 
     /// Answers the challenge of a GET. A compressed body is signed as it is sent.
+    /// The header is in the sender's documents; encoding, what is signed and the challenge are known from others.
     secret nylas = "Nylas", "https://developer.nylas.com/docs/v3/notifications/webhooks/", Unverified:
         Scheme::hmac_sha256()
             .signature(header("x-nylas-signature").hex())
@@ -700,6 +715,7 @@ senders! {
         paystack::from_config;
 
     /// While a secret is rotated, the header holds two lists. The tolerance of 300 seconds is ours.
+    /// Header, encoding, what is signed and the two lists are known from others.
     secret persona = "Persona", "https://docs.withpersona.com/webhooks-best-practices", Unverified:
         Scheme::hmac_sha256()
             .signature(header("persona-signature").list(',').list(' ').prefix("v1=").hex())
@@ -708,6 +724,7 @@ senders! {
             .event(json("/data/attributes/name"));
 
     /// Basic authentication: the secret is `user:password`. The body is not signed.
+    /// That `Authorization` is the only proof, and where the event is, are known from others.
     secret pipedrive = "Pipedrive", "https://pipedrive.readme.io/docs/guide-for-webhooks-v2", Unverified:
         Scheme::token(basic()).event(json("/meta/action"));
 
@@ -725,6 +742,7 @@ senders! {
         standard_webhooks::family("webhook").with_key_format(KeyFormat::Text);
 
     /// Basic authentication: the secret is `user:password`. The body is not signed.
+    /// That `Authorization` is the only proof, and where the event is, are known from others.
     secret postmark = "Postmark", "https://postmarkapp.com/developer/webhooks/webhooks-overview", Unverified:
         Scheme::token(basic()).event(json("/RecordType"));
 
@@ -742,6 +760,7 @@ senders! {
 
     /// The newer of their two signatures. The secret is the client secret of the API token. The document allows 48
     /// hours.
+    /// Header, encoding, what is signed and which secret it is are known from others.
     secret recharge = "Recharge", "https://docs.getrecharge.com/docs/webhooks-overview", Unverified:
         Scheme::hmac_sha256()
             .signature(header("x-recharge-webhook-signature").list(',').prefix("v1=").hex())
@@ -751,6 +770,7 @@ senders! {
             .signed("{timestamp}.{body}");
 
     /// Webhooks of the Standard Webhooks form.
+    /// That headers, secret and what is signed are those of Standard Webhooks is known from others.
     secret render = "Render", "https://render.com/docs/webhooks", Unverified: standard_webhooks::family("webhook");
 
     /// Webhooks of the Standard Webhooks form. The event is the prediction's status.
@@ -780,6 +800,7 @@ senders! {
             .event(json("/event"));
 
     /// The secret is the verification token of the subscription. The body is not signed. Answers the validation.
+    /// The headers of the token and of the validation are known from others.
     secret ringcentral = "RingCentral", "https://developers.ringcentral.com/guide/notifications/webhooks/quick-start", Unverified:
         Scheme::token(header("verification-token"))
             .event(json("/event"))
@@ -814,6 +835,7 @@ senders! {
             .id(header("request-id"));
 
     /// Webhooks of the Standard Webhooks form. The topic is in an unsigned header.
+    /// That headers, secret and what is signed are those of Standard Webhooks is known from others.
     secret shipbob = "ShipBob", "https://developer.shipbob.com/2026-01/webhooks", Unverified:
         standard_webhooks::family("webhook").event(header("x-webhook-topic"));
 
@@ -831,6 +853,7 @@ senders! {
 
     /// The secret is the app secret. Topic and webhook id are in unsigned headers. The document shows a base64
     /// signature; what comes is hexadecimal.
+    /// Header, encoding and which secret it is are known from others.
     secret shopline = "SHOPLINE",
         "https://developer.shopline.com/docs/apps/api-instructions-for-use/generate-and-verify-signatures/", Unverified:
         Scheme::hmac_sha256()
@@ -877,6 +900,7 @@ senders! {
             }));
 
     /// The secret is the webhook's shared secret. Answers the challenge, which is repeated for as long as the webhook lives.
+    /// The challenge is in the sender's document; header, encoding and what is signed are known from others.
     secret smartsheet = "Smartsheet", "https://developers.smartsheet.com/api/smartsheet/guides/webhooks", Unverified:
         Scheme::hmac_sha256()
             .signature(header("smartsheet-hmac-sha256").hex())
@@ -898,7 +922,7 @@ senders! {
         standard_webhooks::from_config;
 
     /// The event webhook. Times are milliseconds, and the tolerance of 300 seconds is ours.
-    secret statsig = "Statsig", "https://docs.statsig.com/integrations/event_webhook", Unverified:
+    secret statsig = "Statsig", "https://docs.statsig.com/integrations/event_webhook", Official:
         Scheme::hmac_sha256()
             .signature(header("x-statsig-signature").prefix("v0=").hex())
             .timestamp(header("x-statsig-request-timestamp").unix_millis().within(OURS))
@@ -927,6 +951,7 @@ senders! {
         |config| svix(config.take_secrets()?);
 
     /// While a secret is rotated, the header holds two signatures.
+    /// Headers, encoding, separator and what is signed are known from others.
     secret synctera = "Synctera", "https://dev.synctera.com/docs/webhooks", Unverified:
         Scheme::hmac_sha256()
             .signature(header("synctera-signature").list('.').hex())
@@ -934,6 +959,7 @@ senders! {
             .signed("{timestamp}.{body}");
 
     /// Requests of webhooks without a secret are refused.
+    /// Header, encoding and what is signed are known from others.
     secret tally = "Tally", "https://tally.so/help/webhooks", Unverified:
         Scheme::hmac_sha256()
             .signature(header("tally-signature").base64())
@@ -941,6 +967,7 @@ senders! {
             .id(json("/eventId"));
 
     /// The hash of the body is signed. Answers `validation.webhook`, which is signed.
+    /// Header, hash and validation are in the sender's document; encoding and the HMAC over the hash are known from others.
     secret tebex = "Tebex", "https://docs.tebex.io/developers/webhooks/overview", Unverified:
         Scheme::hmac_sha256()
             .signature(header("x-signature").hex())
@@ -988,6 +1015,7 @@ senders! {
 
     /// The key is the member's public key, in hexadecimal or standard base64. The event's name is in an unsigned
     /// header.
+    /// Headers, encoding and what is signed are known from others.
     key("asymmetric") token_io = "Token.io",
         "https://docs.token.io/products/tpp/integration-considerations/webhooks", Unverified:
         Scheme::ed25519().signature(header("token-signature").base64url()).event(header("token-event"));
@@ -1044,6 +1072,7 @@ senders! {
             .id(json("/event_id"));
 
     /// Uber Eats. The secret is the app's client secret.
+    /// Header, encoding, what is signed and which secret it is are known from others.
     secret uber = "Uber Eats", "https://developer.uber.com/docs/eats/guides/webhooks", Unverified:
         Scheme::hmac_sha256()
             .signature(header("x-uber-signature").hex())
@@ -1051,6 +1080,7 @@ senders! {
             .id(json("/event_id"));
 
     /// RSA-PSS with SHA-512, with the public key that Utila publishes.
+    /// Header, encoding and what is signed are known from others.
     key("asymmetric") utila = "Utila", "https://docs.utila.io/docs/webhooks", Unverified:
         Scheme::rsa_pss_sha512().signature(header("x-utila-signature").base64());
 
@@ -1086,6 +1116,7 @@ senders! {
             .signed("{method}\n{path_and_query}\n{timestamp}\n{body_sha256}");
 
     /// SHA-1. The id in the body is that of the webhook.
+    /// Header, encoding and what is signed are known from others.
     secret webex = "Webex", "https://developer.webex.com/docs/receive-and-verify-webhooks", Unverified:
         Scheme::hmac_sha1_for_legacy_senders_only()
             .signature(header("x-spark-signature").hex())
@@ -1119,6 +1150,7 @@ senders! {
 
     /// The whole body is a token: take its claims as [`JwtClaims`](crate::scheme::JwtClaims), whose member `data` is JSON in a
     /// text. RS256, with the public key of the app.
+    /// That the body is a token, its algorithm and where the data is are known from others.
     key("jwt", "asymmetric") wix = "Wix", "https://dev.wix.com/docs/build-apps/build-your-app/authentication/verify-wix-requests",
         Unverified:
         Scheme::jwt(body(), JwtRules::rs256());

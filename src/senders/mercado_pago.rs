@@ -18,6 +18,9 @@ use super::knowledge;
 /// is not compared with the clock, since it is shown in seconds and in milliseconds; and whether
 /// the request's id stays the same over retries is not known, so nothing tells a repetition.
 ///
+/// Header, encoding and what is signed are those of the sender's own SDK; that an id of letters is
+/// signed in lower case is known from others.
+///
 /// Not verified: the rule comes from others who cite the sender. Try it before you rely on it.
 ///
 /// # Errors

@@ -20,8 +20,6 @@ const HEADER: &str = "x-notion-signature";
 /// [`Handshake::offered_in_body`] by [`Scheme::with_handshake`] while you wait for it. No time is
 /// signed.
 ///
-/// Not verified: the rule comes from others who cite the sender. Try it before you rely on it.
-///
 /// # Errors
 ///
 /// Returns an error if a secret is missing or empty.

@@ -10,6 +10,8 @@ use super::knowledge;
 ///
 /// In a configuration, `public_key` is the app key.
 ///
+/// Header, encoding and what is signed are known from others.
+///
 /// Not verified: the rule comes from others who cite the sender. Try it before you rely on it.
 ///
 /// # Errors

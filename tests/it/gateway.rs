@@ -236,12 +236,15 @@ const SCHEMES: &str = r#"{"listen": "127.0.0.1:0", "endpoints": [
     "name": "tebex", "algorithm": "hmac_sha256", "signature": {"header": "x-signature", "encoding": "hex"},
     "signed": "{body_sha256}", "id": {"json": "/id"}, "event": {"json": "/type"}}},
   {"path": "/chargebee", "provider": "scheme", "secrets": ["user:password"], "scheme": {
-    "name": "chargebee_basic", "algorithm": "token", "signature": {"basic": true}, "id": {"json": "/id"}}}]}"#;
+    "name": "chargebee_basic", "algorithm": "token", "signature": {"basic": true}, "id": {"json": "/id"}}},
+  {"path": "/messages", "provider": "scheme", "secrets": ["Jefe"], "scheme": {
+    "name": "messages", "algorithm": "message_signature",
+    "message_signature": {"algorithm": "hmac_sha256", "covering": ["content-digest", "@method", "@path"]}}}]}"#;
 
 #[tokio::test]
 async fn a_sender_that_is_not_built_in_is_described_in_the_file() {
     use tower_webhook::Scheme;
-    use tower_webhook::scheme::{header, json};
+    use tower_webhook::scheme::{MessageRules, header, json};
 
     let mut gateway = start(SCHEMES);
     let request =
@@ -310,6 +313,14 @@ async fn a_sender_that_is_not_built_in_is_described_in_the_file() {
         let mut bought = request("/tebex", body);
         bought.headers_mut().insert("x-signature", code.parse().unwrap());
         assert_eq!(gateway.server.send(bought.map(Into::into)).await.status, status, "{body:?}");
+    }
+    let rules = MessageRules::hmac_sha256().covering(["content-digest", "@method", "@path"]);
+    let messages = Scheme::message_signature(rules).secret("Jefe").build("messages").unwrap();
+    let signed = testing::sign(&messages, request("/messages", "{}")).unwrap();
+    let mut forged = signed.clone();
+    *forged.body_mut() = Bytes::from_static(b"[]").into();
+    for (request, status) in [(forged, 401), (signed, 200)] {
+        assert_eq!(gateway.server.send(request).await.status, status);
     }
     let asked = Request::get("/front?challenge=42").body(Bytes::new().into()).unwrap();
     assert_eq!(gateway.server.send(asked).await.text(), "42");

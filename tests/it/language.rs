@@ -468,6 +468,102 @@ async fn tokens_and_algorithms_are_described_by_data_too() {
     }
 }
 
+/// What is described by data verifies what the same in code signed, and nothing else.
+#[tokio::test]
+async fn http_message_signatures_are_described_by_data_too() {
+    let row = |keys: &str, rest: &str| {
+        let text = format!(
+            "{{\"provider\": \"scheme\", {keys}, \"public_url\": \"https://hooks.example.com\",\n\
+             \"scheme\": {{\"name\": \"acme\", \"algorithm\": \"message_signature\",\n{rest}}}}}"
+        );
+        let config: SenderConfig = serde_json::from_str(&text).map_err(|error| error.to_string())?;
+        config.build().map_err(|error| error.located_in(&text, "").to_string())
+    };
+    let (p256, p384) = (SigningKey::ecdsa_p256().unwrap(), SigningKey::ecdsa_p384().unwrap());
+    let (rsa, ed25519) = (SigningKey::rsa().unwrap(), SigningKey::ed25519().unwrap());
+    let public = |key: &SigningKey| format!(r#""public_keys": ["{}"]"#, key.public_key());
+    let covered = ["content-digest", "@method", "@target-uri"];
+    for (name, rules, key) in [
+        ("ed25519", MessageRules::ed25519(), &ed25519),
+        ("ecdsa_p256", MessageRules::ecdsa_p256(), &p256),
+        ("ecdsa_p384", MessageRules::ecdsa_p384(), &p384),
+        ("rsa_pss_sha512", MessageRules::rsa_pss_sha512(), &rsa),
+        ("rsa_v1_5_sha256", MessageRules::rsa_v1_5_sha256(), &rsa),
+    ] {
+        let in_code = Scheme::message_signature(rules.covering(covered).with_tag("acme"))
+            .with_public_url("https://hooks.example.com")
+            .with_public_key(key.public_key())
+            .build("acme")
+            .unwrap();
+        let genuine = signed_with(&in_code, key, BODY).await;
+        let data = |rest: &str| {
+            row(&public(key), &format!(r#""message_signature": {{"algorithm": "{name}", {rest}}}"#)).unwrap()
+        };
+        let words =
+            r#""covering": ["content-digest", "@method", "@target-uri"], "tag": "acme", "tolerance_seconds": 60"#;
+        let acme = data(words);
+        let sent = |at, request| send(&acme, at, request);
+        let delivery = sent(at(), genuine.clone()).await.unwrap_or_else(|reason| panic!("{name}: {reason:?}"));
+        assert!(delivery.signed().body && delivery.signed().url, "{name}");
+        let minute = Duration::from_secs(60);
+        assert!(sent(at() + minute, genuine.clone()).await.is_ok(), "{name}");
+        let late = sent(at() + minute + Duration::from_secs(1), genuine.clone()).await;
+        assert_eq!(late.err(), Some(Reason::Stale), "{name}");
+        let changed = genuine.clone().map(|_| Bytes::from("{}"));
+        assert_eq!(sent(at(), changed).await.err(), Some(Reason::BodyMismatch), "{name}");
+        let other = send(&data(&words.replace(r#""acme""#, r#""other""#)), at(), genuine.clone()).await;
+        assert_eq!(other.err(), Some(Reason::NotForUs), "{name}");
+        let more = send(&data(&words.replace("@method", "x-event")), at(), genuine).await;
+        assert_eq!(more.err(), Some(Reason::MalformedSignature), "{name}");
+    }
+    let in_code = Scheme::message_signature(MessageRules::hmac_sha256()).secret("s").build("acme").unwrap();
+    let secret = r#""secrets": ["s"]"#;
+    let hmac = r#""message_signature": {"algorithm": "hmac_sha256"}"#;
+    let acme = row(secret, hmac).unwrap();
+    assert!(send(&acme, at(), signed(&in_code, BODY).await).await.is_ok());
+    let method = r#""message_signature": {"algorithm": "hmac_sha256", "covering": ["@method"]}"#;
+    let unsigned_body = row(secret, &format!(r#"{method}, "body_is_not_signed": true"#)).unwrap();
+    let rules = MessageRules::hmac_sha256().covering(["@method"]);
+    let in_code = Scheme::message_signature(rules).secret("s").signed_without_the_body("").build("acme").unwrap();
+    let delivery = send(&unsigned_body, at(), signed(&in_code, BODY).await).await.unwrap();
+    assert!(!delivery.signed().body);
+
+    for (keys, rest, expected) in [
+        (secret, method.to_owned(), "covers no content-digest: anyone could change the body at line 3 column 63"),
+        (secret, format!(r#"{hmac}, "body_is_not_signed": true"#), "signs the body after all at line 2 column 11"),
+        (secret, r#""signature": {"header": "x"}"#.to_owned(), "belongs to the algorithm message_signature"),
+        (secret, r#""message_signature": {"algorithm": "none"}"#.to_owned(), "unknown variant `none`"),
+        (secret, r#""message_signature": {"tag": "a"}"#.to_owned(), "missing field `algorithm` at line 3 column 33"),
+        (secret, r#""message_signature": {"algorithm": "ed25519", "label": "a"}"#.to_owned(), "unknown field `label`"),
+        (secret, r#""message_signature": {"algorithm": "ed25519"}"#.to_owned(), "`public_keys` is missing"),
+        (r#""public_keys": ["a"]"#, hmac.to_owned(), "`secrets` is missing"),
+        (
+            r#""public_keys": ["a"]"#,
+            r#""message_signature": {"algorithm": "ed25519"}"#.to_owned(),
+            "not a valid Ed25519 key at line 1 column 39",
+        ),
+        (
+            secret,
+            format!("{hmac},\n\"signature\": {{\"header\": \"x\"}}"),
+            "`signature` means nothing here: an HTTP Message Signature says so itself at line 4 column 14",
+        ),
+        (secret, format!(r#"{hmac}, "other_signatures": [{{"header": "x"}}]"#), "`other_signatures` means nothing"),
+        (secret, format!(r#"{hmac}, "timestamp": {{"header": "x"}}"#), "`timestamp` means nothing here"),
+        (secret, format!(r#"{hmac}, "signed": "{{body}}""#), "`signed` means nothing here"),
+        (secret, format!(r#"{hmac}, "body_hash": {{"header": "x"}}"#), "`body_hash` means nothing here"),
+    ] {
+        let told = row(keys, &rest).map(drop).unwrap_err();
+        assert!(told.contains(expected), "{rest}: {told}");
+    }
+    let other = r#"{"provider": "scheme", "secrets": ["s"], "scheme": {"name": "acme", "algorithm": "hmac_sha256",
+        "signature": {"header": "x", "encoding": "hex"}, "message_signature": {"algorithm": "hmac_sha256"}}}"#;
+    let error = serde_json::from_str::<SenderConfig>(other).unwrap().build().unwrap_err().located_in(other, "");
+    assert!(
+        error.to_string().contains("belongs to the algorithm message_signature, which needs it at line 1"),
+        "{error}"
+    );
+}
+
 #[tokio::test]
 async fn challenges_are_answered_in_every_family() {
     let hmac = || Scheme::hmac_sha256().signature(header("x-signature").hex()).secret("a secret");

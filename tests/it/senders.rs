@@ -9,6 +9,7 @@ use http::{HeaderValue, Request, Response};
 use http_body_util::{BodyExt as _, Full};
 use tower::{ServiceExt as _, service_fn};
 use tower_layer::Layer as _;
+use tower_webhook::provider::Provider;
 use tower_webhook::scheme::{ChainRoots, Jwks};
 use tower_webhook::senders::{self, CertificateConfig, PayPalCertificates, Sender, SenderConfig};
 use tower_webhook::testing::{self, ManualClock, Sign as _, SigningKey};
@@ -774,14 +775,18 @@ impl Bench {
 }
 
 /// What a layer makes of a request at this time.
-pub async fn send(scheme: &Scheme, at: SystemTime, request: Request<Bytes>) -> Result<Delivery, Reason> {
+pub async fn send<P: Provider + Clone>(
+    provider: &P,
+    at: SystemTime,
+    request: Request<Bytes>,
+) -> Result<Delivery, Reason> {
     let handler = service_fn(async |request: Request<Full<Bytes>>| {
         let mut response = Response::new(Full::new(Bytes::new()));
         let delivery = Delivery::from_extensions(request.extensions()).unwrap().clone();
         response.extensions_mut().insert(delivery);
         Ok::<_, Infallible>(response)
     });
-    let layer = WebhookLayer::new(scheme.clone()).with_clock(move || at);
+    let layer = WebhookLayer::new(provider.clone()).with_clock(move || at);
     let response = layer.layer(handler).oneshot(request.map(Full::new)).await.unwrap();
     match response.extensions().get::<Delivery>() {
         Some(delivery) => Ok(delivery.clone()),

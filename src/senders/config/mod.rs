@@ -1,5 +1,6 @@
 //! A sender's configuration, as a file or a database holds it.
 
+mod message_signature;
 mod place;
 mod scheme;
 

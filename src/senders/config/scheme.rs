@@ -1,11 +1,14 @@
 //! A sender that is not built in, as data.
 
 use std::collections::BTreeMap;
+use std::fmt;
 #[cfg(feature = "jwt")]
 use std::time::Duration;
 
 use http::{Method, StatusCode};
-use serde::Deserialize;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{Error as _, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 
 use crate::config::ConfigError;
 #[cfg(feature = "jwt")]
@@ -16,6 +19,7 @@ use crate::text::Text;
 #[cfg(feature = "jwt")]
 use crate::time::Tolerance;
 
+use super::message_signature::MessageSignature;
 use super::place::{Place, Written};
 
 /// A sender that is not built in, in the words of [`SchemeBuilder`]: see
@@ -24,9 +28,10 @@ use super::place::{Place, Written};
 /// | key | is |
 /// |---|---|
 /// | `name` | the sender's name, in `snake_case` |
-/// | `algorithm` | `hmac_sha256`, `hmac_sha384`, `hmac_sha512`, `hmac_sha1`, `token`, `ed25519`, `ecdsa_p256`, `ecdsa_p384`, `ecdsa_p256_sha1`, `rsa_pkcs1_sha256`, `rsa_pkcs1_sha384`, `rsa_pkcs1_sha512`, `rsa_pss_sha256`, `rsa_pss_sha384`, `rsa_pss_sha512` or `jwt` |
+/// | `algorithm` | `hmac_sha256`, `hmac_sha384`, `hmac_sha512`, `hmac_sha1`, `token`, `ed25519`, `ecdsa_p256`, `ecdsa_p384`, `ecdsa_p256_sha1`, `rsa_pkcs1_sha256`, `rsa_pkcs1_sha384`, `rsa_pkcs1_sha512`, `rsa_pss_sha256`, `rsa_pss_sha384`, `rsa_pss_sha512`, `jwt` or `message_signature` |
 /// | `jwt` | what the tokens of the algorithm `jwt` must be |
-/// | `signature` | a place with its `encoding`; of a `token` or `jwt`, a place |
+/// | `message_signature` | what the signatures of the algorithm `message_signature` must be |
+/// | `signature` | a place with its `encoding`; of a `token` or `jwt`, a place; a `message_signature` has its own |
 /// | `other_signatures` | further places of a signature in the same encoding |
 /// | `timestamp` | a place with its `format`, and `tolerance_seconds` |
 /// | `signed` | the [template](SchemeBuilder::signed) of what is signed; by default `{body}` |
@@ -55,16 +60,27 @@ use super::place::{Place, Written};
 /// `detached_payload`. Keys are `secrets`, `public_keys` or those at `jwks_url`; the place
 /// `{"body": true}` is the whole body.
 ///
+/// The rules of an HTTP Message Signature (RFC 9421, feature `asymmetric`) are those of
+/// [`MessageRules`](crate::scheme::MessageRules): `algorithm` (`hmac_sha256`, `ed25519`,
+/// `ecdsa_p256`, `ecdsa_p384`, `rsa_pss_sha512` or `rsa_v1_5_sha256`), `covering` (what must be
+/// signed; by default `["content-digest"]`), `tag` and `tolerance_seconds`. Keys are `secrets` or
+/// `public_keys`.
+///
 /// A handshake is one of `{"query_echo": "name"}`, `{"header_to_json": {"header": "x-name",
 /// "member": "name"}}`, `{"subscribe": "token"}`, `{"allow_origins": ["name"]}`, `{"probe":
 /// ["HEAD", "GET"]}`.
+#[derive(Clone, Debug)]
+pub struct SchemeConfig(Words);
+
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct SchemeConfig {
+struct Words {
     name: Text,
     algorithm: Algorithm,
     jwt: Option<Jwt>,
-    signature: Place,
+    message_signature: Option<MessageSignature>,
+    /// Required, unless the algorithm is `message_signature`.
+    signature: Option<Place>,
     #[serde(default)]
     other_signatures: Vec<Place>,
     timestamp: Option<Place>,
@@ -103,6 +119,7 @@ enum Algorithm {
     RsaPssSha384,
     RsaPssSha512,
     Jwt,
+    MessageSignature,
 }
 
 /// What a token must be.
@@ -168,17 +185,42 @@ enum Question {
     Probe(Vec<Text>),
 }
 
+impl<'de> Deserialize<'de> for SchemeConfig {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Keys;
+
+        impl<'de> Visitor<'de> for Keys {
+            type Value = SchemeConfig;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("the rules of a sender")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<SchemeConfig, A::Error> {
+                let words = Words::deserialize(MapAccessDeserializer::new(map))?;
+                if words.signature.is_none() && words.algorithm != Algorithm::MessageSignature {
+                    return Err(A::Error::missing_field("signature"));
+                }
+                Ok(SchemeConfig(words))
+            }
+        }
+
+        deserializer.deserialize_map(Keys)
+    }
+}
+
 impl SchemeConfig {
     pub(crate) fn name(&self) -> &Text {
-        &self.name
+        &self.0.name
     }
 
     /// Returns whether the sender signs with a private key.
     pub(crate) fn is_asymmetric(&self) -> bool {
-        match self.algorithm {
+        match self.0.algorithm {
             Algorithm::HmacSha256 | Algorithm::HmacSha384 | Algorithm::HmacSha512 | Algorithm::HmacSha1 => false,
             Algorithm::Token => false,
-            Algorithm::Jwt => !self.jwt.as_ref().is_some_and(Jwt::is_shared),
+            Algorithm::Jwt => !self.0.jwt.as_ref().is_some_and(Jwt::is_shared),
+            Algorithm::MessageSignature => !self.0.message_signature.as_ref().is_some_and(MessageSignature::is_shared),
             _ => true,
         }
     }
@@ -186,26 +228,31 @@ impl SchemeConfig {
     /// Returns whether the sender signs with tokens.
     #[cfg(feature = "jwt")]
     pub(crate) fn is_jwt(&self) -> bool {
-        self.algorithm == Algorithm::Jwt
+        self.0.algorithm == Algorithm::Jwt
     }
 
     /// Returns a builder that lacks the keys and the public URL.
     pub(crate) fn builder(self) -> Result<SchemeBuilder, ConfigError> {
+        self.0.builder()
+    }
+}
+
+impl Words {
+    fn builder(mut self) -> Result<SchemeBuilder, ConfigError> {
         let at = |key: &'static str| move |error: ConfigError| error.with_setting(key);
         if self.jwt.is_some() != (self.algorithm == Algorithm::Jwt) {
             let message = "`jwt` belongs to the algorithm jwt, which needs it";
             return Err(ConfigError::conflict(message).with_setting("algorithm"));
         }
-        let mut builder = if self.algorithm == Algorithm::Token {
-            Scheme::token(self.signature.source().map_err(at("signature"))?)
-        } else if let Some(jwt) = self.jwt {
-            jwt.builder(self.signature.source().map_err(at("signature"))?).map_err(at("jwt"))?
+        if self.message_signature.is_some() != (self.algorithm == Algorithm::MessageSignature) {
+            let message = "`message_signature` belongs to the algorithm message_signature, which needs it";
+            return Err(ConfigError::conflict(message).with_setting("algorithm"));
+        }
+        let mut builder = if let Some(rules) = self.message_signature.take() {
+            self.only_message_signature()?;
+            rules.builder().map_err(at("message_signature"))?
         } else {
-            let mut signature = self.signature.signature().map_err(at("signature"))?;
-            for place in self.other_signatures {
-                signature = signature.or(place.source().map_err(at("other_signatures"))?);
-            }
-            self.algorithm.builder().map_err(at("algorithm"))?.signature(signature)
+            self.signed_builder()?
         };
         if let Some(timestamp) = self.timestamp {
             builder = builder.timestamp(timestamp.timestamp().map_err(at("timestamp"))?);
@@ -213,6 +260,8 @@ impl SchemeConfig {
         builder = match (self.signed, self.body_is_not_signed) {
             (Some(template), true) => builder.signed_without_the_body(template),
             (Some(template), false) => builder.signed(template),
+            // What is signed is what the rules of the signature say.
+            (None, true) if self.algorithm == Algorithm::MessageSignature => builder.signed_without_the_body(""),
             (None, true) => {
                 return Err(ConfigError::missing("`signed` is missing: without it, the body is what is signed"));
             }
@@ -254,6 +303,41 @@ impl SchemeConfig {
             builder = builder.with_handshake(question.handshake().map_err(at("handshakes"))?);
         }
         Ok(builder)
+    }
+
+    /// Returns a builder for a signature at a place of its own.
+    fn signed_builder(&mut self) -> Result<SchemeBuilder, ConfigError> {
+        let at = |key: &'static str| move |error: ConfigError| error.with_setting(key);
+        let place = self.signature.take().ok_or_else(|| ConfigError::missing("`signature` is missing"))?;
+        if self.algorithm == Algorithm::Token {
+            return Ok(Scheme::token(place.source().map_err(at("signature"))?));
+        }
+        if let Some(jwt) = self.jwt.take() {
+            return jwt.builder(place.source().map_err(at("signature"))?).map_err(at("jwt"));
+        }
+        let mut signature = place.signature().map_err(at("signature"))?;
+        for place in std::mem::take(&mut self.other_signatures) {
+            signature = signature.or(place.source().map_err(at("other_signatures"))?);
+        }
+        Ok(self.algorithm.builder().map_err(at("algorithm"))?.signature(signature))
+    }
+
+    /// Refuses what an HTTP Message Signature says itself.
+    fn only_message_signature(&self) -> Result<(), ConfigError> {
+        let misplaced = [
+            ("signature", self.signature.is_some()),
+            ("other_signatures", !self.other_signatures.is_empty()),
+            ("timestamp", self.timestamp.is_some()),
+            ("signed", self.signed.is_some()),
+            ("body_hash", self.body_hash.is_some()),
+        ];
+        match misplaced.iter().find(|(_, misplaced)| *misplaced) {
+            Some((key, _)) => {
+                let message = format!("`{key}` means nothing here: an HTTP Message Signature says so itself");
+                Err(ConfigError::conflict(message).with_setting(key))
+            }
+            None => Ok(()),
+        }
     }
 }
 
