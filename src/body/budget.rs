@@ -126,6 +126,7 @@ pub(crate) struct Lease {
 }
 
 impl Lease {
+    #[inline]
     pub(crate) fn new(budget: Option<MemoryBudget>) -> Self {
         let of = budget.map(|budget| {
             let mut account = budget.lock();
@@ -138,6 +139,7 @@ impl Lease {
     }
 
     /// Sees that at least this much is held.
+    #[inline]
     pub(super) fn hold(&mut self, bytes: usize) -> Result<(), Reason> {
         if bytes > self.held {
             if let Some((budget, id, claim)) = self.of.as_deref() {
@@ -157,6 +159,7 @@ impl Lease {
     }
 
     /// Keeps what is held: the body is complete. Fails if it was revoked just now.
+    #[inline]
     pub(super) fn complete(&self) -> Result<(), Reason> {
         let Some((budget, _, claim)) = self.of.as_deref() else { return Ok(()) };
         // Under the account's lock, as a revocation is.
@@ -167,6 +170,7 @@ impl Lease {
 }
 
 impl Drop for Lease {
+    #[inline]
     fn drop(&mut self) {
         if let Some((budget, id, _)) = self.of.as_deref() {
             let mut account = budget.lock();

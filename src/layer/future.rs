@@ -104,8 +104,8 @@ where
 {
     pub(crate) fn new(shared: Arc<WebhookSettings<P>>, inner: S, request: Request<B>) -> Self {
         let protocol = Protocol::of(request.method(), request.version(), request.headers());
+        let watch = Watch::start(request.method(), request.headers());
         let (head, body) = request.into_parts();
-        let watch = Watch::start(&head);
         let state = RequestState::Verify { call: Some(PendingCall { inner, head }), stage: Stage::Begin };
         Self { state, body: Some(body), lease: Lease::default(), shared, watch, protocol }
     }
@@ -169,8 +169,8 @@ impl<'a, P: Provider> Driver<'a, P> {
                     }));
                     match (received, verification) {
                         (Err(rejection), _) => self.refuse(rejection),
-                        (Ok(()), Some(verification)) => self.finish(verification, receiver.take().finish()),
-                        (Ok(()), None) => Next::HandOn(receiver.take().finish()),
+                        (Ok(()), Some(verification)) => self.finish(verification, receiver.finish()),
+                        (Ok(()), None) => Next::HandOn(receiver.finish()),
                     }
                 }
                 Stage::Decide(waiting) => {
@@ -278,10 +278,13 @@ impl<'a, P: Provider> Driver<'a, P> {
     /// Hands on that the request is genuine.
     #[inline]
     fn deliver(&mut self, verified: &mut Verified, received: &Received) {
-        let body = received.body.clone();
+        let (shared, body) = (self.shared, &received.body);
         match &mut self.slot {
-            None => self.shared.deliver(self.watch, verified, body, self.head),
-            Some(slot) => **slot = Some(self.shared.delivery(self.watch, verified, body, &self.head.headers)),
+            None => shared.deliver(self.watch, verified, body, self.head),
+            Some(slot) => {
+                let delivery = slot.insert(Delivery::new(&shared.sender, verified, body));
+                shared.delivered(self.watch, delivery, &self.head.headers);
+            }
         }
     }
 

@@ -155,7 +155,16 @@ impl<P: Proof> Form<P> {
     /// Returns what is signed besides the body and the time, if that is more than literals.
     #[inline]
     fn signed_text(&self, read: &Unverified, head: &Parts, body: &[u8]) -> Result<Option<Box<SignedText>>, Rejection> {
-        let Some(template) = self.proof.template().filter(|_| self.covers_more) else { return Ok(None) };
+        if self.covers_more { self.signed_beside(read, head, body) } else { Ok(None) }
+    }
+
+    fn signed_beside(
+        &self,
+        read: &Unverified,
+        head: &Parts,
+        body: &[u8],
+    ) -> Result<Option<Box<SignedText>>, Rejection> {
+        let Some(template) = self.proof.template() else { return Ok(None) };
         template.without_time(&read.values(head, body), self.fields.timestamp.as_ref()).map(Box::new).map(Some)
     }
 
@@ -172,20 +181,21 @@ impl<P: Proof> Form<P> {
         signed.timestamp &= read.timestamp.is_some();
         signed.id &= read.id.is_some() || self.fields.id.is_some();
         let own = self.fields.timestamp.as_ref();
+        let (in_body, parsed) = (self.fields.in_body.clone(), self.proof.parsed(offer));
         // Written at once: each of the methods that set one part would hand on the whole.
         Verified {
-            provider: None,
+            sender: None,
             id: read.id.take(),
             event: read.event.take(),
-            in_body: self.fields.in_body.clone(),
-            timestamp: read.timestamp.take().map(|(_, time)| time),
+            in_body,
+            timestamp: read.timestamp.as_ref().map(|(_, time)| *time),
             fresh_for: own.map_or(read.fresh_for, |own| Some(own.tolerance.width())),
             key_print: key.print,
             body_code: self.proof.body_code(offer).copied(),
             text,
             key_index: key.index.try_into().unwrap_or(u16::MAX),
             signed,
-            parsed: self.proof.parsed(offer),
+            parsed,
         }
     }
 }
