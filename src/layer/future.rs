@@ -102,6 +102,7 @@ where
     S: Service<Request<Full<Bytes>>>,
     P: Provider,
 {
+    #[inline]
     pub(crate) fn new(shared: Arc<WebhookSettings<P>>, inner: S, request: Request<B>) -> Self {
         let protocol = Protocol::of(request.method(), request.version(), request.headers());
         let watch = Watch::start(request.method(), request.headers());
@@ -192,6 +193,7 @@ impl<'a, P: Provider> Driver<'a, P> {
     }
 
     /// Judges the head, and the body too if it is there at once.
+    #[inline(always)]
     fn begin<B>(&mut self, body: Pin<&mut B>, cx: &mut Context<'_>) -> Next<P::Verification>
     where
         B: Body<Data = Bytes>,
@@ -260,7 +262,7 @@ impl<'a, P: Provider> Driver<'a, P> {
     }
 
     /// Has a whole body judged.
-    #[inline]
+    #[inline(always)]
     fn finish(&mut self, verification: &mut P::Verification, received: Received) -> Next<P::Verification> {
         let rest = &received.body[received.fed..];
         let mut verdict = self.shared.provider.finish(verification, self.head, &received.body, rest);
@@ -276,7 +278,7 @@ impl<'a, P: Provider> Driver<'a, P> {
     }
 
     /// Hands on that the request is genuine.
-    #[inline]
+    #[inline(always)]
     fn deliver(&mut self, verified: &mut Verified, received: &Received) {
         let (shared, body) = (self.shared, &received.body);
         match &mut self.slot {

@@ -90,6 +90,7 @@ impl<P: Proof> Form<P> {
     }
 
     /// Returns whether the form is for such a request.
+    #[inline]
     pub(crate) fn is_for(&self, head: &Parts) -> bool {
         self.applies.is_none_or(|(_, applies)| applies(head)) && self.methods.contains(&head.method)
     }
@@ -169,6 +170,7 @@ impl<P: Proof> Form<P> {
     }
 
     /// Returns what was proven of the request. What was read is taken.
+    #[inline(always)]
     fn verified(
         &self,
         read: &mut Unverified,
@@ -244,9 +246,8 @@ impl<P: Proof> Attempt<P> {
         match form.proof.finish(Run { offer, keys, progress }, &read.values(head, body), rest)? {
             MaybeReady::Ready(key) => {
                 form.check_body(read, head, body)?;
-                let mac = form.proof.mac(keys, key.index);
                 for handshake in handshakes {
-                    if let Some(answer) = handshake.finish(head, body, mac)? {
+                    if let Some(answer) = handshake.finish(head, body, form.proof.mac(keys, key.index))? {
                         return Ok(Outcome::Answer(answer).into());
                     }
                 }

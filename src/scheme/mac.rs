@@ -41,6 +41,7 @@ impl MacProof {
         Ok(Self { kind, keys, text, names_body })
     }
 
+    #[inline(always)]
     fn matching(&self, run: Run<'_, Self>, values: &Values<'_>, rest: &[u8]) -> Result<Option<usize>, Rejection> {
         let (offer, keys, template) = (run.offer, run.keys, &self.text.template);
         if let Some(macs) = run.progress {
