@@ -379,7 +379,7 @@ impl AttemptSpan {
         provider: &str,
         event: Option<&str>,
         event_id: Option<&str>,
-        headers: &http::HeaderMap,
+        headers: &HeaderMap,
         (id, attempt): (i64, u32),
     ) -> Self {
         Self {

@@ -65,7 +65,7 @@ impl Fields {
     }
 
     /// Reads what is in the head.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn read(&self, read: &mut Unverified, head: &Parts) -> Result<(), Rejection> {
         for (name, value) in &self.required {
             match single(head, name, LONGEST_HEADER)? {

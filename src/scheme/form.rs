@@ -279,7 +279,7 @@ macro_rules! kinds {
 
         impl AnyForm {
             /// See [`Form::begin`].
-            #[inline]
+            #[inline(always)]
             pub(crate) fn begin<T: Send + 'static>(
                 &self,
                 head: &Parts,
@@ -340,6 +340,7 @@ kinds! {
 pub(crate) use of_form;
 
 impl AnyForm {
+    #[inline]
     pub(crate) fn is_for(&self, head: &Parts) -> bool {
         of_form!(self, form => form.is_for(head))
     }

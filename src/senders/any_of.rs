@@ -7,10 +7,10 @@ use bytes::Bytes;
 use http::request::Parts;
 
 use crate::any_provider::AnyProvider;
-use crate::delivery::Sender;
 #[cfg(feature = "inspect")]
 use crate::clues::Clues;
 use crate::config::ConfigError;
+use crate::delivery::Sender;
 use crate::provider::{Begin, Facts, MaybeReady, Outcome, Provider, Recognition};
 use crate::rejection::{Reason, Rejection};
 use crate::text::Text;
