@@ -9,9 +9,9 @@ use bytes::Bytes;
 use http::header::HeaderName;
 use http::{Extensions, HeaderMap};
 
-use crate::behavior::Traits;
 #[cfg(feature = "inbox")]
-use crate::behavior::{Behavior, ExpectedAnswer};
+use crate::behavior::ExpectedAnswer;
+use crate::behavior::{Behavior, Traits};
 use crate::body_fields::{BodyFields, FoundFields, FoundId};
 use crate::json::pick;
 use crate::rejection::{Reason, Rejection};
@@ -42,8 +42,7 @@ use crate::text::Text;
 /// ```
 #[derive(Clone)]
 pub struct Delivery {
-    provider: Text,
-    traits: Traits,
+    sender: Arc<Sender>,
     id: Option<Text>,
     event: Option<Text>,
     timestamp: Option<SystemTime>,
@@ -62,22 +61,53 @@ pub struct Delivery {
     found: OnceLock<Arc<FoundFields>>,
     /// What few routes keep.
     beside: Option<Arc<Beside>>,
+}
+
+/// What is the same for all deliveries of a sender.
+#[derive(Clone, Debug)]
+pub(crate) struct Sender {
+    name: Text,
+    traits: Traits,
     /// What the sender takes for "delivered".
     #[cfg(feature = "inbox")]
     expected: Option<ExpectedAnswer>,
 }
 
+impl Sender {
+    pub(crate) fn new(name: &Text, traits: Traits) -> Arc<Self> {
+        Arc::new(Self {
+            name: name.clone(),
+            traits,
+            #[cfg(feature = "inbox")]
+            expected: None,
+        })
+    }
+
+    /// Returns the sender of whom a layer's provider knows this.
+    pub(crate) fn of(name: &Text, behavior: &Behavior) -> Arc<Self> {
+        Arc::new(Self {
+            name: name.clone(),
+            traits: behavior.traits(),
+            #[cfg(feature = "inbox")]
+            expected: behavior.expected(),
+        })
+    }
+}
+
 impl Delivery {
     /// Creates a delivery from the verdict [`Deliver`](crate::provider::Outcome::Deliver). Only the
     /// layer's future calls it. The contents of `verified` are taken.
-    #[inline]
-    pub(crate) fn new(provider: &Text, traits: Traits, verified: &mut Verified, body: Bytes) -> Self {
-        let stood_for = verified.provider.take();
+    // A delivery is large, and is to be written where it stays.
+    #[inline(always)]
+    pub(crate) fn new(sender: &Arc<Sender>, verified: &mut Verified, body: &Bytes) -> Self {
+        // An id that is empty names nothing.
+        if verified.id.as_ref().is_some_and(|id| id.as_bytes().is_empty()) {
+            verified.id = None;
+        }
         Self {
-            traits: stood_for.as_ref().map_or(traits, |stood_for| stood_for.1),
-            provider: stood_for.map_or_else(|| provider.clone(), |stood_for| stood_for.0.clone()),
-            // An id that is empty names nothing.
-            id: verified.id.take().filter(|id| !id.as_bytes().is_empty()),
+            sender: verified.sender.take().unwrap_or_else(|| sender.clone()),
+            body: body.clone(),
+            id: verified.id.take(),
             event: verified.event.take(),
             timestamp: verified.timestamp,
             fresh_for: verified.fresh_for,
@@ -87,12 +117,9 @@ impl Delivery {
             signed: verified.signed,
             text: verified.text.take(),
             parsed: verified.parsed.take(),
-            body,
             in_body: verified.in_body.take(),
             found: OnceLock::new(),
             beside: None,
-            #[cfg(feature = "inbox")]
-            expected: None,
         }
     }
 
@@ -115,15 +142,19 @@ impl Delivery {
         Arc::make_mut(self.beside.get_or_insert_default())
     }
 
-    /// Keeps how the sender wants to be answered, for an inbox that answers in the handler's place.
-    #[cfg(feature = "inbox")]
-    pub(crate) fn set_behavior(&mut self, behavior: &Behavior) {
-        self.expected = behavior.expected();
-    }
-
+    /// Returns how the sender wants to be answered, for an inbox that answers in the handler's
+    /// place.
     #[cfg(feature = "inbox")]
     pub(crate) fn expected(&self) -> Option<ExpectedAnswer> {
-        self.expected
+        self.sender.expected
+    }
+
+    /// Has the delivery answered as the layer's own provider wants, whoever it stands for.
+    #[cfg(feature = "inbox")]
+    pub(crate) fn expect_as(&mut self, own: &Arc<Sender>) {
+        if own.expected.is_some() && !Arc::ptr_eq(&self.sender, own) {
+            Arc::make_mut(&mut self.sender).expected = own.expected;
+        }
     }
 
     /// Restores a delivery that was verified and stored. Only the inbox calls it, with what it
@@ -135,21 +166,21 @@ impl Delivery {
         traits: Traits,
         mut verified: Verified,
         identity: Option<FoundId>,
-        body: Bytes,
+        body: &Bytes,
     ) -> Self {
         let found = FoundFields { identity, ..FoundFields::default() };
-        let restored = Self::new(provider, traits, &mut verified, body);
+        let restored = Self::new(&Sender::new(provider, traits), &mut verified, body);
         Self { in_body: Some(Arc::default()), found: OnceLock::from(Arc::new(found)), ..restored }
     }
 
     /// Returns the name of the provider that verified the request, in `snake_case`.
     #[must_use]
     pub fn provider(&self) -> &str {
-        &self.provider
+        &self.sender.name
     }
 
     pub(crate) fn provider_text(&self) -> &Text {
-        &self.provider
+        &self.sender.name
     }
 
     /// Returns the sender's id of this event or delivery, if there is one. [`signed`](Self::signed)
@@ -269,7 +300,7 @@ impl Delivery {
             // Two addresses are two deliveries. As the border between address and body is not signed, what is
             // read from either may be moved: the whole names the delivery, if anything in it does.
             let is_named = self.id.is_some() || self.in_body.as_ref().is_some_and(|fields| fields.has_id());
-            return if is_named || self.traits.has_unique_bodies { Identity::Content } else { Identity::None };
+            return if is_named || self.sender.traits.has_unique_bodies { Identity::Content } else { Identity::None };
         }
         // The body is read only where it has something to say, unless it was read before.
         let may_say = |fields: &Arc<BodyFields>| fields.has_identity() || self.found.get().is_some();
@@ -282,7 +313,7 @@ impl Delivery {
         match self.named() {
             Some(id) if self.signed.id || covers_nothing => id,
             Some(_) => Identity::Content,
-            None if self.traits.has_unique_bodies => Identity::Content,
+            None if self.sender.traits.has_unique_bodies => Identity::Content,
             None => Identity::None,
         }
     }
@@ -314,7 +345,7 @@ impl Delivery {
 
     #[cfg(feature = "dedup")]
     pub(crate) fn traits(&self) -> Traits {
-        self.traits
+        self.sender.traits
     }
 
     /// Returns what the provider parsed during the verification.
@@ -344,7 +375,7 @@ struct Beside {
 impl fmt::Debug for Delivery {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Delivery")
-            .field("provider", &self.provider)
+            .field("provider", &self.sender.name)
             .field("id", &self.id)
             .field("event", &self.event)
             .field("timestamp", &self.timestamp)
@@ -479,7 +510,7 @@ impl Signed {
 #[derive(Clone, Default)]
 pub struct Verified {
     /// Set where senders share a route.
-    pub(crate) provider: Option<Arc<(Text, Traits)>>,
+    pub(crate) sender: Option<Arc<Sender>>,
     pub(crate) id: Option<Text>,
     pub(crate) event: Option<Text>,
     pub(crate) in_body: Option<Arc<BodyFields>>,
@@ -504,16 +535,11 @@ impl Verified {
         Self { signed, ..Self::default() }
     }
 
-    /// Returns the name of the provider that verified: the given one, unless it stood for another.
-    pub(crate) fn provider<'a>(&'a self, provider: &'a Text) -> &'a Text {
-        self.provider.as_deref().map_or(provider, |named| &named.0)
-    }
-
     /// Names the provider that verified, if another one stands for it. The first name stays: it is
     /// the nearest to the sender.
     #[inline]
-    pub(crate) fn stood_for_by(&mut self, provider: &Arc<(Text, Traits)>) {
-        self.provider.get_or_insert_with(|| provider.clone());
+    pub(crate) fn stood_for_by(&mut self, sender: &Arc<Sender>) {
+        self.sender.get_or_insert_with(|| sender.clone());
     }
 
     /// Sets [`Delivery::id`].
@@ -615,7 +641,7 @@ mod tests {
         });
         let body = Bytes::from_static(br#"{"id":17,"type":"paid"}"#);
         let mut verified = Verified::new(Signed::default()).with_body_fields(fields.shared());
-        let delivery = Delivery::new(&"acme".into(), Traits::default(), &mut verified, body);
+        let delivery = Delivery::new(&Sender::new(&"acme".into(), Traits::default()), &mut verified, &body);
         assert_eq!(reads.load(Ordering::Relaxed), 0, "nobody has asked yet");
         assert_eq!(delivery.event(), Some("paid"));
         for delivery in [delivery.clone(), delivery] {

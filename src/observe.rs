@@ -1,7 +1,7 @@
 //! Events and metrics for operators. No other file uses tracing or metrics.
 #![cfg_attr(not(all(feature = "tracing", feature = "metrics")), allow(unused_variables, dead_code))]
 
-use http::request::Parts;
+use http::{HeaderMap, Method};
 
 use crate::rejection::Rejection;
 #[cfg(feature = "tracing")]
@@ -20,7 +20,8 @@ pub(crate) struct Watch {
 
 impl Watch {
     #[allow(clippy::disallowed_methods, reason = "it measures a duration and judges no time")]
-    pub(crate) fn start(head: &Parts) -> Self {
+    #[inline]
+    pub(crate) fn start(method: &Method, headers: &HeaderMap) -> Self {
         Self {
             #[cfg(feature = "tracing")]
             span: {
@@ -34,7 +35,7 @@ impl Watch {
                     messaging.destination.name = tracing::field::Empty,
                     messaging.message.id = tracing::field::Empty,
                     messaging.message.body.size = tracing::field::Empty,
-                    http.request.method = head.method.as_str(),
+                    http.request.method = method.as_str(),
                     http.response.status_code = tracing::field::Empty,
                     error.type = tracing::field::Empty,
                     webhook.event = tracing::field::Empty,
@@ -43,7 +44,7 @@ impl Watch {
                     link.trace_id = tracing::field::Empty,
                     link.span_id = tracing::field::Empty,
                 );
-                link(&span, || TraceContext::of(&head.headers));
+                link(&span, || TraceContext::of(headers));
                 span
             },
             #[cfg(feature = "metrics")]
@@ -139,7 +140,10 @@ pub(crate) enum End<'a> {
 }
 
 /// Reports the verdict on one request.
-pub(crate) fn verdict(provider: &str, watch: &Watch, end: End<'_>) {
+#[inline]
+pub(crate) fn verdict(provider: &(impl AsRef<str> + ?Sized), watch: &Watch, end: End<'_>) {
+    #[cfg(any(feature = "tracing", feature = "metrics"))]
+    let provider = provider.as_ref();
     #[cfg(feature = "tracing")]
     watch.ended(provider, end);
     #[cfg(feature = "tracing")]
@@ -375,7 +379,7 @@ impl AttemptSpan {
         provider: &str,
         event: Option<&str>,
         event_id: Option<&str>,
-        headers: &http::HeaderMap,
+        headers: &HeaderMap,
         (id, attempt): (i64, u32),
     ) -> Self {
         Self {

@@ -28,11 +28,22 @@ pub struct Text(TextRepr);
 enum TextRepr {
     Static(&'static str),
     Shared(Arc<str>),
-    /// A value whose `to_str` succeeded, with the start and the end of the part that is meant.
-    Header(HeaderValue, u32, u32),
+    Header(HeaderPart),
     /// A part of a header that is short enough to be copied, which costs less than to share it:
     /// visible ASCII, and its length.
     Inline([u8; MAX_INLINE], u8),
+}
+
+/// A value whose `to_str` succeeded, and which part of it is meant.
+//
+// Laid out so that the unused bits of the value are at its end, where they tell the kinds of text apart: a text
+// is moved several times with every request.
+#[derive(Clone)]
+#[repr(C)]
+struct HeaderPart {
+    start: u32,
+    end: u32,
+    value: HeaderValue,
 }
 
 /// The longest text that is copied: as much as has room beside the other kinds. Ids of 36
@@ -55,7 +66,7 @@ impl Text {
             TextRepr::Inline(bytes, len) => {
                 bytes.get(..usize::from(*len)).and_then(|text| std::str::from_utf8(text).ok()).unwrap_or_default()
             }
-            TextRepr::Header(value, start, end) => {
+            TextRepr::Header(HeaderPart { start, end, value }) => {
                 value.to_str().ok().and_then(|text| text.get(*start as usize..*end as usize)).unwrap_or_default()
             }
         }
@@ -68,7 +79,7 @@ impl Text {
             TextRepr::Static(text) => text.as_bytes(),
             TextRepr::Shared(text) => text.as_bytes(),
             TextRepr::Inline(bytes, len) => bytes.get(..usize::from(*len)).unwrap_or_default(),
-            TextRepr::Header(value, start, end) => {
+            TextRepr::Header(HeaderPart { start, end, value }) => {
                 value.as_bytes().get(*start as usize..*end as usize).unwrap_or_default()
             }
         }
@@ -98,7 +109,8 @@ impl Text {
             bytes[..text.len()].copy_from_slice(text);
             return Some(Self(TextRepr::Inline(bytes, len)));
         }
-        Some(Self(TextRepr::Header(value.clone(), part.start.try_into().ok()?, part.end.try_into().ok()?)))
+        let (start, end) = (part.start.try_into().ok()?, part.end.try_into().ok()?);
+        Some(Self(TextRepr::Header(HeaderPart { start, end, value: value.clone() })))
     }
 }
 

@@ -121,26 +121,36 @@ impl Account {
 #[derive(Default)]
 pub(crate) struct Lease {
     /// Boxed, because every request is moved with room for it.
-    of: Option<Box<(MemoryBudget, u64, Arc<Claim>)>>,
+    of: Option<Box<Share>>,
     held: usize,
 }
 
+/// Who holds the memory of a lease. It is what gives it back, so that a lease without a budget
+/// costs nothing to drop.
+struct Share {
+    budget: MemoryBudget,
+    id: u64,
+    claim: Arc<Claim>,
+}
+
 impl Lease {
+    #[inline]
     pub(crate) fn new(budget: Option<MemoryBudget>) -> Self {
         let of = budget.map(|budget| {
             let mut account = budget.lock();
             let id = account.next_id;
             account.next_id += 1;
             drop(account);
-            Box::new((budget, id, Arc::default()))
+            Box::new(Share { budget, id, claim: Arc::default() })
         });
         Self { of, held: 0 }
     }
 
     /// Sees that at least this much is held.
+    #[inline]
     pub(super) fn hold(&mut self, bytes: usize) -> Result<(), Reason> {
         if bytes > self.held {
-            if let Some((budget, id, claim)) = self.of.as_deref() {
+            if let Some(Share { budget, id, claim }) = self.of.as_deref() {
                 budget.lock().grant(*id, claim, bytes)?;
             }
             self.held = bytes;
@@ -150,15 +160,16 @@ impl Lease {
 
     /// Has this task woken should its memory be revoked while it waits. Fails if it has been.
     pub(super) fn wait(&self, waker: &Waker) -> Result<(), Reason> {
-        let Some((_, _, claim)) = self.of.as_deref() else { return Ok(()) };
+        let Some(Share { claim, .. }) = self.of.as_deref() else { return Ok(()) };
         claim.waker.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&Some(waker.clone()));
         // Looked at after the waker is in place, so that no revocation falls between.
         if claim.revoked.load(Ordering::Relaxed) { Err(Reason::Overloaded) } else { Ok(()) }
     }
 
     /// Keeps what is held: the body is complete. Fails if it was revoked just now.
+    #[inline]
     pub(super) fn complete(&self) -> Result<(), Reason> {
-        let Some((budget, _, claim)) = self.of.as_deref() else { return Ok(()) };
+        let Some(Share { budget, claim, .. }) = self.of.as_deref() else { return Ok(()) };
         // Under the account's lock, as a revocation is.
         let _account = budget.lock();
         claim.complete.store(true, Ordering::Relaxed);
@@ -166,13 +177,11 @@ impl Lease {
     }
 }
 
-impl Drop for Lease {
+impl Drop for Share {
     fn drop(&mut self) {
-        if let Some((budget, id, _)) = self.of.as_deref() {
-            let mut account = budget.lock();
-            if let Some(holder) = account.holders.remove(id) {
-                account.used -= holder.held;
-            }
+        let mut account = self.budget.lock();
+        if let Some(holder) = account.holders.remove(&self.id) {
+            account.used -= holder.held;
         }
     }
 }

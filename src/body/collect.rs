@@ -183,6 +183,7 @@ impl Collector {
     }
 
     /// Joins what is there as a whole, and keeps its memory.
+    #[inline]
     pub(super) fn complete(&mut self) -> Result<(), Reason> {
         if let Collected::Kept(kept) = &mut self.collected {
             // The frames are still there while they are copied.
@@ -192,14 +193,15 @@ impl Collector {
         self.lease.complete()
     }
 
-    /// Returns the body, and the memory that is accounted for it.
-    pub(super) fn finish(self) -> (Bytes, Lease) {
-        let body = match self.collected {
-            Collected::One(frame) => frame,
-            Collected::Joined(joined) => joined.into(),
-            Collected::Kept(mut kept) => kept.join().into(),
+    /// Returns the body, and the memory that is accounted for it, and leaves nothing.
+    #[inline]
+    pub(super) fn finish(&mut self) -> (Bytes, Lease) {
+        let body = match &mut self.collected {
+            Collected::One(frame) => mem::take(frame),
+            Collected::Joined(joined) => mem::take(joined).into(),
+            Collected::Kept(kept) => kept.join().into(),
         };
-        (body, self.lease)
+        (body, mem::take(&mut self.lease))
     }
 }
 

@@ -2,7 +2,6 @@
 
 use std::error::Error;
 use std::io;
-use std::mem;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -41,6 +40,7 @@ pub(crate) struct Received {
 }
 
 /// Refuses a body by the length that it announces, before any of it is read.
+#[inline]
 pub(crate) fn check_announced(headers: &HeaderMap, body: &impl Body, limit: usize) -> Result<(), Rejection> {
     let hint = body.size_hint();
     // A body that knows its length has it from the header, or from a better source.
@@ -53,6 +53,7 @@ pub(crate) fn check_announced(headers: &HeaderMap, body: &impl Body, limit: usiz
 }
 
 impl Receiver {
+    #[inline]
     pub(crate) fn new(limit: usize, timeout: Option<Duration>, lease: Lease) -> Self {
         Self { collector: Collector::new(limit, lease), fed: 0, deadline: Deadline::new(timeout) }
     }
@@ -105,13 +106,8 @@ impl Receiver {
         }
     }
 
-    /// Leaves a receiver of nothing behind.
-    pub(crate) fn take(&mut self) -> Self {
-        mem::replace(self, Self::new(0, None, Lease::default()))
-    }
-
-    /// Returns what arrived.
-    pub(crate) fn finish(self) -> Received {
+    /// Returns what arrived, and leaves nothing.
+    pub(crate) fn finish(&mut self) -> Received {
         let (body, lease) = self.collector.finish();
         Received { body, fed: self.fed, lease }
     }

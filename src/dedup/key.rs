@@ -193,7 +193,7 @@ mod tests {
     use super::*;
     use crate::behavior::Traits;
     use crate::body_fields::BodyFields;
-    use crate::delivery::{Signed, SignedText, Verified};
+    use crate::delivery::{Sender, Signed, SignedText, Verified};
 
     const UNIQUE: Traits = Traits { never_repeats: false, has_unique_bodies: true, is_interactive: false };
 
@@ -202,7 +202,7 @@ mod tests {
     }
 
     fn of_traits(provider: &'static str, traits: Traits, verified: &mut Verified, body: &'static str) -> Delivery {
-        Delivery::new(&provider.into(), traits, verified, Bytes::from_static(body.as_bytes()))
+        Delivery::new(&Sender::new(&provider.into(), traits), verified, &Bytes::from_static(body.as_bytes()))
     }
 
     fn signed(id: bool, timestamp: bool) -> Verified {

@@ -102,10 +102,11 @@ where
     S: Service<Request<Full<Bytes>>>,
     P: Provider,
 {
+    #[inline]
     pub(crate) fn new(shared: Arc<WebhookSettings<P>>, inner: S, request: Request<B>) -> Self {
         let protocol = Protocol::of(request.method(), request.version(), request.headers());
+        let watch = Watch::start(request.method(), request.headers());
         let (head, body) = request.into_parts();
-        let watch = Watch::start(&head);
         let state = RequestState::Verify { call: Some(PendingCall { inner, head }), stage: Stage::Begin };
         Self { state, body: Some(body), lease: Lease::default(), shared, watch, protocol }
     }
@@ -169,8 +170,8 @@ impl<'a, P: Provider> Driver<'a, P> {
                     }));
                     match (received, verification) {
                         (Err(rejection), _) => self.refuse(rejection),
-                        (Ok(()), Some(verification)) => self.finish(verification, receiver.take().finish()),
-                        (Ok(()), None) => Next::HandOn(receiver.take().finish()),
+                        (Ok(()), Some(verification)) => self.finish(verification, receiver.finish()),
+                        (Ok(()), None) => Next::HandOn(receiver.finish()),
                     }
                 }
                 Stage::Decide(waiting) => {
@@ -192,6 +193,7 @@ impl<'a, P: Provider> Driver<'a, P> {
     }
 
     /// Judges the head, and the body too if it is there at once.
+    #[inline(always)]
     fn begin<B>(&mut self, body: Pin<&mut B>, cx: &mut Context<'_>) -> Next<P::Verification>
     where
         B: Body<Data = Bytes>,
@@ -260,7 +262,7 @@ impl<'a, P: Provider> Driver<'a, P> {
     }
 
     /// Has a whole body judged.
-    #[inline]
+    #[inline(always)]
     fn finish(&mut self, verification: &mut P::Verification, received: Received) -> Next<P::Verification> {
         let rest = &received.body[received.fed..];
         let mut verdict = self.shared.provider.finish(verification, self.head, &received.body, rest);
@@ -276,12 +278,15 @@ impl<'a, P: Provider> Driver<'a, P> {
     }
 
     /// Hands on that the request is genuine.
-    #[inline]
+    #[inline(always)]
     fn deliver(&mut self, verified: &mut Verified, received: &Received) {
-        let body = received.body.clone();
+        let (shared, body) = (self.shared, &received.body);
         match &mut self.slot {
-            None => self.shared.deliver(self.watch, verified, body, self.head),
-            Some(slot) => **slot = Some(self.shared.delivery(self.watch, verified, body, &self.head.headers)),
+            None => shared.deliver(self.watch, verified, body, self.head),
+            Some(slot) => {
+                let delivery = slot.insert(Delivery::new(&shared.sender, verified, body));
+                shared.delivered(self.watch, delivery, &self.head.headers);
+            }
         }
     }
 

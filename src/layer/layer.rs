@@ -25,6 +25,7 @@ use super::future::{Driver, Stage};
 use super::service::WebhookService;
 use super::shared::{self, WebhookSettings};
 use crate::body::MemoryBudget;
+use crate::delivery::Sender;
 #[cfg(feature = "axum")]
 use crate::grpc::Protocol;
 #[cfg(feature = "axum")]
@@ -76,11 +77,11 @@ impl<P: Provider> WebhookLayer<P> {
     /// and the system's clock.
     #[must_use]
     pub fn new(provider: P) -> Self {
-        let (body_limit, traits) = (provider.body_limit(), provider.behavior().traits());
+        let body_limit = provider.body_limit();
         Self {
             shared: Arc::new(WebhookSettings {
+                sender: Sender::of(provider.name(), provider.behavior()),
                 provider: Arc::new(provider),
-                traits,
                 body_limit,
                 body_timeout: Some(DEFAULT_BODY_TIMEOUT),
                 lookup_timeout: DEFAULT_LOOKUP_TIMEOUT,
@@ -193,8 +194,8 @@ impl<P> WebhookLayer<P> {
     {
         let shared = &*self.shared;
         let protocol = Protocol::of(request.method(), request.version(), request.headers());
+        let watch = Watch::start(request.method(), request.headers());
         let ((mut head, mut body), mut stage) = (request.into_parts(), Stage::Begin);
-        let watch = Watch::start(&head);
         poll_fn(move |cx| {
             let mut delivery = None;
             let mut driver = Driver::into_slot(shared, &watch, &mut head, &mut delivery);

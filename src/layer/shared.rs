@@ -12,9 +12,8 @@ use http_body::Body;
 use crate::answer::Answer;
 #[cfg(feature = "inspect")]
 use crate::any_provider::AnyProvider;
-use crate::behavior::Traits;
 use crate::body::{Lease, MemoryBudget, Receiver, check_announced};
-use crate::delivery::{Delivery, Verified};
+use crate::delivery::{Delivery, Sender, Verified};
 use crate::observe::{self, End, Watch};
 use crate::provider::{Provider, Repeats};
 use crate::rejection::Rejection;
@@ -26,8 +25,8 @@ use super::diagnose::{Diagnose, MAX_DIAGNOSED, Refused};
 
 pub(crate) struct WebhookSettings<P> {
     pub(crate) provider: Arc<P>,
-    /// Of the provider, found out once.
-    pub(crate) traits: Traits,
+    /// What deliveries know of the provider, found out once.
+    pub(crate) sender: Arc<Sender>,
     pub(crate) body_limit: usize,
     pub(crate) body_timeout: Option<Duration>,
     pub(crate) lookup_timeout: Duration,
@@ -61,7 +60,7 @@ impl<P: Provider> WebhookSettings<P> {
 
     /// Tells the handler that the request is genuine.
     #[inline]
-    pub(super) fn deliver(&self, watch: &Watch, verified: &mut Verified, body: Bytes, head: &mut Parts) {
+    pub(super) fn deliver(&self, watch: &Watch, verified: &mut Verified, body: &Bytes, head: &mut Parts) {
         let Parts { headers, extensions, .. } = head;
         if !extensions.is_empty() {
             // What a layer around this one has verified is replaced.
@@ -73,33 +72,25 @@ impl<P: Provider> WebhookSettings<P> {
             extensions.insert(Verdict::Verified);
         }
         // A delivery is large, and `insert` would move it three times.
-        extensions.get_or_insert_with(|| self.delivery(watch, verified, body, headers));
+        let delivery = extensions.get_or_insert_with(|| Delivery::new(&self.sender, verified, body));
+        self.delivered(watch, delivery, headers);
     }
 
-    /// Reports that the request is genuine, and returns the delivery.
+    /// Reports that the request is genuine, and adds to its delivery what the layer keeps besides.
     #[inline]
-    pub(super) fn delivery(
-        &self,
-        watch: &Watch,
-        verified: &mut Verified,
-        body: Bytes,
-        headers: &HeaderMap,
-    ) -> Delivery {
-        let name = self.provider.name();
-        observe::verdict(verified.provider(name), watch, End::Delivered);
-        if verified.key_index > 0 {
-            observe::old_key(verified.provider(name), verified.key_index.into());
+    pub(super) fn delivered(&self, watch: &Watch, delivery: &mut Delivery, headers: &HeaderMap) {
+        observe::verdict(delivery.provider_text(), watch, End::Delivered);
+        if delivery.key_index() > 0 {
+            observe::old_key(delivery.provider(), delivery.key_index());
         }
-        let mut delivery = Delivery::new(name, self.traits, verified, body);
         #[cfg(feature = "inbox")]
-        delivery.set_behavior(self.provider.behavior());
+        delivery.expect_as(&self.sender);
         if self.keeps_headers {
             delivery.set_headers(headers.clone());
         }
         if watch.is_traced() {
             watch.delivered(delivery.id(), delivery.event(), delivery.body().len(), delivery.key_index());
         }
-        delivery
     }
 
     /// Refuses a request: reports the rejection to the operator, and returns the answer for the
@@ -177,7 +168,7 @@ impl<P> Clone for WebhookSettings<P> {
     fn clone(&self) -> Self {
         Self {
             provider: self.provider.clone(),
-            traits: self.traits,
+            sender: self.sender.clone(),
             body_limit: self.body_limit,
             body_timeout: self.body_timeout,
             lookup_timeout: self.lookup_timeout,

@@ -65,7 +65,7 @@ impl Fields {
     }
 
     /// Reads what is in the head.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn read(&self, read: &mut Unverified, head: &Parts) -> Result<(), Rejection> {
         for (name, value) in &self.required {
             match single(head, name, LONGEST_HEADER)? {
@@ -99,7 +99,10 @@ impl Fields {
         if self.timestamp_in_text {
             self.read_timestamp(read, head, body)?;
         }
-        if let Some(id) = self.id.as_ref().filter(|id| self.id_in_text && id.in_body()) {
+        if !self.id_in_text {
+            return Ok(());
+        }
+        if let Some(id) = self.id.as_ref().filter(|id| id.in_body()) {
             let text = id.text(head, body, Reason::MalformedBody)?;
             read.id = Some(text.ok_or_else(|| without_id(Reason::MalformedBody, id))?);
         }
@@ -107,6 +110,7 @@ impl Fields {
     }
 
     /// Reads a timestamp that is in the body, unless it was read before.
+    #[inline]
     pub(crate) fn read_timestamp(&self, read: &mut Unverified, head: &Parts, body: &[u8]) -> Result<(), Rejection> {
         if let (None, Some(timestamp)) = (&read.timestamp, &self.timestamp) {
             read.timestamp = timestamp.read(head, body, read.now)?;

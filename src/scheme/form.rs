@@ -90,6 +90,7 @@ impl<P: Proof> Form<P> {
     }
 
     /// Returns whether the form is for such a request.
+    #[inline]
     pub(crate) fn is_for(&self, head: &Parts) -> bool {
         self.applies.is_none_or(|(_, applies)| applies(head)) && self.methods.contains(&head.method)
     }
@@ -155,11 +156,21 @@ impl<P: Proof> Form<P> {
     /// Returns what is signed besides the body and the time, if that is more than literals.
     #[inline]
     fn signed_text(&self, read: &Unverified, head: &Parts, body: &[u8]) -> Result<Option<Box<SignedText>>, Rejection> {
-        let Some(template) = self.proof.template().filter(|_| self.covers_more) else { return Ok(None) };
+        if self.covers_more { self.signed_beside(read, head, body) } else { Ok(None) }
+    }
+
+    fn signed_beside(
+        &self,
+        read: &Unverified,
+        head: &Parts,
+        body: &[u8],
+    ) -> Result<Option<Box<SignedText>>, Rejection> {
+        let Some(template) = self.proof.template() else { return Ok(None) };
         template.without_time(&read.values(head, body), self.fields.timestamp.as_ref()).map(Box::new).map(Some)
     }
 
     /// Returns what was proven of the request. What was read is taken.
+    #[inline(always)]
     fn verified(
         &self,
         read: &mut Unverified,
@@ -172,20 +183,21 @@ impl<P: Proof> Form<P> {
         signed.timestamp &= read.timestamp.is_some();
         signed.id &= read.id.is_some() || self.fields.id.is_some();
         let own = self.fields.timestamp.as_ref();
+        let (in_body, parsed) = (self.fields.in_body.clone(), self.proof.parsed(offer));
         // Written at once: each of the methods that set one part would hand on the whole.
         Verified {
-            provider: None,
+            sender: None,
             id: read.id.take(),
             event: read.event.take(),
-            in_body: self.fields.in_body.clone(),
-            timestamp: read.timestamp.take().map(|(_, time)| time),
+            in_body,
+            timestamp: read.timestamp.as_ref().map(|(_, time)| *time),
             fresh_for: own.map_or(read.fresh_for, |own| Some(own.tolerance.width())),
             key_print: key.print,
             body_code: self.proof.body_code(offer).copied(),
             text,
             key_index: key.index.try_into().unwrap_or(u16::MAX),
             signed,
-            parsed: self.proof.parsed(offer),
+            parsed,
         }
     }
 }
@@ -234,9 +246,8 @@ impl<P: Proof> Attempt<P> {
         match form.proof.finish(Run { offer, keys, progress }, &read.values(head, body), rest)? {
             MaybeReady::Ready(key) => {
                 form.check_body(read, head, body)?;
-                let mac = form.proof.mac(keys, key.index);
                 for handshake in handshakes {
-                    if let Some(answer) = handshake.finish(head, body, mac)? {
+                    if let Some(answer) = handshake.finish(head, body, form.proof.mac(keys, key.index))? {
                         return Ok(Outcome::Answer(answer).into());
                     }
                 }
@@ -268,7 +279,7 @@ macro_rules! kinds {
 
         impl AnyForm {
             /// See [`Form::begin`].
-            #[inline]
+            #[inline(always)]
             pub(crate) fn begin<T: Send + 'static>(
                 &self,
                 head: &Parts,
@@ -329,6 +340,7 @@ kinds! {
 pub(crate) use of_form;
 
 impl AnyForm {
+    #[inline]
     pub(crate) fn is_for(&self, head: &Parts) -> bool {
         of_form!(self, form => form.is_for(head))
     }

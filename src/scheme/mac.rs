@@ -41,7 +41,18 @@ impl MacProof {
         Ok(Self { kind, keys, text, names_body })
     }
 
+    #[inline(always)]
     fn matching(&self, run: Run<'_, Self>, values: &Values<'_>, rest: &[u8]) -> Result<Option<usize>, Rejection> {
+        match run.keys.ring.only() {
+            // Nearly every request.
+            Some(only) if run.progress.is_none() && self.text.template.is_body() => {
+                Ok(only.of(values.body).is_among(run.offer.iter()).then_some(0))
+            }
+            _ => self.matching_text(run, values, rest),
+        }
+    }
+
+    fn matching_text(&self, run: Run<'_, Self>, values: &Values<'_>, rest: &[u8]) -> Result<Option<usize>, Rejection> {
         let (offer, keys, template) = (run.offer, run.keys, &self.text.template);
         if let Some(macs) = run.progress {
             macs.update(rest);
@@ -49,12 +60,8 @@ impl MacProof {
             return Ok(matching_key(macs.codes(), offer.iter()));
         }
         if let Some(only) = keys.ring.only() {
-            let code = if template.is_body() {
-                only.of(values.body)
-            } else {
-                let (before, after) = template.around_body(values)?;
-                only.over([&before, template.body_of(values), &after])
-            };
+            let (before, after) = template.around_body(values)?;
+            let code = only.over([&before, template.body_of(values), &after]);
             return Ok(code.is_among(offer.iter()).then_some(0));
         }
         let mut macs = Macs::new(Keyring::clone(&keys.ring));
@@ -80,7 +87,9 @@ impl Proof for MacProof {
 
     #[inline]
     fn start(&self, _: &Candidates, values: &Values<'_>, _: SystemTime) -> Judged<KeysFor<Mac>> {
-        self.text.template.check(values)?;
+        if !self.text.template.is_body() {
+            self.text.template.check(values)?;
+        }
         Ok(self.keys.find(values.head, None))
     }
 
@@ -113,6 +122,7 @@ impl Proof for MacProof {
         Ok(MaybeReady::Ready(key))
     }
 
+    #[inline]
     fn body_code<'a>(&self, offer: &'a Candidates) -> Option<&'a [u8; 32]> {
         let [only] = &offer[..] else { return None };
         only.as_bytes().first_chunk().filter(|_| self.names_body)

@@ -96,9 +96,16 @@ impl SignedText {
         self.address.is_some() || pieces.iter().any(|piece| self.template.text.contains(piece))
     }
 
-    /// Compares the body with its signed hash.
+    /// Compares the body with its signed hash, if there is one.
+    #[inline]
     pub(crate) fn check_body(&self, head: &Parts, body: &[u8]) -> Result<(), Rejection> {
-        let Some(hash) = &self.body_hash else { return Ok(()) };
+        match &self.body_hash {
+            Some(hash) => Self::check_hash(hash, head, body),
+            None => Ok(()),
+        }
+    }
+
+    fn check_hash(hash: &Signature, head: &Parts, body: &[u8]) -> Result<(), Rejection> {
         let digest = Sha256::digest(body);
         let claimed = hash.read(head, body, digest.len()).map_err(|rejection| match rejection.reason() {
             Reason::MissingSignature => Rejection::new(Reason::BodyMismatch)

@@ -152,6 +152,7 @@ impl Template {
     }
 
     /// Returns whether the body is all that is signed.
+    #[inline]
     pub(crate) fn is_body(&self) -> bool {
         self.has_body && self.before.is_empty() && self.after.is_empty()
     }

@@ -7,10 +7,10 @@ use bytes::Bytes;
 use http::request::Parts;
 
 use crate::any_provider::AnyProvider;
-use crate::behavior::Traits;
 #[cfg(feature = "inspect")]
 use crate::clues::Clues;
 use crate::config::ConfigError;
+use crate::delivery::Sender;
 use crate::provider::{Begin, Facts, MaybeReady, Outcome, Provider, Recognition};
 use crate::rejection::{Reason, Rejection};
 use crate::text::Text;
@@ -66,7 +66,7 @@ pub struct AnyOf<P = AnyProvider> {
 struct Member<P> {
     provider: P,
     /// What deliveries need of it.
-    named: Arc<(Text, Traits)>,
+    named: Arc<Sender>,
 }
 
 impl<P: Provider> AnyOf<P> {
@@ -77,7 +77,7 @@ impl<P: Provider> AnyOf<P> {
     /// Returns an error if there are none.
     pub fn new(providers: impl IntoIterator<Item = P>) -> Result<Self, ConfigError> {
         let member = |provider: P| {
-            let named = Arc::new((provider.name().clone(), provider.behavior().traits()));
+            let named = Sender::new(provider.name(), provider.behavior().traits());
             Member { provider, named }
         };
         let providers: Arc<[_]> = providers.into_iter().map(member).collect();
@@ -160,7 +160,7 @@ fn unrecognized() -> Rejection {
     Rejection::new(Reason::MissingSignature).with_detail("no provider recognized the request")
 }
 
-fn stand_for(outcome: &mut Outcome, name: &Arc<(Text, Traits)>) {
+fn stand_for(outcome: &mut Outcome, name: &Arc<Sender>) {
     if let Outcome::Deliver(verified) = outcome {
         verified.stood_for_by(name);
     }
