@@ -4,6 +4,7 @@ mod browser;
 #[cfg(feature = "cli")]
 mod listen;
 
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use axum::Router;
@@ -176,6 +177,68 @@ async fn the_page_is_for_this_machine_or_for_who_has_the_token_and_other_sites_c
         let response = app.clone().oneshot(request.unwrap().map(axum::body::Body::new)).await.unwrap();
         assert_eq!(response.status().as_u16(), status, "{value}");
         assert_eq!(response.headers().contains_key("www-authenticate"), status == 401);
+    }
+}
+
+#[tokio::test]
+async fn a_test_event_is_sent_for_who_may_see_the_page_and_never_for_another_site() {
+    const PATH: &str = "/inspect/test-event?event=";
+    const TOKEN: &str = "Bearer a token that is long enough";
+    let sent = Arc::new(Mutex::new(Vec::new()));
+    let noted = sent.clone();
+    let without = Inspector::from(&Recorder::new());
+    let with = without.clone().with_test_events(move |event| {
+        noted.lock().unwrap().push(event.clone());
+        async move {
+            match event.as_deref() {
+                Some("down") => Err("nobody listens".to_owned()),
+                Some("bad") => Ok(StatusCode::UNAUTHORIZED),
+                _ => Ok(StatusCode::OK),
+            }
+        }
+    });
+    let ask = async |inspector: &Inspector, request: http::request::Builder, headers: &[(&str, &str)]| {
+        let mut request = request.header("host", "hooks.example.test").header("authorization", TOKEN);
+        for (name, value) in headers {
+            request.headers_mut().unwrap().insert(http::HeaderName::try_from(*name).unwrap(), value.parse().unwrap());
+        }
+        let app = inspector.router_with_token::<()>(&TOKEN["Bearer ".len()..]).unwrap();
+        let response = app.oneshot(request.body(axum::body::Body::empty()).unwrap()).await.unwrap();
+        let status = response.status().as_u16();
+        let body = axum::body::to_bytes(response.into_body(), 1 << 20).await.unwrap();
+        (status, serde_json::from_slice::<Value>(&body).unwrap_or_default())
+    };
+    for (headers, status) in [
+        (&[][..], 403),
+        (&[("x-inspect", "1"), ("sec-fetch-site", "cross-site")], 403),
+        (&[("x-inspect", "1"), ("sec-fetch-site", "same-site")], 403),
+        (&[("x-inspect", "1"), ("origin", "http://evil.example.test")], 403),
+        (&[("x-inspect", "1"), ("origin", "null")], 403),
+        (&[("x-inspect", "1"), ("authorization", "Bearer another that is long enough")], 401),
+    ] {
+        assert_eq!(ask(&with, Request::post(PATH), headers).await.0, status, "{headers:?}");
+    }
+    let own = [("x-inspect", "1")];
+    assert_eq!(ask(&with, Request::get(PATH), &own).await.0, 405);
+    assert_eq!(ask(&without, Request::post(PATH), &own).await.0, 404);
+    assert!(sent.lock().unwrap().is_empty(), "nothing was sent so far");
+    for (event, answer) in [
+        ("", (202, json!({ "sent": "answered 200" }))),
+        ("issues%20%26%20more", (202, json!({ "sent": "answered 200" }))),
+        ("bad", (202, json!({ "sent": "answered 401" }))),
+        ("down", (502, json!({ "error": "nobody listens" }))),
+    ] {
+        let request = Request::post(format!("{PATH}{event}"));
+        let from_the_page = [("x-inspect", "1"), ("origin", "http://hooks.example.test")];
+        assert_eq!(ask(&with, request, &from_the_page).await, answer, "{event}");
+    }
+    assert_eq!(
+        *sent.lock().unwrap(),
+        [None, Some("issues & more"), Some("bad"), Some("down")].map(|event| event.map(str::to_owned))
+    );
+    for (inspector, has) in [(&with, true), (&without, false)] {
+        let overview = ask(inspector, Request::get("/inspect/overview"), &[]).await.1;
+        assert_eq!((&overview["sends_test_events"], &overview["source"]), (&json!(has), &json!("recorder")));
     }
 }
 
