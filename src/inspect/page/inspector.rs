@@ -124,7 +124,15 @@ impl From<&Recorder> for Inspector {
 #[cfg(feature = "inbox")]
 impl<S> From<&Inbox<S>> for Inspector {
     fn from(inbox: &Inbox<S>) -> Self {
-        Self { source: Source::Inbox(inbox.operator()), test_events: None }
+        [inbox].into_iter().collect()
+    }
+}
+
+/// Shows several inboxes together. They have to be of one store, which numbers their deliveries.
+#[cfg(feature = "inbox")]
+impl<'a, S: 'a> FromIterator<&'a Inbox<S>> for Inspector {
+    fn from_iter<I: IntoIterator<Item = &'a Inbox<S>>>(inboxes: I) -> Self {
+        Self { source: Source::Inboxes(inboxes.into_iter().map(Inbox::operator).collect()), test_events: None }
     }
 }
 

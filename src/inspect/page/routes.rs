@@ -190,7 +190,7 @@ async fn changes(State(shared): State<Shared>) -> Answer {
                 .into_response()
         }
         #[cfg(feature = "inbox")]
-        Source::Inbox(_) => {
+        Source::Inboxes(_) => {
             let seen = (fingerprint(&shared.source).await, shared.source);
             Sse::new(told(permit, seen, async |(seen, source)| {
                 loop {

@@ -3,6 +3,8 @@
 mod browser;
 #[cfg(feature = "cli")]
 mod listen;
+#[cfg(feature = "cli")]
+mod serve;
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -540,5 +542,70 @@ async fn hostile_payloads_are_text_and_ten_thousand_deliveries_stay_usable() {
         "{:?}",
         browser.requested()
     );
+    browser.stop().await;
+}
+
+async fn store(hook: Router, id: String, body: String) {
+    let status = hook.oneshot(signed("/hook", &id, body)).await.unwrap().status();
+    assert!(status.is_success(), "{status}");
+}
+
+#[tokio::test]
+async fn ten_thousand_stored_deliveries_stay_usable() {
+    let folder = Folder::new();
+    let (inbox, _worker) =
+        Inbox::new(SqliteStore::open(folder.file()).unwrap()).wrap(post(async || StatusCode::OK).with_state(()));
+    let hook = Router::new().route_service("/hook", WebhookLayer::new(acme()).layer(inbox.clone()));
+    let server = serve(Router::new().nest("/admin/webhooks", inbox.router())).await;
+    store(hook.clone(), "the first".to_owned(), r#"{"type":"order.first","mark":"a needle"}"#.to_owned()).await;
+    // Many at once share commits.
+    let mut sending = JoinSet::new();
+    for sender in 0..50 {
+        let hook = hook.clone();
+        sending.spawn(async move {
+            for number in usize::from(sender == 0)..200 {
+                let body = format!(r#"{{"type":"order.{}","number":{number}}}"#, number % 7);
+                store(hook.clone(), format!("{sender}-{number}"), body).await;
+            }
+        });
+    }
+    sending.join_all().await;
+    assert_eq!(inbox.stats().await.unwrap().waiting, 10_000);
+
+    let mut browser = Browser::start().await;
+    browser.go(&format!("http://{}/admin/webhooks/inspect", server.address)).await;
+    browser.until("document.querySelectorAll('#rows tr').length === 50").await;
+    assert_eq!(browser.text("#counts").await, "10,000 deliveries: 10,000 waiting");
+    browser.picture("stored").await;
+    for newest in [9950, 9900, 9850] {
+        browser.click("#older").await;
+        browser.until(&format!("document.querySelector('#rows tr').dataset.id === '{newest}'")).await;
+        assert_eq!(browser.eval("document.querySelectorAll('#rows tr').length").await, 50);
+    }
+    browser.click("#newest").await;
+    browser.until("document.querySelector('#rows tr').dataset.id === '10000'").await;
+
+    browser.eval("location.hash = 5000").await;
+    browser.until("document.getElementById('detail-title').innerText.startsWith('Delivery 5000 waiting')").await;
+    browser.until("document.getElementById('payload').innerText.includes('\"number\": ')").await;
+    browser.eval("location.hash = ''").await;
+    browser.until("document.getElementById('detail').hidden").await;
+
+    // The oldest of all, by what is in its payload.
+    browser.eval("document.querySelector('[name=q]').focus()").await;
+    browser.type_text("a needle").await;
+    browser.press("Enter", 13).await;
+    browser.until("document.querySelectorAll('#rows tr').length === 1").await;
+    assert_eq!(browser.eval("document.querySelector('#rows tr').dataset.id").await, "1");
+    browser.click("button[type=reset]").await;
+    browser.until("document.querySelectorAll('#rows tr').length === 50").await;
+    browser.eval("document.querySelector('[name=event]').focus()").await;
+    browser.type_text("order.3").await;
+    browser.press("Enter", 13).await;
+    browser.until("document.getElementById('status').innerText === '50 deliveries. There may be older ones.'").await;
+    let rows = browser.eval(ROW).await;
+    assert!(rows.as_array().unwrap().iter().all(|row| row[3] == "order.3"), "{rows}");
+    assert!(browser.eval("document.querySelectorAll('*').length").await.as_u64().unwrap() < 2000);
+    assert!(browser.complaints().is_empty(), "{:?}", browser.complaints());
     browser.stop().await;
 }
