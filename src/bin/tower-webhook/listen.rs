@@ -3,6 +3,7 @@
 
 use std::net::SocketAddr;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
@@ -16,11 +17,15 @@ use http::StatusCode;
 use http::header::{CONNECTION, CONTENT_LENGTH, HOST, HeaderName, TE, TRAILER, TRANSFER_ENCODING, UPGRADE};
 use serde_json::json;
 use tokio::net::TcpListener;
+use tower::ServiceExt as _;
 use tower_webhook::inspect::{Diagnosis, Exchange, Explanation, Inspector, Recorder};
 use tower_webhook::provider::Provider as _;
-use tower_webhook::{Delivery, Reason, Rejection, WebhookLayer};
+use tower_webhook::senders::SenderConfig;
+use tower_webhook::testing::SampleSender;
+use tower_webhook::{Clock as _, Delivery, Reason, Rejection, SystemClock, WebhookLayer};
 
 use crate::output::{BAD, CURE, FAINT, Failure, GOOD, Output, plain, size, with_sources};
+use crate::send;
 use crate::sender::{OLD, SenderArgs};
 use crate::serve;
 
@@ -65,6 +70,7 @@ pub async fn run(args: Args, output: &Output) -> Result<ExitCode, Failure> {
     }
     let config = args.sender.config(args.provider.as_deref())?;
     let provider = config.clone().build().map_err(|error| args.sender.hint(&config, &error))?;
+    let test_sender = test_sender(config.clone());
     let mut diagnosis = Diagnosis::default().with_config(config);
     if let Some(old) = args.sender.old_secrets()? {
         diagnosis = diagnosis.with_other_secrets(OLD, old);
@@ -89,7 +95,14 @@ pub async fn run(args: Args, output: &Output) -> Result<ExitCode, Failure> {
         TcpListener::bind(args.listen).await.map_err(|error| Failure::outside(format!("{}: {error}", args.listen)))?;
     let address = listener.local_addr().map_err(Failure::outside)?;
     // Not on the address that senders reach, which a tunnel may show to the world.
-    let page = if args.no_page { None } else { Some(serve_page(&recorder, args.page).await?) };
+    let mut inspector = Inspector::from(&recorder);
+    if let Some(sender) = test_sender {
+        let app = app.clone();
+        let host = address.to_string();
+        inspector =
+            inspector.with_test_events(move |event| test_event(sender.clone(), app.clone(), host.clone(), event));
+    }
+    let page = if args.no_page { None } else { Some(serve_page(&inspector, args.page).await?) };
     output.warn(
         || {
             let page = page.map(|page| format!(", page on http://{page}/")).unwrap_or_default();
@@ -105,14 +118,37 @@ pub async fn run(args: Args, output: &Output) -> Result<ExitCode, Failure> {
 }
 
 /// Serves the page on this machine, and returns where.
-async fn serve_page(recorder: &Recorder, address: SocketAddr) -> Result<SocketAddr, Failure> {
+async fn serve_page(inspector: &Inspector, address: SocketAddr) -> Result<SocketAddr, Failure> {
     let listener =
         TcpListener::bind(address).await.map_err(|error| Failure::outside(format!("--page {address}: {error}")))?;
     let address = listener.local_addr().map_err(Failure::outside)?;
-    let page = Inspector::from(recorder).router_on_loopback(address).map_err(Failure::mistake)?;
+    let page = inspector.router_on_loopback(address).map_err(Failure::mistake)?;
     // It ends with the command.
     tokio::spawn(async move { axum::serve(listener, page).await });
     Ok(address)
+}
+
+/// Returns what signs test events, unless that takes a key that only the sender has.
+fn test_sender(config: SenderConfig) -> Option<Arc<SampleSender>> {
+    let sender = SampleSender::new(config).ok()?;
+    sender.sign(http::Request::post("/").body(None).ok()?, None, "test", SystemClock.now()).ok()?;
+    Some(Arc::new(sender))
+}
+
+/// Hands a test event to the listener, as if it had arrived.
+async fn test_event(
+    sender: Arc<SampleSender>,
+    app: Router,
+    host: String,
+    event: Option<String>,
+) -> Result<StatusCode, String> {
+    let request = http::Request::post("/").header(HOST, host).body(None).map_err(|error| error.to_string())?;
+    let id = format!("test_{}", send::millis());
+    let request = sender.sign(request, event.as_deref(), &id, SystemClock.now()).map_err(|error| error.to_string())?;
+    match app.oneshot(request.map(Body::from)).await {
+        Ok(response) => Ok(response.status()),
+        Err(never) => match never {},
+    }
 }
 
 /// Sends a request that was verified to the target again.

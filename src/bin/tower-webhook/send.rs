@@ -147,6 +147,6 @@ fn read_header(text: &str) -> Result<(HeaderName, HeaderValue), Failure> {
     Ok((name.trim().parse().map_err(|_| mistaken())?, value.trim().parse().map_err(|_| mistaken())?))
 }
 
-fn millis() -> u128 {
+pub fn millis() -> u128 {
     SystemClock.now().duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_millis())
 }

@@ -1,9 +1,12 @@
 //! The inspector: a source, and who may see it.
 
 use std::fmt;
+use std::future::Future;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use axum::Router;
+use http::StatusCode;
 
 use crate::config::ConfigError;
 #[cfg(feature = "inbox")]
@@ -11,7 +14,7 @@ use crate::inbox::Inbox;
 use crate::inspect::recorder::Recorder;
 
 use super::access::Access;
-use super::routes::routes;
+use super::routes::{TestEvents, routes};
 use super::source::Source;
 
 /// A page in the browser that shows deliveries as they come: what became of each, its headers and
@@ -51,9 +54,23 @@ use super::source::Source;
 #[derive(Clone)]
 pub struct Inspector {
     source: Source,
+    test_events: Option<TestEvents>,
 }
 
 impl Inspector {
+    /// Adds a button to the page that sends a test event. The function gets the event's name, if
+    /// the user gave one, and makes the request, such as with `testing::SampleSender`. It returns
+    /// the status of the answer, or why there was none.
+    #[must_use]
+    pub fn with_test_events<F, Fut>(mut self, send: F) -> Self
+    where
+        F: Fn(Option<String>) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<StatusCode, String>> + Send + 'static,
+    {
+        self.test_events = Some(Arc::new(move |event| Box::pin(send(event))));
+        self
+    }
+
     /// Returns the page for a listener on a loopback address. Requests for another host are
     /// refused, so that no site can reach the page through a browser on this machine by a name that
     /// leads here.
@@ -67,7 +84,7 @@ impl Inspector {
                 "the inspector listens on loopback, unless it has a token or is behind an authentication",
             ));
         }
-        Ok(routes(self.source.clone(), Access::Loopback { port: Some(listener.port()) }))
+        Ok(self.routes(Access::Loopback { port: Some(listener.port()) }))
     }
 
     /// Returns the page for anyone with the token. Browsers ask for a user and a password: the
@@ -82,7 +99,7 @@ impl Inspector {
     where
         S: Clone + Send + Sync + 'static,
     {
-        Ok(routes(self.source.clone(), Access::token(token)?))
+        Ok(self.routes(Access::token(token)?))
     }
 
     /// Returns the page for anyone who can reach it: put it behind your own authentication.
@@ -90,20 +107,32 @@ impl Inspector {
     where
         S: Clone + Send + Sync + 'static,
     {
-        routes(self.source.clone(), Access::Anyone)
+        self.routes(Access::Anyone)
+    }
+
+    fn routes<S: Clone + Send + Sync + 'static>(&self, access: Access) -> Router<S> {
+        routes(self.source.clone(), self.test_events.clone(), access)
     }
 }
 
 impl From<&Recorder> for Inspector {
     fn from(recorder: &Recorder) -> Self {
-        Self { source: Source::Recorder(recorder.clone()) }
+        Self { source: Source::Recorder(recorder.clone()), test_events: None }
     }
 }
 
 #[cfg(feature = "inbox")]
 impl<S> From<&Inbox<S>> for Inspector {
     fn from(inbox: &Inbox<S>) -> Self {
-        Self { source: Source::Inbox(inbox.operator()) }
+        [inbox].into_iter().collect()
+    }
+}
+
+/// Shows several inboxes together. They have to be of one store, which numbers their deliveries.
+#[cfg(feature = "inbox")]
+impl<'a, S: 'a> FromIterator<&'a Inbox<S>> for Inspector {
+    fn from_iter<I: IntoIterator<Item = &'a Inbox<S>>>(inboxes: I) -> Self {
+        Self { source: Source::Inboxes(inboxes.into_iter().map(Inbox::operator).collect()), test_events: None }
     }
 }
 
@@ -113,7 +142,7 @@ pub(in crate::inspect) fn beside<S, T>(inbox: &Inbox<S>) -> Router<T>
 where
     T: Clone + Send + Sync + 'static,
 {
-    routes(Inspector::from(inbox).source, Access::Loopback { port: None })
+    Inspector::from(inbox).routes(Access::Loopback { port: None })
 }
 
 impl fmt::Debug for Inspector {

@@ -8,6 +8,7 @@ const SHOWN_BYTES = 4096; // the same in hexadecimal
 const byId = (id) => document.getElementById(id);
 const main = document.querySelector("main");
 const form = byId("filter");
+const testForm = byId("test");
 const rows = byId("rows");
 
 let before = null; // where the page that is shown starts; null for the newest
@@ -136,6 +137,7 @@ function count(counted) {
   byId("counts").textContent = number(all) + " deliveries" + (parts.length ? ": " + parts.join(", ") : "") + paused;
   // With the headers around it.
   byId("size").textContent = counted.source === "inbox" ? "Stored size" : "Size";
+  testForm.hidden = !counted.sends_test_events;
   const choice = form.elements.state;
   if (choice.options.length === 1) {
     for (const [state] of counted.states) choice.add(new Option(state.replace("_", " "), state));
@@ -298,6 +300,20 @@ async function replay(id, force) {
   }
 }
 
+async function sendTestEvent() {
+  const told = testForm.querySelector("output");
+  told.textContent = "Sending";
+  try {
+    const event = encodeURIComponent(testForm.elements.event.value.trim());
+    const options = { method: "POST", headers: { "x-inspect": "1" } };
+    const answer = await (await ask("test-event?event=" + event, options)).json();
+    told.textContent = "Sent: " + visible(answer.sent) + ".";
+    await list(false);
+  } catch (error) {
+    told.textContent = "It could not be sent: " + visible(error.message);
+  }
+}
+
 async function copy(text) {
   const told = byId("told");
   try {
@@ -457,6 +473,10 @@ form.addEventListener("submit", (event) => {
   list(true);
 });
 form.addEventListener("reset", () => setTimeout(() => form.requestSubmit()));
+testForm.addEventListener("submit", (event) => {
+  event.preventDefault();
+  sendTestEvent();
+});
 form.elements.state.addEventListener("change", () => form.requestSubmit());
 byId("older").addEventListener("click", () => {
   before = next;

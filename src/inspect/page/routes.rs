@@ -1,6 +1,8 @@
 //! The routes of the page.
 
 use std::convert::Infallible;
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,13 +16,13 @@ use futures_util::Stream;
 use futures_util::stream::unfold;
 use http::StatusCode;
 use http::header::{CONTENT_DISPOSITION, CONTENT_SECURITY_POLICY, CONTENT_TYPE, LOCATION};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::sleep;
 
 use super::access::{Access, guard};
-use super::source::{Query, Replayed, Source, SourceError};
+use super::source::{Overview, Query, Replayed, Source, SourceError};
 
 /// The deliveries of a page by default, and at most.
 const PAGE: usize = 50;
@@ -36,10 +38,19 @@ const BETWEEN_LOOKS: Duration = Duration::from_secs(1);
 #[derive(Clone)]
 struct Shared {
     source: Source,
+    test_events: Option<TestEvents>,
     listeners: Arc<Semaphore>,
 }
 
-pub(super) fn routes<S: Clone + Send + Sync + 'static>(source: Source, access: Access) -> Router<S> {
+/// Sends a test event, of this name if there is one.
+pub(super) type TestEvents =
+    Arc<dyn Fn(Option<String>) -> Pin<Box<dyn Future<Output = Result<StatusCode, String>> + Send>> + Send + Sync>;
+
+pub(super) fn routes<S: Clone + Send + Sync + 'static>(
+    source: Source,
+    test_events: Option<TestEvents>,
+    access: Access,
+) -> Router<S> {
     let file = |kind: &'static str, content: &'static str| get(async move || ([(CONTENT_TYPE, kind)], content));
     Router::new()
         .route("/", get(to_the_page))
@@ -53,9 +64,10 @@ pub(super) fn routes<S: Clone + Send + Sync + 'static>(source: Source, access: A
         .route("/inspect/deliveries/{id}/body", get(body))
         .route("/inspect/deliveries/{id}/request.http", get(request))
         .route("/inspect/deliveries/{id}/replay", post(replay))
+        .route("/inspect/test-event", post(send_test_event))
         .route("/inspect/changes", get(changes))
         .layer(from_fn_with_state(access, guard))
-        .with_state(Shared { source, listeners: Arc::new(Semaphore::new(MAX_LISTENERS)) })
+        .with_state(Shared { source, test_events, listeners: Arc::new(Semaphore::new(MAX_LISTENERS)) })
 }
 
 /// Leads to the page, wherever the routes are nested, and whatever a proxy has cut from the path.
@@ -81,12 +93,23 @@ struct Parameters {
     force: bool,
 }
 
+fn filled(text: Option<String>) -> Option<String> {
+    text.filter(|text| !text.is_empty())
+}
+
 async fn overview(State(shared): State<Shared>) -> Answer {
-    Ok(axum::Json(shared.source.overview().await.map_err(failed)?).into_response())
+    #[derive(Serialize)]
+    struct Told {
+        #[serde(flatten)]
+        overview: Overview,
+        sends_test_events: bool,
+    }
+
+    let overview = shared.source.overview().await.map_err(failed)?;
+    Ok(axum::Json(Told { overview, sends_test_events: shared.test_events.is_some() }).into_response())
 }
 
 async fn list(State(shared): State<Shared>, UrlQuery(parameters): UrlQuery<Parameters>) -> Answer {
-    let filled = |text: Option<String>| text.filter(|text| !text.is_empty());
     let query = Query {
         state: filled(parameters.state),
         provider: filled(parameters.sender),
@@ -141,6 +164,17 @@ async fn replay(
     }
 }
 
+async fn send_test_event(State(shared): State<Shared>, UrlQuery(parameters): UrlQuery<Parameters>) -> Answer {
+    let send = shared.test_events.ok_or_else(|| refused(StatusCode::NOT_FOUND, "no test events are sent from here"))?;
+    match send(filled(parameters.event)).await {
+        Ok(status) => {
+            let sent = format!("answered {}", status.as_u16());
+            Ok((StatusCode::ACCEPTED, axum::Json(json!({ "sent": sent }))).into_response())
+        }
+        Err(error) => Err(refused(StatusCode::BAD_GATEWAY, &error)),
+    }
+}
+
 /// Tells the page, by server-sent events, that something has changed. It then asks again for what
 /// it shows.
 async fn changes(State(shared): State<Shared>) -> Answer {
@@ -156,7 +190,7 @@ async fn changes(State(shared): State<Shared>) -> Answer {
                 .into_response()
         }
         #[cfg(feature = "inbox")]
-        Source::Inbox(_) => {
+        Source::Inboxes(_) => {
             let seen = (fingerprint(&shared.source).await, shared.source);
             Sse::new(told(permit, seen, async |(seen, source)| {
                 loop {

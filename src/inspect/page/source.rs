@@ -23,8 +23,9 @@ const MOST_READ: usize = 500;
 #[derive(Clone)]
 pub(super) enum Source {
     Recorder(Recorder),
+    /// Inboxes of one store, which numbers their deliveries.
     #[cfg(feature = "inbox")]
-    Inbox(Inbox<()>),
+    Inboxes(Vec<Inbox<()>>),
 }
 
 /// What is listed.
@@ -141,10 +142,16 @@ impl Source {
                 Ok(Overview { source: "recorder", states, paused: false })
             }
             #[cfg(feature = "inbox")]
-            Self::Inbox(inbox) => {
-                let mut stats = inbox.stats().await?;
-                let states = State::ALL.map(|state| (state.as_str(), *stats.of(state))).into();
-                Ok(Overview { source: "inbox", states, paused: stats.paused })
+            Self::Inboxes(inboxes) => {
+                let (mut states, mut paused) = (State::ALL.map(|state| (state.as_str(), 0)), false);
+                for inbox in inboxes {
+                    let mut stats = inbox.stats().await?;
+                    for (state, (_, count)) in State::ALL.into_iter().zip(&mut states) {
+                        *count += *stats.of(state);
+                    }
+                    paused |= stats.paused;
+                }
+                Ok(Overview { source: "inbox", states: states.into(), paused })
             }
         }
     }
@@ -153,7 +160,7 @@ impl Source {
         match self {
             Self::Recorder(recorder) => Ok(list_recorded(recorder, query)),
             #[cfg(feature = "inbox")]
-            Self::Inbox(inbox) => list_stored(inbox, query).await,
+            Self::Inboxes(inboxes) => list_all_stored(inboxes, query).await,
         }
     }
 
@@ -164,7 +171,7 @@ impl Source {
                 exchange.map(|exchange| show_recorded(&exchange, recorder.can_replay(&exchange)))
             }
             #[cfg(feature = "inbox")]
-            Self::Inbox(inbox) => inbox.get(DeliveryId(id)).await?.map(show_stored),
+            Self::Inboxes(inboxes) => find_stored(inboxes, id).await?.map(show_stored),
         })
     }
 
@@ -172,7 +179,7 @@ impl Source {
         Ok(match self {
             Self::Recorder(recorder) => u64::try_from(id).ok().and_then(|id| recorder.get(id)).map(Raw::from),
             #[cfg(feature = "inbox")]
-            Self::Inbox(inbox) => inbox.get(DeliveryId(id)).await?.map(Raw::from),
+            Self::Inboxes(inboxes) => find_stored(inboxes, id).await?.map(Raw::from),
         })
     }
 
@@ -194,12 +201,19 @@ impl Source {
                 }
             }
             #[cfg(feature = "inbox")]
-            Self::Inbox(inbox) => match inbox.replay(DeliveryId(id), force).await? {
-                Replay::Queued => Replayed::Done("It is handled again".to_owned()),
-                Replay::AfterAttempt => Replayed::Done("It is handled again after the attempt that runs".to_owned()),
-                Replay::AlreadyDone => Replayed::NeedsForce,
-                Replay::Unknown => Replayed::Unknown,
-            },
+            Self::Inboxes(inboxes) => {
+                for inbox in inboxes {
+                    return Ok(match inbox.replay(DeliveryId(id), force).await? {
+                        Replay::Queued => Replayed::Done("It is handled again".to_owned()),
+                        Replay::AfterAttempt => {
+                            Replayed::Done("It is handled again after the attempt that runs".to_owned())
+                        }
+                        Replay::AlreadyDone => Replayed::NeedsForce,
+                        Replay::Unknown => continue,
+                    });
+                }
+                Replayed::Unknown
+            }
         })
     }
 }
@@ -333,6 +347,34 @@ fn show_recorded(exchange: &Exchange, can_replay: bool) -> Shown {
         curl: raw.written().curl().filter(|_| raw.is_whole),
         can_replay,
     }
+}
+
+#[cfg(feature = "inbox")]
+async fn find_stored(inboxes: &[Inbox<()>], id: i64) -> Result<Option<StoredDelivery>> {
+    for inbox in inboxes {
+        if let Some(stored) = inbox.get(DeliveryId(id)).await? {
+            return Ok(Some(stored));
+        }
+    }
+    Ok(None)
+}
+
+#[cfg(feature = "inbox")]
+async fn list_all_stored(inboxes: &[Inbox<()>], query: &Query) -> Result<Rows> {
+    let mut all = Rows { rows: Vec::new(), next: None };
+    for inbox in inboxes {
+        let Rows { rows, next } = list_stored(inbox, query).await?;
+        all.rows.extend(rows);
+        all.next = all.next.max(next);
+    }
+    all.rows.sort_by_key(|row| std::cmp::Reverse(row.id));
+    // The next page starts where the first inbox stopped, and has what others found below that.
+    all.rows.retain(|row| all.next.is_none_or(|next| row.id >= next));
+    if all.rows.len() > query.limit {
+        all.rows.truncate(query.limit);
+        all.next = all.rows.last().map(|row| row.id);
+    }
+    Ok(all)
 }
 
 #[cfg(feature = "inbox")]

@@ -88,6 +88,24 @@ async fn listen_shows_what_arrives_why_it_was_refused_and_what_would_fix_it() {
     browser.click("#force").await;
     browser.until("document.getElementById('told').innerText === 'Replayed: answered 202.'").await;
     assert_eq!(calls.load(Ordering::SeqCst), 2);
+
+    // A test event, with the keyboard alone. It goes the way of what arrives.
+    browser.eval("document.querySelector('#test [name=event]').focus()").await;
+    browser.type_text("issues").await;
+    browser.press("Tab", 9).await;
+    assert_eq!(browser.eval("document.activeElement.innerText").await, "Send a test event");
+    browser.press("Enter", 13).await;
+    browser.until("document.querySelector('#test output').innerText === 'Sent: answered 202.'").await;
+    browser.until("document.querySelector('#rows tr').dataset.id === '2'").await;
+    let row = browser.text("#rows tr").await;
+    assert!(row.contains("handled") && row.contains("github") && row.contains("issues"), "{row}");
+    assert_eq!(calls.load(Ordering::SeqCst), 3, "it is forwarded");
+    browser.picture("listen-test-event").await;
+    let unnamed = "{ const field = document.querySelector('#test [name=event]'); field.value = ''; field.focus() }";
+    browser.eval(unnamed).await;
+    browser.press("Enter", 13).await;
+    browser.until("document.querySelector('#rows tr').dataset.id === '3'").await;
+    assert_eq!(calls.load(Ordering::SeqCst), 4);
     // The address that senders reach has no page.
     let reply = listening.server.send(Request::get("/inspect").body(Full::default()).unwrap()).await;
     assert!(reply.status.is_client_error() && !String::from_utf8_lossy(&reply.body).contains("<html"), "{reply:?}");

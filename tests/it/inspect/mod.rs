@@ -3,7 +3,10 @@
 mod browser;
 #[cfg(feature = "cli")]
 mod listen;
+#[cfg(feature = "cli")]
+mod serve;
 
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use axum::Router;
@@ -176,6 +179,68 @@ async fn the_page_is_for_this_machine_or_for_who_has_the_token_and_other_sites_c
         let response = app.clone().oneshot(request.unwrap().map(axum::body::Body::new)).await.unwrap();
         assert_eq!(response.status().as_u16(), status, "{value}");
         assert_eq!(response.headers().contains_key("www-authenticate"), status == 401);
+    }
+}
+
+#[tokio::test]
+async fn a_test_event_is_sent_for_who_may_see_the_page_and_never_for_another_site() {
+    const PATH: &str = "/inspect/test-event?event=";
+    const TOKEN: &str = "Bearer a token that is long enough";
+    let sent = Arc::new(Mutex::new(Vec::new()));
+    let noted = sent.clone();
+    let without = Inspector::from(&Recorder::new());
+    let with = without.clone().with_test_events(move |event| {
+        noted.lock().unwrap().push(event.clone());
+        async move {
+            match event.as_deref() {
+                Some("down") => Err("nobody listens".to_owned()),
+                Some("bad") => Ok(StatusCode::UNAUTHORIZED),
+                _ => Ok(StatusCode::OK),
+            }
+        }
+    });
+    let ask = async |inspector: &Inspector, request: http::request::Builder, headers: &[(&str, &str)]| {
+        let mut request = request.header("host", "hooks.example.test").header("authorization", TOKEN);
+        for (name, value) in headers {
+            request.headers_mut().unwrap().insert(http::HeaderName::try_from(*name).unwrap(), value.parse().unwrap());
+        }
+        let app = inspector.router_with_token::<()>(&TOKEN["Bearer ".len()..]).unwrap();
+        let response = app.oneshot(request.body(axum::body::Body::empty()).unwrap()).await.unwrap();
+        let status = response.status().as_u16();
+        let body = axum::body::to_bytes(response.into_body(), 1 << 20).await.unwrap();
+        (status, serde_json::from_slice::<Value>(&body).unwrap_or_default())
+    };
+    for (headers, status) in [
+        (&[][..], 403),
+        (&[("x-inspect", "1"), ("sec-fetch-site", "cross-site")], 403),
+        (&[("x-inspect", "1"), ("sec-fetch-site", "same-site")], 403),
+        (&[("x-inspect", "1"), ("origin", "http://evil.example.test")], 403),
+        (&[("x-inspect", "1"), ("origin", "null")], 403),
+        (&[("x-inspect", "1"), ("authorization", "Bearer another that is long enough")], 401),
+    ] {
+        assert_eq!(ask(&with, Request::post(PATH), headers).await.0, status, "{headers:?}");
+    }
+    let own = [("x-inspect", "1")];
+    assert_eq!(ask(&with, Request::get(PATH), &own).await.0, 405);
+    assert_eq!(ask(&without, Request::post(PATH), &own).await.0, 404);
+    assert!(sent.lock().unwrap().is_empty(), "nothing was sent so far");
+    for (event, answer) in [
+        ("", (202, json!({ "sent": "answered 200" }))),
+        ("issues%20%26%20more", (202, json!({ "sent": "answered 200" }))),
+        ("bad", (202, json!({ "sent": "answered 401" }))),
+        ("down", (502, json!({ "error": "nobody listens" }))),
+    ] {
+        let request = Request::post(format!("{PATH}{event}"));
+        let from_the_page = [("x-inspect", "1"), ("origin", "http://hooks.example.test")];
+        assert_eq!(ask(&with, request, &from_the_page).await, answer, "{event}");
+    }
+    assert_eq!(
+        *sent.lock().unwrap(),
+        [None, Some("issues & more"), Some("bad"), Some("down")].map(|event| event.map(str::to_owned))
+    );
+    for (inspector, has) in [(&with, true), (&without, false)] {
+        let overview = ask(inspector, Request::get("/inspect/overview"), &[]).await.1;
+        assert_eq!((&overview["sends_test_events"], &overview["source"]), (&json!(has), &json!("recorder")));
     }
 }
 
@@ -477,5 +542,70 @@ async fn hostile_payloads_are_text_and_ten_thousand_deliveries_stay_usable() {
         "{:?}",
         browser.requested()
     );
+    browser.stop().await;
+}
+
+async fn store(hook: Router, id: String, body: String) {
+    let status = hook.oneshot(signed("/hook", &id, body)).await.unwrap().status();
+    assert!(status.is_success(), "{status}");
+}
+
+#[tokio::test]
+async fn ten_thousand_stored_deliveries_stay_usable() {
+    let folder = Folder::new();
+    let (inbox, _worker) =
+        Inbox::new(SqliteStore::open(folder.file()).unwrap()).wrap(post(async || StatusCode::OK).with_state(()));
+    let hook = Router::new().route_service("/hook", WebhookLayer::new(acme()).layer(inbox.clone()));
+    let server = serve(Router::new().nest("/admin/webhooks", inbox.router())).await;
+    store(hook.clone(), "the first".to_owned(), r#"{"type":"order.first","mark":"a needle"}"#.to_owned()).await;
+    // Many at once share commits.
+    let mut sending = JoinSet::new();
+    for sender in 0..50 {
+        let hook = hook.clone();
+        sending.spawn(async move {
+            for number in usize::from(sender == 0)..200 {
+                let body = format!(r#"{{"type":"order.{}","number":{number}}}"#, number % 7);
+                store(hook.clone(), format!("{sender}-{number}"), body).await;
+            }
+        });
+    }
+    sending.join_all().await;
+    assert_eq!(inbox.stats().await.unwrap().waiting, 10_000);
+
+    let mut browser = Browser::start().await;
+    browser.go(&format!("http://{}/admin/webhooks/inspect", server.address)).await;
+    browser.until("document.querySelectorAll('#rows tr').length === 50").await;
+    assert_eq!(browser.text("#counts").await, "10,000 deliveries: 10,000 waiting");
+    browser.picture("stored").await;
+    for newest in [9950, 9900, 9850] {
+        browser.click("#older").await;
+        browser.until(&format!("document.querySelector('#rows tr').dataset.id === '{newest}'")).await;
+        assert_eq!(browser.eval("document.querySelectorAll('#rows tr').length").await, 50);
+    }
+    browser.click("#newest").await;
+    browser.until("document.querySelector('#rows tr').dataset.id === '10000'").await;
+
+    browser.eval("location.hash = 5000").await;
+    browser.until("document.getElementById('detail-title').innerText.startsWith('Delivery 5000 waiting')").await;
+    browser.until("document.getElementById('payload').innerText.includes('\"number\": ')").await;
+    browser.eval("location.hash = ''").await;
+    browser.until("document.getElementById('detail').hidden").await;
+
+    // The oldest of all, by what is in its payload.
+    browser.eval("document.querySelector('[name=q]').focus()").await;
+    browser.type_text("a needle").await;
+    browser.press("Enter", 13).await;
+    browser.until("document.querySelectorAll('#rows tr').length === 1").await;
+    assert_eq!(browser.eval("document.querySelector('#rows tr').dataset.id").await, "1");
+    browser.click("button[type=reset]").await;
+    browser.until("document.querySelectorAll('#rows tr').length === 50").await;
+    browser.eval("document.querySelector('[name=event]').focus()").await;
+    browser.type_text("order.3").await;
+    browser.press("Enter", 13).await;
+    browser.until("document.getElementById('status').innerText === '50 deliveries. There may be older ones.'").await;
+    let rows = browser.eval(ROW).await;
+    assert!(rows.as_array().unwrap().iter().all(|row| row[3] == "order.3"), "{rows}");
+    assert!(browser.eval("document.querySelectorAll('*').length").await.as_u64().unwrap() < 2000);
+    assert!(browser.complaints().is_empty(), "{:?}", browser.complaints());
     browser.stop().await;
 }

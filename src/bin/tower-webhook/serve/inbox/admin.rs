@@ -5,16 +5,21 @@ use std::cmp::Reverse;
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::extract::{Request, State};
+use axum::middleware::map_response;
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::MethodRouter;
-use http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
+use futures_util::StreamExt as _;
+use http::header::{AUTHORIZATION, CONTENT_TYPE, WWW_AUTHENTICATE};
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use tower::ServiceExt as _;
+use tower_webhook::ConfigError;
 use tower_webhook::inbox::Inbox;
+use tower_webhook::inspect::Inspector;
 
 use super::super::Output;
+use super::super::server::terminated;
 
 /// The largest answer of one inbox.
 const MAX_ANSWER: usize = 64 * 1024 * 1024;
@@ -30,6 +35,21 @@ pub fn router(inboxes: &[Inbox<MethodRouter>], bearer: &str) -> Router<Output> {
     let inboxes = inboxes.iter().map(Inbox::router).collect();
     let operator = Operator { inboxes, token: Sha256::digest(bearer).into() };
     Router::new().fallback(operate).with_state(operator)
+}
+
+/// Returns the page in the browser, for the same token.
+pub fn inspector(inboxes: &[Inbox<MethodRouter>], bearer: &str) -> Result<Router<Output>, ConfigError> {
+    let page = inboxes.iter().collect::<Inspector>().router_with_token(bearer)?;
+    Ok(page.layer(map_response(until_terminated)))
+}
+
+/// Ends what has no end of its own, so that an open page doesn't delay the gateway's end.
+async fn until_terminated(response: Response) -> Response {
+    let is_endless = response.headers().get(CONTENT_TYPE).is_some_and(|kind| kind == "text/event-stream");
+    if !is_endless {
+        return response;
+    }
+    response.map(|body| Body::from_stream(body.into_data_stream().take_until(terminated())))
 }
 
 async fn operate(State(operator): State<Operator>, request: Request) -> Response {

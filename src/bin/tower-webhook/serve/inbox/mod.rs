@@ -14,6 +14,7 @@ use serde::de::MapAccess;
 use tower_webhook::inbox::postgres::PostgresStore;
 use tower_webhook::inbox::sqlite::SqliteStore;
 use tower_webhook::inbox::{Backoff, Inbox, InboxWorker, OrderOnDead};
+use tower_webhook::inspect::MIN_INSPECTOR_TOKEN;
 
 use super::Output;
 use super::config::{Config, Endpoint, Result};
@@ -164,7 +165,14 @@ impl Inboxes {
                 Err("`admin` needs a path that starts with /".into())
             }
             Some(Admin { bearer, .. }) if bearer.is_empty() => Err("`admin` needs a bearer".into()),
-            Some(Admin { path, bearer }) => Ok(Router::new().nest(path, admin::router(&self.inboxes, bearer))),
+            Some(Admin { path, bearer }) => {
+                let mut routes = admin::router(&self.inboxes, bearer);
+                // In several stores, a number is that of several deliveries.
+                if self.stores.len() == 1 && bearer.len() >= MIN_INSPECTOR_TOKEN {
+                    routes = routes.merge(admin::inspector(&self.inboxes, bearer)?);
+                }
+                Ok(Router::new().nest(path, routes))
+            }
         }
     }
 
