@@ -21,8 +21,8 @@ const HEADER: &str = "x-ebay-signature";
 /// endpoint. No time is signed. In a configuration, `verify_token` and `public_url`, the endpoint's
 /// whole address, answer the challenge.
 ///
-/// Header, encoding and SHA-1 are those of the sender's own SDK; that its keys are ECDSA on P-256 is
-/// known from others.
+/// Header, encoding and SHA-1 are those of the sender's own SDK; that its keys are ECDSA on P-256
+/// is known from others.
 ///
 /// Not verified: the rule comes from others who cite the sender. Try it before you rely on it.
 ///
