@@ -8,7 +8,7 @@ use crate::scheme::SchemeBuilder;
 use crate::secrets::Secrets;
 
 /// The public keys of a sender whose requests name theirs by an id: looked up by it, by a
-/// [`KeyLookup`](crate::scheme::KeyLookup) (feature `fetch`), or a few that are all tried.
+/// `KeyLookup` (feature `fetch`), or a few that are all tried.
 ///
 /// # Examples
 ///

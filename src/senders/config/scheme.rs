@@ -52,7 +52,7 @@ use super::place::{Place, Written};
 /// in front of it: `"behind": ":"`. Encodings are `hex`, `hex_any_case`, `base64` and `base64url`,
 /// formats `unix_seconds`, `unix_millis` and `rfc3339`.
 ///
-/// The rules of a token (feature `jwt`) are those of [`JwtRules`](crate::scheme::JwtRules):
+/// The rules of a token (feature `jwt`) are those of `scheme::JwtRules`:
 /// `algorithm` (`hs256`, `hs384`, `hs512`, `rs256`, `rs384`, `rs512`, `ps256`, `ps384`, `ps512`,
 /// `es256`, `es384` or `eddsa`), `issuer`, `audience`, `claims` (`{"name": ["value"]}`),
 /// `true_claims`, `body_sha256` (`{"claim": "name", "encoding": "hex"}`), `id_claim`,
@@ -61,7 +61,7 @@ use super::place::{Place, Written};
 /// `{"body": true}` is the whole body.
 ///
 /// The rules of an HTTP Message Signature (RFC 9421, feature `asymmetric`) are those of
-/// [`MessageRules`](crate::scheme::MessageRules): `algorithm` (`hmac_sha256`, `ed25519`,
+/// `scheme::MessageRules`: `algorithm` (`hmac_sha256`, `ed25519`,
 /// `ecdsa_p256`, `ecdsa_p384`, `rsa_pss_sha512` or `rsa_v1_5_sha256`), `covering` (what must be
 /// signed; by default `["content-digest"]`), `tag` and `tolerance_seconds`. Keys are `secrets` or
 /// `public_keys`.
