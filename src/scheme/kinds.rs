@@ -73,7 +73,7 @@ impl Scheme {
 
     /// Describes a sender that signs with a JSON web token at this place, by these rules. Its keys
     /// are [secrets](SchemeBuilder::secret), a [set](SchemeBuilder::with_jwks) that its issuer
-    /// publishes, or [public keys](SchemeBuilder::with_public_key). A handler gets the claims
+    /// publishes, or public keys. A handler gets the claims
     /// as [`JwtClaims`](crate::scheme::JwtClaims). Feature `jwt`.
     ///
     /// # Examples
@@ -106,8 +106,8 @@ impl Scheme {
     }
 
     /// Describes a sender that signs with HTTP Message Signatures (RFC 9421) by these rules, and
-    /// the body by its digest (RFC 9530). Keys are [secrets](SchemeBuilder::secret), [public
-    /// keys](SchemeBuilder::with_public_key), or [looked up](SchemeBuilder::with_keyid_lookup).
+    /// the body by its digest (RFC 9530). Keys are [secrets](SchemeBuilder::secret), public
+    /// keys, or looked up by their id.
     /// Feature `asymmetric`.
     ///
     /// # Examples
