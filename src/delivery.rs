@@ -149,7 +149,7 @@ impl Delivery {
         self.sender.expected
     }
 
-    /// Has the delivery answered as the layer's own provider wants, whoever it stands for.
+    /// Answers the delivery as the layer's own provider wants, also where that stands for several.
     #[cfg(feature = "inbox")]
     pub(crate) fn expect_as(&mut self, own: &Arc<Sender>) {
         if own.expected.is_some() && !Arc::ptr_eq(&self.sender, own) {

@@ -71,12 +71,11 @@ pub(super) type ChooseKey = dyn Fn(&Delivery, &Parts) -> Option<Key> + Send + Sy
 impl DedupSettings {
     /// Returns the key that is chosen by default.
     pub(super) fn key(&self, delivery: &Delivery) -> Option<Key> {
-        self.named(match self.replay_protection {
-            // Its sender acts on the answer, which has to be made for it.
-            _ if delivery.traits().is_interactive => None,
-            true => Key::of_signed(delivery),
-            false => Key::of(delivery),
-        })
+        // Its sender acts on the answer, which has to be made for it.
+        if delivery.traits().is_interactive {
+            return None;
+        }
+        self.named(if self.replay_protection { Key::of_signed(delivery) } else { Key::of(delivery) })
     }
 
     /// Keeps a key apart from those of other layers with the same store.

@@ -1,4 +1,4 @@
-//! What a layer hands to whoever explains its rejections.
+//! What a layer hands to the one who explains its rejections.
 
 use std::time::SystemTime;
 

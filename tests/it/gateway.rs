@@ -2,6 +2,8 @@
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
+use std::os::fd::AsRawFd as _;
+use std::path::Path;
 use std::process::{Child, ChildStderr, ChildStdout, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
@@ -9,7 +11,7 @@ use bytes::Bytes;
 use http::Request;
 use tower_webhook::{CdrManager, Clock as _, Connect, SystemClock, senders, testing};
 
-use crate::support::Server;
+use crate::support::{Server, until};
 
 struct Gateway {
     child: Child,
@@ -59,7 +61,7 @@ fn tempfile(config: &str) -> std::path::PathBuf {
     use std::sync::atomic::{AtomicUsize, Ordering};
     static COUNT: AtomicUsize = AtomicUsize::new(0);
     let name = format!("gateway-{}-{}.json", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
-    let path = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
     std::fs::write(&path, config).unwrap();
     path
 }
@@ -414,11 +416,31 @@ async fn a_reader_of_stderr_that_stalls_holds_up_no_request() {
     assert_eq!(gateway.server.send(push("{}")).await.status, 200);
 }
 
+/// The ids of the processes that have this file open.
+fn holders(file: &Path) -> Vec<String> {
+    let mut holders = Vec::new();
+    for process in std::fs::read_dir("/proc").unwrap().flatten() {
+        // Not a process, one of another user, or one that has just ended.
+        let Ok(open) = std::fs::read_dir(process.path().join("fd")) else { continue };
+        if open.flatten().any(|descriptor| std::fs::read_link(descriptor.path()).is_ok_and(|it| it == file)) {
+            holders.extend(process.file_name().into_string());
+        }
+    }
+    holders
+}
+
 #[tokio::test]
+#[cfg_attr(not(target_os = "linux"), ignore = "who has a pipe is told by /proc, which only Linux has")]
 async fn a_delivery_that_nobody_can_be_told_of_is_asked_for_again() {
     let mut gateway = start(GITHUB);
+    let pipe = std::fs::read_link(format!("/proc/self/fd/{}", gateway.stdout.get_ref().as_raw_fd())).unwrap();
     // The reader of stdout is gone.
     gateway.stdout = BufReader::new(command().arg("nowhere").stdout(Stdio::piped()).spawn().unwrap().stdout.unwrap());
+    // A process that another test has just forked reads it too, until it executes its program.
+    until("nobody but the gateway has the pipe", async || {
+        holders(&pipe).iter().all(|process| *process == gateway.child.id().to_string())
+    })
+    .await;
     assert_eq!(gateway.server.send(push("{}")).await.status, 503);
 }
 

@@ -24,10 +24,10 @@ use tower_webhook::senders::SenderConfig;
 use tower_webhook::testing::SampleSender;
 use tower_webhook::{Clock as _, Delivery, Reason, Rejection, SystemClock, WebhookLayer};
 
-use crate::output::{BAD, CURE, FAINT, Failure, GOOD, Output, plain, size, with_sources};
+use crate::output::{BAD, CURE, FAINT, Failure, GOOD, Output, plain, size};
 use crate::send;
 use crate::sender::{OLD, SenderArgs};
-use crate::serve;
+use crate::serve::{self, with_sources};
 
 #[derive(clap::Args)]
 #[command(after_help = "Deliveries are told on stdout, refusals and their explanations on stderr.\n\nExample:\n\n    \

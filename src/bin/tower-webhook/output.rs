@@ -1,6 +1,5 @@
 //! What the command tells: text with colors where it is a terminal, or JSON.
 
-use std::error::Error;
 use std::fmt::Display;
 use std::process::ExitCode;
 
@@ -54,17 +53,6 @@ impl Failure {
     pub fn outside(error: impl Display) -> Self {
         Self { code: 3, message: error.to_string() }
     }
-}
-
-/// Returns an error with what caused it.
-pub fn with_sources(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        text = format!("{text}: {error}");
-        source = error.source();
-    }
-    text
 }
 
 #[derive(Clone, Copy)]

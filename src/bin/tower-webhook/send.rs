@@ -14,8 +14,9 @@ use zeroize::Zeroizing;
 
 use crate::NO;
 use crate::listen::client;
-use crate::output::{BAD, FAINT, Failure, GOOD, Output, with_sources};
+use crate::output::{BAD, FAINT, Failure, GOOD, Output};
 use crate::sender::{self, SenderArgs};
+use crate::serve::with_sources;
 
 #[derive(clap::Args)]
 #[command(

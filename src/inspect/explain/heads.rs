@@ -267,7 +267,7 @@ fn signature(name: &HeaderName, what: &str) -> Finding {
     Finding::new(
         Mistake::SignatureEncoding,
         format!("the signature in `{name}` {what}"),
-        "have whoever writes the header write it as the sender's document says",
+        "write the header as the sender's document says",
     )
 }
 

@@ -1,4 +1,4 @@
-// Everything that is shown was chosen by whoever sent it: it becomes text, and never markup.
+// Everything that is shown was chosen by its sender: it becomes text, and never markup.
 
 const PAGE = 50;
 const MOST_BYTES = 1024 * 1024; // of a payload, loaded at once

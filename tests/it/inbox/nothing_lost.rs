@@ -33,7 +33,7 @@ use tower_webhook::testing::inbox_entry;
 use tower_webhook::{Clock, Delivery};
 
 use super::postgres_server::Postgres;
-use super::receiver::{Notes, Route, quick, receive, signed, store};
+use super::receiver::{Notes, Receiver, Route, quick, receive, signed, store};
 use super::sqlite::{Folder, SmallDisk};
 use crate::support::until;
 
@@ -408,6 +408,30 @@ fn flip(file: &Path, text: &str) {
     std::fs::write(file, bytes).unwrap();
 }
 
+/// The record whose bit was flipped is dead, with the reason, the others are handled, and its
+/// sender's repetition is handled like any other.
+async fn set_aside_then_sent_again(
+    receiver: &Receiver<Route>,
+    notes: &Notes,
+    acknowledged: BTreeSet<String>,
+    body: String,
+    test: &str,
+) {
+    receiver.inbox.resume().await.unwrap();
+    drained(&receiver.inbox).await;
+    let dead = Filter { state: Some(State::Dead), ..Filter::default() };
+    let dead = receiver.inbox.list(dead, Page { before: None, limit: 10 }).await.unwrap().deliveries;
+    let [damaged] = &dead[..] else { panic!("{dead:?}") };
+    assert_eq!(damaged.event_id.as_deref(), Some("7"));
+    assert_eq!(damaged.last_failure.as_ref().unwrap().kind, FailureKind::Damaged);
+    assert_eq!(handled(notes).len(), acknowledged.len() - 1);
+    // The sender's repetition, or its "redeliver".
+    assert_eq!(receiver.deliver("7", body).await.status, 200);
+    drained(&receiver.inbox).await;
+    let (sent, stored) = (acknowledged.len() + 1, stored(&receiver.inbox).await);
+    Figures { sent, acknowledged, stored, handled: handled(notes) }.tell(test);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_flipped_bit_is_set_aside_with_its_reason_until_the_event_is_repeated() {
     let folder = Folder::new();
@@ -426,19 +450,7 @@ async fn a_flipped_bit_is_set_aside_with_its_reason_until_the_event_is_repeated(
     until("the file is closed", async || !folder.0.join("webhooks.db-wal").exists()).await;
     flip(&folder.file(), "body number 0007");
     let receiver = receive(quick(store(&folder)), handler(&notes)).await;
-    receiver.inbox.resume().await.unwrap();
-    drained(&receiver.inbox).await;
-    let dead = Filter { state: Some(State::Dead), ..Filter::default() };
-    let dead = receiver.inbox.list(dead, Page { before: None, limit: 10 }).await.unwrap().deliveries;
-    let [damaged] = &dead[..] else { panic!("{dead:?}") };
-    assert_eq!(damaged.event_id.as_deref(), Some("7"));
-    assert_eq!(damaged.last_failure.as_ref().unwrap().kind, FailureKind::Damaged);
-    assert_eq!(handled(&notes).len(), acknowledged.len() - 1);
-    // The sender's repetition, or its "redeliver".
-    assert_eq!(receiver.deliver("7", body(7)).await.status, 200);
-    drained(&receiver.inbox).await;
-    let (sent, stored) = (acknowledged.len() + 1, stored(&receiver.inbox).await);
-    Figures { sent, acknowledged, stored, handled: handled(&notes) }.tell("bit flipped, then sent again");
+    set_aside_then_sent_again(&receiver, &notes, acknowledged, body(7), "bit flipped, then sent again").await;
 }
 
 /// Without page checksums, which a server of this version makes only if it is asked to, Postgres
@@ -467,19 +479,8 @@ async fn a_bit_flipped_under_postgres_is_set_aside_with_its_reason_until_the_eve
     flip(&server.disk().join("data").join(table.get::<_, String>(0)), "body number 0007");
     server.restart().await;
     let receiver = receive(quick(PostgresStore::connect(server.url()).await.unwrap()), handler(&notes)).await;
-    receiver.inbox.resume().await.unwrap();
-    drained(&receiver.inbox).await;
-    let dead = Filter { state: Some(State::Dead), ..Filter::default() };
-    let dead = receiver.inbox.list(dead, Page { before: None, limit: 10 }).await.unwrap().deliveries;
-    let [damaged] = &dead[..] else { panic!("{dead:?}") };
-    assert_eq!(damaged.event_id.as_deref(), Some("7"));
-    assert_eq!(damaged.last_failure.as_ref().unwrap().kind, FailureKind::Damaged);
-    assert_eq!(handled(&notes).len(), acknowledged.len() - 1);
-    assert_eq!(receiver.deliver("7", body(7)).await.status, 200);
-    drained(&receiver.inbox).await;
-    let (sent, stored) = (acknowledged.len() + 1, stored(&receiver.inbox).await);
-    Figures { sent, acknowledged, stored, handled: handled(&notes) }
-        .tell("bit flipped under Postgres, then sent again");
+    let test = "bit flipped under Postgres, then sent again";
+    set_aside_then_sent_again(&receiver, &notes, acknowledged, body(7), test).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -6,6 +6,7 @@ mod output;
 pub mod server;
 
 use std::collections::HashSet;
+use std::error::Error;
 use std::path::Path;
 use std::time::Duration;
 
@@ -27,6 +28,17 @@ const MAX_OTHERS: usize = 32;
 
 /// How many deliveries one endpoint remembers in memory.
 const REMEMBERED: u64 = 100_000;
+
+/// Returns an error with what caused it.
+pub fn with_sources(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        text = format!("{text}: {error}");
+        source = error.source();
+    }
+    text
+}
 
 /// Serves what this file says, until SIGTERM or Ctrl-C.
 pub async fn run(path: &Path) -> Result<()> {

@@ -1,6 +1,5 @@
 //! Forwards a verified request, its bytes unchanged.
 
-use std::error::Error;
 use std::time::{Duration, SystemTime};
 
 use axum::body::Body;
@@ -21,7 +20,7 @@ use tower_webhook::inbox::InboxAttempt;
 use tower_webhook::{Clock as _, Delivery, Reason, Rejection, SystemClock};
 
 use super::super::config::Result;
-use super::super::{Output, summary};
+use super::super::{Output, summary, with_sources};
 
 /// The headers of signatures, for targets that verify by themselves.
 pub const SIGNATURES: [&str; 14] = [
@@ -96,7 +95,7 @@ impl Forward {
         }
         let answer = match tokio::time::timeout(self.timeout, self.client.request(forwarded)).await {
             Ok(Ok(answer)) => answer,
-            Ok(Err(error)) => return failed(StatusCode::BAD_GATEWAY, format!("the target: {}", with_sources(error))),
+            Ok(Err(error)) => return failed(StatusCode::BAD_GATEWAY, format!("the target: {}", with_sources(&error))),
             Err(_) => return failed(StatusCode::GATEWAY_TIMEOUT, "the target took too long".to_owned()),
         };
         let is_done = answer.status().is_success();
@@ -172,16 +171,6 @@ fn failed(status: StatusCode, detail: String) -> Response {
     let mut response = status.into_response();
     response.extensions_mut().insert(Rejection::new(Reason::HandlerFailed).with_detail(detail));
     response
-}
-
-pub fn with_sources(error: impl Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        text = format!("{text}: {error}");
-        source = error.source();
-    }
-    text
 }
 
 /// The inbox takes the body that the webhook layer has verified, which the delivery has too.

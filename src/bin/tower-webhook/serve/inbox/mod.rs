@@ -16,9 +16,9 @@ use tower_webhook::inbox::sqlite::SqliteStore;
 use tower_webhook::inbox::{Backoff, Inbox, InboxWorker, OrderOnDead};
 use tower_webhook::inspect::MIN_INSPECTOR_TOKEN;
 
-use super::Output;
 use super::config::{Config, Endpoint, Result};
 use super::server::terminated;
+use super::{Output, with_sources};
 
 #[derive(Deserialize, Clone)]
 #[serde(deny_unknown_fields)]
@@ -147,9 +147,9 @@ impl Inboxes {
             return Ok(store.clone());
         }
         let store = match address.strip_prefix("sqlite:") {
-            Some(path) => Store::Sqlite(SqliteStore::open(path).map_err(forward::with_sources)?),
+            Some(path) => Store::Sqlite(SqliteStore::open(path).map_err(|error| with_sources(&error))?),
             None if address.starts_with("postgres") => {
-                Store::Postgres(PostgresStore::connect(address).await.map_err(forward::with_sources)?)
+                Store::Postgres(PostgresStore::connect(address).await.map_err(|error| with_sources(&error))?)
             }
             None => return Err("`inbox` is neither sqlite: nor postgres://".into()),
         };
