@@ -187,7 +187,11 @@ impl<'a, P: Provider> Driver<'a, P> {
                     return Poll::Pending;
                 }
                 Next::HandOn(received) => return Poll::Ready(Ok(received)),
-                Next::Reply(response) => return Poll::Ready(Err(response)),
+                Next::Reply(response) => {
+                    #[cfg(feature = "inspect")]
+                    let response = diagnosed(self.shared, self.head, response, body, cx);
+                    return Poll::Ready(Err(response));
+                }
             }
         }
     }
@@ -349,7 +353,7 @@ fn diagnosed<P: Provider, B>(
     shared: &WebhookSettings<P>,
     head: &Parts,
     mut response: Response<Bytes>,
-    body: Option<Pin<&mut B>>,
+    body: Pin<&mut B>,
     cx: &mut Context<'_>,
 ) -> Response<Bytes>
 where
@@ -369,7 +373,7 @@ where
         if let Some(RefusedBody(body)) = received {
             return Some(body);
         }
-        let body = body.filter(|body| shared.check_announced(head, &**body).is_ok())?;
+        shared.check_announced(head, &*body).ok()?;
         let mut receiver = shared.receiver_at_once();
         match receiver.poll(body, cx, |_| {}) {
             Poll::Ready(Ok(())) => Some(receiver.finish().body),
@@ -426,8 +430,6 @@ where
                             this.body.set(None);
                         }
                         Err(response) => {
-                            #[cfg(feature = "inspect")]
-                            let response = diagnosed(shared, head, response, this.body.as_mut().as_pin_mut(), cx);
                             this.state.set(RequestState::Reply { response: Some(response) });
                             this.body.set(None);
                         }

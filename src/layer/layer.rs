@@ -197,15 +197,20 @@ impl<P> WebhookLayer<P> {
         let watch = Watch::start(request.method(), request.headers());
         let ((mut head, mut body), mut stage) = (request.into_parts(), Stage::Begin);
         poll_fn(move |cx| {
+            let _entered = watch.enter();
             let mut delivery = None;
             let mut driver = Driver::into_slot(shared, &watch, &mut head, &mut delivery);
             let verdict = ready!(driver.poll(&mut stage, Pin::new(&mut body), cx));
-            let _received = verdict.map_err(|response| protocol.translate(response))?;
+            let answered = |response: Response<Bytes>| {
+                watch.answered(response.status());
+                protocol.translate(response)
+            };
+            let _received = verdict.map_err(answered)?;
             let delivery = delivery.as_ref().ok_or_else(|| Rejection::new(Reason::NoDelivery));
             Poll::Ready(delivery.and_then(Webhook::from_delivery).map(|Webhook(payload)| payload).map_err(
                 |rejection| {
                     shared.observe_behind(&rejection);
-                    protocol.translate(rejection.into_http_response())
+                    answered(rejection.into_http_response())
                 },
             ))
         })

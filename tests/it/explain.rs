@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::time::{Duration, UNIX_EPOCH};
 
+use axum::Router;
+use axum::routing::post as post_to;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
@@ -18,10 +20,10 @@ use tower_layer::Layer as _;
 use tower_webhook::inspect::{Diagnosis, Explainer, Explanation, Mistake};
 use tower_webhook::scheme::header;
 use tower_webhook::senders::SenderConfig;
-use tower_webhook::{Reason, Scheme, Secret, WebhookLayer, senders as builtin, testing};
+use tower_webhook::{Authentic, Reason, Scheme, Secret, WebhookLayer, senders as builtin, testing};
 
 use crate::senders::{self, Bench, Case, SECRET};
-use crate::support::{serve_service, service};
+use crate::support::{serve, serve_service, service};
 
 const NOW: Duration = Duration::from_secs(1_800_000_000);
 
@@ -682,6 +684,10 @@ async fn a_layer_explains_what_it_refuses_and_answers_as_before() {
     let server = serve_service(service(layer, handler)).await;
     let plain = WebhookLayer::new(builtin::github("s3cret\n").unwrap()).with_clock(|| UNIX_EPOCH + NOW);
     let undiagnosed = serve_service(service(plain, handler)).await;
+    // The same where an extractor verifies.
+    let (state, mut told_there) = diagnosed();
+    let route = post_to(async |Authentic(body): Authentic<Bytes>| body);
+    let extractor = serve(Router::new().route("/hooks", route).with_state(state)).await;
 
     let post = || Request::post("/hooks").body(Bytes::from_static(b"{}")).unwrap();
     let by = |secret: &str| signed(&builtin::github(secret).unwrap(), post());
@@ -697,6 +703,7 @@ async fn a_layer_explains_what_it_refuses_and_answers_as_before() {
         (stripe, Reason::MissingSignature, Mistake::OtherSender),
     ] {
         let reply = server.send(request.clone().map(Full::new)).await;
+        assert_eq!(extractor.send(request.clone().map(Full::new)).await.status, 401);
         let before = undiagnosed.send(request.map(Full::new)).await;
         assert_eq!((reply.status, &reply.body), (before.status, &before.body));
         let strip = |headers: &http::HeaderMap| {
@@ -711,11 +718,14 @@ async fn a_layer_explains_what_it_refuses_and_answers_as_before() {
         let (refused, explanation) = next(&mut told).await;
         assert_eq!(refused, reason);
         assert!(explanation.has(mistake), "{explanation}");
+        let (refused, explanation) = next(&mut told_there).await;
+        assert!(refused == reason && explanation.has(mistake), "{refused:?}: {explanation}");
     }
     // What is genuine is not explained, and neither is what nothing explains.
     assert_eq!(server.send(by("s3cret\n").map(Full::new)).await.text(), "taken");
+    assert_eq!(extractor.send(by("s3cret\n").map(Full::new)).await.text(), "{}");
     assert_eq!(server.send(by("nobody's").map(Full::new)).await.status, 401);
-    assert!(told.try_recv().is_err());
+    assert!(told.try_recv().is_err() && told_there.try_recv().is_err());
 }
 
 #[tokio::test]
