@@ -50,14 +50,20 @@ impl Protocol {
     /// becomes a gRPC one.
     pub(crate) fn pass_on<R>(self, response: Response<R>) -> Response<ResponseBody<R>> {
         let refusal = match self {
-            Self::Grpc if !response.headers().contains_key(GRPC_STATUS) => response.extensions().get::<Rejection>(),
-            _ => None,
+            Self::Http => None,
+            Self::Grpc => refusal_without_status(&response),
         };
-        match refusal.cloned() {
+        match refusal {
             Some(rejection) => rejection.into_grpc_response().map(ResponseBody::fixed),
             None => response.map(ResponseBody::inner),
         }
     }
+}
+
+/// Returns the rejection that a response carries, unless it has a gRPC status already.
+fn refusal_without_status<R>(response: &Response<R>) -> Option<Rejection> {
+    let refusal = response.extensions().get().filter(|_| !response.headers().contains_key(GRPC_STATUS));
+    refusal.cloned()
 }
 
 /// Returns whether a handler succeeded. A gRPC handler that failed answers 200 as well, with its

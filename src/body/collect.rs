@@ -26,6 +26,7 @@ const TAIL: usize = 64 * 1024;
 
 /// Collects the frames of one body. A single frame is passed on as it is. Several are copied
 /// together, once if the announced length is true or if they are long.
+#[derive(Default)]
 pub(super) struct Collector {
     limit: usize,
     collected: Collected,
@@ -36,7 +37,14 @@ enum Collected {
     /// The only frame so far. Empty if there is none.
     One(Bytes),
     Joined(Vec<u8>),
-    Kept(Frames),
+    /// Boxed, because it is rare and every body is received in room for it.
+    Kept(Box<Frames>),
+}
+
+impl Default for Collected {
+    fn default() -> Self {
+        Self::One(Bytes::new())
+    }
 }
 
 /// Frames of a body whose length is not known, and a buffer for short ones behind them.
@@ -139,7 +147,7 @@ impl Collector {
             }
             _ if frame.is_empty() => {}
             Collected::One(first) if len >= KEEP_FROM && announced().is_none() => {
-                let mut kept = Frames::new(mem::take(first), 0);
+                let mut kept = Box::new(Frames::new(mem::take(first), 0));
                 kept.push(frame);
                 self.lease.hold(kept.len + kept.unused)?;
                 self.collected = Collected::Kept(kept);
@@ -156,7 +164,7 @@ impl Collector {
             }
             Collected::Joined(joined) if len > joined.capacity().max(KEEP_FROM) && announced().is_none() => {
                 let unused = joined.capacity() - joined.len();
-                let mut kept = Frames::new(mem::take(joined).into(), unused);
+                let mut kept = Box::new(Frames::new(mem::take(joined).into(), unused));
                 kept.push(frame);
                 self.lease.hold(kept.len + kept.unused)?;
                 self.collected = Collected::Kept(kept);
@@ -193,15 +201,15 @@ impl Collector {
         self.lease.complete()
     }
 
-    /// Returns the body, and the memory that is accounted for it, and leaves nothing.
+    /// Returns the body, and the memory that is accounted for it.
     #[inline]
-    pub(super) fn finish(&mut self) -> (Bytes, Lease) {
-        let body = match &mut self.collected {
-            Collected::One(frame) => mem::take(frame),
-            Collected::Joined(joined) => mem::take(joined).into(),
-            Collected::Kept(kept) => kept.join().into(),
+    pub(super) fn finish(self) -> (Bytes, Lease) {
+        let body = match self.collected {
+            Collected::One(frame) => frame,
+            Collected::Joined(joined) => joined.into(),
+            Collected::Kept(mut kept) => kept.join().into(),
         };
-        (body, mem::take(&mut self.lease))
+        (body, self.lease)
     }
 }
 

@@ -23,6 +23,7 @@ use super::deadline::Deadline;
 const MAX_FRAMES_PER_POLL: usize = 256;
 
 /// A body being received: what has arrived, and the bounds on the rest.
+#[derive(Default)]
 pub(crate) struct Receiver {
     collector: Collector,
     /// How much of it was fed to the verification.
@@ -106,8 +107,10 @@ impl Receiver {
         }
     }
 
-    /// Returns what arrived, and leaves nothing.
-    pub(crate) fn finish(&mut self) -> Received {
+    /// Returns what arrived.
+    // A receiver would be copied into the call.
+    #[inline(always)]
+    pub(crate) fn finish(self) -> Received {
         let (body, lease) = self.collector.finish();
         Received { body, fed: self.fed, lease }
     }

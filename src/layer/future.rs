@@ -48,6 +48,7 @@ pin_project! {
         lease: Lease,
         shared: Arc<WebhookSettings<P>>,
         watch: Watch,
+        // Known once the head was judged.
         protocol: Protocol,
     }
 }
@@ -60,7 +61,7 @@ pin_project! {
         P: Provider,
     {
         /// The request is being verified.
-        Verify { call: Option<PendingCall<S>>, stage: Stage<P::Verification> },
+        Verify { call: PendingCall<S>, stage: Stage<P::Verification> },
         /// The handler works.
         Handle { #[pin] handling: S::Future },
         /// The answer is known without a handler.
@@ -68,10 +69,14 @@ pin_project! {
     }
 }
 
-/// The service that was polled ready, and the head of the request that it may get.
-struct PendingCall<S> {
-    inner: S,
-    head: Parts,
+/// The service that was polled ready, and the head of the request that it may get, until it gets it.
+//
+// With a representation, what tells the two apart is beside the head and not within it. So the head is copied
+// once where it is taken, and not from copy to copy.
+#[repr(u8)]
+enum PendingCall<S> {
+    Waits { inner: S, head: Parts },
+    Made,
 }
 
 /// How far the verification is.
@@ -93,7 +98,7 @@ enum Next<V> {
     /// The next stage, which has been polled and waits.
     Wait(Stage<V>),
     /// The handler gets the request.
-    HandOn(Received),
+    HandOn,
     Reply(Response<Bytes>),
 }
 
@@ -104,11 +109,10 @@ where
 {
     #[inline]
     pub(crate) fn new(shared: Arc<WebhookSettings<P>>, inner: S, request: Request<B>) -> Self {
-        let protocol = Protocol::of(request.method(), request.version(), request.headers());
         let watch = Watch::start(request.method(), request.headers());
         let (head, body) = request.into_parts();
-        let state = RequestState::Verify { call: Some(PendingCall { inner, head }), stage: Stage::Begin };
-        Self { state, body: Some(body), lease: Lease::default(), shared, watch, protocol }
+        let state = RequestState::Verify { call: PendingCall::Waits { inner, head }, stage: Stage::Begin };
+        Self { state, body: Some(body), lease: Lease::default(), shared, watch, protocol: Protocol::Http }
     }
 }
 
@@ -119,9 +123,16 @@ pub(crate) struct Driver<'a, P> {
     head: &'a mut Parts,
     /// Where the delivery goes, if not into the extensions.
     slot: Option<&'a mut Option<Delivery>>,
+    /// The body, once it is complete: here, because it would be copied from call to call.
+    received: Received,
 }
 
 impl<'a, P: Provider> Driver<'a, P> {
+    /// Drives the verification of a request whose delivery goes into the extensions.
+    fn into_extensions(shared: &'a WebhookSettings<P>, watch: &'a Watch, head: &'a mut Parts) -> Self {
+        Self { shared, watch, head, slot: None, received: Received::default() }
+    }
+
     /// Drives the verification of a request whose delivery is to be put there.
     #[cfg(feature = "axum")]
     pub(crate) fn into_slot(
@@ -130,11 +141,17 @@ impl<'a, P: Provider> Driver<'a, P> {
         head: &'a mut Parts,
         slot: &'a mut Option<Delivery>,
     ) -> Self {
-        Self { shared, watch, head, slot: Some(slot) }
+        Self { shared, watch, head, slot: Some(slot), received: Received::default() }
     }
 
-    /// Polls the verification to its end: the request that the handler may get, or the answer
-    /// without one.
+    /// Returns the body of a request that the handler may get, and the memory that it holds.
+    #[inline]
+    pub(crate) fn into_received(self) -> Received {
+        self.received
+    }
+
+    /// Polls the verification to its end: the handler may get the request with what was received, or
+    /// the answer is known without it.
     // What it returns is large, and would be copied from call to call.
     #[inline(always)]
     pub(crate) fn poll<B>(
@@ -142,7 +159,7 @@ impl<'a, P: Provider> Driver<'a, P> {
         stage: &mut Stage<P::Verification>,
         mut body: Pin<&mut B>,
         cx: &mut Context<'_>,
-    ) -> Poll<Result<Received, Response<Bytes>>>
+    ) -> Poll<Result<(), Response<Bytes>>>
     where
         B: Body<Data = Bytes>,
         B::Error: Into<BoxError>,
@@ -168,16 +185,18 @@ impl<'a, P: Provider> Driver<'a, P> {
                             shared.provider.receive(verification, head, chunk);
                         }
                     }));
-                    match (received, verification) {
-                        (Err(rejection), _) => self.refuse(rejection),
-                        (Ok(()), Some(verification)) => self.finish(verification, receiver.finish()),
-                        (Ok(()), None) => Next::HandOn(receiver.finish()),
+                    if let Err(rejection) = received {
+                        self.refuse(rejection)
+                    } else {
+                        self.received = mem::take(receiver).finish();
+                        verification.as_mut().map_or(Next::HandOn, |verification| self.finish(verification))
                     }
                 }
                 Stage::Decide(waiting) => {
                     let (pending, received) = &mut **waiting;
                     let verdict = ready!(pending.as_mut().poll(cx));
-                    self.decide(verdict, mem::take(received))
+                    self.received = mem::take(received);
+                    self.decide(verdict)
                 }
             };
             match next {
@@ -186,7 +205,7 @@ impl<'a, P: Provider> Driver<'a, P> {
                     *stage = next;
                     return Poll::Pending;
                 }
-                Next::HandOn(received) => return Poll::Ready(Ok(received)),
+                Next::HandOn => return Poll::Ready(Ok(())),
                 Next::Reply(response) => {
                     #[cfg(feature = "inspect")]
                     let response = diagnosed(self.shared, self.head, response, body, cx);
@@ -230,7 +249,10 @@ impl<'a, P: Provider> Driver<'a, P> {
             let feed = |chunk: &[u8]| shared.provider.receive(verification, head, chunk);
             match receiver.poll(body, cx, feed) {
                 Poll::Ready(Err(rejection)) => return self.refuse(rejection),
-                Poll::Ready(Ok(())) => return self.finish(verification, receiver.finish()),
+                Poll::Ready(Ok(())) => {
+                    self.received = receiver.finish();
+                    return self.finish(verification);
+                }
                 Poll::Pending => {}
             }
             let verification = match begun {
@@ -258,33 +280,35 @@ impl<'a, P: Provider> Driver<'a, P> {
             Ok(Begin::Answer(answer)) => return self.answer(answer),
             Err(rejection) => return self.refuse(rejection),
         };
-        self.observe(would, None);
+        self.observe(would, false);
         match self.shared.check_announced(self.head, body) {
             Ok(()) => receive(None, self.shared.receiver()),
             Err(rejection) => self.refuse(rejection),
         }
     }
 
-    /// Has a whole body judged.
+    /// Has the whole body judged.
     #[inline(always)]
-    fn finish(&mut self, verification: &mut P::Verification, received: Received) -> Next<P::Verification> {
-        let rest = &received.body[received.fed..];
-        let mut verdict = self.shared.provider.finish(verification, self.head, &received.body, rest);
+    fn finish(&mut self, verification: &mut P::Verification) -> Next<P::Verification> {
+        let Received { body, fed, .. } = &self.received;
+        let mut verdict = self.shared.provider.finish(verification, self.head, body, &body[*fed..]);
         if let Ok(MaybeReady::Ready(Outcome::Deliver(verified))) = &mut verdict {
-            self.deliver(verified, &received);
-            return Next::HandOn(received);
+            self.deliver(verified);
+            return Next::HandOn;
         }
         match verdict {
-            Ok(MaybeReady::Pending(pending)) => Next::Stage(Stage::Decide(Box::new((pending, received)))),
-            Ok(MaybeReady::Ready(outcome)) => self.decide(Ok(outcome), received),
-            Err(rejection) => self.decide(Err(rejection), received),
+            Ok(MaybeReady::Pending(pending)) => {
+                Next::Stage(Stage::Decide(Box::new((pending, mem::take(&mut self.received)))))
+            }
+            Ok(MaybeReady::Ready(outcome)) => self.decide(Ok(outcome)),
+            Err(rejection) => self.decide(Err(rejection)),
         }
     }
 
     /// Hands on that the request is genuine.
     #[inline(always)]
-    fn deliver(&mut self, verified: &mut Verified, received: &Received) {
-        let (shared, body) = (self.shared, &received.body);
+    fn deliver(&mut self, verified: &mut Verified) {
+        let (shared, body) = (self.shared, &self.received.body);
         match &mut self.slot {
             None => shared.deliver(self.watch, verified, body, self.head),
             Some(slot) => {
@@ -294,27 +318,26 @@ impl<'a, P: Provider> Driver<'a, P> {
         }
     }
 
-    /// Acts on a verdict.
-    fn decide(&mut self, verdict: Result<Outcome, Rejection>, received: Received) -> Next<P::Verification> {
+    /// Acts on a verdict on the whole body.
+    fn decide(&mut self, verdict: Result<Outcome, Rejection>) -> Next<P::Verification> {
         match verdict {
-            Ok(Outcome::Deliver(mut verified)) => {
-                self.deliver(&mut verified, &received);
-            }
-            Ok(Outcome::Answer(answer)) if self.shared.observe_only => self.observe(Ok(answer), Some(&received.body)),
-            Err(rejection) if self.shared.observe_only => self.observe(Err(rejection), Some(&received.body)),
+            Ok(Outcome::Deliver(mut verified)) => self.deliver(&mut verified),
+            Ok(Outcome::Answer(answer)) if self.shared.observe_only => self.observe(Ok(answer), true),
+            Err(rejection) if self.shared.observe_only => self.observe(Err(rejection), true),
             Ok(Outcome::Answer(answer)) => return self.answer(answer),
-            Err(rejection) => return self.refuse_whole(rejection, received),
+            Err(rejection) => return self.refuse_whole(rejection),
         }
-        Next::HandOn(received)
+        Next::HandOn
     }
 
-    /// Tells the handler, in observe mode, what the layer would have done.
+    /// Tells the handler, in observe mode, what the layer would have done, and whether it has seen the
+    /// body.
     #[cfg_attr(not(feature = "inspect"), allow(unused_variables))]
-    fn observe(&mut self, would: Result<Answer, Rejection>, body: Option<&Bytes>) {
+    fn observe(&mut self, would: Result<Answer, Rejection>, has_body: bool) {
         let verdict = self.shared.observed(self.watch, self.head, would);
         #[cfg(feature = "inspect")]
         if let Verdict::Rejected(rejection) = &verdict {
-            self.shared.diagnose(self.head, rejection, || body.cloned());
+            self.shared.diagnose(self.head, rejection, || has_body.then(|| self.received.body.clone()));
         }
         self.head.extensions.insert(verdict);
     }
@@ -328,13 +351,12 @@ impl<'a, P: Provider> Driver<'a, P> {
     }
 
     /// Refuses a request whose body is there.
-    #[cfg_attr(not(feature = "inspect"), allow(unused_variables))]
-    fn refuse_whole(&mut self, rejection: Rejection, received: Received) -> Next<P::Verification> {
+    fn refuse_whole(&mut self, rejection: Rejection) -> Next<P::Verification> {
         #[cfg_attr(not(feature = "inspect"), allow(unused_mut))]
         let mut response = self.shared.refuse(self.watch, self.head, rejection);
         #[cfg(feature = "inspect")]
         if self.shared.diagnosis.is_some() {
-            response.extensions_mut().insert(RefusedBody(received.body));
+            response.extensions_mut().insert(RefusedBody(mem::take(&mut self.received.body)));
         }
         Next::Reply(response)
     }
@@ -414,32 +436,45 @@ where
         loop {
             match this.state.as_mut().project() {
                 RequestStateProj::Verify { call, stage } => {
-                    let Some(PendingCall { head, .. }) = call else { polled_again() };
+                    let PendingCall::Waits { head, .. } = call else { polled_again() };
                     let Some(body) = this.body.as_mut().as_pin_mut() else { polled_again() };
-                    let verdict = ready!(Driver { shared, watch, head, slot: None }.poll(stage, body, cx));
-                    match verdict {
-                        Ok(received) => {
+                    let mut driver = Driver::into_extensions(shared, watch, head);
+                    // What is matched and assigned here, and in which order, decides how often head and response are
+                    // copied: `scripts/instructions` sees it.
+                    match driver.poll(stage, body, cx) {
+                        Poll::Pending => return Poll::Pending,
+                        Poll::Ready(Ok(())) => {
+                            let Received { body, lease, .. } = driver.into_received();
                             #[cfg(feature = "axum")]
-                            if received.body.len() > AXUM_BODY_LIMIT {
+                            if body.len() > AXUM_BODY_LIMIT {
                                 lift_body_limit(head);
                             }
-                            let Some(PendingCall { mut inner, head }) = call.take() else { polled_again() };
-                            *this.lease = received.lease;
-                            let handling = inner.call(Request::from_parts(head, Full::new(received.body)));
+                            *this.protocol = Protocol::of(&head.method, head.version, &head.headers);
+                            *this.lease = lease;
+                            let body = Full::new(body);
+                            let call = mem::replace(call, PendingCall::Made);
+                            let PendingCall::Waits { mut inner, head } = call else { polled_again() };
+                            let handling = inner.call(Request::from_parts(head, body));
                             this.state.set(RequestState::Handle { handling });
-                            this.body.set(None);
                         }
-                        Err(response) => {
+                        Poll::Ready(Err(response)) => {
+                            *this.protocol = Protocol::of(&head.method, head.version, &head.headers);
                             this.state.set(RequestState::Reply { response: Some(response) });
-                            this.body.set(None);
                         }
                     }
+                    this.body.set(None);
                 }
                 RequestStateProj::Handle { handling } => {
-                    let response = ready!(handling.poll(cx))?;
-                    shared.observe_response(&response);
-                    watch.answered(response.status());
-                    return Poll::Ready(Ok(this.protocol.pass_on(response)));
+                    let handled = handling.poll(cx);
+                    if let Poll::Ready(Ok(response)) = &handled {
+                        shared.observe_response(response);
+                        watch.answered(response.status());
+                    }
+                    return match handled {
+                        Poll::Ready(Ok(response)) => Poll::Ready(Ok(this.protocol.pass_on(response))),
+                        Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+                        Poll::Pending => Poll::Pending,
+                    };
                 }
                 RequestStateProj::Reply { response } => {
                     let Some(response) = response.take() else { polled_again() };

@@ -193,7 +193,6 @@ impl<P> WebhookLayer<P> {
         B::Error: Into<BoxError>,
     {
         let shared = &*self.shared;
-        let protocol = Protocol::of(request.method(), request.version(), request.headers());
         let watch = Watch::start(request.method(), request.headers());
         let ((mut head, mut body), mut stage) = (request.into_parts(), Stage::Begin);
         poll_fn(move |cx| {
@@ -201,11 +200,13 @@ impl<P> WebhookLayer<P> {
             let mut delivery = None;
             let mut driver = Driver::into_slot(shared, &watch, &mut head, &mut delivery);
             let verdict = ready!(driver.poll(&mut stage, Pin::new(&mut body), cx));
+            // What was received is held until there is a payload.
+            let _received = driver.into_received();
             let answered = |response: Response<Bytes>| {
                 watch.answered(response.status());
-                protocol.translate(response)
+                Protocol::of(&head.method, head.version, &head.headers).translate(response)
             };
-            let _received = verdict.map_err(answered)?;
+            verdict.map_err(answered)?;
             let delivery = delivery.as_ref().ok_or_else(|| Rejection::new(Reason::NoDelivery));
             Poll::Ready(delivery.and_then(Webhook::from_delivery).map(|Webhook(payload)| payload).map_err(
                 |rejection| {
