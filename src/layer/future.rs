@@ -40,10 +40,7 @@ pin_project! {
         P: Provider,
     {
         #[pin]
-        state: RequestState<S, P>,
-        // Dropped once it is judged.
-        #[pin]
-        body: Option<B>,
+        state: RequestState<S, P, B>,
         // Of the body that the handler has. Beside the state, since what is in it is copied once more.
         lease: Lease,
         shared: Arc<WebhookSettings<P>>,
@@ -55,13 +52,13 @@ pin_project! {
 
 pin_project! {
     #[project = RequestStateProj]
-    enum RequestState<S, P>
+    enum RequestState<S, P, B>
     where
         S: Service<Request<Full<Bytes>>>,
         P: Provider,
     {
         /// The request is being verified.
-        Verify { call: PendingCall<S>, stage: Stage<P::Verification> },
+        Verify { call: PendingCall<S>, stage: Stage<P::Verification>, #[pin] body: B },
         /// The handler works.
         Handle { #[pin] handling: S::Future },
         /// The answer is known without a handler.
@@ -69,7 +66,8 @@ pin_project! {
     }
 }
 
-/// The service that was polled ready, and the head of the request that it may get, until it gets it.
+/// The service that was polled ready, and the head of the request that it may get, until it gets
+/// it.
 //
 // With a representation, what tells the two apart is beside the head and not within it. So the head is copied
 // once where it is taken, and not from copy to copy.
@@ -111,8 +109,9 @@ where
     pub(crate) fn new(shared: Arc<WebhookSettings<P>>, inner: S, request: Request<B>) -> Self {
         let watch = Watch::start(request.method(), request.headers());
         let (head, body) = request.into_parts();
-        let state = RequestState::Verify { call: PendingCall::Waits { inner, head }, stage: Stage::Begin };
-        Self { state, body: Some(body), lease: Lease::default(), shared, watch, protocol: Protocol::Http }
+        let call = PendingCall::Waits { inner, head };
+        let state = RequestState::Verify { call, stage: Stage::Begin, body };
+        Self { state, lease: Lease::default(), shared, watch, protocol: Protocol::Http }
     }
 }
 
@@ -150,8 +149,8 @@ impl<'a, P: Provider> Driver<'a, P> {
         self.received
     }
 
-    /// Polls the verification to its end: the handler may get the request with what was received, or
-    /// the answer is known without it.
+    /// Polls the verification to its end: the handler may get the request with what was received,
+    /// or the answer is known without it.
     // What it returns is large, and would be copied from call to call.
     #[inline(always)]
     pub(crate) fn poll<B>(
@@ -330,8 +329,8 @@ impl<'a, P: Provider> Driver<'a, P> {
         Next::HandOn
     }
 
-    /// Tells the handler, in observe mode, what the layer would have done, and whether it has seen the
-    /// body.
+    /// Tells the handler, in observe mode, what the layer would have done, and whether it has seen
+    /// the body.
     #[cfg_attr(not(feature = "inspect"), allow(unused_variables))]
     fn observe(&mut self, would: Result<Answer, Rejection>, has_body: bool) {
         let verdict = self.shared.observed(self.watch, self.head, would);
@@ -435,9 +434,8 @@ where
         let _entered = watch.enter();
         loop {
             match this.state.as_mut().project() {
-                RequestStateProj::Verify { call, stage } => {
+                RequestStateProj::Verify { call, stage, body } => {
                     let PendingCall::Waits { head, .. } = call else { polled_again() };
-                    let Some(body) = this.body.as_mut().as_pin_mut() else { polled_again() };
                     let mut driver = Driver::into_extensions(shared, watch, head);
                     // What is matched and assigned here, and in which order, decides how often head and response are
                     // copied: `scripts/instructions` sees it.
@@ -462,7 +460,6 @@ where
                             this.state.set(RequestState::Reply { response: Some(response) });
                         }
                     }
-                    this.body.set(None);
                 }
                 RequestStateProj::Handle { handling } => {
                     let handled = handling.poll(cx);

@@ -62,21 +62,17 @@ impl<P: Provider> WebhookSettings<P> {
     #[inline]
     pub(super) fn deliver(&self, watch: &Watch, verified: &mut Verified, body: &Bytes, head: &mut Parts) {
         let Parts { headers, extensions, .. } = head;
-        if self.observe_only {
-            extensions.insert(Verdict::Verified);
-        } else if extensions.is_empty() {
+        if !extensions.is_empty() {
+            // What a layer around this one has verified is replaced.
+            extensions.remove::<Delivery>();
+        } else if !self.observe_only {
             *extensions = self.room.clone();
         }
-        let mut is_new = false;
-        // A delivery is large, and `insert` would move it three times.
-        let delivery = extensions.get_or_insert_with(|| {
-            is_new = true;
-            Delivery::new(&self.sender, verified, body)
-        });
-        if !is_new {
-            // What a layer around this one has verified is replaced.
-            *delivery = Delivery::new(&self.sender, verified, body);
+        if self.observe_only {
+            extensions.insert(Verdict::Verified);
         }
+        // A delivery is large, and `insert` would move it three times.
+        let delivery = extensions.get_or_insert_with(|| Delivery::new(&self.sender, verified, body));
         self.delivered(watch, delivery, headers);
     }
 
