@@ -113,7 +113,8 @@ where
     (Box::new(side(1)), Box::new(side(2)))
 }
 
-/// From when all threads are ready to when the last one is done, in some rounds.
+/// From when all threads are ready to when the last one is done, in the middle one of some rounds:
+/// one in which a thread was interrupted says nothing.
 fn in_threads<S, R, F>(threads: usize, service: &S, requests: impl Fn() -> F + Sync, each: usize) -> Duration
 where
     S: Service<Request<Full<Bytes>>, Response = Response<R>, Error = Infallible> + Clone + Send + Sync,
@@ -148,5 +149,7 @@ where
         let first = spans.iter().map(|spans| spans[round].0).min().unwrap();
         spans.iter().map(|spans| spans[round].1).max().unwrap() - first
     });
-    rounds.sum()
+    let mut rounds: Vec<Duration> = rounds.collect();
+    rounds.sort();
+    rounds[ROUNDS / 2]
 }

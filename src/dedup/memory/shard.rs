@@ -265,3 +265,91 @@ impl Shard {
         self.entries.len()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use super::*;
+
+    /// The rules without any thought of speed: what is under each key, and the done ones in order.
+    #[derive(Default)]
+    struct Model {
+        held: HashMap<u64, (Option<ClaimToken>, StatusCode, Moment)>,
+        done: Vec<u64>,
+    }
+
+    impl Model {
+        fn claim(&mut self, id: u64, token: ClaimToken, now: Moment, until: Moment) -> Claim {
+            match self.held.get(&id) {
+                Some((Some(owner), _, end)) if *owner != token && *end > now => return Claim::InFlight,
+                Some((None, status, end)) if *end > now => return Claim::Done(answer(*status)),
+                _ => self.forget(id),
+            }
+            self.held.insert(id, (Some(token), StatusCode::OK, until));
+            Claim::Won
+        }
+
+        fn commit(&mut self, id: u64, token: ClaimToken, status: StatusCode, now: Moment, until: Moment) -> bool {
+            if self.held.get(&id).is_some_and(|(owner, _, end)| *owner != Some(token) && *end > now) {
+                return false;
+            }
+            self.forget(id);
+            self.held.insert(id, (None, status, until));
+            self.done.push(id);
+            while self.done.len() > 1 && (self.done.len() > 10 || self.held[&self.done[0]].2 <= now) {
+                self.forget(self.done[0]);
+            }
+            true
+        }
+
+        fn release(&mut self, id: u64, token: ClaimToken) {
+            if self.held.get(&id).is_some_and(|(owner, ..)| *owner == Some(token)) {
+                self.forget(id);
+            }
+        }
+
+        fn forget(&mut self, id: u64) {
+            self.held.remove(&id);
+            self.done.retain(|done| *done != id);
+        }
+    }
+
+    /// Answers with a body and such without one.
+    fn answer(status: StatusCode) -> DoneAnswer {
+        DoneAnswer::new(status).with_body(if status == StatusCode::OK { "" } else { status.as_str() }.to_owned())
+    }
+
+    #[test]
+    fn whatever_comes_a_shard_does_what_the_rules_say() {
+        let (mut shard, mut model, mut chance) = (Shard::new(10), Model::default(), 1_u64);
+        let mut below = |end: u64| {
+            chance = chance.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (chance >> 33) % end
+        };
+        let (tokens, mut now) = ([(); 3].map(|()| ClaimToken::new()), 0);
+        for _ in 0..100_000 {
+            let (id, token) = (below(24), tokens[usize::try_from(below(3)).unwrap()]);
+            let mut bytes = [0; 32];
+            bytes[..8].copy_from_slice(&id.to_be_bytes());
+            let (key, until) = (Key(bytes), now + 1 + below(30));
+            match below(8) {
+                0..3 => assert_eq!(shard.claim(key, token, now, until), model.claim(id, token, now, until)),
+                3..6 => {
+                    let status =
+                        [StatusCode::OK, StatusCode::CREATED, StatusCode::ACCEPTED][usize::try_from(below(3)).unwrap()];
+                    let committed = shard.commit(key, token, answer(status), now, until);
+                    assert_eq!(committed, model.commit(id, token, status, now, until));
+                }
+                6 => {
+                    shard.release(key, token);
+                    model.release(id, token);
+                }
+                _ => now += below(5),
+            }
+            assert_eq!(shard.count(), (model.done.len(), model.held.len() - model.done.len()));
+            assert_eq!(shard.weight(), model.done.len() as u64);
+        }
+        assert!(shard.entries() <= 24);
+    }
+}
