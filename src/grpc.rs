@@ -71,7 +71,10 @@ fn refusal_without_status<R>(response: &Response<R>) -> Option<Rejection> {
 /// here.
 #[cfg_attr(not(feature = "dedup"), allow(dead_code))]
 pub(crate) fn succeeded<R>(response: &Response<R>) -> bool {
-    response.status().is_success() && response.headers().get(GRPC_STATUS).is_none_or(|code| code == "0")
+    // The headers are few, and are gone through faster than one of them is looked up.
+    let grpc_status = GRPC_STATUS;
+    let code = response.headers().iter().find(|(name, _)| **name == grpc_status);
+    response.status().is_success() && code.is_none_or(|(_, code)| code == "0")
 }
 
 impl Rejection {

@@ -66,8 +66,14 @@ pub const CASES: &[Case] = &[
     Case { name: "dedup-id-1k", goal: Goal::AtMost(1.25), sides: dedup::id,
         what: "deduplication in memory by a signed id, 1 KiB / without" },
     #[cfg(feature = "memory-store")]
+    Case { name: "dedup-id-full", goal: Goal::AtMost(1.25), sides: dedup::full,
+        what: "the same, with a store of 100,000 deliveries that is full" },
+    #[cfg(feature = "memory-store")]
     Case { name: "dedup-threads", goal: Goal::AtLeast(1.6), sides: dedup::threads,
         what: "the same, deliveries of two threads / of one" },
+    #[cfg(feature = "memory-store")]
+    Case { name: "dedup-none-threads", goal: Goal::None, sides: dedup::threads_without,
+        what: "without deduplication, deliveries of two threads / of one" },
     #[cfg(feature = "memory-store")]
     Case { name: "dedup-body-64k", goal: Goal::AtMost(1.10), sides: dedup::content,
         what: "deduplication that includes the body, 64 KiB / without" },

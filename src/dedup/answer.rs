@@ -71,6 +71,18 @@ impl DoneAnswer {
         &self.body
     }
 
+    /// Returns whether there is nothing but the status.
+    #[cfg(feature = "memory-store")]
+    pub(super) fn is_mere_status(&self) -> bool {
+        self.content_type.is_none() && self.body.is_empty()
+    }
+
+    /// Copies the body out of whatever buffer it is a part of, which a store would keep as a whole.
+    pub(super) fn detached(&self) -> Self {
+        let content_type = self.content_type.clone();
+        Self { status: self.status, content_type, body: Bytes::copy_from_slice(&self.body) }
+    }
+
     /// Takes the status and the type of a response, and this body.
     pub(super) fn of(status: StatusCode, headers: &HeaderMap, body: Bytes) -> Self {
         let content_type = headers.get(CONTENT_TYPE).filter(|_| !body.is_empty()).cloned();
@@ -79,8 +91,11 @@ impl DoneAnswer {
 
     /// Returns whether a response of these headers is told by its status, its type and its body.
     pub(super) fn tells_all(headers: &HeaderMap) -> bool {
-        let is_grpc = |kind: &HeaderValue| kind.as_bytes().starts_with(b"application/grpc");
-        !headers.contains_key(CONTENT_ENCODING) && !headers.get(CONTENT_TYPE).is_some_and(is_grpc)
+        // They are few, and are gone through faster than one of them is looked up.
+        headers.iter().all(|(name, value)| {
+            let is_grpc = || value.as_bytes().starts_with(b"application/grpc");
+            name != CONTENT_ENCODING && (name != CONTENT_TYPE || !is_grpc())
+        })
     }
 
     /// Returns the answer to a repetition.

@@ -29,36 +29,42 @@ pub(super) struct ClaimGuard {
     /// The claim or its renewal while it is under way. Whatever comes next waits for it, as a store
     /// may overtake one call by the next.
     claiming: Option<StoreFuture<Claim>>,
+    /// Runs while the handler has to be waited for. One renewal may fail without the claim being
+    /// lost.
+    renewal: Deadline,
     owned: bool,
 }
 
 impl ClaimGuard {
-    /// Asks for a claim. The answer is there already if the store is in memory.
-    pub(super) fn claim(
-        settings: &Arc<DedupSettings>,
-        delivery: &Delivery,
-        key: Key,
-    ) -> (Self, Option<Result<Claim, StoreError>>) {
-        let (provider, token) = (delivery.provider_text().clone(), ClaimToken::new());
-        let (retention, failure) = (settings.retention(delivery), settings.store_failure(delivery));
-        let settings = settings.clone();
-        let mut guard = Self { settings, provider, retention, failure, key, token, claiming: None, owned: true };
-        let claimed = guard.settings.store.claim_now(key, token, guard.settings.lease);
-        if claimed.is_none() {
-            guard.ask();
+    #[inline]
+    pub(super) fn new(settings: &Arc<DedupSettings>, delivery: &Delivery, key: Key) -> Self {
+        Self {
+            settings: settings.clone(),
+            provider: delivery.provider_text().clone(),
+            retention: settings.retention(delivery),
+            failure: settings.store_failure(delivery),
+            key,
+            token: ClaimToken::new(),
+            claiming: None,
+            renewal: settings.renewal(),
+            owned: true,
         }
-        (guard, claimed)
+    }
+
+    /// Asks for the claim. The answer is there already if the store is in memory.
+    #[inline]
+    pub(super) fn claim(&mut self) -> Option<Result<Claim, StoreError>> {
+        let claimed = self.settings.store.claim_now(self.key, self.token, self.settings.lease);
+        if claimed.is_none() {
+            self.ask();
+        }
+        claimed
     }
 
     fn ask(&mut self) {
         let settings = &self.settings;
         let store = settings.store.clone();
         self.claiming = Some(store.claim(self.key, self.token, settings.lease, settings.store_timeout));
-    }
-
-    /// Returns the time of the next renewal: one may fail without the claim being lost.
-    fn next_renewal(&self) -> Deadline {
-        Deadline::new(Some(self.settings.lease / 3))
     }
 
     pub(super) fn settings(&self) -> &DedupSettings {
@@ -82,13 +88,33 @@ impl ClaimGuard {
         Poll::Ready(claim)
     }
 
-    /// Drops the guard without a release, as the key belongs to another token.
-    pub(super) fn forget(mut self) {
+    /// Renews the claim when it is time. Called whenever the handler has to wait.
+    pub(super) fn poll_renewal(&mut self, cx: &mut Context<'_>) {
+        loop {
+            if self.claiming.is_none() {
+                if self.renewal.poll(cx).is_pending() {
+                    return;
+                }
+                self.ask();
+            }
+            let Poll::Ready(claim) = self.poll_claim(cx) else { return };
+            // If another token has the key, it is too late to stop the handler; the commit will report it.
+            if let Err(error) = claim {
+                observe::store_failure(&self.provider, StoreCall::Renew, &error);
+            }
+            self.renewal = self.settings.renewal();
+        }
+    }
+
+    /// Gives up the claim without a release, as the key belongs to another token.
+    pub(super) fn forget(&mut self) {
         self.owned = false;
     }
 
-    /// Commits the claim after a handler that succeeded.
-    pub(super) fn commit(mut self, answer: DoneAnswer) -> Finalize {
+    /// Commits the claim after a handler that succeeded. Returns what is to be waited for, if the
+    /// store is not in memory.
+    #[inline]
+    pub(super) fn commit(&mut self, answer: DoneAnswer) -> Option<Finalize> {
         let retention = self.retention;
         // What fails at once is tried again as anything else.
         if self.claiming.is_none()
@@ -98,19 +124,19 @@ impl ClaimGuard {
             if !was_ours {
                 observe::claim_lost(&self.provider);
             }
-            return Finalize(None);
+            return None;
         }
+        let finalize = self.finalize(End::Commit { answer: answer.detached(), retention });
         #[cfg(feature = "tokio")]
         if self.settings.commits_in_background && tokio::runtime::Handle::try_current().is_ok() {
             // What is dropped goes on by itself.
-            drop(self.finalize(End::Commit { answer, retention }));
-            return Finalize(None);
+            return None;
         }
-        self.finalize(End::Commit { answer, retention })
+        Some(finalize)
     }
 
     /// Releases the claim after a handler that didn't succeed.
-    pub(super) fn release(mut self) -> Finalize {
+    pub(super) fn release(&mut self) -> Finalize {
         self.finalize(End::Release)
     }
 
@@ -169,43 +195,6 @@ impl Drop for Finalize {
             && let Ok(runtime) = tokio::runtime::Handle::try_current()
         {
             runtime.spawn(work);
-        }
-    }
-}
-
-/// Renews a granted claim while it is polled.
-pub(super) struct LeaseRenewal {
-    guard: Option<ClaimGuard>,
-    next: Deadline,
-}
-
-impl LeaseRenewal {
-    pub(super) fn new(guard: ClaimGuard) -> Self {
-        let next = guard.next_renewal();
-        Self { guard: Some(guard), next }
-    }
-
-    /// Ends the renewals and returns the claim.
-    pub(super) fn take(&mut self) -> Option<ClaimGuard> {
-        self.guard.take()
-    }
-
-    /// Called whenever the handler has to wait.
-    pub(super) fn poll(&mut self, cx: &mut Context<'_>) {
-        let Some(guard) = &mut self.guard else { return };
-        loop {
-            if guard.claiming.is_none() {
-                if self.next.poll(cx).is_pending() {
-                    return;
-                }
-                guard.ask();
-            }
-            let Poll::Ready(claim) = guard.poll_claim(cx) else { return };
-            // If another token has the key, it is too late to stop the handler; the commit will report it.
-            if let Err(error) = claim {
-                observe::store_failure(&guard.provider, StoreCall::Renew, &error);
-            }
-            self.next = guard.next_renewal();
         }
     }
 }

@@ -51,7 +51,7 @@ impl<S: Store> ErasedStore for S {
         answer: &DoneAnswer,
         retention: Duration,
     ) -> Option<Result<bool, StoreError>> {
-        self.is_ready_at_once().then(|| at_once(S::commit(self, key, token, answer.clone(), retention)))
+        self.is_ready_at_once().then(|| at_once(S::commit(self, key, token, answer.detached(), retention)))
     }
 
     fn claim(self: Arc<Self>, key: Key, token: ClaimToken, lease: Duration, limit: Duration) -> StoreFuture<Claim> {

@@ -22,7 +22,7 @@ use crate::rejection::{Reason, Rejection};
 use crate::verdict::Verdict;
 
 use super::answer::DoneAnswer;
-use super::claim_guard::{ClaimGuard, Finalize, LeaseRenewal};
+use super::claim_guard::{ClaimGuard, Finalize};
 use super::key::Key;
 use super::shared::{DedupSettings, MAX_ANSWER_LIMIT, StoreFailure};
 use super::store::{Claim, StoreError};
@@ -31,12 +31,16 @@ pin_project! {
     /// The future of [`DedupService`](super::DedupService).
     ///
     /// Dropping it releases the claim, unless the handler has succeeded already.
+    //
+    // The caller moves the future around, so what only some stores and answers need is in boxes.
     pub struct DedupFuture<S, B, R>
     where
         S: Service<Request<B>>,
     {
+        // Before the guard: the handler is dropped before the claim is released.
         #[pin]
         state: DedupState<S, B, R>,
+        guard: Option<ClaimGuard>,
     }
 }
 
@@ -48,15 +52,13 @@ pin_project! {
         S: Service<Request<B>>,
     {
         /// The store is asked for a claim.
-        Claim { guard: ClaimGuard, call: PendingCall<S, B> },
-        /// The handler works, and the claim is renewed. The handler is dropped before the claim is released.
-        Handle { #[pin] handling: S::Future, renewal: LeaseRenewal },
+        Claim { call: Box<PendingCall<S, B>> },
+        /// The handler works. Its claim, if it has one, is renewed.
+        Handle { #[pin] handling: S::Future },
         /// The handler has answered, and the answer is collected, to be kept. The claim is renewed.
-        Collect { head: Option<Parts>, #[pin] body: R, collected: Collected, renewal: LeaseRenewal },
-        /// The handler works without a claim.
-        Pass { #[pin] handling: S::Future },
+        Collect { head: Option<Parts>, #[pin] body: R, collected: Collected },
         /// The handler is done, and the claim is committed or released.
-        Finalize { finalize: Option<Finalize>, result: Result<Response<ResponseBody<R>>, S::Error> },
+        Finalize { finalizing: Box<(Finalize, Result<Response<ResponseBody<R>>, S::Error>)> },
         /// The answer is known without a handler.
         Reply { response: Response<Bytes> },
         /// Between two states, and at the end.
@@ -67,8 +69,11 @@ pin_project! {
 /// What has arrived of a body.
 #[derive(Default)]
 struct Collected {
-    data: BytesMut,
-    trailers: Option<HeaderMap>,
+    /// The first frame, which nearly always is the only one.
+    first: Bytes,
+    /// All frames, if there are several.
+    joined: BytesMut,
+    trailers: Option<Box<HeaderMap>>,
 }
 
 impl Collected {
@@ -81,11 +86,20 @@ impl Collected {
                 ended => return Poll::Ready(ended.is_none()),
             };
             match frame.into_data() {
-                Ok(data) if self.data.len() + data.len() > limit => return Poll::Ready(false),
-                Ok(data) => self.data.extend_from_slice(&data),
-                Err(frame) => self.trailers = frame.into_trailers().ok(),
+                Ok(data) if self.first.len() + self.joined.len() + data.len() > limit => return Poll::Ready(false),
+                Ok(data) if self.first.is_empty() && self.joined.is_empty() => self.first = data,
+                Ok(data) => {
+                    self.joined.extend_from_slice(&mem::take(&mut self.first));
+                    self.joined.extend_from_slice(&data);
+                }
+                Err(frame) => self.trailers = frame.into_trailers().ok().map(Box::new),
             }
         }
+    }
+
+    fn into_parts(self) -> (Bytes, Option<HeaderMap>) {
+        let body = if self.joined.is_empty() { self.first } else { self.joined.freeze() };
+        (body, self.trailers.map(|trailers| *trailers))
     }
 }
 
@@ -108,123 +122,103 @@ impl<S, B, R> DedupFuture<S, B, R>
 where
     S: Service<Request<B>>,
 {
+    #[inline]
     pub(super) fn new(settings: &Arc<DedupSettings>, inner: S, request: Request<B>) -> Self {
-        Self { state: DedupState::begin(settings, PendingCall { inner, request }) }
-    }
-}
-
-impl<S, B, R> DedupState<S, B, R>
-where
-    S: Service<Request<B>>,
-{
-    fn begin(settings: &Arc<DedupSettings>, mut call: PendingCall<S, B>) -> Self {
-        let claim =
-            |extensions: &Extensions, key: &dyn Fn(&Delivery) -> Option<Key>| {
-                match extensions.get::<Delivery>() {
-                    // In observe mode nothing is refused, and nothing is kept from the handler.
-                    _ if extensions.get::<Verdict>().is_some() => Ok(None),
-                    Some(delivery) => Ok(key(delivery).map(|key| ClaimGuard::claim(settings, delivery, key))),
-                    None => Err(Rejection::new(Reason::NoDelivery)
-                        .with_detail("the deduplication isn't behind a webhook layer")),
-                }
-            };
-        let claim = match &settings.key {
-            None => claim(call.request.extensions(), &|delivery| settings.key(delivery)),
+        let mut call = PendingCall { inner, request };
+        let mut guard = None;
+        let begun = match &settings.key {
+            None => begin(settings, call.request.extensions(), |delivery| settings.key(delivery), &mut guard),
             Some(choose) => {
                 let (head, body) = call.request.into_parts();
-                let claim = claim(&head.extensions, &|delivery| settings.named(choose(delivery, &head)));
+                let key = |delivery: &Delivery| settings.named(choose(delivery, &head));
+                let begun = begin(settings, &head.extensions, key, &mut guard);
                 call.request = Request::from_parts(head, body);
-                claim
+                begun
             }
         };
-        match claim {
-            Ok(Some((guard, Some(claim)))) => Self::decide(claim, guard, call),
-            Ok(Some((guard, None))) => Self::Claim { guard, call },
-            Ok(None) => Self::Pass { handling: call.handle() },
-            Err(rejection) => {
-                // No webhook layer is around that would report it.
-                observe::refused_behind("", &rejection);
-                Self::Reply { response: rejection.into_http_response() }
-            }
-        }
-    }
-
-    /// Acts on the store's answer.
-    fn decide(claim: Result<Claim, StoreError>, guard: ClaimGuard, call: PendingCall<S, B>) -> Self {
-        match claim {
-            Ok(Claim::Won) => Self::Handle { handling: call.handle(), renewal: LeaseRenewal::new(guard) },
-            Ok(Claim::InFlight) => {
-                let rejection = Rejection::new(Reason::InFlight).with_provider(guard.provider());
-                let rejection = match guard.settings().in_flight_status {
-                    Some(status) => rejection.with_status(status),
-                    None => rejection,
-                };
-                guard.forget();
-                Self::Reply { response: rejection.into_http_response() }
-            }
-            Ok(Claim::Done(answer)) => {
-                observe::duplicate(guard.provider());
-                guard.forget();
-                Self::Reply { response: answer.into_response() }
-            }
-            Err(error) => {
-                observe::store_failure(guard.provider(), StoreCall::Claim, &error);
-                let (failure, provider) = (guard.failure(), guard.provider().clone());
-                // The store may have granted the claim without being able to say so.
-                drop(guard);
-                match failure {
-                    StoreFailure::Admit => {
-                        observe::admitted(&provider);
-                        Self::Pass { handling: call.handle() }
-                    }
-                    StoreFailure::Refuse => {
-                        let rejection =
-                            Rejection::new(Reason::StoreUnavailable).with_provider(&provider).with_source(error);
-                        Self::Reply { response: rejection.into_http_response() }
-                    }
-                }
-            }
-        }
+        let state = match begun {
+            Begun::Handle => DedupState::Handle { handling: call.handle() },
+            Begun::Claim => DedupState::Claim { call: Box::new(call) },
+            Begun::Reply(response) => DedupState::Reply { response },
+        };
+        Self { state, guard }
     }
 }
 
-impl<S, B, R> DedupState<S, B, R>
-where
-    S: Service<Request<B>>,
-    R: Body<Data = Bytes>,
-{
-    /// Acts on what the handler returned.
-    fn handled(result: Result<Response<R>, S::Error>, guard: Option<ClaimGuard>) -> Self {
-        match (result, guard) {
-            (Ok(response), Some(guard)) if grpc::succeeded(&response) => {
-                let limit = guard.settings().answer_limit as u64;
-                let (head, body) = response.into_parts();
-                let is_short = body.size_hint().upper().is_some_and(|upper| upper <= limit);
-                if is_short && !body.is_end_stream() && DoneAnswer::tells_all(&head.headers) {
-                    let (head, collected) = (Some(head), Collected::default());
-                    return Self::Collect { head, body, collected, renewal: LeaseRenewal::new(guard) };
+/// What happens to a request first.
+enum Begun {
+    /// The handler gets it, with a claim or without one.
+    Handle,
+    /// The store's answer to the claim has to be waited for.
+    Claim,
+    Reply(Response<Bytes>),
+}
+
+/// Asks for a claim, if the delivery is to have one.
+#[inline]
+fn begin(
+    settings: &Arc<DedupSettings>,
+    extensions: &Extensions,
+    key: impl FnOnce(&Delivery) -> Option<Key>,
+    guard: &mut Option<ClaimGuard>,
+) -> Begun {
+    // In observe mode nothing is refused, and nothing is kept from the handler.
+    if extensions.get::<Verdict>().is_some() {
+        return Begun::Handle;
+    }
+    let Some(delivery) = extensions.get::<Delivery>() else {
+        let rejection =
+            Rejection::new(Reason::NoDelivery).with_detail("the deduplication isn't behind a webhook layer");
+        // No webhook layer is around that would report it.
+        observe::refused_behind("", &rejection);
+        return Begun::Reply(rejection.into_http_response());
+    };
+    let Some(key) = key(delivery) else { return Begun::Handle };
+    let claim = guard.insert(ClaimGuard::new(settings, delivery, key)).claim();
+    match claim.map(|claim| decide(claim, guard)) {
+        None => Begun::Claim,
+        Some(None) => Begun::Handle,
+        Some(Some(response)) => Begun::Reply(response),
+    }
+}
+
+/// Acts on the store's answer to a claim: returns what the sender is answered, unless the handler
+/// gets the request.
+fn decide(claim: Result<Claim, StoreError>, claimed: &mut Option<ClaimGuard>) -> Option<Response<Bytes>> {
+    let guard = claimed.as_mut()?;
+    match claim {
+        Ok(Claim::Won) => None,
+        Ok(Claim::InFlight) => {
+            let rejection = Rejection::new(Reason::InFlight).with_provider(guard.provider());
+            let rejection = match guard.settings().in_flight_status {
+                Some(status) => rejection.with_status(status),
+                None => rejection,
+            };
+            guard.forget();
+            Some(rejection.into_http_response())
+        }
+        Ok(Claim::Done(answer)) => {
+            observe::duplicate(guard.provider());
+            guard.forget();
+            Some(answer.into_response())
+        }
+        Err(error) => {
+            observe::store_failure(guard.provider(), StoreCall::Claim, &error);
+            let (failure, provider) = (guard.failure(), guard.provider().clone());
+            // The store may have granted the claim without being able to say so.
+            *claimed = None;
+            match failure {
+                StoreFailure::Admit => {
+                    observe::admitted(&provider);
+                    None
                 }
-                let finalize = Some(guard.commit(DoneAnswer::new(head.status)));
-                Self::Finalize { finalize, result: Ok(Response::from_parts(head, ResponseBody::inner(body))) }
-            }
-            (result, guard) => {
-                let finalize = guard.map(ClaimGuard::release);
-                Self::Finalize { finalize, result: result.map(|response| response.map(ResponseBody::inner)) }
+                StoreFailure::Refuse => {
+                    let rejection =
+                        Rejection::new(Reason::StoreUnavailable).with_provider(&provider).with_source(error);
+                    Some(rejection.into_http_response())
+                }
             }
         }
-    }
-
-    /// Acts on the answer's body. One that failed has reached nobody, so nothing is done.
-    fn collected(is_whole: bool, head: Option<Parts>, collected: Collected, guard: Option<ClaimGuard>) -> Self {
-        let (Some(head), true) = (head, is_whole) else {
-            let mut failed = Response::new(ResponseBody::fixed(Bytes::new()));
-            *failed.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
-            return Self::Finalize { finalize: guard.map(ClaimGuard::release), result: Ok(failed) };
-        };
-        let body = collected.data.freeze();
-        let answer = DoneAnswer::of(head.status, &head.headers, body.clone());
-        let response = Response::from_parts(head, ResponseBody::collected(body, collected.trailers));
-        Self::Finalize { finalize: guard.map(|guard| guard.commit(answer)), result: Ok(response) }
     }
 }
 
@@ -236,51 +230,93 @@ where
     type Output = Result<Response<ResponseBody<R>>, S::Error>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let mut state = self.project().state;
+        let this = self.project();
+        let (mut state, claimed) = (this.state, this.guard);
         loop {
-            match state.as_mut().project() {
-                DedupStateProj::Claim { guard, .. } => {
-                    let claim = ready!(guard.poll_claim(cx));
-                    let DedupStateOwned::Claim { guard, call } = state.as_mut().project_replace(DedupState::Done)
-                    else {
-                        continue;
-                    };
-                    state.set(DedupState::decide(claim, guard, call));
-                }
-                DedupStateProj::Handle { handling, renewal } => {
+            // What the handler answered, and of it what is kept if the delivery is done.
+            let (result, answer) = match state.as_mut().project() {
+                DedupStateProj::Handle { handling } => {
                     let Poll::Ready(result) = handling.poll(cx) else {
-                        renewal.poll(cx);
+                        if let Some(guard) = claimed {
+                            guard.poll_renewal(cx);
+                        }
                         return Poll::Pending;
                     };
-                    let next = DedupState::handled(result, renewal.take());
-                    state.set(next);
-                }
-                DedupStateProj::Collect { head, body, collected, renewal } => {
-                    let Poll::Ready(is_whole) = collected.poll(body, MAX_ANSWER_LIMIT, cx) else {
-                        renewal.poll(cx);
-                        return Poll::Pending;
-                    };
-                    let next = DedupState::collected(is_whole, head.take(), mem::take(collected), renewal.take());
-                    state.set(next);
-                }
-                DedupStateProj::Finalize { finalize, .. } => {
-                    if let Some(finalize) = finalize {
-                        ready!(finalize.poll(cx));
+                    match (result, &claimed) {
+                        (Ok(response), Some(guard)) if grpc::succeeded(&response) => {
+                            let limit = guard.settings().answer_limit as u64;
+                            let (head, body) = response.into_parts();
+                            let is_short = body.size_hint().upper().is_some_and(|upper| upper <= limit);
+                            if is_short && !body.is_end_stream() && DoneAnswer::tells_all(&head.headers) {
+                                let (head, collected) = (Some(head), Collected::default());
+                                state.set(DedupState::Collect { head, body, collected });
+                                continue;
+                            }
+                            let answer = DoneAnswer::new(head.status);
+                            (Ok(Response::from_parts(head, ResponseBody::inner(body))), Some(answer))
+                        }
+                        (result, _) => (result.map(|response| response.map(ResponseBody::inner)), None),
                     }
-                    let DedupStateOwned::Finalize { result, .. } = state.as_mut().project_replace(DedupState::Done)
+                }
+                DedupStateProj::Collect { head, body, collected } => {
+                    let Poll::Ready(is_whole) = collected.poll(body, MAX_ANSWER_LIMIT, cx) else {
+                        if let Some(guard) = claimed {
+                            guard.poll_renewal(cx);
+                        }
+                        return Poll::Pending;
+                    };
+                    let (body, trailers) = mem::take(collected).into_parts();
+                    match head.take().filter(|_| is_whole) {
+                        Some(head) => {
+                            let answer = DoneAnswer::of(head.status, &head.headers, body.clone());
+                            (Ok(Response::from_parts(head, ResponseBody::collected(body, trailers))), Some(answer))
+                        }
+                        // An answer that failed has reached nobody, so nothing is done.
+                        None => {
+                            let mut failed = Response::new(ResponseBody::fixed(Bytes::new()));
+                            *failed.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
+                            (Ok(failed), None)
+                        }
+                    }
+                }
+                DedupStateProj::Finalize { finalizing } => {
+                    ready!(finalizing.0.poll(cx));
+                    let DedupStateOwned::Finalize { finalizing } = state.as_mut().project_replace(DedupState::Done)
                     else {
                         continue;
                     };
-                    return Poll::Ready(result);
+                    return Poll::Ready(finalizing.1);
                 }
-                DedupStateProj::Pass { handling } => {
-                    return handling.poll(cx).map(|result| result.map(|response| response.map(ResponseBody::inner)));
+                DedupStateProj::Claim { .. } => {
+                    let Some(guard) = claimed else { polled_again() };
+                    let claim = ready!(guard.poll_claim(cx));
+                    let reply = decide(claim, claimed);
+                    let DedupStateOwned::Claim { call } = state.as_mut().project_replace(DedupState::Done) else {
+                        continue;
+                    };
+                    state.set(match reply {
+                        None => DedupState::Handle { handling: call.handle() },
+                        Some(response) => DedupState::Reply { response },
+                    });
+                    continue;
                 }
                 DedupStateProj::Reply { .. } | DedupStateProj::Done => {
                     let DedupStateOwned::Reply { response } = state.as_mut().project_replace(DedupState::Done) else {
                         polled_again()
                     };
                     return Poll::Ready(Ok(response.map(ResponseBody::fixed)));
+                }
+            };
+            let finalize = match (claimed.as_mut(), answer) {
+                (Some(guard), Some(answer)) => guard.commit(answer),
+                (Some(guard), None) => Some(guard.release()),
+                (None, _) => None,
+            };
+            match finalize {
+                Some(finalize) => state.set(DedupState::Finalize { finalizing: Box::new((finalize, result)) }),
+                None => {
+                    state.set(DedupState::Done);
+                    return Poll::Ready(result);
                 }
             }
         }

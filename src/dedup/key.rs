@@ -1,5 +1,6 @@
 //! The keys of deliveries in a store, and the tokens of claims.
 
+use std::cell::Cell;
 use std::fmt;
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -95,7 +96,7 @@ struct Scope<'a>(&'a [u8], Option<KeyPrint>);
 
 impl<'a> Scope<'a> {
     fn of(delivery: &'a Delivery) -> Self {
-        Self(delivery.provider().as_bytes(), delivery.key_print())
+        Self(delivery.provider_text().as_bytes(), delivery.key_print())
     }
 
     /// All that is signed except the time, and perhaps an id and the event's name that aren't: one
@@ -156,7 +157,10 @@ impl fmt::Debug for Key {
 
 /// The owner of one claim. Every call of a handler has its own, in all processes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct ClaimToken(u128);
+pub struct ClaimToken {
+    process: u64,
+    count: u64,
+}
 
 impl ClaimToken {
     /// Returns a token that nobody else has: random for the process, counted within it.
@@ -172,15 +176,25 @@ impl ClaimToken {
             // Without random numbers two replicas could own one claim, so nothing may go on.
             getrandom::u64().unwrap_or_else(|error| panic!("the system has no random numbers: {error}"))
         });
-        static COUNT: AtomicU64 = AtomicU64::new(0);
-        Self(u128::from(*PROCESS) << 64 | u128::from(COUNT.fetch_add(1, Ordering::Relaxed)))
+        // Each thread counts in ranges of its own, so that none waits for another one.
+        const RANGE: u64 = 1 << 20;
+        static RANGES: AtomicU64 = AtomicU64::new(0);
+        thread_local! {
+            static NEXT: Cell<u64> = const { Cell::new(0) };
+        }
+        let next = match NEXT.get() {
+            next if next % RANGE == 0 => RANGES.fetch_add(RANGE, Ordering::Relaxed),
+            next => next,
+        };
+        NEXT.set(next + 1);
+        Self { process: *PROCESS, count: next }
     }
 }
 
 /// Lower-case hexadecimal, 32 digits.
 impl fmt::Display for ClaimToken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:032x}", self.0)
+        write!(f, "{:016x}{:016x}", self.process, self.count)
     }
 }
 

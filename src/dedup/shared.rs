@@ -10,6 +10,7 @@ use std::time::Duration;
 use http::StatusCode;
 use http::request::Parts;
 
+use crate::body::Deadline;
 use crate::delivery::Delivery;
 use crate::observe;
 use crate::text::Text;
@@ -40,7 +41,10 @@ pub enum StoreFailure {
     Admit,
 }
 
+/// Apart from their reference count, which each request changes: another processor would have to
+/// fetch the settings again each time.
 #[derive(Clone)]
+#[repr(align(128))]
 pub(super) struct DedupSettings {
     pub(super) name: Text,
     pub(super) store: Arc<dyn ErasedStore>,
@@ -101,6 +105,11 @@ impl DedupSettings {
     /// How long a delivery is remembered: as long at least as a copy of it would be taken.
     pub(super) fn retention(&self, delivery: &Delivery) -> Duration {
         self.retention.max(delivery.fresh_for().unwrap_or_default()).min(MAX_RETENTION)
+    }
+
+    /// Returns the time until a claim is to be renewed.
+    pub(super) fn renewal(&self) -> Deadline {
+        Deadline::new(Some(self.lease / 3))
     }
 
     pub(super) fn debug(&self, f: &mut fmt::DebugStruct<'_, '_>) -> fmt::Result {

@@ -1,0 +1,355 @@
+//! A part of what a store in memory remembers.
+
+use std::sync::Arc;
+
+use http::StatusCode;
+
+use super::super::answer::DoneAnswer;
+use super::super::key::{ClaimToken, Key};
+use super::super::store::Claim;
+use super::index::Index;
+
+/// The length of an answer's body that makes a delivery count once more, so that answers cannot
+/// take much more memory than the capacity says.
+const ANSWER_UNIT: usize = 512;
+
+/// The deliveries whose keys fall into one part. Apart from the next one's, so that two processors
+/// don't take one cache line from each other.
+#[repr(align(128))]
+pub(super) struct Shard {
+    capacity: u64,
+    /// What the done deliveries count for.
+    weight: u64,
+    index: Index,
+    /// What was freed is taken again first, so that in the long run the done deliveries lie in
+    /// their order.
+    entries: Vec<Entry>,
+    /// The entry that was freed last.
+    free: u32,
+    /// The ends of the list of done deliveries.
+    oldest: u32,
+    newest: u32,
+    /// The last answer that was kept. Most handlers give the same one each time, and it is shared.
+    last_answer: Option<Arc<DoneAnswer>>,
+}
+
+/// A cache line.
+#[repr(align(64))]
+struct Entry {
+    key: Key,
+    until: Moment,
+    held: Held,
+}
+
+const _: () = assert!(size_of::<Entry>() == 64);
+
+/// Nanoseconds since 1970, which last until 2554.
+pub(super) type Moment = u64;
+
+/// What is under a key.
+enum Held {
+    Claim(ClaimToken),
+    Done {
+        status: StatusCode,
+        /// Unless it is a mere status.
+        answer: Option<Arc<DoneAnswer>>,
+        /// The neighbours in the list.
+        older: u32,
+        newer: u32,
+    },
+    /// Nothing, and the entry that was freed before this one.
+    Free {
+        next: u32,
+    },
+}
+
+/// The place of no entry.
+const NONE: u32 = u32::MAX;
+
+impl Shard {
+    pub(super) fn new(capacity: u64) -> Self {
+        Self {
+            capacity,
+            weight: 0,
+            index: Index::default(),
+            entries: Vec::new(),
+            free: NONE,
+            oldest: NONE,
+            newest: NONE,
+            last_answer: None,
+        }
+    }
+
+    pub(super) fn capacity(&self) -> u64 {
+        self.capacity
+    }
+
+    pub(super) fn claim(&mut self, key: Key, token: ClaimToken, now: Moment, until: Moment) -> Claim {
+        let Some(place) = self.find(&key) else {
+            self.insert(Entry { key, until, held: Held::Claim(token) });
+            return Claim::Won;
+        };
+        let entry = &self.entries[place as usize];
+        match &entry.held {
+            Held::Claim(owner) if *owner != token && entry.until > now => return Claim::InFlight,
+            Held::Done { status, answer, .. } if entry.until > now => {
+                return Claim::Done(answer.as_ref().map_or_else(|| DoneAnswer::new(*status), |it| (**it).clone()));
+            }
+            _ => {}
+        }
+        self.set(place, Held::Claim(token), until);
+        Claim::Won
+    }
+
+    pub(super) fn commit(
+        &mut self,
+        key: Key,
+        token: ClaimToken,
+        answer: DoneAnswer,
+        now: Moment,
+        until: Moment,
+    ) -> bool {
+        let place = match self.find(&key) {
+            None => self.insert(Entry { key, until, held: Held::Claim(token) }),
+            Some(place) => {
+                let entry = &self.entries[place as usize];
+                let is_others = !matches!(entry.held, Held::Claim(owner) if owner == token);
+                if is_others && entry.until > now {
+                    return false;
+                }
+                place
+            }
+        };
+        let (status, answer) = (answer.status(), self.shared(answer));
+        self.set(place, Held::Done { status, answer, older: NONE, newer: NONE }, until);
+        self.evict(now);
+        true
+    }
+
+    pub(super) fn release(&mut self, key: Key, token: ClaimToken) {
+        if let Some(place) = self.find(&key)
+            && matches!(self.entries[place as usize].held, Held::Claim(owner) if owner == token)
+        {
+            self.remove(place);
+        }
+    }
+
+    /// Forgets what is over the capacity and what has expired, the oldest first. What was committed
+    /// last stays.
+    fn evict(&mut self, now: Moment) {
+        while self.oldest != self.newest {
+            if self.weight <= self.capacity && self.entries[self.oldest as usize].until > now {
+                return;
+            }
+            self.remove(self.oldest);
+        }
+    }
+
+    /// What is kept of an answer: nothing of a mere status.
+    fn shared(&mut self, answer: DoneAnswer) -> Option<Arc<DoneAnswer>> {
+        if answer.is_mere_status() {
+            return None;
+        }
+        match &self.last_answer {
+            Some(last) if **last == answer => {}
+            _ => self.last_answer = Some(Arc::new(answer)),
+        }
+        self.last_answer.clone()
+    }
+
+    fn find(&self, key: &Key) -> Option<u32> {
+        self.index.find(index_hash(key), |place| self.entries[place as usize].key == *key)
+    }
+
+    /// Puts an entry under a key that is free.
+    fn insert(&mut self, entry: Entry) -> u32 {
+        let hash = index_hash(&entry.key);
+        let mut place = self.free;
+        match self.entries.get_mut(place as usize) {
+            Some(freed) => {
+                if let Held::Free { next } = std::mem::replace(freed, entry).held {
+                    self.free = next;
+                }
+            }
+            None => {
+                #[allow(clippy::cast_possible_truncation, reason = "so many entries would be 256 GiB")]
+                let end = self.entries.len() as u32;
+                place = end;
+                self.entries.push(entry);
+            }
+        }
+        self.index.insert(hash, place);
+        place
+    }
+
+    fn remove(&mut self, place: u32) {
+        self.set(place, Held::Free { next: self.free }, 0);
+        self.index.remove(index_hash(&self.entries[place as usize].key), place);
+        self.free = place;
+    }
+
+    /// Puts something else into an entry, and what is done at the end of the list.
+    fn set(&mut self, place: u32, held: Held, until: Moment) {
+        let entry = &mut self.entries[place as usize];
+        entry.until = until;
+        let before = std::mem::replace(&mut entry.held, held);
+        self.weight -= before.weight();
+        if let Held::Done { older, newer, .. } = before {
+            *self.newer_than(older) = newer;
+            *self.older_than(newer) = older;
+        }
+        let held = &self.entries[place as usize].held;
+        self.weight += held.weight();
+        if let Held::Done { .. } = held {
+            let last = self.newest;
+            *self.newer_than(last) = place;
+            *self.older_than(place) = last;
+            self.newest = place;
+        }
+    }
+
+    /// Where it is noted which delivery is newer than this one. Than none is the oldest.
+    fn newer_than(&mut self, place: u32) -> &mut u32 {
+        match self.entries.get_mut(place as usize) {
+            Some(Entry { held: Held::Done { newer, .. }, .. }) => newer,
+            _ => &mut self.oldest,
+        }
+    }
+
+    /// Where it is noted which delivery is older than this one. Than none is the newest.
+    fn older_than(&mut self, place: u32) -> &mut u32 {
+        match self.entries.get_mut(place as usize) {
+            Some(Entry { held: Held::Done { older, .. }, .. }) => older,
+            _ => &mut self.newest,
+        }
+    }
+}
+
+impl Held {
+    fn weight(&self) -> u64 {
+        match self {
+            Self::Claim(_) | Self::Free { .. } => 0,
+            Self::Done { answer, .. } => {
+                1 + answer.as_ref().map_or(0, |answer| (answer.body().len() / ANSWER_UNIT) as u64)
+            }
+        }
+    }
+}
+
+/// A hash of a key. The key is a digest already, so a part of it is as good as any.
+pub(super) fn hash(key: &Key) -> u64 {
+    let start = key.as_bytes().first_chunk().map_or(0, |start| u64::from_be_bytes(*start));
+    start.wrapping_mul(0x9e37_79b9_7f4a_7c15)
+}
+
+/// The part of a hash by which a shard is indexed. The shard was chosen by the other one.
+#[allow(clippy::cast_possible_truncation, reason = "the upper half")]
+fn index_hash(key: &Key) -> u32 {
+    (hash(key) >> 32) as u32
+}
+
+#[cfg(test)]
+impl Shard {
+    /// Returns how many deliveries are done, and how many claims there are.
+    pub(super) fn count(&self) -> (usize, usize) {
+        let count = |is: fn(&Held) -> bool| self.entries.iter().filter(|entry| is(&entry.held)).count();
+        (count(|held| matches!(held, Held::Done { .. })), count(|held| matches!(held, Held::Claim(_))))
+    }
+
+    pub(super) fn weight(&self) -> u64 {
+        self.weight
+    }
+
+    /// Returns how many entries there is memory for.
+    pub(super) fn entries(&self) -> usize {
+        self.entries.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use super::*;
+
+    /// The rules without any thought of speed: what is under each key, and the done ones in order.
+    #[derive(Default)]
+    struct Model {
+        held: HashMap<u64, (Option<ClaimToken>, StatusCode, Moment)>,
+        done: Vec<u64>,
+    }
+
+    impl Model {
+        fn claim(&mut self, id: u64, token: ClaimToken, now: Moment, until: Moment) -> Claim {
+            match self.held.get(&id) {
+                Some((Some(owner), _, end)) if *owner != token && *end > now => return Claim::InFlight,
+                Some((None, status, end)) if *end > now => return Claim::Done(answer(*status)),
+                _ => self.forget(id),
+            }
+            self.held.insert(id, (Some(token), StatusCode::OK, until));
+            Claim::Won
+        }
+
+        fn commit(&mut self, id: u64, token: ClaimToken, status: StatusCode, now: Moment, until: Moment) -> bool {
+            if self.held.get(&id).is_some_and(|(owner, _, end)| *owner != Some(token) && *end > now) {
+                return false;
+            }
+            self.forget(id);
+            self.held.insert(id, (None, status, until));
+            self.done.push(id);
+            while self.done.len() > 1 && (self.done.len() > 10 || self.held[&self.done[0]].2 <= now) {
+                self.forget(self.done[0]);
+            }
+            true
+        }
+
+        fn release(&mut self, id: u64, token: ClaimToken) {
+            if self.held.get(&id).is_some_and(|(owner, ..)| *owner == Some(token)) {
+                self.forget(id);
+            }
+        }
+
+        fn forget(&mut self, id: u64) {
+            self.held.remove(&id);
+            self.done.retain(|done| *done != id);
+        }
+    }
+
+    /// Answers with a body and such without one.
+    fn answer(status: StatusCode) -> DoneAnswer {
+        DoneAnswer::new(status).with_body(if status == StatusCode::OK { "" } else { status.as_str() }.to_owned())
+    }
+
+    #[test]
+    fn whatever_comes_a_shard_does_what_the_rules_say() {
+        let (mut shard, mut model, mut chance) = (Shard::new(10), Model::default(), 1_u64);
+        let mut below = |end: u64| {
+            chance = chance.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (chance >> 33) % end
+        };
+        let (tokens, mut now) = ([(); 3].map(|()| ClaimToken::new()), 0);
+        for _ in 0..100_000 {
+            let (id, token) = (below(24), tokens[usize::try_from(below(3)).unwrap()]);
+            let mut bytes = [0; 32];
+            bytes[..8].copy_from_slice(&id.to_be_bytes());
+            let (key, until) = (Key(bytes), now + 1 + below(30));
+            match below(8) {
+                0..3 => assert_eq!(shard.claim(key, token, now, until), model.claim(id, token, now, until)),
+                3..6 => {
+                    let status =
+                        [StatusCode::OK, StatusCode::CREATED, StatusCode::ACCEPTED][usize::try_from(below(3)).unwrap()];
+                    let committed = shard.commit(key, token, answer(status), now, until);
+                    assert_eq!(committed, model.commit(id, token, status, now, until));
+                }
+                6 => {
+                    shard.release(key, token);
+                    model.release(id, token);
+                }
+                _ => now += below(5),
+            }
+            assert_eq!(shard.count(), (model.done.len(), model.held.len() - model.done.len()));
+            assert_eq!(shard.weight(), model.done.len() as u64);
+        }
+        assert!(shard.entries() <= 24);
+    }
+}
