@@ -59,9 +59,9 @@ test *ARGS:
 feature-tests:
     scripts/check feature-tests
 
-# A program with both back ends of jsonwebtoken.
-back-ends:
-    scripts/check back-ends
+# Event types of other crates, Lambda, and both back ends of jsonwebtoken.
+other-crates:
+    scripts/check other-crates
 
 # The inbox shares SQLite with sqlx.
 beside-sqlx:

@@ -15,7 +15,6 @@ use tower_webhook::provider::Provider;
 use tower_webhook::{EndpointLayer, WebhookLayer};
 
 use crate::apps::{self, bare_mac, call, signed};
-#[cfg(feature = "memory-store")]
 use crate::dedup;
 use crate::last_frame::last_frame;
 use crate::paired::{Side, side};
@@ -45,7 +44,6 @@ const KIB: usize = 1 << 10;
 
 #[rustfmt::skip]
 pub const CASES: &[Case] = &[
-    #[cfg(feature = "paypal")]
     Case { name: "paypal-forged", goal: Goal::AtMost(0.2), sides: senders::paypal,
         what: "work by the byte before a signature is judged (PayPal's checksum), 1 MiB / MAC of the same bytes" },
     Case { name: "slack-1k", goal: Goal::AtMost(1.30), sides: senders::slack,
@@ -62,19 +60,14 @@ pub const CASES: &[Case] = &[
         what: "`AnyOf` of 5, the last one sends, 1 KiB / the sender alone" },
     Case { name: "any-of-5-erased", goal: Goal::None, sides: || senders::any_of(true),
         what: "the same, each an `AnyProvider`" },
-    #[cfg(feature = "memory-store")]
     Case { name: "dedup-id-1k", goal: Goal::AtMost(1.25), sides: dedup::id,
         what: "deduplication in memory by a signed id, 1 KiB / without" },
-    #[cfg(feature = "memory-store")]
     Case { name: "dedup-id-full", goal: Goal::AtMost(1.25), sides: dedup::full,
         what: "the same, with a store of 100,000 deliveries that is full" },
-    #[cfg(feature = "memory-store")]
     Case { name: "dedup-threads", goal: Goal::AtLeast(1.6), sides: dedup::threads,
         what: "the same, deliveries of two threads / of one" },
-    #[cfg(feature = "memory-store")]
     Case { name: "dedup-none-threads", goal: Goal::None, sides: dedup::threads_without,
         what: "without deduplication, deliveries of two threads / of one" },
-    #[cfg(feature = "memory-store")]
     Case { name: "dedup-body-64k", goal: Goal::AtMost(1.10), sides: dedup::content,
         what: "deduplication that includes the body, 64 KiB / without" },
     Case { name: "two-secrets", goal: Goal::AtMost(1.45), sides: two_secrets,
@@ -123,7 +116,6 @@ pub const CASES: &[Case] = &[
         what: "Connect's token, HS256: the whole check / `jsonwebtoken::decode`" },
     Case { name: "connect-post", goal: Goal::None, sides: || checks::connect(Method::POST),
         what: "the same, with a body that repeats the claims and is compared with them" },
-    #[cfg(feature = "testing-sns")]
     Case { name: "sns", goal: Goal::AtMost(1.2), sides: checks::sns,
         what: "SNS, 2 KiB, certificate cached: the whole check / RSA verification alone" },
     Case { name: "pass-through", goal: Goal::None, sides: pass_through,

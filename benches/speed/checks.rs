@@ -41,7 +41,6 @@ fn check<P: Provider>(provider: P, head: Parts, body: Bytes) -> Box<dyn Side> {
     ))
 }
 
-#[cfg(feature = "testing-sns")]
 pub fn sns() -> Sides {
     use aws_lc_rs::signature::{
         ParsedPublicKey, RSA_PKCS1_2048_8192_SHA1_FOR_LEGACY_USE_ONLY, RSA_PKCS1_2048_8192_SHA256,

@@ -27,7 +27,6 @@ pub fn draw(folder: &Path, budget: Duration) {
     write("body", &body(budget));
     write("connections", &connections(budget));
     write("secrets", &secrets(budget));
-    #[cfg(feature = "memory-store")]
     write("remembered", &remembered(budget));
 }
 
@@ -93,7 +92,6 @@ fn secrets(budget: Duration) -> Chart<'static> {
     }
 }
 
-#[cfg(feature = "memory-store")]
 fn remembered(budget: Duration) -> Chart<'static> {
     let points = [1_000, 10_000, 100_000, 1_000_000].map(|count| {
         let (mut ours, mut theirs) = crate::dedup::among(count);

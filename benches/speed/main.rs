@@ -1,8 +1,8 @@
 //! How fast a verified request is, beside the same request unverified and the bare MAC.
 //!
 //! ```sh
-//! cargo bench --bench speed --features testing-sns,jwt,paypal,memory-store        # everything, some seconds a row
-//! cargo bench --bench speed --features testing-sns,jwt,paypal,memory-store -- 1k  # the rows whose name contains this
+//! cargo bench -p speed        # everything, some seconds a row
+//! cargo bench -p speed -- 1k  # the rows whose name contains this
 //! ```
 //!
 //! `scripts/bench` runs it with all that belongs to it. With `--repeat NAME ours|theirs TIMES` it
@@ -14,7 +14,6 @@ mod bodies;
 mod by_hand;
 mod cases;
 mod checks;
-#[cfg(feature = "memory-store")]
 mod dedup;
 mod growth;
 mod last_frame;

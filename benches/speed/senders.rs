@@ -51,7 +51,6 @@ pub fn standard_webhooks() -> Sides {
 }
 
 /// What is done with a forged mebibyte before its signature is judged, beside a MAC of it.
-#[cfg(feature = "paypal")]
 pub fn paypal() -> Sides {
     use futures_util::FutureExt as _;
     use http_body_util::BodyExt as _;

@@ -29,6 +29,8 @@ use super::table::Sender;
 ///     println!("{}: {} ({})", sender.name, sender.title, sender.document);
 /// }
 /// ```
+// Inline, as what leads here is: the functions of the whole table are compiled in programs that look a sender up.
+#[inline]
 pub fn all() -> impl Iterator<Item = &'static Sender> {
     ALL.iter()
 }
@@ -36,6 +38,7 @@ pub fn all() -> impl Iterator<Item = &'static Sender> {
 impl Facts {
     /// Returns the built-in sender of this name, with the address of its document.
     #[must_use]
+    #[inline]
     pub fn sender(&self) -> Option<&'static Sender> {
         all().find(|sender| self.name == sender.name)
     }
@@ -46,6 +49,7 @@ impl Facts {
 /// # Errors
 ///
 /// Where there is no such sender, or the configuration is not one for it.
+#[inline]
 pub fn by_name(name: &str, config: SenderConfig) -> Result<Scheme, ConfigError> {
     match all().find(|sender| sender.name == name) {
         Some(sender) => sender.build(config),
@@ -63,6 +67,7 @@ impl SenderConfig {
     ///
     /// Returns an error if there is no such sender, or something is missing or wrong for it or
     /// means nothing to it. [`ConfigError::setting`] tells which setting is at fault.
+    #[inline]
     pub fn build(mut self) -> Result<AnyProvider, ConfigError> {
         let name = self.provider.take().ok_or_else(|| ConfigError::missing("`provider` is missing"))?;
         let body_limit = self.body_limit_bytes.take();

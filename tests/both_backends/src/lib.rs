@@ -1,1 +1,0 @@
-//! Empty: the tests are what this package is for.
