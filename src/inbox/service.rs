@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -11,7 +12,7 @@ use http::request::Parts;
 use http::{Request, Response, StatusCode};
 use http_body_util::Full;
 use pin_project_lite::pin_project;
-use tokio::task::JoinHandle;
+use tokio::runtime::Handle;
 use tokio::time::Instant;
 use tower_service::Service;
 
@@ -66,9 +67,8 @@ where
             Some(delivery) => {
                 let delivery = delivery.clone();
                 let (head, _) = request.into_parts();
-                // A task of its own, so that a client that hangs up doesn't cancel it.
-                let storing = tokio::spawn(accept(self.settings.clone(), delivery, head));
-                InboxState::Store { storing }
+                let accept = Box::pin(accept(self.settings.clone(), delivery, head));
+                InboxState::Store { storing: Storing { accept: Some(accept) } }
             }
             None => {
                 let rejection =
@@ -85,6 +85,39 @@ where
 impl<S: Service<Request<Full<Bytes>>> + Clone> Inbox<S> {
     fn hand_on(&self, request: Request<Full<Bytes>>) -> InboxState<S> {
         InboxState::Ready { service: self.service.clone(), request: Some(request) }
+    }
+}
+
+/// An accept, which goes on in a task of its own once its client hangs up.
+struct Storing {
+    accept: Option<Pin<Box<dyn Future<Output = Response<Bytes>> + Send>>>,
+}
+
+impl Future for Storing {
+    type Output = Response<Bytes>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Response<Bytes>> {
+        let Some(accept) = &mut self.accept else { polled_again() };
+        // The user's order key may panic.
+        let polled = catch_unwind(AssertUnwindSafe(|| accept.as_mut().poll(cx)));
+        let response = match polled {
+            Ok(polled) => ready!(polled),
+            Err(_) => {
+                Rejection::new(Reason::HandlerFailed).with_detail("storing the delivery panicked").into_http_response()
+            }
+        };
+        self.accept = None;
+        Poll::Ready(response)
+    }
+}
+
+impl Drop for Storing {
+    fn drop(&mut self) {
+        if let Some(accept) = self.accept.take()
+            && let Ok(runtime) = Handle::try_current()
+        {
+            runtime.spawn(accept);
+        }
     }
 }
 
@@ -163,7 +196,7 @@ pin_project! {
         S: Service<Request<Full<Bytes>>>,
     {
         /// The delivery is being stored.
-        Store { storing: JoinHandle<Response<Bytes>> },
+        Store { storing: Storing },
         /// The request bypasses the store, and the service is not ready yet.
         Ready { service: S, request: Option<Request<Full<Bytes>>> },
         /// The service works.
@@ -184,10 +217,7 @@ where
         loop {
             match state.as_mut().project() {
                 InboxStateProj::Store { storing } => {
-                    // It panics if the user's order key does, and is cancelled when the runtime ends.
-                    let response = ready!(Pin::new(storing).poll(cx)).unwrap_or_else(|error| {
-                        Rejection::new(Reason::HandlerFailed).with_source(error).into_http_response()
-                    });
+                    let response = ready!(Pin::new(storing).poll(cx));
                     return Poll::Ready(Ok(response.map(ResponseBody::fixed)));
                 }
                 InboxStateProj::Ready { service, request } => {

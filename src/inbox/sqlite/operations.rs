@@ -41,11 +41,9 @@ impl Stored {
     fn next_id(&mut self, connection: &Connection) -> Result<i64> {
         let last = match self.last_id {
             Some(last) => last,
-            None => connection
-                .prepare_cached("SELECT seq FROM sqlite_sequence WHERE name = 'delivery'")?
-                .query_row((), |row| row.get(0))
-                .optional()?
-                .unwrap_or(0),
+            None => {
+                connection.prepare_cached("SELECT n FROM count WHERE scope = x''")?.query_row((), |row| row.get(0))?
+            }
         };
         self.last_id = Some(last + 1);
         Ok(last + 1)
@@ -66,6 +64,9 @@ impl Stored {
 
     /// Ends the transaction's part.
     pub(super) fn write(self, connection: &Connection) -> Result<()> {
+        if let Some(last) = self.last_id {
+            connection.prepare_cached("UPDATE count SET n = ? WHERE scope = x''")?.execute([last])?;
+        }
         for (scope, count) in self.counts {
             connection
                 .prepare_cached("UPDATE count SET n = n + ? WHERE scope = ? AND state = 'waiting'")?

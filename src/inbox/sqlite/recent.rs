@@ -4,9 +4,12 @@ use std::collections::HashMap;
 
 use rusqlite::{Connection, Result};
 
-/// So many keys are written into the table of keys at once. Each would otherwise change a page of
-/// its own, as keys come in no order, and that page would be most of what an accept writes.
-const AT_ONCE: usize = 4096;
+/// So many keys are gathered before they are written into the table of keys, in its order. Each
+/// would otherwise change a page of its own, as keys come in no order, and that page would be most
+/// of what an accept writes. The more there are, the more of them share a page.
+const AT_ONCE: usize = 16_384;
+/// So many of them are written in one transaction, so that no accept waits for all.
+const IN_A_TRANSACTION: usize = 512;
 
 /// The keys of the newest deliveries, which are in the table of deliveries alone: those behind the
 /// number in `indexed`.
@@ -17,6 +20,10 @@ const AT_ONCE: usize = 4096;
 pub(super) struct Recent {
     /// For each key the number of the delivery, and the start of its body's digest.
     keys: HashMap<[u8; 16], (i64, i64)>,
+    /// The keys that are being written, and their deliveries' numbers; the next one is the last.
+    written: Vec<([u8; 16], i64)>,
+    /// The number of the last delivery whose key is among them.
+    written_to: i64,
     /// The number of the last delivery that was looked at.
     seen: i64,
     /// Another one says that another process has changed the file.
@@ -51,22 +58,40 @@ impl Recent {
         self.seen = id;
     }
 
-    pub(super) fn is_full(&self) -> bool {
-        self.keys.len() >= AT_ONCE
-    }
-
-    /// Writes all keys into their table, in its order.
-    pub(super) fn write(&mut self, connection: &Connection) -> Result<()> {
-        let from = indexed(connection)?;
+    /// Writes some of the keys into their table, if there are so many that it is time to.
+    ///
+    /// What is written is still found here until all are, as a restart begins with the first one
+    /// again.
+    ///
+    /// Returns how many pages of the table were changed, about.
+    pub(super) fn write(&mut self, connection: &Connection) -> Result<u64> {
+        if self.written.is_empty() {
+            if self.keys.len() < AT_ONCE {
+                return Ok(0);
+            }
+            self.written.extend(self.keys.iter().map(|(key, (id, _))| (*key, *id)));
+            self.written.sort_unstable_by(|one, other| other.cmp(one));
+            self.written_to = self.seen;
+        }
+        let rest = self.written.len().saturating_sub(IN_A_TRANSACTION);
+        let count = self.written.len() - rest;
+        let ids: Vec<String> = self.written.drain(rest..).rev().map(|(_, id)| id.to_string()).collect();
+        // A delivery that was removed has left its key there, or wants none.
         connection
             .prepare_cached(
                 "INSERT INTO unique_key (key, body, delivery)
-                 SELECT key, body, id FROM delivery WHERE id > ? AND id <= ? ORDER BY key ON CONFLICT DO NOTHING",
+                 SELECT d.key, d.body, d.id FROM json_each(?) j CROSS JOIN delivery d ON d.id = j.value
+                 ON CONFLICT DO NOTHING",
             )?
-            .execute([from, self.seen])?;
-        connection.prepare_cached("UPDATE indexed SET up_to = max(up_to, ?)")?.execute([self.seen])?;
-        self.keys.clear();
-        Ok(())
+            .execute([format!("[{}]", ids.join(","))])?;
+        if self.written.is_empty() {
+            connection.prepare_cached("UPDATE indexed SET up_to = max(up_to, ?)")?.execute([self.written_to])?;
+            self.keys.retain(|_, (id, _)| *id > self.written_to);
+        }
+        // The table has a page for every 256 keys, some of which may be gone.
+        let pages = self.written_to.unsigned_abs() / 256;
+        let share = pages * count as u64 / AT_ONCE as u64;
+        Ok(share.min(count as u64))
     }
 }
 

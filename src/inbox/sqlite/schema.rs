@@ -11,14 +11,14 @@ const APPLICATION_ID: i32 = 0x7768_6962;
 /// The version of the tables (`PRAGMA user_version`). Once released, later versions only add, so
 /// that an older process can go on beside a newer one: new columns have defaults, and nothing is
 /// renamed or removed.
-const SCHEMA_VERSION: i32 = 3;
+const SCHEMA_VERSION: i32 = 4;
 
 /// How long a connection waits for another process that writes.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Bodies of a few KiB fill pages of this size well; in those of SQLite's default, 4 KiB, they
 /// leave up to the half empty.
-const PAGE_BYTES: u32 = 16 * 1024;
+pub(super) const PAGE_BYTES: u32 = 16 * 1024;
 
 /// Pages that a connection keeps in memory, in KiB. Together with the reader's it bounds what the
 /// store takes.
@@ -33,7 +33,7 @@ const SCHEMA: &str = "
 -- What is known of a delivery and changes while it is handled.
 CREATE TABLE delivery (
     -- Never used twice, which fencing rests on.
-    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    id INTEGER PRIMARY KEY,
     scope TEXT NOT NULL,
     provider TEXT NOT NULL,
     event TEXT,
@@ -77,6 +77,7 @@ CREATE TABLE unique_key (
     gone_at INTEGER
 ) WITHOUT ROWID;
 CREATE TABLE paused (scope TEXT PRIMARY KEY) WITHOUT ROWID;
+-- Beside the counts, under the scope x'', the number of the last delivery that was ever stored: whatever stores writes both.
 CREATE TABLE count (scope TEXT NOT NULL, state TEXT NOT NULL, n INTEGER NOT NULL, PRIMARY KEY (scope, state)) WITHOUT ROWID;
 
 CREATE INDEX fresh ON delivery (scope, format, due_at) WHERE due_at IS NOT NULL AND attempts = 0;
@@ -106,6 +107,14 @@ ALTER TABLE delivery ADD COLUMN body INTEGER;
 CREATE TABLE indexed (up_to INTEGER NOT NULL);
 INSERT INTO indexed SELECT coalesce(max(id), 0) FROM delivery;
 DROP TRIGGER IF EXISTS count_in;
+";
+
+/// What version 4 added: the number of the last delivery, where SQLite's own table of them would be
+/// one more page in each commit.
+const VERSION_4: &str = "INSERT INTO count SELECT x'', 'last_id', coalesce(max(id), 0) FROM delivery";
+/// In files that were created before, a delivery that is gone may have had the last number.
+const LAST_ID_BEFORE_4: &str = "
+UPDATE count SET n = max(n, coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'delivery'), 0)) WHERE scope = x'';
 ";
 
 /// Why a file cannot be used, beside what SQLite says.
@@ -163,7 +172,13 @@ fn create(connection: &Connection) -> rusqlite::Result<()> {
         if version < 2 {
             connection.execute_batch(VERSION_2)?;
         }
-        connection.execute_batch(VERSION_3)?;
+        if version < 3 {
+            connection.execute_batch(VERSION_3)?;
+        }
+        connection.execute_batch(VERSION_4)?;
+        if version > 0 {
+            connection.execute_batch(LAST_ID_BEFORE_4)?;
+        }
         connection.execute_batch(&format!(
             "PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {SCHEMA_VERSION}"
         ))?;

@@ -16,7 +16,7 @@ use super::leases::Leases;
 use super::operations::Stored;
 use super::recent::Recent;
 use super::reserve::Reserve;
-use super::schema::FileError;
+use super::schema::{FileError, PAGE_BYTES};
 use super::{operations, schema};
 
 #[derive(Clone, Copy, Debug)]
@@ -32,10 +32,9 @@ pub(super) struct Settings {
 const MOST_PUTS: usize = 256;
 /// The most bytes of accepts in one commit, unless a single one is larger.
 const MOST_PUT_BYTES: usize = 8 * 1024 * 1024;
-/// The most work other than accepts in one commit, in deliveries that it touches, and the most
-/// beside accepts, which wait for it.
+/// The most work other than accepts in one commit, in deliveries that it touches. Beside accepts,
+/// which wait for it, it is half as much as there are accepts.
 const MOST_OTHERS: usize = 48;
-const MOST_BESIDE_PUTS: usize = 8;
 /// The most operations that wait.
 const MOST_WAITING: usize = 4096;
 /// The write-ahead log is written back to the file once about so much was written to it. The size
@@ -223,7 +222,10 @@ impl Queue {
             batch.puts.extend(waiting.puts.pop_front().map(|job| job.operation));
         }
         let mut weight = 0;
-        let most = if batch.puts.is_empty() { MOST_OTHERS } else { MOST_BESIDE_PUTS };
+        let most = match batch.puts.len() {
+            0 => MOST_OTHERS,
+            puts => (puts / 2).clamp(2, MOST_OTHERS),
+        };
         while let Some(job) = waiting.others.front() {
             weight += job.weight;
             if weight > most && !batch.others.is_empty() {
@@ -320,37 +322,41 @@ impl Writer {
         }
     }
 
-    /// Runs operations in a transaction. A connection whose transaction failed is not used again:
-    /// SQLite may have taken back less or more than one thinks.
+    /// Runs operations in a transaction.
     fn commit(&mut self, operations: &mut [Box<dyn Operation>]) -> Result<(), FileError> {
+        let result = self.try_commit(operations);
+        if let Err(error) = &result {
+            // It may hold what was not stored.
+            self.recent = Recent::default();
+            if is_full(error) {
+                self.make_room();
+            }
+        }
+        result
+    }
+
+    /// A connection whose transaction failed is not used again: SQLite may have taken back less or
+    /// more than one thinks.
+    fn try_commit(&mut self, operations: &mut [Box<dyn Operation>]) -> Result<(), FileError> {
         let connection = match self.connection.take() {
             Some(connection) => connection,
             None => schema::open_writer(&self.path)?,
         };
         let before = connection.total_changes();
-        let result = self.transaction(&connection, operations).map_err(FileError::from);
-        if result.is_err() {
-            // It may hold what was not stored.
-            self.recent = Recent::default();
+        self.transaction(&connection, operations)?;
+        let changes = connection.total_changes() - before;
+        if changes > 0 {
+            self.logged += COMMIT_BYTES + changes * CHANGE_BYTES;
+            self.queue.generation.send_modify(|generation| *generation = generation.wrapping_add(1));
         }
-        match &result {
-            Ok(()) => {
-                let changes = connection.total_changes() - before;
-                if changes > 0 {
-                    self.logged += COMMIT_BYTES + changes * CHANGE_BYTES;
-                    self.queue.generation.send_modify(|generation| *generation = generation.wrapping_add(1));
-                }
-                self.connection = Some(connection);
-            }
-            // Room for what frees some.
-            Err(error) if is_full(error) => {
-                drop(connection);
-                self.tried_at = Some(Instant::now());
-                self.reserve.release();
-            }
-            Err(_) => {}
-        }
-        result
+        self.connection = Some(connection);
+        Ok(())
+    }
+
+    /// Gives up the reserve, for what frees some room.
+    fn make_room(&mut self) {
+        self.tried_at = Some(Instant::now());
+        self.reserve.release();
     }
 
     fn transaction(&mut self, connection: &Connection, operations: &mut [Box<dyn Operation>]) -> rusqlite::Result<()> {
@@ -368,11 +374,7 @@ impl Writer {
             operation.run(&mut work)?;
         }
         stored.write(connection)?;
-        if self.recent.is_full() {
-            self.recent.write(connection)?;
-            // That may have been a page for each.
-            self.logged = CHECKPOINT_BYTES;
-        }
+        self.logged += self.recent.write(connection)? * u64::from(PAGE_BYTES);
         connection.prepare_cached("COMMIT")?.execute(()).map(drop)
     }
 
@@ -407,7 +409,7 @@ impl Writer {
         let result = connection.query_row(&format!("PRAGMA wal_checkpoint({mode})"), (), |row| row.get::<_, i64>(0));
         if result.is_err_and(|error| is_full(&error.into())) {
             self.connection = None;
-            self.reserve.release();
+            self.make_room();
         }
     }
 }
