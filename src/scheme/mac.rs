@@ -1,21 +1,19 @@
 //! Proof by a message authentication code over the signed text.
 
-use std::time::SystemTime;
-
 use http::request::Parts;
 
 use crate::config::ConfigError;
 use crate::mac::{Mac, MacKind, Macs, matching_key};
+use crate::place::Candidates;
 use crate::pointer;
 use crate::provider::MaybeReady;
 use crate::rejection::{Reason, Rejection};
-use crate::secrets::{Keyring, Keys, KeysFor, MatchedKey};
+use crate::secrets::{Keys, KeysFor, MatchedKey};
 
 use super::fields::Unverified;
 use super::proof::{Judged, Proof, Run};
 use super::settings::Settings;
 use super::signed_text::SignedText;
-use super::source::Candidates;
 use super::template::Values;
 #[cfg(feature = "testing")]
 use crate::sign::{SignResult, Signer, Unsigned};
@@ -54,27 +52,27 @@ impl MacProof {
 
     fn matching_text(&self, run: Run<'_, Self>, values: &Values<'_>, rest: &[u8]) -> Result<Option<usize>, Rejection> {
         let (offer, keys, template) = (run.offer, run.keys, &self.text.template);
-        if let Some(macs) = run.progress {
+        if let Some(mut macs) = run.progress.take() {
             macs.update(rest);
-            template.feed_after(values, &mut |bytes| macs.update(bytes))?;
-            return Ok(matching_key(macs.codes(), offer.iter()));
+            macs.update(&template.after(values)?);
+            return Ok(matching_key(macs.finish(), offer.iter()));
         }
+        let (before, after) = (template.before(values)?, template.after(values)?);
+        let parts = [&before[..], template.body_of(values), &after];
         if let Some(only) = keys.ring.only() {
-            let (before, after) = template.around_body(values)?;
-            let code = only.over([&before, template.body_of(values), &after]);
-            return Ok(code.is_among(offer.iter()).then_some(0));
+            return Ok(only.over(parts).is_among(offer.iter()).then_some(0));
         }
-        let mut macs = Macs::new(Keyring::clone(&keys.ring));
-        template.feed(values, &mut |bytes| macs.update(bytes))?;
-        Ok(matching_key(macs.codes(), offer.iter()))
+        let mut macs = Macs::by(&keys.ring);
+        parts.into_iter().for_each(|part| macs.update(part));
+        Ok(matching_key(macs.finish(), offer.iter()))
     }
 }
 
 impl Proof for MacProof {
     type Offer = Candidates;
     type Keys = KeysFor<Mac>;
-    /// The MACs of what has arrived.
-    type Progress = Option<Macs>;
+    /// The MACs of what has arrived, boxed as few bodies arrive in several frames.
+    type Progress = Option<Box<Macs>>;
 
     fn text(&self) -> Option<&SignedText> {
         Some(&self.text)
@@ -86,7 +84,7 @@ impl Proof for MacProof {
     }
 
     #[inline]
-    fn start(&self, _: &Candidates, values: &Values<'_>, _: SystemTime) -> Judged<KeysFor<Mac>> {
+    fn start(&self, _: &Candidates, values: &Values<'_>) -> Judged<KeysFor<Mac>> {
         if !self.text.template.is_body() {
             self.text.template.check(values)?;
         }
@@ -98,10 +96,10 @@ impl Proof for MacProof {
             return;
         }
         if run.progress.is_none() {
-            let mut macs = Macs::new(Keyring::clone(&run.keys.ring));
             // If that fails, it fails again when the whole is judged, and is refused there.
-            if self.text.template.feed_before(values, &mut |bytes| macs.update(bytes)).is_ok() {
-                *run.progress = Some(macs);
+            if let Ok(before) = self.text.template.before(values) {
+                let macs = run.progress.insert(Box::new(Macs::by(&run.keys.ring)));
+                macs.update(&before);
             }
         }
         if let Some(macs) = run.progress {

@@ -3,7 +3,6 @@
 
 use std::any::Any;
 use std::sync::Arc;
-use std::time::SystemTime;
 
 #[cfg(feature = "inspect")]
 use http::HeaderName;
@@ -95,7 +94,7 @@ pub(crate) trait Proof: Clone + Send + Sync + 'static {
     fn read(&self, head: &Parts, body: &[u8], read: &mut Unverified) -> Result<Self::Offer, Rejection>;
 
     /// Checks what the head must have besides, and finds the keys.
-    fn start(&self, offer: &Self::Offer, values: &Values<'_>, now: SystemTime) -> Judged<Self::Keys>;
+    fn start(&self, offer: &Self::Offer, values: &Values<'_>) -> Judged<Self::Keys>;
 
     /// Takes the next part of the body. A part that was not given is in the rest that `finish`
     /// gets.

@@ -1,6 +1,7 @@
 //! What a sender signs: a template of literals and parts of the request.
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use http::request::Parts;
 use sha2::{Digest as _, Sha256};
@@ -12,12 +13,12 @@ use crate::encoding::Encoding;
 use crate::public_url::PublicUrl;
 use crate::rejection::{Reason, Rejection};
 #[cfg(feature = "testing")]
-use crate::sign::Unsigned;
+use crate::sign::{SignError, Unsigned};
 use crate::uri::requested_uri;
 use crate::urlencoded;
 
-use super::source::{self, Timestamp};
-use crate::place::Place;
+use super::source;
+use crate::place::{Place, Timestamp};
 
 /// A piece of the signed text.
 #[derive(Clone)]
@@ -54,7 +55,7 @@ pub(crate) struct CustomPiece {
 pub(crate) type WritePiece = dyn Fn(&Values<'_>) -> Result<Vec<u8>, Rejection> + Send + Sync;
 
 /// What is signed on one side of the body: an id and a time, usually.
-pub(super) type Around = SmallVec<[u8; 96]>;
+pub(super) type Written = SmallVec<[u8; 96]>;
 
 /// The pieces before the body, and those after it. The body itself is fed as it arrives.
 #[derive(Clone)]
@@ -70,6 +71,9 @@ pub(crate) struct Template {
 /// The parts of a request that may be signed, as they were received.
 pub(crate) struct Values<'a> {
     pub(crate) head: &'a Parts,
+    /// When the request came.
+    #[cfg_attr(not(feature = "fetch"), allow(dead_code))]
+    pub(crate) now: SystemTime,
     /// Empty until it has arrived.
     pub(crate) body: &'a [u8],
     pub(crate) timestamp: Option<&'a [u8]>,
@@ -81,6 +85,7 @@ impl<'a> From<&'a Unsigned<'_>> for Values<'a> {
     fn from(it: &'a Unsigned<'_>) -> Self {
         Self {
             head: it.head,
+            now: it.now,
             body: it.body,
             timestamp: it.timestamp.as_deref().map(str::as_bytes),
             id: it.id.as_deref().map(str::as_bytes),
@@ -196,18 +201,40 @@ impl Template {
     pub(crate) fn check(&self, values: &Values<'_>) -> Result<(), Rejection> {
         for piece in self.pieces() {
             if matches!(piece, Piece::Value(_) | Piece::Url(_) | Piece::Custom(_)) && !piece.needs_body() {
-                piece.feed(values, &mut |_| {})?;
+                piece.write(values, &mut Written::new())?;
             }
         }
         Ok(())
     }
 
-    pub(crate) fn feed_before(&self, values: &Values<'_>, sink: &mut dyn FnMut(&[u8])) -> Result<(), Rejection> {
-        self.before.iter().try_for_each(|piece| piece.feed(values, sink))
+    /// Returns the text before the body. Short pieces are put together: each that a hash is fed
+    /// alone costs it as much as some dozens of bytes.
+    #[inline]
+    pub(super) fn before(&self, values: &Values<'_>) -> Result<Written, Rejection> {
+        write(&self.before, values)
     }
 
-    pub(crate) fn feed_after(&self, values: &Values<'_>, sink: &mut dyn FnMut(&[u8])) -> Result<(), Rejection> {
-        self.after.iter().try_for_each(|piece| piece.feed(values, sink))
+    /// Returns the text after the body.
+    #[inline]
+    pub(super) fn after(&self, values: &Values<'_>) -> Result<Written, Rejection> {
+        write(&self.after, values)
+    }
+
+    /// Returns the body, if it is signed as it is.
+    pub(super) fn body_of<'a>(&self, values: &Values<'a>) -> &'a [u8] {
+        if self.has_body { values.body } else { b"" }
+    }
+
+    /// Returns the whole text, once the body is there.
+    #[cfg(any(test, feature = "asymmetric", feature = "jwt", feature = "testing"))]
+    pub(crate) fn whole(&self, values: &Values<'_>) -> Result<Vec<u8>, Rejection> {
+        Ok([&self.before(values)?[..], self.body_of(values), &self.after(values)?].concat())
+    }
+
+    /// Returns the whole text of a request that is being signed.
+    #[cfg(feature = "testing")]
+    pub(crate) fn to_sign(&self, request: &Unsigned<'_>) -> Result<Vec<u8>, SignError> {
+        self.whole(&request.into()).map_err(|_| SignError::new("the request lacks something that is signed"))
     }
 
     /// Returns whether the text has more than literals, the id, the body and the time.
@@ -219,38 +246,17 @@ impl Template {
     /// Returns the text without the time and the body.
     pub(crate) fn without_time(&self, values: &Values<'_>, time: Option<&Timestamp>) -> Result<SignedText, Rejection> {
         let values = &Values { timestamp: None, ..*values };
-        let feed = |pieces: &[Piece]| {
-            let mut text = Vec::new();
-            let mut pieces = pieces.iter().filter(|piece| !piece.is_time(time));
-            pieces.try_for_each(|piece| piece.feed(values, &mut |bytes| text.extend_from_slice(bytes)))?;
-            Ok::<_, Rejection>(text)
-        };
-        Ok(SignedText { before: feed(&self.before)?, has_body: self.has_body, after: feed(&self.after)? })
+        let untimed = |pieces: &[Piece]| write(pieces.iter().filter(|piece| !piece.is_time(time)), values);
+        let (before, after) = (untimed(&self.before)?.into_vec(), untimed(&self.after)?.into_vec());
+        Ok(SignedText { before, has_body: self.has_body, after })
     }
+}
 
-    /// Returns the text before the body and the text after it. Short pieces are put together: each
-    /// that a hash is fed alone costs it as much as some dozens of bytes.
-    #[inline]
-    pub(super) fn around_body(&self, values: &Values<'_>) -> Result<(Around, Around), Rejection> {
-        let (mut before, mut after) = (Around::new(), Around::new());
-        self.feed_before(values, &mut |bytes| before.extend_from_slice(bytes))?;
-        self.feed_after(values, &mut |bytes| after.extend_from_slice(bytes))?;
-        Ok((before, after))
-    }
-
-    /// Returns the body, if it is signed as it is.
-    pub(super) fn body_of<'a>(&self, values: &Values<'a>) -> &'a [u8] {
-        if self.has_body { values.body } else { b"" }
-    }
-
-    /// Feeds the whole text, once the body is there.
-    pub(crate) fn feed(&self, values: &Values<'_>, sink: &mut dyn FnMut(&[u8])) -> Result<(), Rejection> {
-        self.feed_before(values, sink)?;
-        if self.has_body {
-            sink(values.body);
-        }
-        self.feed_after(values, sink)
-    }
+#[inline]
+fn write<'a>(pieces: impl IntoIterator<Item = &'a Piece>, values: &Values<'_>) -> Result<Written, Rejection> {
+    let mut text = Written::new();
+    pieces.into_iter().try_for_each(|piece| piece.write(values, &mut text))?;
+    Ok(text)
 }
 
 impl Piece {
@@ -305,26 +311,27 @@ impl Piece {
         matches!(self, Self::Timestamp) || time.is_some_and(|time| self.is_of(&time.place))
     }
 
-    fn feed(&self, values: &Values<'_>, sink: &mut dyn FnMut(&[u8])) -> Result<(), Rejection> {
+    fn write(&self, values: &Values<'_>, text: &mut Written) -> Result<(), Rejection> {
+        let mut add = |bytes: &[u8]| text.extend_from_slice(bytes);
         match self {
-            Self::Literal(bytes) => sink(bytes),
-            Self::Timestamp => sink(values.timestamp.unwrap_or_default()),
-            Self::Id => sink(values.id.unwrap_or_default()),
-            Self::Method => sink(values.head.method.as_str().as_bytes()),
-            Self::Url(url) => url.feed(values.head, sink)?,
-            Self::Path => sink(requested_uri(values.head).path().as_bytes()),
-            Self::Query => sink(requested_uri(values.head).query().unwrap_or_default().as_bytes()),
+            Self::Literal(bytes) => add(bytes),
+            Self::Timestamp => add(values.timestamp.unwrap_or_default()),
+            Self::Id => add(values.id.unwrap_or_default()),
+            Self::Method => add(values.head.method.as_str().as_bytes()),
+            Self::Url(url) => url.feed(values.head, add)?,
+            Self::Path => add(requested_uri(values.head).path().as_bytes()),
+            Self::Query => add(requested_uri(values.head).query().unwrap_or_default().as_bytes()),
             Self::Target => {
                 let target = requested_uri(values.head).path_and_query();
-                sink(target.map_or("/", |target| target.as_str()).as_bytes());
+                add(target.map_or("/", |target| target.as_str()).as_bytes());
             }
             Self::Value(place) => {
                 let value = place.value(values.head, values.body, Reason::MalformedHeader)?;
-                sink(value.ok_or_else(|| missing(place))?.as_bytes());
+                add(value.ok_or_else(|| missing(place))?.as_bytes());
             }
-            Self::BodySha256(encoding) => sink(encoding.encode(&Sha256::digest(values.body)).as_bytes()),
-            Self::Params => urlencoded::feed_sorted(values.body, sink)?,
-            Self::Custom(custom) => sink(&(custom.write)(values)?),
+            Self::BodySha256(encoding) => add(encoding.encode(&Sha256::digest(values.body)).as_bytes()),
+            Self::Params => urlencoded::feed_sorted(values.body, add)?,
+            Self::Custom(custom) => add(&(custom.write)(values)?),
         }
         Ok(())
     }
@@ -344,9 +351,8 @@ mod tests {
         let url = PublicUrl::base("https://h").unwrap();
         let template = Template::parse(template, Some(&url), &[]).map_err(|error| error.to_string())?;
         let (head, ()) = http::Request::post("/hook?a=1").header("x-h", "H").body(()).unwrap().into_parts();
-        let values = Values { head: &head, body: b"b=2&a=1", timestamp: Some(b"17"), id: Some(b"m1") };
-        let mut text = Vec::new();
-        template.feed(&values, &mut |bytes| text.extend_from_slice(bytes)).map_err(|error| error.to_string())?;
+        let values = Values { head: &head, now: SystemTime::UNIX_EPOCH, body: b"b=2&a=1", timestamp: Some(b"17"), id: Some(b"m1") };
+        let text = template.whole(&values).map_err(|error| error.to_string())?;
         Ok(String::from_utf8(text).unwrap())
     }
 

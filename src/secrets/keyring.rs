@@ -82,14 +82,6 @@ impl<K> Keyring<K> {
         }
     }
 
-    /// Returns the key if there is only one.
-    pub(crate) fn only_mut(&mut self) -> Option<&mut K> {
-        match &mut *self.keys {
-            [only] => Some(only),
-            _ => None,
-        }
-    }
-
     /// Returns the position of the first key that fits. All are asked, so that the time doesn't
     /// tell which one did.
     pub(crate) fn first_that(&self, fits: impl Fn(&K) -> bool) -> Option<usize> {
@@ -99,10 +91,6 @@ impl<K> Keyring<K> {
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &K> {
         self.keys.iter()
-    }
-
-    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut K> {
-        self.keys.iter_mut()
     }
 }
 
@@ -144,8 +132,7 @@ mod tests {
     fn no_key_is_none_and_nine_are_too_many() {
         assert!(Keyring::<u8>::new([]).unwrap().is_none());
         for len in 1..=8_u8 {
-            let mut keyring = Keyring::new((0..len).map(Ok)).unwrap().unwrap();
-            assert!(keyring.iter_mut().map(|key| *key).eq(0..len));
+            let keyring = Keyring::new((0..len).map(Ok)).unwrap().unwrap();
             assert!(keyring.iter().copied().eq(0..len));
         }
         assert!(Keyring::new((0..9).map(Ok)).is_err());
