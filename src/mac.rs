@@ -1,5 +1,7 @@
 //! Message authentication codes: keyed once, cloned for each request, fed as the bytes arrive.
 
+use std::convert::Infallible;
+
 use hmac::block_api::HmacCore;
 use hmac::digest::block_api::{Buffer, CoreProxy as _};
 use hmac::digest::{Digest as _, KeyInit};
@@ -74,20 +76,25 @@ impl Mac {
     /// The code of a text that is there as a whole. Only the state that is needed is copied, and it
     /// never leaves the stack.
     pub(crate) fn of(&self, text: &[u8]) -> Digest {
-        self.over([text])
+        let Ok(code) = self.over::<Infallible>(|sink| {
+            sink(text);
+            Ok(())
+        });
+        code
     }
 
-    /// As [`of`](Self::of), for a text in parts.
-    pub(crate) fn over<const N: usize>(&self, parts: [&[u8]; N]) -> Digest {
+    /// As [`of`](Self::of), for a text that is fed in parts.
+    #[inline]
+    pub(crate) fn over<E>(&self, feed: impl FnOnce(&mut dyn FnMut(&[u8])) -> Result<(), E>) -> Result<Digest, E> {
         match self {
-            Self::Sha1(key) => hmac_over(key, parts),
-            Self::Sha256(key) => hmac_over(key, parts),
-            Self::Sha384(key) => hmac_over(key, parts),
-            Self::Sha512(key) => hmac_over(key, parts),
+            Self::Sha1(key) => hmac_over(key, feed),
+            Self::Sha256(key) => hmac_over(key, feed),
+            Self::Sha384(key) => hmac_over(key, feed),
+            Self::Sha512(key) => hmac_over(key, feed),
             Self::SecretThenTextSha256(hash) => {
                 let mut hash = hash.clone();
-                parts.iter().for_each(|part| hash.update(part));
-                Digest::new(&hash.finalize())
+                feed(&mut |bytes| hash.update(bytes))?;
+                Ok(Digest::new(&hash.finalize()))
             }
         }
     }
@@ -97,10 +104,13 @@ fn started<D: EagerHash>(key: &HmacCore<D>) -> Hmac<D> {
     Hmac::compose(key.clone(), Buffer::<HmacCore<D>>::default())
 }
 
-fn hmac_over<D: EagerHash, const N: usize>(key: &HmacCore<D>, parts: [&[u8]; N]) -> Digest {
+fn hmac_over<D: EagerHash, E>(
+    key: &HmacCore<D>,
+    feed: impl FnOnce(&mut dyn FnMut(&[u8])) -> Result<(), E>,
+) -> Result<Digest, E> {
     let mut mac = started(key);
-    parts.iter().filter(|part| !part.is_empty()).for_each(|part| mac.update(part));
-    Digest::new(&mac.finalize().into_bytes())
+    feed(&mut |bytes| mac.update(bytes))?;
+    Ok(Digest::new(&mac.finalize().into_bytes()))
 }
 
 /// The code of a text that is fed bit by bit.

@@ -22,7 +22,7 @@ pub(crate) struct Timestamp {
 
 impl Timestamp {
     /// Returns the timestamp as it was written, and the time it stands for.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn read(
         &self,
         head: &Parts,

@@ -54,16 +54,15 @@ impl MacProof {
         let (offer, keys, template) = (run.offer, run.keys, &self.text.template);
         if let Some(mut macs) = run.progress.take() {
             macs.update(rest);
-            macs.update(&template.after(values)?);
+            template.feed_after(values, &mut |bytes| macs.update(bytes))?;
             return Ok(matching_key(macs.finish(), offer.iter()));
         }
-        let (before, after) = (template.before(values)?, template.after(values)?);
-        let parts = [&before[..], template.body_of(values), &after];
         if let Some(only) = keys.ring.only() {
-            return Ok(only.over(parts).is_among(offer.iter()).then_some(0));
+            let code = only.over(|sink| template.feed(values, sink))?;
+            return Ok(code.is_among(offer.iter()).then_some(0));
         }
         let mut macs = Macs::by(&keys.ring);
-        parts.into_iter().for_each(|part| macs.update(part));
+        template.feed(values, &mut |bytes| macs.update(bytes))?;
         Ok(matching_key(macs.finish(), offer.iter()))
     }
 }
@@ -85,9 +84,7 @@ impl Proof for MacProof {
 
     #[inline]
     fn start(&self, _: &Candidates, values: &Values<'_>) -> Judged<KeysFor<Mac>> {
-        if !self.text.template.is_body() {
-            self.text.template.check(values)?;
-        }
+        self.text.template.check(values)?;
         Ok(self.keys.find(values.head, None))
     }
 
@@ -97,9 +94,9 @@ impl Proof for MacProof {
         }
         if run.progress.is_none() {
             // If that fails, it fails again when the whole is judged, and is refused there.
-            if let Ok(before) = self.text.template.before(values) {
-                let macs = run.progress.insert(Box::new(Macs::by(&run.keys.ring)));
-                macs.update(&before);
+            let mut macs = Box::new(Macs::by(&run.keys.ring));
+            if self.text.template.feed_before(values, &mut |bytes| macs.update(bytes)).is_ok() {
+                *run.progress = Some(macs);
             }
         }
         if let Some(macs) = run.progress {

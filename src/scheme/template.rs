@@ -5,7 +5,6 @@ use std::time::SystemTime;
 
 use http::request::Parts;
 use sha2::{Digest as _, Sha256};
-use smallvec::SmallVec;
 
 use crate::config::ConfigError;
 use crate::delivery::{Signed, SignedText};
@@ -54,9 +53,6 @@ pub(crate) struct CustomPiece {
 /// Writes a piece. Without a timestamp in the values, it leaves the time out.
 pub(crate) type WritePiece = dyn Fn(&Values<'_>) -> Result<Vec<u8>, Rejection> + Send + Sync;
 
-/// What is signed on one side of the body: an id and a time, usually.
-pub(super) type Written = SmallVec<[u8; 96]>;
-
 /// The pieces before the body, and those after it. The body itself is fed as it arrives.
 #[derive(Clone)]
 pub(crate) struct Template {
@@ -66,6 +62,8 @@ pub(crate) struct Template {
     before: Vec<Piece>,
     after: Vec<Piece>,
     has_body: bool,
+    /// Whether the head may lack what a piece is made of.
+    needs_head: bool,
 }
 
 /// The parts of a request that may be signed, as they were received.
@@ -106,6 +104,7 @@ impl Template {
             before: Vec::new(),
             after: Vec::new(),
             has_body: false,
+            needs_head: false,
         };
         let mut rest = text;
         while !rest.is_empty() {
@@ -135,6 +134,7 @@ impl Template {
     }
 
     fn push(&mut self, piece: Piece) {
+        self.needs_head |= piece.may_lack_in_head();
         if self.has_body { &mut self.after } else { &mut self.before }.push(piece);
     }
 
@@ -198,37 +198,38 @@ impl Template {
     }
 
     /// Checks that the head has what the pieces need.
+    #[inline]
     pub(crate) fn check(&self, values: &Values<'_>) -> Result<(), Rejection> {
-        for piece in self.pieces() {
-            if matches!(piece, Piece::Value(_) | Piece::Url(_) | Piece::Custom(_)) && !piece.needs_body() {
-                piece.write(values, &mut Written::new())?;
-            }
+        if self.needs_head { self.check_pieces(values) } else { Ok(()) }
+    }
+
+    fn check_pieces(&self, values: &Values<'_>) -> Result<(), Rejection> {
+        self.pieces().filter(|piece| piece.may_lack_in_head()).try_for_each(|piece| piece.feed(values, &mut |_| {}))
+    }
+
+    pub(super) fn feed_before(&self, values: &Values<'_>, sink: &mut dyn FnMut(&[u8])) -> Result<(), Rejection> {
+        self.before.iter().try_for_each(|piece| piece.feed(values, sink))
+    }
+
+    pub(super) fn feed_after(&self, values: &Values<'_>, sink: &mut dyn FnMut(&[u8])) -> Result<(), Rejection> {
+        self.after.iter().try_for_each(|piece| piece.feed(values, sink))
+    }
+
+    /// Feeds the whole text, once the body is there.
+    pub(super) fn feed(&self, values: &Values<'_>, sink: &mut dyn FnMut(&[u8])) -> Result<(), Rejection> {
+        self.feed_before(values, sink)?;
+        if self.has_body {
+            sink(values.body);
         }
-        Ok(())
-    }
-
-    /// Returns the text before the body. Short pieces are put together: each that a hash is fed
-    /// alone costs it as much as some dozens of bytes.
-    #[inline]
-    pub(super) fn before(&self, values: &Values<'_>) -> Result<Written, Rejection> {
-        write(&self.before, values)
-    }
-
-    /// Returns the text after the body.
-    #[inline]
-    pub(super) fn after(&self, values: &Values<'_>) -> Result<Written, Rejection> {
-        write(&self.after, values)
-    }
-
-    /// Returns the body, if it is signed as it is.
-    pub(super) fn body_of<'a>(&self, values: &Values<'a>) -> &'a [u8] {
-        if self.has_body { values.body } else { b"" }
+        self.feed_after(values, sink)
     }
 
     /// Returns the whole text, once the body is there.
     #[cfg(any(test, feature = "asymmetric", feature = "jwt", feature = "testing"))]
-    pub(crate) fn whole(&self, values: &Values<'_>) -> Result<Vec<u8>, Rejection> {
-        Ok([&self.before(values)?[..], self.body_of(values), &self.after(values)?].concat())
+    pub(super) fn whole(&self, values: &Values<'_>) -> Result<Vec<u8>, Rejection> {
+        let mut text = Vec::new();
+        self.feed(values, &mut |bytes| text.extend_from_slice(bytes))?;
+        Ok(text)
     }
 
     /// Returns the whole text of a request that is being signed.
@@ -246,17 +247,14 @@ impl Template {
     /// Returns the text without the time and the body.
     pub(crate) fn without_time(&self, values: &Values<'_>, time: Option<&Timestamp>) -> Result<SignedText, Rejection> {
         let values = &Values { timestamp: None, ..*values };
-        let untimed = |pieces: &[Piece]| write(pieces.iter().filter(|piece| !piece.is_time(time)), values);
-        let (before, after) = (untimed(&self.before)?.into_vec(), untimed(&self.after)?.into_vec());
-        Ok(SignedText { before, has_body: self.has_body, after })
+        let feed = |pieces: &[Piece]| {
+            let mut text = Vec::new();
+            let mut pieces = pieces.iter().filter(|piece| !piece.is_time(time));
+            pieces.try_for_each(|piece| piece.feed(values, &mut |bytes| text.extend_from_slice(bytes)))?;
+            Ok::<_, Rejection>(text)
+        };
+        Ok(SignedText { before: feed(&self.before)?, has_body: self.has_body, after: feed(&self.after)? })
     }
-}
-
-#[inline]
-fn write<'a>(pieces: impl IntoIterator<Item = &'a Piece>, values: &Values<'_>) -> Result<Written, Rejection> {
-    let mut text = Written::new();
-    pieces.into_iter().try_for_each(|piece| piece.write(values, &mut text))?;
-    Ok(text)
 }
 
 impl Piece {
@@ -300,6 +298,11 @@ impl Piece {
         self.is_digest() || matches!(self, Self::Params) || matches!(self, Self::Value(place) if place.in_body())
     }
 
+    /// Returns whether a head may lack what it is made of.
+    fn may_lack_in_head(&self) -> bool {
+        matches!(self, Self::Value(_) | Self::Url(_) | Self::Custom(_)) && !self.needs_body()
+    }
+
     /// Returns whether it is what this place has, or the header that has it.
     fn is_of(&self, place: &Place) -> bool {
         let Self::Value(own) = self else { return false };
@@ -311,27 +314,26 @@ impl Piece {
         matches!(self, Self::Timestamp) || time.is_some_and(|time| self.is_of(&time.place))
     }
 
-    fn write(&self, values: &Values<'_>, text: &mut Written) -> Result<(), Rejection> {
-        let mut add = |bytes: &[u8]| text.extend_from_slice(bytes);
+    fn feed(&self, values: &Values<'_>, sink: &mut dyn FnMut(&[u8])) -> Result<(), Rejection> {
         match self {
-            Self::Literal(bytes) => add(bytes),
-            Self::Timestamp => add(values.timestamp.unwrap_or_default()),
-            Self::Id => add(values.id.unwrap_or_default()),
-            Self::Method => add(values.head.method.as_str().as_bytes()),
-            Self::Url(url) => url.feed(values.head, add)?,
-            Self::Path => add(requested_uri(values.head).path().as_bytes()),
-            Self::Query => add(requested_uri(values.head).query().unwrap_or_default().as_bytes()),
+            Self::Literal(bytes) => sink(bytes),
+            Self::Timestamp => sink(values.timestamp.unwrap_or_default()),
+            Self::Id => sink(values.id.unwrap_or_default()),
+            Self::Method => sink(values.head.method.as_str().as_bytes()),
+            Self::Url(url) => url.feed(values.head, sink)?,
+            Self::Path => sink(requested_uri(values.head).path().as_bytes()),
+            Self::Query => sink(requested_uri(values.head).query().unwrap_or_default().as_bytes()),
             Self::Target => {
                 let target = requested_uri(values.head).path_and_query();
-                add(target.map_or("/", |target| target.as_str()).as_bytes());
+                sink(target.map_or("/", |target| target.as_str()).as_bytes());
             }
             Self::Value(place) => {
                 let value = place.value(values.head, values.body, Reason::MalformedHeader)?;
-                add(value.ok_or_else(|| missing(place))?.as_bytes());
+                sink(value.ok_or_else(|| missing(place))?.as_bytes());
             }
-            Self::BodySha256(encoding) => add(encoding.encode(&Sha256::digest(values.body)).as_bytes()),
-            Self::Params => urlencoded::feed_sorted(values.body, add)?,
-            Self::Custom(custom) => add(&(custom.write)(values)?),
+            Self::BodySha256(encoding) => sink(encoding.encode(&Sha256::digest(values.body)).as_bytes()),
+            Self::Params => urlencoded::feed_sorted(values.body, sink)?,
+            Self::Custom(custom) => sink(&(custom.write)(values)?),
         }
         Ok(())
     }

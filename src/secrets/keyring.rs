@@ -1,6 +1,8 @@
 //! The keys of one sender: usually one, a few while secrets are rotated.
 
+use std::ops::Deref;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use smallvec::SmallVec;
 
@@ -97,12 +99,61 @@ impl<K> Keyring<K> {
 /// The keys for one request.
 #[derive(Clone)]
 pub(crate) struct KeysFor<K> {
-    pub(crate) ring: Arc<Keyring<K>>,
+    pub(crate) ring: Ring<K>,
     /// False if the ring holds a decoy, so that an unknown tenant takes as long as a known one.
     pub(crate) known: bool,
 }
 
+/// A keyring that is shared: a sender's own, or a tenant's that a cache keeps.
+pub(crate) enum Ring<K> {
+    Own(Arc<Keyring<K>>),
+    Kept(Arc<Kept<Keyring<K>>>),
+}
+
+/// What tells a tenant from others.
+pub(super) type TenantKey = SmallVec<[u8; 96]>;
+
+/// What a cache keeps of a tenant.
+#[derive(Clone)]
+pub(crate) struct Kept<T> {
+    pub(super) key: TenantKey,
+    pub(super) found: SystemTime,
+    /// The last failure to find it anew.
+    pub(super) failed: Option<SystemTime>,
+    pub(super) what: T,
+}
+
+impl<K> Deref for Ring<K> {
+    type Target = Keyring<K>;
+
+    #[inline]
+    fn deref(&self) -> &Keyring<K> {
+        match self {
+            Self::Own(ring) => ring,
+            Self::Kept(kept) => &kept.what,
+        }
+    }
+}
+
+impl<K> Clone for Ring<K> {
+    fn clone(&self) -> Self {
+        match self {
+            Self::Own(ring) => Self::Own(ring.clone()),
+            Self::Kept(kept) => Self::Kept(kept.clone()),
+        }
+    }
+}
+
 impl<K> KeysFor<K> {
+    /// The keys of a known sender or tenant.
+    pub(super) fn known(ring: Arc<Keyring<K>>) -> Self {
+        Self { ring: Ring::Own(ring), known: true }
+    }
+
+    pub(super) fn kept(kept: Arc<Kept<Keyring<K>>>) -> Self {
+        Self { ring: Ring::Kept(kept), known: true }
+    }
+
     /// Refuses a request that no key has signed. The decoy that stands for an unknown tenant's key
     /// proves nothing.
     #[inline]
