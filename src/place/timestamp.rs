@@ -22,6 +22,7 @@ pub(crate) struct Timestamp {
 
 impl Timestamp {
     /// Returns the timestamp as it was written, and the time it stands for.
+    // What it returns is large, and would be copied from call to call.
     #[inline(always)]
     pub(crate) fn read(
         &self,

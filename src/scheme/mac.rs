@@ -70,8 +70,8 @@ impl MacProof {
 impl Proof for MacProof {
     type Offer = Candidates;
     type Keys = KeysFor<Mac>;
-    /// The MACs of what has arrived, boxed as few bodies arrive in several frames.
-    type Progress = Option<Box<Macs>>;
+    /// The MACs of what has arrived.
+    type Progress = Option<Macs>;
 
     fn text(&self) -> Option<&SignedText> {
         Some(&self.text)
@@ -94,7 +94,7 @@ impl Proof for MacProof {
         }
         if run.progress.is_none() {
             // If that fails, it fails again when the whole is judged, and is refused there.
-            let mut macs = Box::new(Macs::by(&run.keys.ring));
+            let mut macs = Macs::by(&run.keys.ring);
             if self.text.template.feed_before(values, &mut |bytes| macs.update(bytes)).is_ok() {
                 *run.progress = Some(macs);
             }

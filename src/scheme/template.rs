@@ -353,7 +353,13 @@ mod tests {
         let url = PublicUrl::base("https://h").unwrap();
         let template = Template::parse(template, Some(&url), &[]).map_err(|error| error.to_string())?;
         let (head, ()) = http::Request::post("/hook?a=1").header("x-h", "H").body(()).unwrap().into_parts();
-        let values = Values { head: &head, now: SystemTime::UNIX_EPOCH, body: b"b=2&a=1", timestamp: Some(b"17"), id: Some(b"m1") };
+        let values = Values {
+            head: &head,
+            now: SystemTime::UNIX_EPOCH,
+            body: b"b=2&a=1",
+            timestamp: Some(b"17"),
+            id: Some(b"m1"),
+        };
         let text = template.whole(&values).map_err(|error| error.to_string())?;
         Ok(String::from_utf8(text).unwrap())
     }

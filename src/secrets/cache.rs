@@ -197,11 +197,8 @@ impl<K: Clone + Send + Sync + 'static> KeyCache<K> {
 
     /// Returns the key of a tenant: every part that is visible, with its length before it.
     fn key(&self, parts: &Parts, hint: Option<&Text>) -> TenantKey {
-        // A head has less than 4 GiB.
-        #[allow(clippy::cast_possible_truncation)]
-        const fn short(len: usize) -> [u8; 4] {
-            (len as u32).to_le_bytes()
-        }
+        // No head has 4 GiB.
+        let short = |len: usize| u32::try_from(len).unwrap_or(u32::MAX).to_le_bytes();
         let mut key = TenantKey::new();
         let mut push = |part: &[u8]| {
             key.extend_from_slice(&short(part.len()));
@@ -277,12 +274,12 @@ impl<K: Clone + Send + Sync + 'static> KeyCache<K> {
             tenants.lookups.remove(&key);
             match found {
                 Ok(keys) if keys.known => {
-                    tenants.known.insert(Kept { key, found: now, failed: None, what: Keyring::clone(&keys.ring) });
+                    tenants.known.insert(Kept { key, found: now, failed: None, value: Keyring::clone(&keys.ring) });
                     Ok(keys)
                 }
                 Ok(decoy) => {
                     tenants.known.remove(&key);
-                    tenants.unknown.insert(Kept { key, found: now, failed: None, what: () });
+                    tenants.unknown.insert(Kept { key, found: now, failed: None, value: () });
                     tenants.decoy = Some(decoy.clone());
                     Ok(decoy)
                 }
@@ -319,8 +316,8 @@ struct Generations<T> {
     old: HashSet<ByKey<T>>,
 }
 
-/// What is kept of a tenant, found by its key. It is in one piece of memory, behind a pointer: among
-/// a million tenants, a hit takes as long as the memory does to answer, once for each piece.
+/// What is kept of a tenant, found by its key. It is in one piece of memory, behind a pointer:
+/// among a million tenants, a hit takes as long as the memory does to answer, once for each piece.
 struct ByKey<T>(Arc<Kept<T>>);
 
 impl<T> Generations<T> {

@@ -120,7 +120,7 @@ pub(crate) struct Kept<T> {
     pub(super) found: SystemTime,
     /// The last failure to find it anew.
     pub(super) failed: Option<SystemTime>,
-    pub(super) what: T,
+    pub(super) value: T,
 }
 
 impl<K> Deref for Ring<K> {
@@ -130,7 +130,7 @@ impl<K> Deref for Ring<K> {
     fn deref(&self) -> &Keyring<K> {
         match self {
             Self::Own(ring) => ring,
-            Self::Kept(kept) => &kept.what,
+            Self::Kept(kept) => &kept.value,
         }
     }
 }

@@ -334,7 +334,9 @@ async fn make_keys<K: Send + Sync + 'static>(
         return Ok(KeysFor { ring: Ring::Own(ring), known });
     }
     let keyring = Keyring::from_secrets(&secrets, &*make).map_err(unusable)?;
-    keyring.map(|ring| KeysFor { ring: Ring::Own(Arc::new(ring)), known }).ok_or_else(|| Reason::SecretUnavailable.into())
+    keyring
+        .map(|ring| KeysFor { ring: Ring::Own(Arc::new(ring)), known })
+        .ok_or_else(|| Reason::SecretUnavailable.into())
 }
 
 #[cfg(test)]
