@@ -30,10 +30,16 @@ pub(crate) fn single<'a>(
     name: &HeaderName,
     longest: usize,
 ) -> Result<Option<&'a HeaderValue>, Rejection> {
-    if head.headers.len() > FEW {
-        return only(name, head.headers.get_all(name).iter(), longest);
+    let headers = &head.headers;
+    if headers.len() > FEW {
+        return only(name, headers.get_all(name).iter(), longest);
     }
-    only(name, head.headers.iter().filter(|(found, _)| *found == name).map(|(_, value)| value), longest)
+    let mut values = headers.iter().filter(|(found, _)| *found == name).map(|(_, value)| value);
+    // Nearly no request has two lines of any name, so that there is no other one to look for.
+    if headers.len() == headers.keys_len() {
+        return only(name, values.next().into_iter(), longest);
+    }
+    only(name, values, longest)
 }
 
 #[inline]

@@ -6,12 +6,16 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use http::request::Parts;
+
 use crate::algorithm::Algorithm;
 use crate::fetch::{Cache, CacheLimits, Fresh};
 use crate::maybe_ready::{BoxFuture, MaybeReady};
-use crate::public_key::PublicKey;
+use crate::place::Place;
+use crate::public_key::{PublicKey, Verifies};
 use crate::rejection::{BoxError, Reason, Rejection};
 use crate::secrets::Secret;
+use crate::text::Text;
 
 /// How long a key is used before it is looked up again, which bounds how long a withdrawn one is
 /// trusted while its sender can be reached.
@@ -111,5 +115,49 @@ impl KeyLookup {
 impl fmt::Debug for KeyLookup {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("KeyLookup(..)")
+    }
+}
+
+/// Keys that a request says where to fetch.
+pub(crate) trait FetchKey: Send + Sync + 'static {
+    /// Checks where the key is said to be, before anything else is done.
+    fn check(&self, head: &Parts) -> Result<(), Rejection>;
+
+    /// Fetches the key, once every offline check has passed.
+    fn fetch(&self, head: &Parts, now: SystemTime) -> BoxFuture<Result<Arc<dyn Verifies>, Rejection>>;
+
+    /// Says how the key is found, for tables.
+    #[cfg(feature = "testing")]
+    fn describe(&self) -> String;
+}
+
+/// Keys that are looked up by the id at this place.
+pub(crate) struct KeysById {
+    pub(crate) id: Place,
+    pub(crate) algorithm: Algorithm,
+    pub(crate) keys: KeyLookup,
+}
+
+impl KeysById {
+    fn id(&self, head: &Parts) -> Result<Text, Rejection> {
+        let missing = || Rejection::new(Reason::MissingHeader).with_detail(format!("no key's id in {}", self.id));
+        let id = self.id.text(head, b"", Reason::MalformedSignature)?.ok_or_else(missing)?;
+        KeyLookup::check(&id, &self.id).map(|()| id)
+    }
+}
+
+impl FetchKey for KeysById {
+    fn check(&self, head: &Parts) -> Result<(), Rejection> {
+        self.id(head).map(drop)
+    }
+
+    fn fetch(&self, head: &Parts, now: SystemTime) -> BoxFuture<Result<Arc<dyn Verifies>, Rejection>> {
+        let found = self.id(head).and_then(|id| self.keys.find(&id, self.algorithm, now));
+        Box::pin(async move { Ok(found?.wait().await? as Arc<dyn Verifies>) })
+    }
+
+    #[cfg(feature = "testing")]
+    fn describe(&self) -> String {
+        format!(", by the key whose id is in {}", self.id)
     }
 }

@@ -1,9 +1,14 @@
 //! Message authentication codes: keyed once, cloned for each request, fed as the bytes arrive.
 
+use std::convert::Infallible;
+
+use hmac::block_api::HmacCore;
+use hmac::digest::block_api::{Buffer, CoreProxy as _};
 use hmac::digest::{Digest as _, KeyInit};
-use hmac::{Hmac, Mac as _};
+use hmac::{EagerHash, Hmac, Mac as _};
 use sha1::Sha1;
 use sha2::{Sha256, Sha384, Sha512};
+use smallvec::SmallVec;
 use subtle::{Choice, ConstantTimeEq as _};
 
 use crate::config::ConfigError;
@@ -45,13 +50,14 @@ impl MacKind {
     }
 }
 
-/// An HMAC with its key already absorbed.
+/// A key, already absorbed by the hash function: the states that each text starts from, and no
+/// block beside them, so that the keys of many tenants take little memory.
 #[derive(Clone)]
 pub(crate) enum Mac {
-    Sha1(Hmac<Sha1>),
-    Sha256(Hmac<Sha256>),
-    Sha384(Hmac<Sha384>),
-    Sha512(Hmac<Sha512>),
+    Sha1(HmacCore<Sha1>),
+    Sha256(HmacCore<Sha256>),
+    Sha384(HmacCore<Sha384>),
+    Sha512(HmacCore<Sha512>),
     SecretThenTextSha256(Sha256),
 }
 
@@ -59,15 +65,75 @@ impl Mac {
     pub(crate) fn new(kind: MacKind, key: &[u8]) -> Result<Self, ConfigError> {
         let unusable = |_| ConfigError::key("a secret is no HMAC key");
         Ok(match kind {
-            MacKind::Sha1 => Self::Sha1(Hmac::new_from_slice(key).map_err(unusable)?),
-            MacKind::Sha256 => Self::Sha256(Hmac::new_from_slice(key).map_err(unusable)?),
-            MacKind::Sha384 => Self::Sha384(Hmac::new_from_slice(key).map_err(unusable)?),
-            MacKind::Sha512 => Self::Sha512(Hmac::new_from_slice(key).map_err(unusable)?),
+            MacKind::Sha1 => Self::Sha1(HmacCore::new_from_slice(key).map_err(unusable)?),
+            MacKind::Sha256 => Self::Sha256(HmacCore::new_from_slice(key).map_err(unusable)?),
+            MacKind::Sha384 => Self::Sha384(HmacCore::new_from_slice(key).map_err(unusable)?),
+            MacKind::Sha512 => Self::Sha512(HmacCore::new_from_slice(key).map_err(unusable)?),
             MacKind::SecretThenTextSha256 => Self::SecretThenTextSha256(Sha256::new_with_prefix(key)),
         })
     }
 
-    pub(crate) fn update(&mut self, bytes: &[u8]) {
+    /// The code of a text that is there as a whole. Only the state that is needed is copied, and it
+    /// never leaves the stack.
+    pub(crate) fn of(&self, text: &[u8]) -> Digest {
+        let Ok(code) = self.over::<Infallible>(|sink| {
+            sink(text);
+            Ok(())
+        });
+        code
+    }
+
+    /// As [`of`](Self::of), for a text that is fed in parts.
+    #[inline]
+    pub(crate) fn over<E>(&self, feed: impl FnOnce(&mut dyn FnMut(&[u8])) -> Result<(), E>) -> Result<Digest, E> {
+        match self {
+            Self::Sha1(key) => hmac_over(key, feed),
+            Self::Sha256(key) => hmac_over(key, feed),
+            Self::Sha384(key) => hmac_over(key, feed),
+            Self::Sha512(key) => hmac_over(key, feed),
+            Self::SecretThenTextSha256(hash) => {
+                let mut hash = hash.clone();
+                feed(&mut |bytes| hash.update(bytes))?;
+                Ok(Digest::new(&hash.finalize()))
+            }
+        }
+    }
+}
+
+fn started<D: EagerHash>(key: &HmacCore<D>) -> Hmac<D> {
+    Hmac::compose(key.clone(), Buffer::<HmacCore<D>>::default())
+}
+
+fn hmac_over<D: EagerHash, E>(
+    key: &HmacCore<D>,
+    feed: impl FnOnce(&mut dyn FnMut(&[u8])) -> Result<(), E>,
+) -> Result<Digest, E> {
+    let mut mac = started(key);
+    feed(&mut |bytes| mac.update(bytes))?;
+    Ok(Digest::new(&mac.finalize().into_bytes()))
+}
+
+/// The code of a text that is fed bit by bit.
+enum RunningMac {
+    Sha1(Hmac<Sha1>),
+    Sha256(Hmac<Sha256>),
+    Sha384(Hmac<Sha384>),
+    Sha512(Hmac<Sha512>),
+    SecretThenTextSha256(Sha256),
+}
+
+impl RunningMac {
+    fn by(key: &Mac) -> Self {
+        match key {
+            Mac::Sha1(key) => Self::Sha1(started(key)),
+            Mac::Sha256(key) => Self::Sha256(started(key)),
+            Mac::Sha384(key) => Self::Sha384(started(key)),
+            Mac::Sha512(key) => Self::Sha512(started(key)),
+            Mac::SecretThenTextSha256(hash) => Self::SecretThenTextSha256(hash.clone()),
+        }
+    }
+
+    fn update(&mut self, bytes: &[u8]) {
         match self {
             Self::Sha1(mac) => mac.update(bytes),
             Self::Sha256(mac) => mac.update(bytes),
@@ -77,49 +143,16 @@ impl Mac {
         }
     }
 
-    /// The code of a text that is there as a whole. Only the state that is needed is copied, and it
-    /// never leaves the stack.
-    pub(crate) fn of(&self, text: &[u8]) -> Digest {
+    /// The code of what was fed.
+    fn finish(self) -> Digest {
         match self {
-            Self::Sha1(mac) => hmac_of(mac, text),
-            Self::Sha256(mac) => hmac_of(mac, text),
-            Self::Sha384(mac) => hmac_of(mac, text),
-            Self::Sha512(mac) => hmac_of(mac, text),
-            Self::SecretThenTextSha256(hash) => Digest::new(&hash.clone().chain_update(text).finalize()),
+            Self::Sha1(mac) => Digest::new(&mac.finalize().into_bytes()),
+            Self::Sha256(mac) => Digest::new(&mac.finalize().into_bytes()),
+            Self::Sha384(mac) => Digest::new(&mac.finalize().into_bytes()),
+            Self::Sha512(mac) => Digest::new(&mac.finalize().into_bytes()),
+            Self::SecretThenTextSha256(hash) => Digest::new(&hash.finalize()),
         }
     }
-
-    /// As [`of`](Self::of), for a text in parts.
-    pub(crate) fn over(&self, parts: [&[u8]; 3]) -> Digest {
-        match self {
-            Self::Sha1(mac) => hmac_over(mac, parts),
-            Self::Sha256(mac) => hmac_over(mac, parts),
-            Self::Sha384(mac) => hmac_over(mac, parts),
-            Self::Sha512(mac) => hmac_over(mac, parts),
-            Self::SecretThenTextSha256(hash) => {
-                let mut hash = hash.clone();
-                parts.iter().for_each(|part| hash.update(part));
-                Digest::new(&hash.finalize())
-            }
-        }
-    }
-
-    /// The code of what was fed so far.
-    pub(crate) fn finish(&self) -> Digest {
-        self.of(b"")
-    }
-}
-
-fn hmac_over<M: hmac::Mac + Clone>(keyed: &M, parts: [&[u8]; 3]) -> Digest {
-    let mut mac = keyed.clone();
-    parts.iter().filter(|part| !part.is_empty()).for_each(|part| mac.update(part));
-    Digest::new(&mac.finalize().into_bytes())
-}
-
-fn hmac_of<M: hmac::Mac + Clone>(keyed: &M, text: &[u8]) -> Digest {
-    let mut mac = keyed.clone();
-    mac.update(text);
-    Digest::new(&mac.finalize().into_bytes())
 }
 
 /// A digest of up to 64 bytes, without an allocation, compared in constant time.
@@ -177,29 +210,29 @@ const TURN: usize = 128;
 
 /// The codes of one text, by every key.
 pub(crate) struct Macs {
-    ring: Keyring<Mac>,
+    running: SmallVec<[RunningMac; 1]>,
     /// How much was fed, as far as several keys are concerned: a turn that starts within a block
     /// would be copied.
     fed: usize,
 }
 
 impl Macs {
-    pub(crate) fn new(ring: Keyring<Mac>) -> Self {
-        Self { ring, fed: 0 }
+    pub(crate) fn by(keys: &Keyring<Mac>) -> Self {
+        Self { running: keys.iter().map(RunningMac::by).collect(), fed: 0 }
     }
 
-    /// The code by each key of what was fed so far.
-    pub(crate) fn codes(&self) -> impl Iterator<Item = Digest> {
-        self.ring.iter().map(Mac::finish)
+    /// The code by each key of what was fed.
+    pub(crate) fn finish(self) -> impl Iterator<Item = Digest> {
+        self.running.into_iter().map(RunningMac::finish)
     }
 
     pub(crate) fn update(&mut self, bytes: &[u8]) {
-        if let Some(only) = self.ring.only_mut() {
+        if let [only] = &mut self.running[..] {
             return only.update(bytes);
         }
         let (start, rest) = bytes.split_at(bytes.len().min(self.fed.next_multiple_of(TURN) - self.fed));
         for piece in std::iter::once(start).chain(rest.chunks(TURN)) {
-            self.ring.iter_mut().for_each(|mac| mac.update(piece));
+            self.running.iter_mut().for_each(|mac| mac.update(piece));
         }
         self.fed = (self.fed + bytes.len()) % TURN;
     }
@@ -226,11 +259,9 @@ mod tests {
     use super::*;
 
     fn mac(kind: MacKind, key: &str, data: &str) -> String {
-        let mut mac = Mac::new(kind, key.as_bytes()).unwrap();
-        for byte in data.as_bytes().chunks(1) {
-            mac.update(byte);
-        }
-        hex::encode(mac.finish().as_bytes())
+        let mut macs = Macs::by(&Keyring::new([Mac::new(kind, key.as_bytes())]).unwrap().unwrap());
+        data.as_bytes().chunks(1).for_each(|byte| macs.update(byte));
+        hex::encode(macs.finish().next().unwrap().as_bytes())
     }
 
     #[test]
@@ -246,9 +277,9 @@ mod tests {
 
     #[test]
     fn any_key_and_any_candidate_may_match_and_the_first_key_is_named() {
-        let codes =
-            |keys: &'static [&str]| keys.iter().map(|key| Mac::new(MacKind::Sha256, key.as_bytes()).unwrap().finish());
-        let [a, b, c] = ["a", "b", "c"].map(|key| Mac::new(MacKind::Sha256, key.as_bytes()).unwrap().finish());
+        let code = |key: &str| Mac::new(MacKind::Sha256, key.as_bytes()).unwrap().of(b"");
+        let codes = |keys: &'static [&str]| keys.iter().map(|key| code(key));
+        let [a, b, c] = ["a", "b", "c"].map(code);
         assert_eq!(matching_key(codes(&["a", "b"]), [b].iter()), Some(1));
         assert_eq!(matching_key(codes(&["a", "b"]), [c, b, a].iter()), Some(0));
         assert_eq!(matching_key(codes(&["a", "b"]), [c].iter()), None);
@@ -263,9 +294,9 @@ mod tests {
             let keys = || ["a", "b", "c"].map(|key| Mac::new(kind, key.as_bytes()));
             let expected: Vec<_> = keys().into_iter().map(|mac| mac.unwrap().of(&text)).collect();
             for chunk in [1, 7, 64, 127, 128, 129, 300, 1000] {
-                let mut macs = Macs::new(Keyring::new(keys()).unwrap().unwrap());
+                let mut macs = Macs::by(&Keyring::new(keys()).unwrap().unwrap());
                 text.chunks(chunk).for_each(|chunk| macs.update(chunk));
-                let digests: Vec<_> = macs.codes().collect();
+                let digests: Vec<_> = macs.finish().collect();
                 assert!(
                     digests.iter().map(Digest::as_bytes).eq(expected.iter().map(Digest::as_bytes)),
                     "{kind:?} in chunks of {chunk}"

@@ -171,6 +171,22 @@ pub enum Recognition {
     No,
 }
 
+impl Recognition {
+    /// Returns the surest of several answers, `No` if there are none.
+    #[inline]
+    pub(crate) fn best(answers: impl Iterator<Item = Self>) -> Self {
+        let mut best = Self::No;
+        for answer in answers {
+            match answer {
+                Self::Yes => return Self::Yes,
+                Self::Perhaps => best = Self::Perhaps,
+                Self::No => {}
+            }
+        }
+        best
+    }
+}
+
 impl From<bool> for Recognition {
     fn from(recognized: bool) -> Self {
         if recognized { Self::Yes } else { Self::No }

@@ -16,11 +16,10 @@ const MAX_FIELDS: usize = 1000;
 
 /// Returns whether the head says that the body is a form.
 pub(crate) fn is_form(head: &Parts) -> bool {
-    let essence = |text: &str| {
-        let end = text.find(';').unwrap_or(text.len());
-        text[..end].trim().eq_ignore_ascii_case("application/x-www-form-urlencoded")
-    };
-    head.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).is_some_and(essence)
+    let Some(value) = head.headers.get(CONTENT_TYPE) else { return false };
+    let text = value.as_bytes();
+    let essence = &text[..memchr::memchr(b';', text).unwrap_or(text.len())];
+    essence.trim_ascii().eq_ignore_ascii_case(b"application/x-www-form-urlencoded") && value.to_str().is_ok()
 }
 
 /// A name and a value.

@@ -15,6 +15,8 @@ use crate::config::ConfigError;
 use crate::delivery::Signed;
 #[cfg(feature = "jwt")]
 use crate::jwt::Jwks;
+#[cfg(feature = "paypal")]
+use crate::key_lookup::FetchKey;
 #[cfg(all(feature = "asymmetric", feature = "fetch"))]
 use crate::key_lookup::KeyLookup;
 use crate::mac::Mac;
@@ -25,10 +27,6 @@ use crate::text::Text;
 
 use super::custom::{CustomProof, Rule};
 use super::form::{AnyForm, Form};
-#[cfg(feature = "paypal")]
-use super::public_key::FetchKey;
-#[cfg(feature = "paypal")]
-use super::public_key::PublicKeyProof;
 use super::scheme::{Inner, Scheme};
 use super::settings::Settings;
 use super::source::{SignatureSpec, Source, TimestampSpec};
@@ -92,14 +90,6 @@ impl SchemeBuilder {
             let proof = CustomProof { rule: rule.clone(), keys: settings.keys(key)? };
             Form::new(settings, proof).map(AnyForm::Custom)
         })
-    }
-
-    /// Describes a sender that signs with RSA and SHA-256, with a key that is fetched.
-    #[cfg(feature = "paypal")]
-    pub(crate) fn fetched_key(keys: impl FetchKey) -> Self {
-        let keys: Arc<dyn FetchKey> = Arc::new(keys);
-        let proof = move |settings: &Settings| PublicKeyProof::fetched(keys.clone(), settings);
-        Self::new(move |settings| Form::new(settings, proof(settings)?).map(AnyForm::PublicKey))
     }
 
     /// Takes what is valid, and keeps the first fault, with the name of its setting.
@@ -167,6 +157,10 @@ impl SchemeBuilder {
         /// Looks public keys up by the `keyid` of an [HTTP Message Signature](Scheme::message_signature).
         #[cfg(all(feature = "asymmetric", feature = "fetch"))]
         pub fn with_keyid_lookup(self, keys: KeyLookup) settings.key_lookup = Some(keys);
+
+        /// Sets how to fetch the key that a request says where it is.
+        #[cfg(feature = "paypal")]
+        pub(crate) fn fetched_keys(self, keys: Arc<dyn FetchKey>) settings.fetched_keys = Some(keys);
 
         /// Sets how the sender's secret text stands for key bytes. The default is the text itself.
         pub fn with_key_format(self, format: KeyFormat) settings.key_format = format;

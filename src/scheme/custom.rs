@@ -2,7 +2,6 @@
 //! over them.
 
 use std::sync::Arc;
-use std::time::SystemTime;
 
 #[cfg(feature = "testing")]
 use bytes::Bytes;
@@ -96,7 +95,7 @@ impl Proof for CustomProof {
         self.rule.items(body)
     }
 
-    fn start(&self, _: &Vec<Item>, values: &Values<'_>, _: SystemTime) -> Judged<KeysFor<Mac>> {
+    fn start(&self, _: &Vec<Item>, values: &Values<'_>) -> Judged<KeysFor<Mac>> {
         Ok(self.keys.find(values.head, None))
     }
 

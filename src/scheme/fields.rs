@@ -12,9 +12,8 @@ use crate::headers::{LONGEST_HEADER, single};
 use crate::rejection::{Reason, Rejection};
 use crate::text::Text;
 
-use super::source::Timestamp;
 use super::template::Values;
-use crate::place::{Place, Spot};
+use crate::place::{Place, Spot, Timestamp};
 
 /// Where a request has what it says about itself.
 #[derive(Clone, Default)]
@@ -133,6 +132,6 @@ impl Unverified {
     #[inline]
     pub(crate) fn values<'a>(&'a self, head: &'a Parts, body: &'a [u8]) -> Values<'a> {
         let timestamp = self.timestamp.as_ref().map(|(text, _)| text.as_bytes());
-        Values { head, body, timestamp, id: self.id.as_ref().map(Text::as_bytes) }
+        Values { head, now: self.now, body, timestamp, id: self.id.as_ref().map(Text::as_bytes) }
     }
 }

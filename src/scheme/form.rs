@@ -134,7 +134,7 @@ impl<P: Proof> Form<P> {
         let offer = if self.is_in_body { P::Offer::default() } else { self.proof.read(head, b"", &mut read)? };
         self.fields.read(&mut read, head)?;
         let form = self.clone();
-        match self.proof.start(&offer, &read.values(head, b""), now)? {
+        match self.proof.start(&offer, &read.values(head, b""))? {
             MaybeReady::Ready(keys) => {
                 Ok(MaybeReady::Ready(wrap(Attempt { form, read, offer, keys, progress: P::Progress::default() })))
             }

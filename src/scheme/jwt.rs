@@ -3,7 +3,6 @@
 
 use std::any::Any;
 use std::sync::Arc;
-use std::time::SystemTime;
 
 #[cfg(feature = "inspect")]
 use http::HeaderName;
@@ -65,9 +64,9 @@ pub(crate) enum JwtKeysFor {
     #[cfg(feature = "asymmetric")]
     Given(KeysFor<PublicKey>),
     /// The key may have to be fetched, which waits until everything else is right.
-    ToFind(Jwks, SystemTime),
+    ToFind(Jwks),
     #[cfg(feature = "certificates")]
-    Chain(SystemTime),
+    Chain,
 }
 
 impl JwtProof {
@@ -105,10 +104,9 @@ impl JwtProof {
             (Some(jwks), None) => Ok(JwtKeys::Public(jwks)),
             (Some(_), Some(_)) => Err(ConfigError::conflict("there are public keys and a set of them")),
             #[cfg(feature = "asymmetric")]
-            (None, Some(keys)) => {
+            (None, Some(_)) => {
                 let none = || ConfigError::conflict("the tokens' algorithm has no public key");
-                let algorithm = of_signature(rules.algorithm).ok_or_else(none)?;
-                Ok(JwtKeys::Given(keys.clone().into_keys(move |key| PublicKey::new(algorithm, key))?))
+                settings.public_keys(of_signature(rules.algorithm).ok_or_else(none)?).map(JwtKeys::Given)
             }
             _ => {
                 let _ = rules;
@@ -125,9 +123,7 @@ impl JwtProof {
     /// Returns the text of the token with all that is signed.
     fn whole(&self, token: &ClaimedToken, values: &Values<'_>) -> Result<Vec<u8>, Rejection> {
         let Some(template) = &self.detached else { return Ok(token.text.to_vec()) };
-        let mut payload = Vec::new();
-        template.feed(values, &mut |bytes| payload.extend_from_slice(bytes))?;
-        Ok(Token::split(&token.text)?.with_payload(&payload))
+        Ok(Token::split(&token.text)?.with_payload(&template.whole(values)?))
     }
 
     #[cfg(feature = "testing")]
@@ -137,13 +133,7 @@ impl JwtProof {
         chain: Option<Vec<String>>,
         sign: &SignWith<'_>,
     ) -> Result<(), SignError> {
-        let mut payload = None;
-        if let Some(template) = &self.detached {
-            let lacking = |_| SignError::new("the request lacks something that is signed");
-            let mut text = Vec::new();
-            template.feed(&(&*request).into(), &mut |bytes| text.extend_from_slice(bytes)).map_err(lacking)?;
-            payload = Some(text);
-        }
+        let payload = self.detached.as_ref().map(|template| template.to_sign(request)).transpose()?;
         let own: &[u8] = if self.place.in_body() { request.body } else { b"" };
         let token = self.rules.sign(own, request.body, payload.as_deref(), request.now, chain, sign)?;
         if let Some(id) = &self.key_id {
@@ -215,16 +205,16 @@ impl Proof for JwtProof {
     }
 
     /// A shared secret settles a token of the head here, before the body is read.
-    fn start(&self, token: &Box<ClaimedToken>, values: &Values<'_>, now: SystemTime) -> Judged<JwtKeysFor> {
+    fn start(&self, token: &Box<ClaimedToken>, values: &Values<'_>) -> Judged<JwtKeysFor> {
         if let Some(template) = &self.detached {
             template.check(values)?;
         }
         match &self.keys {
-            JwtKeys::Public(jwks) => Ok(JwtKeysFor::ToFind(jwks.clone(), now).into()),
+            JwtKeys::Public(jwks) => Ok(JwtKeysFor::ToFind(jwks.clone()).into()),
             #[cfg(feature = "asymmetric")]
             JwtKeys::Given(keys) => keys.find(values.head, None).and_then(|keys| Ok(JwtKeysFor::Given(keys))),
             #[cfg(feature = "certificates")]
-            JwtKeys::Chain => Ok(JwtKeysFor::Chain(now).into()),
+            JwtKeys::Chain => Ok(JwtKeysFor::Chain.into()),
             JwtKeys::Shared(kind, keys) => {
                 let (kind, is_whole) = (*kind, !self.place.in_body() && self.detached.is_none());
                 let text = token.text.clone();
@@ -252,11 +242,11 @@ impl Proof for JwtProof {
                 keys.verdict(matching_key(&keys.ring, message, &[signature])).map(MaybeReady::Ready)
             }
             #[cfg(feature = "certificates")]
-            JwtKeysFor::Chain(now) => {
+            JwtKeysFor::Chain => {
                 let mismatch = || Rejection::from(Reason::SignatureMismatch);
                 let (chain, algorithm) =
                     self.rules.chain.as_ref().zip(of_signature(self.rules.algorithm)).ok_or_else(mismatch)?;
-                let key = chain.key(algorithm, &token.x5c, *now)?;
+                let key = chain.key(algorithm, &token.x5c, values.now)?;
                 let whole = self.whole(token, values)?;
                 let (message, signature) = Token::split_within(&whole, usize::MAX)?.signed()?;
                 if !key.verifies(message, &signature) {
@@ -264,7 +254,7 @@ impl Proof for JwtProof {
                 }
                 Ok(MatchedKey::default().into())
             }
-            JwtKeysFor::ToFind(jwks, now) => {
+            JwtKeysFor::ToFind(jwks) => {
                 let beside = self.key_id.as_ref().map(|id| id.text(values.head, b"", Reason::MalformedSignature));
                 let beside = beside.transpose()?.flatten();
                 let named = || match &self.key_id {
@@ -273,7 +263,7 @@ impl Proof for JwtProof {
                 };
                 let own = token.kid.as_deref().filter(|_| self.key_id.is_none());
                 let kid = beside.as_deref().or(own).ok_or_else(named)?;
-                let found = jwks.find(kid, self.rules.algorithm, *now)?;
+                let found = jwks.find(kid, self.rules.algorithm, values.now)?;
                 let whole = self.whole(token, values)?;
                 Ok(MaybeReady::pending(async move {
                     let key = found.wait().await?;

@@ -1,21 +1,19 @@
 //! Proof by a message authentication code over the signed text.
 
-use std::time::SystemTime;
-
 use http::request::Parts;
 
 use crate::config::ConfigError;
 use crate::mac::{Mac, MacKind, Macs, matching_key};
+use crate::place::Candidates;
 use crate::pointer;
 use crate::provider::MaybeReady;
 use crate::rejection::{Reason, Rejection};
-use crate::secrets::{Keyring, Keys, KeysFor, MatchedKey};
+use crate::secrets::{Keys, KeysFor, MatchedKey};
 
 use super::fields::Unverified;
 use super::proof::{Judged, Proof, Run};
 use super::settings::Settings;
 use super::signed_text::SignedText;
-use super::source::Candidates;
 use super::template::Values;
 #[cfg(feature = "testing")]
 use crate::sign::{SignResult, Signer, Unsigned};
@@ -54,19 +52,18 @@ impl MacProof {
 
     fn matching_text(&self, run: Run<'_, Self>, values: &Values<'_>, rest: &[u8]) -> Result<Option<usize>, Rejection> {
         let (offer, keys, template) = (run.offer, run.keys, &self.text.template);
-        if let Some(macs) = run.progress {
+        if let Some(mut macs) = run.progress.take() {
             macs.update(rest);
             template.feed_after(values, &mut |bytes| macs.update(bytes))?;
-            return Ok(matching_key(macs.codes(), offer.iter()));
+            return Ok(matching_key(macs.finish(), offer.iter()));
         }
         if let Some(only) = keys.ring.only() {
-            let (before, after) = template.around_body(values)?;
-            let code = only.over([&before, template.body_of(values), &after]);
+            let code = only.over(|sink| template.feed(values, sink))?;
             return Ok(code.is_among(offer.iter()).then_some(0));
         }
-        let mut macs = Macs::new(Keyring::clone(&keys.ring));
+        let mut macs = Macs::by(&keys.ring);
         template.feed(values, &mut |bytes| macs.update(bytes))?;
-        Ok(matching_key(macs.codes(), offer.iter()))
+        Ok(matching_key(macs.finish(), offer.iter()))
     }
 }
 
@@ -86,10 +83,8 @@ impl Proof for MacProof {
     }
 
     #[inline]
-    fn start(&self, _: &Candidates, values: &Values<'_>, _: SystemTime) -> Judged<KeysFor<Mac>> {
-        if !self.text.template.is_body() {
-            self.text.template.check(values)?;
-        }
+    fn start(&self, _: &Candidates, values: &Values<'_>) -> Judged<KeysFor<Mac>> {
+        self.text.template.check(values)?;
         Ok(self.keys.find(values.head, None))
     }
 
@@ -98,8 +93,8 @@ impl Proof for MacProof {
             return;
         }
         if run.progress.is_none() {
-            let mut macs = Macs::new(Keyring::clone(&run.keys.ring));
             // If that fails, it fails again when the whole is judged, and is refused there.
+            let mut macs = Macs::by(&run.keys.ring);
             if self.text.template.feed_before(values, &mut |bytes| macs.update(bytes)).is_ok() {
                 *run.progress = Some(macs);
             }

@@ -1,10 +1,9 @@
 //! Proof by an HTTP Message Signature (RFC 9421). Feature `asymmetric`.
 
-use std::time::SystemTime;
-
 use http::HeaderName;
 use http::request::Parts;
 
+use crate::algorithm::Algorithm;
 use crate::config::ConfigError;
 use crate::delivery::Signed;
 #[cfg(feature = "fetch")]
@@ -53,16 +52,15 @@ enum MessageKeys {
     Shared(Keys<Mac>),
     Given(Keys<PublicKey>),
     #[cfg(feature = "fetch")]
-    ById(KeyLookup),
+    ById(KeyLookup, Algorithm),
 }
 
 /// The keys for one request.
 pub(crate) enum MessageKeysFor {
     Shared(KeysFor<Mac>),
     Given(KeysFor<PublicKey>),
-    /// To be looked up as of this time.
     #[cfg(feature = "fetch")]
-    ById(SystemTime),
+    ById(KeyLookup, Algorithm),
 }
 
 impl MessageProof {
@@ -76,16 +74,18 @@ impl MessageProof {
         }
         let keys = match rules.kind {
             Kind::HmacSha256 => MessageKeys::Shared(settings.keys(|key| Mac::new(MacKind::Sha256, key))?),
-            #[cfg(feature = "fetch")]
-            Kind::Public(_) if settings.key_lookup.is_some() && settings.public_keys.is_none() => {
-                settings.no_secrets()?;
-                settings.key_lookup.clone().map(MessageKeys::ById).ok_or_else(|| ConfigError::missing("no keys"))?
-            }
-            Kind::Public(algorithm) => {
-                MessageKeys::Given(settings.public_keys()?.into_keys(move |key| PublicKey::new(algorithm, key))?)
-            }
+            Kind::Public(algorithm) => Self::public(algorithm, settings)?,
         };
         Ok(Self { rules, keys, public_url: settings.public_url.clone() })
+    }
+
+    fn public(algorithm: Algorithm, settings: &Settings) -> Result<MessageKeys, ConfigError> {
+        #[cfg(feature = "fetch")]
+        if let (Some(keys), None) = (&settings.key_lookup, &settings.public_keys) {
+            settings.no_secrets()?;
+            return Ok(MessageKeys::ById(keys.clone(), algorithm));
+        }
+        settings.public_keys(algorithm).map(MessageKeys::Given)
     }
 }
 
@@ -135,17 +135,17 @@ impl Proof for MessageProof {
         Ok(offered)
     }
 
-    fn start(&self, offer: &Vec<Offered>, values: &Values<'_>, now: SystemTime) -> Judged<MessageKeysFor> {
-        let _ = (offer, now);
+    fn start(&self, offer: &Vec<Offered>, values: &Values<'_>) -> Judged<MessageKeysFor> {
+        let _ = offer;
         match &self.keys {
             MessageKeys::Shared(keys) => keys.find(values.head, None).and_then(|keys| Ok(MessageKeysFor::Shared(keys))),
             MessageKeys::Given(keys) => keys.find(values.head, None).and_then(|keys| Ok(MessageKeysFor::Given(keys))),
             #[cfg(feature = "fetch")]
-            MessageKeys::ById(_) => {
+            MessageKeys::ById(keys, algorithm) => {
                 offer.iter().try_for_each(|it| {
                     KeyLookup::check(it.keyid.as_deref().unwrap_or_default(), &"`signature-input`")
                 })?;
-                Ok(MessageKeysFor::ById(now).into())
+                Ok(MessageKeysFor::ById(keys.clone(), *algorithm).into())
             }
         }
     }
@@ -168,14 +168,11 @@ impl Proof for MessageProof {
                 keys.verdict(offer.iter().find_map(by)).map(MaybeReady::Ready)
             }
             #[cfg(feature = "fetch")]
-            MessageKeysFor::ById(now) => {
-                let (MessageKeys::ById(lookup), Kind::Public(algorithm)) = (&self.keys, self.rules.kind) else {
-                    return Err(Reason::SignatureMismatch.into());
-                };
-                let (lookup, now) = (lookup.clone(), *now);
+            MessageKeysFor::ById(keys, algorithm) => {
+                let (keys, algorithm, now) = (keys.clone(), *algorithm, values.now);
                 Ok(MaybeReady::pending(async move {
                     for it in offer {
-                        let key = lookup.find(it.keyid.as_deref().unwrap_or_default(), algorithm, now)?.wait().await?;
+                        let key = keys.find(it.keyid.as_deref().unwrap_or_default(), algorithm, now)?.wait().await?;
                         if key.verifies(&it.base, &it.signature) {
                             return Ok(MatchedKey::default());
                         }

@@ -40,8 +40,6 @@ pub(crate) use custom::{Item, Rule};
 pub(crate) use form::{AnyForm, Form, of_form};
 #[cfg(feature = "testing")]
 pub(crate) use proof::Proof;
-#[cfg(feature = "paypal")]
-pub(crate) use public_key::FetchKey;
 pub(crate) use scheme::Scheme;
 pub use scheme::SchemeVerification;
 #[cfg(feature = "jwt")]

@@ -3,7 +3,6 @@
 
 use std::any::Any;
 use std::sync::Arc;
-use std::time::SystemTime;
 
 #[cfg(feature = "inspect")]
 use http::HeaderName;
@@ -66,7 +65,7 @@ pub(crate) trait Proof: Clone + Send + Sync + 'static {
 
     /// Returns whether the head has the proof.
     fn recognizes(&self, head: &Parts) -> Recognition {
-        best(self.places().iter().map(|place| place.recognizes(head)))
+        Recognition::best(self.places().iter().map(|place| place.recognizes(head)))
     }
 
     /// Returns whether the body has the proof that the head could not show.
@@ -95,7 +94,7 @@ pub(crate) trait Proof: Clone + Send + Sync + 'static {
     fn read(&self, head: &Parts, body: &[u8], read: &mut Unverified) -> Result<Self::Offer, Rejection>;
 
     /// Checks what the head must have besides, and finds the keys.
-    fn start(&self, offer: &Self::Offer, values: &Values<'_>, now: SystemTime) -> Judged<Self::Keys>;
+    fn start(&self, offer: &Self::Offer, values: &Values<'_>) -> Judged<Self::Keys>;
 
     /// Takes the next part of the body. A part that was not given is in the rest that `finish`
     /// gets.
@@ -140,15 +139,6 @@ pub(crate) trait Proof: Clone + Send + Sync + 'static {
     /// Signs as the sender would, or returns `None` if this kind of proof needs another signer.
     #[cfg(feature = "testing")]
     fn sign(&self, request: &mut Unsigned<'_>, signer: &Signer<'_>) -> SignResult;
-}
-
-/// Returns the surest of several answers, `No` if there are none.
-pub(crate) fn best(answers: impl Iterator<Item = Recognition>) -> Recognition {
-    answers.fold(Recognition::No, |best, next| match (best, next) {
-        (Recognition::Yes, _) | (_, Recognition::Yes) => Recognition::Yes,
-        (Recognition::Perhaps, _) | (_, Recognition::Perhaps) => Recognition::Perhaps,
-        _ => Recognition::No,
-    })
 }
 
 /// What a proof keeps of one request. These are references, as a struct of the values would be

@@ -19,7 +19,7 @@ use crate::text::Text;
 use crate::time::{Clock, Tolerance};
 
 use super::form::{AnyAttempt, AnyForm};
-use super::proof::{Judged, best};
+use super::proof::Judged;
 use crate::handshake::{AnswerUnsigned, Handshake};
 
 /// A sender that is described in a few declarative lines.
@@ -215,7 +215,7 @@ impl Provider for Scheme {
         if self.0.handshakes.iter().any(|handshake| handshake.recognizes(head)) {
             return Recognition::Yes;
         }
-        best(self.forms_for(head).map(|form| form.recognizes(head)))
+        Recognition::best(self.forms_for(head).map(|form| form.recognizes(head)))
     }
 
     fn recognizes_body(&self, head: &Parts, body: &[u8]) -> bool {

@@ -6,19 +6,23 @@ use std::sync::Arc;
 use http::Method;
 use http::request::Parts;
 
+#[cfg(feature = "asymmetric")]
+use crate::algorithm::Algorithm;
 use crate::body_fields::BodyFields;
 use crate::config::ConfigError;
 #[cfg(feature = "jwt")]
 use crate::jwt::Jwks;
 #[cfg(all(feature = "asymmetric", feature = "fetch"))]
-use crate::key_lookup::KeyLookup;
+use crate::key_lookup::{FetchKey, KeyLookup};
 #[cfg(any(feature = "asymmetric", feature = "jwt"))]
 use crate::place::Place;
+use crate::place::Signature;
+#[cfg(feature = "asymmetric")]
+use crate::public_key::PublicKey;
 use crate::public_url::PublicUrl;
 use crate::secrets::{KeyFormat, Keys, Secrets};
 
 use super::fields::Fields;
-use super::source::Signature;
 use super::template::CustomPiece;
 
 /// Returns an address that is signed, without what may be secret in it.
@@ -52,6 +56,9 @@ pub(crate) struct Settings {
     pub(crate) key_id: Option<Place>,
     #[cfg(all(feature = "asymmetric", feature = "fetch"))]
     pub(crate) key_lookup: Option<KeyLookup>,
+    /// How the key is fetched that a request says where it is.
+    #[cfg(all(feature = "asymmetric", feature = "fetch"))]
+    pub(crate) fetched_keys: Option<Arc<dyn FetchKey>>,
 }
 
 impl Settings {
@@ -69,9 +76,10 @@ impl Settings {
     }
 
     #[cfg(feature = "asymmetric")]
-    pub(crate) fn public_keys(&self) -> Result<Secrets, ConfigError> {
+    pub(crate) fn public_keys(&self, algorithm: Algorithm) -> Result<Keys<PublicKey>, ConfigError> {
         self.no_secrets()?;
-        self.public_keys.clone().ok_or_else(|| ConfigError::missing("there is no public key"))
+        let keys = self.public_keys.clone().ok_or_else(|| ConfigError::missing("there is no public key"))?;
+        keys.into_keys(move |key| PublicKey::new(algorithm, key))
     }
 
     #[cfg(any(feature = "asymmetric", feature = "jwt"))]

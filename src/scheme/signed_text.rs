@@ -14,11 +14,8 @@ use crate::sign::SignError;
 
 use super::fields::Fields;
 use super::settings::{Settings, ShowAddress};
-use super::source::Signature;
 use super::template::Template;
-#[cfg(any(feature = "asymmetric", feature = "testing"))]
-use super::template::Values;
-use crate::place::Place;
+use crate::place::{Place, Signature};
 #[cfg(feature = "testing")]
 use crate::sign::Unsigned;
 
@@ -67,13 +64,6 @@ impl SignedText {
             event: fields.event.as_ref().is_some_and(|event| own.event || covers(event)),
             url: own.url,
         }
-    }
-
-    #[cfg(any(feature = "asymmetric", feature = "testing"))]
-    pub(crate) fn message(&self, values: &Values<'_>) -> Result<Vec<u8>, Rejection> {
-        let mut message = Vec::new();
-        self.template.feed(values, &mut |bytes| message.extend_from_slice(bytes))?;
-        Ok(message)
     }
 
     /// Names the address that was signed over, if a mismatch may be due to it. Values of the query
@@ -139,9 +129,7 @@ impl SignedText {
             let text = hash.encoding.encode(&Sha256::digest(&*request.body));
             hash.places[0].put(request.head, request.body, &text)?;
         }
-        let lacking = |_| SignError::new("the request lacks something that is signed");
-        let message = self.message(&(&*request).into()).map_err(lacking)?;
-        let mut text = self.signature.encoding.encode(&sign(&message)?);
+        let mut text = self.signature.encoding.encode(&sign(&self.template.to_sign(request)?)?);
         if let Some(separator) = self.signature.behind {
             text.insert_str(0, &format!("1{}", char::from(separator)));
         }

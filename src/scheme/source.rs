@@ -1,21 +1,12 @@
-//! Where in a request something is, as a scheme says it, and how signatures and timestamps are read
-//! from there.
+//! Where in a request something is, as a scheme says it.
 
 use std::borrow::Cow;
-use std::fmt;
-use std::time::{Duration, SystemTime};
-
-use http::request::Parts;
-use smallvec::SmallVec;
+use std::time::Duration;
 
 use crate::config::ConfigError;
 use crate::encoding::Encoding;
-use crate::mac::Digest;
-use crate::rejection::{Reason, Rejection};
-use crate::text::Text;
+use crate::place::{Place, Signature, Spot, Timestamp, header_name};
 use crate::time::{TimeFormat, Tolerance};
-
-use crate::place::{Place, Spot, header_name};
 
 /// The default tolerance of a timestamp, on both sides. It is what most senders document.
 const DEFAULT_TOLERANCE: Duration = Duration::from_secs(300);
@@ -160,12 +151,7 @@ impl Source {
 
     /// Reads a signature in this encoding.
     pub fn encoded(self, encoding: Encoding) -> SignatureSpec {
-        SignatureSpec(self.0.map(|place| Signature {
-            missing: format!("none in {place}"),
-            places: vec![place],
-            behind: None,
-            encoding,
-        }))
+        SignatureSpec(self.0.map(|place| Signature::new(place, encoding)))
     }
 
     /// Reads a time in whole seconds since 1970.
@@ -202,116 +188,17 @@ impl SignatureSpec {
     /// Adds another place where a signature may be, in the same encoding, such as a secondary
     /// header. All that are there are tried.
     pub fn or(self, source: Source) -> Self {
-        Self(self.0.and_then(|mut signature| {
-            let place = source.0?;
-            signature.missing += &format!(" or {place}");
-            signature.places.push(place);
-            Ok(signature)
-        }))
+        Self(self.0.and_then(|signature| Ok(signature.or(source.0?))))
     }
 
     /// Reads what is behind the last of this ASCII character, and all if it isn't there: for
     /// senders that write the id of the key, which they don't sign, in front of the signature,
     /// as in `v1=<id>:<signature>`.
     pub fn behind(self, separator: char) -> Self {
-        Self(self.0.and_then(|signature| {
-            let separator = ascii(separator, "what is in front of a signature ends with one ASCII character")?;
-            Ok(Signature { behind: Some(separator), ..signature })
+        Self(self.0.and_then(|mut signature| {
+            signature.behind = Some(ascii(separator, "what is in front of a signature ends with one ASCII character")?);
+            Ok(signature)
         }))
-    }
-}
-
-/// The places of a signature, the usual one first, and its encoding.
-#[derive(Clone, Debug)]
-pub(crate) struct Signature {
-    pub(crate) places: Vec<Place>,
-    pub(crate) encoding: Encoding,
-    /// What ends the id of a key in front of the signature.
-    pub(crate) behind: Option<u8>,
-    /// The detail if there is none, written once: most refusals are for that.
-    missing: String,
-}
-
-/// The MACs that a request offers: one for nearly every sender, and that one without an allocation.
-pub(crate) type Candidates = SmallVec<[Digest; 1]>;
-
-impl Signature {
-    /// Reads every signature that is there, each of this length in bytes. None at all is refused.
-    #[inline]
-    pub(crate) fn read(&self, head: &Parts, body: &[u8], digest_len: usize) -> Result<Candidates, Rejection> {
-        let mut found = Candidates::new();
-        self.each(head, body, |text| {
-            let text = self.behind_id(text);
-            let mut digest = Digest::zero(digest_len);
-            if !self.encoding.decode_exact(text, digest.as_mut_bytes()) {
-                return Err(self.undecodable(digest_len));
-            }
-            found.push(digest);
-            Ok(())
-        })?;
-        Ok(found)
-    }
-
-    /// Returns whether a request has one signature at most.
-    pub(super) fn is_single(&self) -> bool {
-        matches!(&self.places[..], [place] if place.list.is_none() && !matches!(place.spot, Spot::Numbered(_)))
-    }
-
-    /// Reads every signature that is there, for algorithms whose signatures have no fixed length.
-    #[cfg(feature = "asymmetric")]
-    pub(crate) fn read_up_to(&self, head: &Parts, body: &[u8], longest: usize) -> Result<Vec<Vec<u8>>, Rejection> {
-        let mut found = Vec::new();
-        self.each(head, body, |text| {
-            let text = self.behind_id(text);
-            let is_short = text.len() <= self.encoding.text_len(longest);
-            let decoded = if is_short { self.encoding.decode(text) } else { None };
-            let decoded = decoded.filter(|signature| !signature.is_empty());
-            found.push(decoded.ok_or_else(|| self.undecodable(format_args!("1 to {longest}")))?);
-            Ok(())
-        })?;
-        Ok(found)
-    }
-
-    #[inline]
-    fn each(
-        &self,
-        head: &Parts,
-        body: &[u8],
-        mut take: impl FnMut(&[u8]) -> Result<(), Rejection>,
-    ) -> Result<(), Rejection> {
-        let mut count = 0;
-        for place in &self.places {
-            count += place.each(head, body, &mut take)?;
-        }
-        if count == 0 {
-            return Err(self.missing());
-        }
-        Ok(())
-    }
-
-    #[inline]
-    fn behind_id<'a>(&self, text: &'a [u8]) -> &'a [u8] {
-        let Some(separator) = self.behind else { return text };
-        let id = text.iter().rposition(|byte| *byte == separator);
-        id.map_or(text, |id| &text[id + 1..])
-    }
-
-    #[cold]
-    fn missing(&self) -> Rejection {
-        Rejection::new(Reason::MissingSignature).with_detail(self.missing.clone())
-    }
-
-    #[cold]
-    fn undecodable(&self, bytes: impl fmt::Display) -> Rejection {
-        let (places, encoding) = (self.names(), self.encoding.name());
-        Rejection::new(Reason::MalformedSignature)
-            .with_detail(format!("{places} does not hold {bytes} bytes in {encoding}"))
-    }
-
-    /// Returns where the signature may be, for details and tables.
-    pub(crate) fn names(&self) -> String {
-        let places: Vec<_> = self.places.iter().map(ToString::to_string).collect();
-        places.join(" or ")
     }
 }
 
@@ -336,44 +223,6 @@ impl TimestampSpec {
     /// absence is signed too.
     pub(crate) fn optional(self) -> Self {
         Self(self.0.map(|timestamp| Timestamp { optional: true, ..timestamp }))
-    }
-}
-
-#[derive(Clone, Debug)]
-pub(crate) struct Timestamp {
-    pub(crate) place: Place,
-    pub(crate) format: TimeFormat,
-    pub(crate) tolerance: Tolerance,
-    /// Whether a signed body may lack it.
-    pub(crate) optional: bool,
-}
-
-impl Timestamp {
-    /// Returns the timestamp as it was written, and the time it stands for.
-    #[inline]
-    pub(crate) fn read(
-        &self,
-        head: &Parts,
-        body: &[u8],
-        now: SystemTime,
-    ) -> Result<Option<(Text, SystemTime)>, Rejection> {
-        let place = &self.place;
-        let missing = || Rejection::new(Reason::MissingHeader).with_detail(format!("there is no timestamp in {place}"));
-        let text = match place.text(head, body, Reason::MalformedTimestamp)? {
-            Some(text) => text,
-            None if self.optional => return Ok(None),
-            None => return Err(missing()),
-        };
-        let unreadable = || {
-            Rejection::new(Reason::MalformedTimestamp)
-                .with_detail(format!("{place} is not a time in {:?}", self.format))
-        };
-        let time = self.format.parse(text.as_bytes()).ok_or_else(unreadable)?;
-        // The detail costs refusals alone.
-        if !self.tolerance.allows(time, now) {
-            self.tolerance.check(&format!("the timestamp in {place}"), time, now)?;
-        }
-        Ok(Some((text, time)))
     }
 }
 

@@ -1,10 +1,10 @@
 //! What a sender signs: a template of literals and parts of the request.
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use http::request::Parts;
 use sha2::{Digest as _, Sha256};
-use smallvec::SmallVec;
 
 use crate::config::ConfigError;
 use crate::delivery::{Signed, SignedText};
@@ -12,12 +12,12 @@ use crate::encoding::Encoding;
 use crate::public_url::PublicUrl;
 use crate::rejection::{Reason, Rejection};
 #[cfg(feature = "testing")]
-use crate::sign::Unsigned;
+use crate::sign::{SignError, Unsigned};
 use crate::uri::requested_uri;
 use crate::urlencoded;
 
-use super::source::{self, Timestamp};
-use crate::place::Place;
+use super::source;
+use crate::place::{Place, Timestamp};
 
 /// A piece of the signed text.
 #[derive(Clone)]
@@ -53,9 +53,6 @@ pub(crate) struct CustomPiece {
 /// Writes a piece. Without a timestamp in the values, it leaves the time out.
 pub(crate) type WritePiece = dyn Fn(&Values<'_>) -> Result<Vec<u8>, Rejection> + Send + Sync;
 
-/// What is signed on one side of the body: an id and a time, usually.
-pub(super) type Around = SmallVec<[u8; 96]>;
-
 /// The pieces before the body, and those after it. The body itself is fed as it arrives.
 #[derive(Clone)]
 pub(crate) struct Template {
@@ -65,11 +62,16 @@ pub(crate) struct Template {
     before: Vec<Piece>,
     after: Vec<Piece>,
     has_body: bool,
+    /// Whether the head may lack what a piece is made of.
+    needs_head: bool,
 }
 
 /// The parts of a request that may be signed, as they were received.
 pub(crate) struct Values<'a> {
     pub(crate) head: &'a Parts,
+    /// When the request came.
+    #[cfg_attr(not(feature = "fetch"), allow(dead_code))]
+    pub(crate) now: SystemTime,
     /// Empty until it has arrived.
     pub(crate) body: &'a [u8],
     pub(crate) timestamp: Option<&'a [u8]>,
@@ -81,6 +83,7 @@ impl<'a> From<&'a Unsigned<'_>> for Values<'a> {
     fn from(it: &'a Unsigned<'_>) -> Self {
         Self {
             head: it.head,
+            now: it.now,
             body: it.body,
             timestamp: it.timestamp.as_deref().map(str::as_bytes),
             id: it.id.as_deref().map(str::as_bytes),
@@ -101,6 +104,7 @@ impl Template {
             before: Vec::new(),
             after: Vec::new(),
             has_body: false,
+            needs_head: false,
         };
         let mut rest = text;
         while !rest.is_empty() {
@@ -130,6 +134,7 @@ impl Template {
     }
 
     fn push(&mut self, piece: Piece) {
+        self.needs_head |= piece.may_lack_in_head();
         if self.has_body { &mut self.after } else { &mut self.before }.push(piece);
     }
 
@@ -193,21 +198,44 @@ impl Template {
     }
 
     /// Checks that the head has what the pieces need.
+    #[inline]
     pub(crate) fn check(&self, values: &Values<'_>) -> Result<(), Rejection> {
-        for piece in self.pieces() {
-            if matches!(piece, Piece::Value(_) | Piece::Url(_) | Piece::Custom(_)) && !piece.needs_body() {
-                piece.feed(values, &mut |_| {})?;
-            }
-        }
-        Ok(())
+        if self.needs_head { self.check_pieces(values) } else { Ok(()) }
     }
 
-    pub(crate) fn feed_before(&self, values: &Values<'_>, sink: &mut dyn FnMut(&[u8])) -> Result<(), Rejection> {
+    fn check_pieces(&self, values: &Values<'_>) -> Result<(), Rejection> {
+        self.pieces().filter(|piece| piece.may_lack_in_head()).try_for_each(|piece| piece.feed(values, &mut |_| {}))
+    }
+
+    pub(super) fn feed_before(&self, values: &Values<'_>, sink: &mut dyn FnMut(&[u8])) -> Result<(), Rejection> {
         self.before.iter().try_for_each(|piece| piece.feed(values, sink))
     }
 
-    pub(crate) fn feed_after(&self, values: &Values<'_>, sink: &mut dyn FnMut(&[u8])) -> Result<(), Rejection> {
+    pub(super) fn feed_after(&self, values: &Values<'_>, sink: &mut dyn FnMut(&[u8])) -> Result<(), Rejection> {
         self.after.iter().try_for_each(|piece| piece.feed(values, sink))
+    }
+
+    /// Feeds the whole text, once the body is there.
+    pub(super) fn feed(&self, values: &Values<'_>, sink: &mut dyn FnMut(&[u8])) -> Result<(), Rejection> {
+        self.feed_before(values, sink)?;
+        if self.has_body {
+            sink(values.body);
+        }
+        self.feed_after(values, sink)
+    }
+
+    /// Returns the whole text, once the body is there.
+    #[cfg(any(test, feature = "asymmetric", feature = "jwt", feature = "testing"))]
+    pub(super) fn whole(&self, values: &Values<'_>) -> Result<Vec<u8>, Rejection> {
+        let mut text = Vec::new();
+        self.feed(values, &mut |bytes| text.extend_from_slice(bytes))?;
+        Ok(text)
+    }
+
+    /// Returns the whole text of a request that is being signed.
+    #[cfg(feature = "testing")]
+    pub(crate) fn to_sign(&self, request: &Unsigned<'_>) -> Result<Vec<u8>, SignError> {
+        self.whole(&request.into()).map_err(|_| SignError::new("the request lacks something that is signed"))
     }
 
     /// Returns whether the text has more than literals, the id, the body and the time.
@@ -226,30 +254,6 @@ impl Template {
             Ok::<_, Rejection>(text)
         };
         Ok(SignedText { before: feed(&self.before)?, has_body: self.has_body, after: feed(&self.after)? })
-    }
-
-    /// Returns the text before the body and the text after it. Short pieces are put together: each
-    /// that a hash is fed alone costs it as much as some dozens of bytes.
-    #[inline]
-    pub(super) fn around_body(&self, values: &Values<'_>) -> Result<(Around, Around), Rejection> {
-        let (mut before, mut after) = (Around::new(), Around::new());
-        self.feed_before(values, &mut |bytes| before.extend_from_slice(bytes))?;
-        self.feed_after(values, &mut |bytes| after.extend_from_slice(bytes))?;
-        Ok((before, after))
-    }
-
-    /// Returns the body, if it is signed as it is.
-    pub(super) fn body_of<'a>(&self, values: &Values<'a>) -> &'a [u8] {
-        if self.has_body { values.body } else { b"" }
-    }
-
-    /// Feeds the whole text, once the body is there.
-    pub(crate) fn feed(&self, values: &Values<'_>, sink: &mut dyn FnMut(&[u8])) -> Result<(), Rejection> {
-        self.feed_before(values, sink)?;
-        if self.has_body {
-            sink(values.body);
-        }
-        self.feed_after(values, sink)
     }
 }
 
@@ -292,6 +296,11 @@ impl Piece {
 
     fn needs_body(&self) -> bool {
         self.is_digest() || matches!(self, Self::Params) || matches!(self, Self::Value(place) if place.in_body())
+    }
+
+    /// Returns whether a head may lack what it is made of.
+    fn may_lack_in_head(&self) -> bool {
+        matches!(self, Self::Value(_) | Self::Url(_) | Self::Custom(_)) && !self.needs_body()
     }
 
     /// Returns whether it is what this place has, or the header that has it.
@@ -344,9 +353,14 @@ mod tests {
         let url = PublicUrl::base("https://h").unwrap();
         let template = Template::parse(template, Some(&url), &[]).map_err(|error| error.to_string())?;
         let (head, ()) = http::Request::post("/hook?a=1").header("x-h", "H").body(()).unwrap().into_parts();
-        let values = Values { head: &head, body: b"b=2&a=1", timestamp: Some(b"17"), id: Some(b"m1") };
-        let mut text = Vec::new();
-        template.feed(&values, &mut |bytes| text.extend_from_slice(bytes)).map_err(|error| error.to_string())?;
+        let values = Values {
+            head: &head,
+            now: SystemTime::UNIX_EPOCH,
+            body: b"b=2&a=1",
+            timestamp: Some(b"17"),
+            id: Some(b"m1"),
+        };
+        let text = template.whole(&values).map_err(|error| error.to_string())?;
         Ok(String::from_utf8(text).unwrap())
     }
 

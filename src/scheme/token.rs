@@ -1,7 +1,5 @@
 //! Proof by a shared token: a secret that the sender repeats. It covers nothing.
 
-use std::time::SystemTime;
-
 use http::request::Parts;
 
 use crate::config::ConfigError;
@@ -51,7 +49,7 @@ impl Proof for TokenProof {
         Ok(Token::of(value.as_bytes()))
     }
 
-    fn start(&self, _: &Token, values: &Values<'_>, _: SystemTime) -> Judged<KeysFor<Token>> {
+    fn start(&self, _: &Token, values: &Values<'_>) -> Judged<KeysFor<Token>> {
         Ok(self.keys.find(values.head, None))
     }
 

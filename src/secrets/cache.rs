@@ -1,8 +1,10 @@
 //! Looked-up secrets, kept for a while: one look-up for many requests of a tenant.
 
-use std::collections::HashMap;
+use std::borrow::Borrow;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::future::Future;
+use std::hash::{Hash, Hasher};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -12,7 +14,6 @@ use futures_util::future::{Shared, WeakShared};
 use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{HeaderName, Request, Uri};
-use smallvec::SmallVec;
 
 use crate::maybe_ready::MaybeReady;
 use crate::rejection::{Reason, Rejection};
@@ -20,7 +21,7 @@ use crate::text::Text;
 use crate::time::{Clock, SystemClock};
 
 use super::head::Head;
-use super::keyring::KeysFor;
+use super::keyring::{Kept, Keyring, KeysFor, TenantKey};
 
 /// The most look-ups at a time for tenants that the cache doesn't know. A client can invent any
 /// number of tenants; this is what the source of the secrets has to bear of them at once.
@@ -61,7 +62,7 @@ impl CachePolicy {
             unknown_for: Duration::from_secs(10),
             max_tenants: 100_000,
             max_unknown: 10_000,
-            headers: vec![Text::from_static(HOST_NAME)],
+            headers: vec![Text::from_static("host")],
             query: false,
             clock: Arc::new(SystemClock),
         }
@@ -119,45 +120,25 @@ impl CachePolicy {
         self
     }
 
+    /// Returns the headers that tell tenants apart. One whose name is not valid is never there.
+    fn header_names(&self) -> impl Iterator<Item = HeaderName> {
+        self.headers.iter().filter_map(|name| HeaderName::from_bytes(name.as_bytes()).ok())
+    }
+
     /// Returns what the look-up gets to see of a request: what tells tenants apart, and nothing
     /// else. So no secret can be kept under a key that lacks what chose it.
     fn visible(&self, parts: &Parts, hint: Option<Text>) -> Head {
         let mut visible = Request::new(()).into_parts().0;
         visible.method = parts.method.clone();
         visible.uri = if self.query { parts.uri.clone() } else { without_query(&parts.uri) };
-        for name in &self.headers {
-            if let Ok(name) = HeaderName::from_bytes(name.as_bytes()) {
-                for value in parts.headers.get_all(&name) {
-                    visible.headers.append(name.clone(), value.clone());
-                }
+        for name in self.header_names() {
+            for value in parts.headers.get_all(&name) {
+                visible.headers.append(name.clone(), value.clone());
             }
         }
         Head::from_parts(visible, hint)
     }
-
-    /// Returns the key of a tenant: every part that is visible, with its length before it.
-    fn key(&self, parts: &Parts, hint: Option<&Text>) -> SmallVec<[u8; 128]> {
-        let mut key = SmallVec::new();
-        let mut push = |part: &[u8]| {
-            key.extend_from_slice(&part.len().to_le_bytes());
-            key.extend_from_slice(part);
-        };
-        push(parts.method.as_str().as_bytes());
-        push(parts.uri.path().as_bytes());
-        if self.query {
-            push(parts.uri.query().unwrap_or_default().as_bytes());
-        }
-        for name in &self.headers {
-            let values = parts.headers.get_all(name.as_str());
-            push(&values.iter().count().to_le_bytes());
-            values.iter().for_each(|value| push(value.as_bytes()));
-        }
-        push(hint.map_or(b"", |hint| hint.as_bytes()));
-        key
-    }
 }
-
-const HOST_NAME: &str = "host";
 
 fn without_query(uri: &Uri) -> Uri {
     let mut parts = uri.clone().into_parts();
@@ -188,22 +169,17 @@ impl fmt::Debug for CachePolicy {
 /// away, the others carry on.
 pub(crate) struct KeyCache<K> {
     policy: CachePolicy,
+    /// Those of the policy, read once.
+    headers: Vec<HeaderName>,
     state: Arc<Mutex<Tenants<K>>>,
 }
 
 struct Tenants<K> {
-    known: Generations<Kept<K>>,
-    unknown: Generations<SystemTime>,
+    known: Generations<Keyring<K>>,
+    unknown: Generations<()>,
     /// What every unknown tenant's signature is tried with.
     decoy: Option<KeysFor<K>>,
-    lookups: HashMap<Vec<u8>, WeakShared<KeyLookup<K>>>,
-}
-
-struct Kept<K> {
-    keys: KeysFor<K>,
-    found: SystemTime,
-    /// The last failure to find newer ones.
-    failed: Option<SystemTime>,
+    lookups: HashMap<TenantKey, WeakShared<KeyLookup<K>>>,
 }
 
 type KeyLookup<K> = Pin<Box<dyn Future<Output = Result<KeysFor<K>, Rejection>> + Send>>;
@@ -216,7 +192,30 @@ impl<K: Clone + Send + Sync + 'static> KeyCache<K> {
             decoy: None,
             lookups: HashMap::new(),
         };
-        Self { policy, state: Arc::new(Mutex::new(state)) }
+        Self { headers: policy.header_names().collect(), policy, state: Arc::new(Mutex::new(state)) }
+    }
+
+    /// Returns the key of a tenant: every part that is visible, with its length before it.
+    fn key(&self, parts: &Parts, hint: Option<&Text>) -> TenantKey {
+        // No head has 4 GiB.
+        let short = |len: usize| u32::try_from(len).unwrap_or(u32::MAX).to_le_bytes();
+        let mut key = TenantKey::new();
+        let mut push = |part: &[u8]| {
+            key.extend_from_slice(&short(part.len()));
+            key.extend_from_slice(part);
+        };
+        push(parts.method.as_str().as_bytes());
+        push(parts.uri.path().as_bytes());
+        if self.policy.query {
+            push(parts.uri.query().unwrap_or_default().as_bytes());
+        }
+        for name in &self.headers {
+            let values = parts.headers.get_all(name);
+            push(&short(values.iter().count()));
+            values.iter().for_each(|value| push(value.as_bytes()));
+        }
+        push(hint.map_or(b"", |hint| hint.as_bytes()));
+        key
     }
 
     /// Returns the keys of the request's tenant, kept or from `look_up`.
@@ -229,18 +228,18 @@ impl<K: Clone + Send + Sync + 'static> KeyCache<K> {
     where
         F: Future<Output = Result<KeysFor<K>, Rejection>> + Send + 'static,
     {
-        let key = self.policy.key(parts, hint.as_ref());
+        let key = self.key(parts, hint.as_ref());
         let now = self.policy.clock.now();
         let mut tenants = lock(&self.state);
         let kept = tenants.known.get(&key);
-        if let Some(kept) = &kept
+        if let Some(kept) = kept
             && (is_within(kept.found, now, self.policy.fresh_for)
                 || kept.failed.is_some_and(|failed| is_within(failed, now, RETRY_AFTER_FAILURE)))
         {
-            return kept.keys.clone().into();
+            return KeysFor::kept(kept.clone()).into();
         }
         let is_known = kept.is_some();
-        if tenants.unknown.get(&key).is_some_and(|found| is_within(*found, now, self.policy.unknown_for))
+        if tenants.unknown.get(&key).is_some_and(|kept| is_within(kept.found, now, self.policy.unknown_for))
             && let Some(decoy) = &tenants.decoy
         {
             return decoy.clone().into();
@@ -255,7 +254,6 @@ impl<K: Clone + Send + Sync + 'static> KeyCache<K> {
             let busy = Rejection::new(Reason::SecretUnavailable).with_detail("too many unknown tenants are asked for");
             return MaybeReady::pending(async { Err(busy) });
         }
-        let key = key.into_vec();
         let lookup = self.launch(key.clone(), look_up(self.policy.visible(parts, hint)));
         if let Some(weak) = lookup.downgrade() {
             tenants.lookups.insert(key, weak);
@@ -264,7 +262,7 @@ impl<K: Clone + Send + Sync + 'static> KeyCache<K> {
     }
 
     /// Starts a look-up that leaves its result in the cache before anyone who waits for it goes on.
-    fn launch<F>(&self, key: Vec<u8>, look_up: F) -> Shared<KeyLookup<K>>
+    fn launch<F>(&self, key: TenantKey, look_up: F) -> Shared<KeyLookup<K>>
     where
         F: Future<Output = Result<KeysFor<K>, Rejection>> + Send + 'static,
     {
@@ -276,21 +274,21 @@ impl<K: Clone + Send + Sync + 'static> KeyCache<K> {
             tenants.lookups.remove(&key);
             match found {
                 Ok(keys) if keys.known => {
-                    tenants.known.insert(key, Kept { keys: keys.clone(), found: now, failed: None });
+                    tenants.known.insert(Kept { key, found: now, failed: None, value: Keyring::clone(&keys.ring) });
                     Ok(keys)
                 }
                 Ok(decoy) => {
                     tenants.known.remove(&key);
-                    tenants.unknown.insert(key, now);
+                    tenants.unknown.insert(Kept { key, found: now, failed: None, value: () });
                     tenants.decoy = Some(decoy.clone());
                     Ok(decoy)
                 }
                 Err(rejection) => {
                     let stale_for = policy.fresh_for.saturating_add(policy.stale_for);
-                    match tenants.known.get_mut(&key) {
+                    match tenants.known.get(&key) {
                         Some(kept) if is_within(kept.found, now, stale_for) => {
-                            kept.failed = Some(now);
-                            Ok(kept.keys.clone())
+                            let kept = Kept { failed: Some(now), ..Kept::clone(kept) };
+                            Ok(KeysFor::kept(tenants.known.insert(kept)))
                         }
                         _ => Err(rejection),
                     }
@@ -310,40 +308,45 @@ fn is_within(start: SystemTime, now: SystemTime, duration: Duration) -> bool {
     now.duration_since(start).is_ok_and(|passed| passed < duration)
 }
 
-/// A bounded map that forgets what was not used for longest, in two halves: what is used moves to
+/// A bounded set that forgets what was not used for longest, in two halves: what is used moves to
 /// the young one, and once that is full, the old one is dropped.
-struct Generations<V> {
+struct Generations<T> {
     half: usize,
-    young: HashMap<Vec<u8>, V>,
-    old: HashMap<Vec<u8>, V>,
+    young: HashSet<ByKey<T>>,
+    old: HashSet<ByKey<T>>,
 }
 
-impl<V> Generations<V> {
+/// What is kept of a tenant, found by its key. It is in one piece of memory, behind a pointer:
+/// among a million tenants, a hit takes as long as the memory does to answer, once for each piece.
+struct ByKey<T>(Arc<Kept<T>>);
+
+impl<T> Generations<T> {
     fn new(entries: usize) -> Self {
-        Self { half: (entries / 2).max(1), young: HashMap::new(), old: HashMap::new() }
+        Self { half: (entries / 2).max(1), young: HashSet::new(), old: HashSet::new() }
     }
 
-    fn get(&mut self, key: &[u8]) -> Option<&V> {
-        if !self.old.is_empty() {
-            return self.get_mut(key).map(|value| &*value);
+    fn get(&mut self, key: &[u8]) -> Option<&Arc<Kept<T>>> {
+        if !self.old.is_empty()
+            && !self.young.contains(key)
+            && let Some(ByKey(kept)) = self.old.take(key)
+        {
+            self.put(kept);
         }
-        self.young.get(key)
+        self.young.get(key).map(|ByKey(kept)| kept)
     }
 
-    fn get_mut(&mut self, key: &[u8]) -> Option<&mut V> {
-        if !self.young.contains_key(key) {
-            let (key, value) = self.old.remove_entry(key)?;
-            self.insert(key, value);
-        }
-        self.young.get_mut(key)
+    fn insert(&mut self, kept: Kept<T>) -> Arc<Kept<T>> {
+        let kept = Arc::new(kept);
+        self.put(kept.clone());
+        kept
     }
 
-    fn insert(&mut self, key: Vec<u8>, value: V) {
-        if self.young.len() >= self.half && !self.young.contains_key(&key) {
+    fn put(&mut self, kept: Arc<Kept<T>>) {
+        if self.young.len() >= self.half && !self.young.contains(&kept.key[..]) {
             self.old = std::mem::take(&mut self.young);
         }
-        self.old.remove(&key);
-        self.young.insert(key, value);
+        self.old.remove(&kept.key[..]);
+        self.young.replace(ByKey(kept));
     }
 
     fn remove(&mut self, key: &[u8]) {
@@ -351,6 +354,26 @@ impl<V> Generations<V> {
         self.old.remove(key);
     }
 }
+
+impl<T> Borrow<[u8]> for ByKey<T> {
+    fn borrow(&self) -> &[u8] {
+        &self.0.key
+    }
+}
+
+impl<T> Hash for ByKey<T> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.key[..].hash(state);
+    }
+}
+
+impl<T> PartialEq for ByKey<T> {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.key == other.0.key
+    }
+}
+
+impl<T> Eq for ByKey<T> {}
 
 #[cfg(test)]
 mod tests {

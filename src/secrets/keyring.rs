@@ -1,6 +1,8 @@
 //! The keys of one sender: usually one, a few while secrets are rotated.
 
+use std::ops::Deref;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use smallvec::SmallVec;
 
@@ -82,14 +84,6 @@ impl<K> Keyring<K> {
         }
     }
 
-    /// Returns the key if there is only one.
-    pub(crate) fn only_mut(&mut self) -> Option<&mut K> {
-        match &mut *self.keys {
-            [only] => Some(only),
-            _ => None,
-        }
-    }
-
     /// Returns the position of the first key that fits. All are asked, so that the time doesn't
     /// tell which one did.
     pub(crate) fn first_that(&self, fits: impl Fn(&K) -> bool) -> Option<usize> {
@@ -100,21 +94,66 @@ impl<K> Keyring<K> {
     pub(crate) fn iter(&self) -> impl Iterator<Item = &K> {
         self.keys.iter()
     }
-
-    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut K> {
-        self.keys.iter_mut()
-    }
 }
 
 /// The keys for one request.
 #[derive(Clone)]
 pub(crate) struct KeysFor<K> {
-    pub(crate) ring: Arc<Keyring<K>>,
+    pub(crate) ring: Ring<K>,
     /// False if the ring holds a decoy, so that an unknown tenant takes as long as a known one.
     pub(crate) known: bool,
 }
 
+/// A keyring that is shared: a sender's own, or a tenant's that a cache keeps.
+pub(crate) enum Ring<K> {
+    Own(Arc<Keyring<K>>),
+    Kept(Arc<Kept<Keyring<K>>>),
+}
+
+/// What tells a tenant from others.
+pub(super) type TenantKey = SmallVec<[u8; 96]>;
+
+/// What a cache keeps of a tenant.
+#[derive(Clone)]
+pub(crate) struct Kept<T> {
+    pub(super) key: TenantKey,
+    pub(super) found: SystemTime,
+    /// The last failure to find it anew.
+    pub(super) failed: Option<SystemTime>,
+    pub(super) value: T,
+}
+
+impl<K> Deref for Ring<K> {
+    type Target = Keyring<K>;
+
+    #[inline]
+    fn deref(&self) -> &Keyring<K> {
+        match self {
+            Self::Own(ring) => ring,
+            Self::Kept(kept) => &kept.value,
+        }
+    }
+}
+
+impl<K> Clone for Ring<K> {
+    fn clone(&self) -> Self {
+        match self {
+            Self::Own(ring) => Self::Own(ring.clone()),
+            Self::Kept(kept) => Self::Kept(kept.clone()),
+        }
+    }
+}
+
 impl<K> KeysFor<K> {
+    /// The keys of a known sender or tenant.
+    pub(super) fn known(ring: Arc<Keyring<K>>) -> Self {
+        Self { ring: Ring::Own(ring), known: true }
+    }
+
+    pub(super) fn kept(kept: Arc<Kept<Keyring<K>>>) -> Self {
+        Self { ring: Ring::Kept(kept), known: true }
+    }
+
     /// Refuses a request that no key has signed. The decoy that stands for an unknown tenant's key
     /// proves nothing.
     #[inline]
@@ -144,8 +183,7 @@ mod tests {
     fn no_key_is_none_and_nine_are_too_many() {
         assert!(Keyring::<u8>::new([]).unwrap().is_none());
         for len in 1..=8_u8 {
-            let mut keyring = Keyring::new((0..len).map(Ok)).unwrap().unwrap();
-            assert!(keyring.iter_mut().map(|key| *key).eq(0..len));
+            let keyring = Keyring::new((0..len).map(Ok)).unwrap().unwrap();
             assert!(keyring.iter().copied().eq(0..len));
         }
         assert!(Keyring::new((0..9).map(Ok)).is_err());

@@ -18,7 +18,7 @@ use crate::text::Text;
 
 use super::cache::{CachePolicy, KeyCache};
 use super::head::Head;
-use super::keyring::{Keyring, KeysFor, MakeKey};
+use super::keyring::{Keyring, KeysFor, MakeKey, Ring};
 use super::secret::Secret;
 
 type FoundSecrets = Pin<Box<dyn Future<Output = Result<SmallVec<[Secret; 1]>, BoxError>> + Send>>;
@@ -284,7 +284,7 @@ impl<K: Clone + Send + Sync + 'static> Keys<K> {
     /// Finds the keys for a request. `hint` may help a look-up: see [`Head::unverified_hint`].
     pub(crate) fn find(&self, parts: &Parts, hint: Option<Text>) -> MaybeReady<KeysFor<K>> {
         match self {
-            Self::Fixed(keyring) => KeysFor { ring: keyring.clone(), known: true }.into(),
+            Self::Fixed(keyring) => KeysFor::known(keyring.clone()).into(),
             Self::Lookup { find, make, decoy, cache } => {
                 let look_up = |head| make_keys(find(head), make.clone(), decoy.clone());
                 match cache {
@@ -331,10 +331,12 @@ async fn make_keys<K: Send + Sync + 'static>(
         if known {
             decoy.is_new.store(!was_kept, Ordering::Relaxed);
         }
-        return Ok(KeysFor { ring, known });
+        return Ok(KeysFor { ring: Ring::Own(ring), known });
     }
     let keyring = Keyring::from_secrets(&secrets, &*make).map_err(unusable)?;
-    keyring.map(|ring| KeysFor { ring: Arc::new(ring), known }).ok_or_else(|| Reason::SecretUnavailable.into())
+    keyring
+        .map(|ring| KeysFor { ring: Ring::Own(Arc::new(ring)), known })
+        .ok_or_else(|| Reason::SecretUnavailable.into())
 }
 
 #[cfg(test)]

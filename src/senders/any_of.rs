@@ -200,15 +200,7 @@ impl<P: Provider> Provider for AnyOf<P> {
     }
 
     fn recognizes(&self, head: &Parts) -> Recognition {
-        let mut best = Recognition::No;
-        for provider in self.providers() {
-            match provider.recognizes(head) {
-                Recognition::Yes => return Recognition::Yes,
-                Recognition::Perhaps => best = Recognition::Perhaps,
-                Recognition::No => {}
-            }
-        }
-        best
+        Recognition::best(self.providers().map(|provider| provider.recognizes(head)))
     }
 
     fn recognizes_body(&self, head: &Parts, body: &[u8]) -> bool {

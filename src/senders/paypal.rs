@@ -14,10 +14,11 @@ use crate::config::ConfigError;
 use crate::delivery::Signed;
 use crate::fetch::{self, Cache, CacheLimits, Fetch};
 use crate::headers::required;
+use crate::key_lookup::FetchKey;
 use crate::provider::{BoxFuture, MaybeReady};
 use crate::public_key::Verifies;
 use crate::rejection::{Reason, Rejection};
-use crate::scheme::{FetchKey, Scheme, SchemeBuilder, header, json};
+use crate::scheme::{Scheme, header, json};
 
 use super::{SenderConfig, knowledge};
 
@@ -48,8 +49,8 @@ pub fn paypal(webhook_id: impl Into<String>, certificates: PayPalCertificates) -
     if webhook_id.is_empty() || webhook_id.contains(['|', '{', '}']) {
         return Err(ConfigError::invalid("the webhook's id is empty or not valid"));
     }
-    let keys = PayPalKeys::new(certificates)?;
-    SchemeBuilder::fetched_key(keys)
+    Scheme::rsa_pkcs1_sha256()
+        .fetched_keys(Arc::new(PayPalKeys::new(certificates)?))
         .signature(header("paypal-transmission-sig").base64())
         .signed(format!("{{id}}|{{timestamp}}|{webhook_id}|{{crc32 of body}}"))
         // A checksum of 32 bits is as much as PayPal offers.

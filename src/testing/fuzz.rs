@@ -287,10 +287,10 @@ pub fn jwt(data: &[u8]) {
         rules.check(&claims, UNIX_EPOCH + NOW)
     };
     if verify(data).is_ok() {
-        let (Ok(text), mut again) = (std::str::from_utf8(data), mac.clone()) else { panic!("it is not even text") };
+        let Ok(text) = std::str::from_utf8(data) else { panic!("it is not even text") };
         let (message, signature) = text.rsplit_once('.').unwrap_or_default();
-        again.update(message.as_bytes());
-        assert_eq!(signature, Encoding::Base64Url.encode(again.finish().as_bytes()), "a token is forged");
+        let again = mac.of(message.as_bytes());
+        assert_eq!(signature, Encoding::Base64Url.encode(again.as_bytes()), "a token is forged");
     }
     // Signed by the sender, whatever it says: it may be refused, and nothing else may happen.
     if let Ok(claims) = std::str::from_utf8(data) {

@@ -1,11 +1,14 @@
 //! Where in a request a sender puts something, and what is there.
 
+#[cfg(feature = "testing")]
+mod put;
+mod signature;
+mod timestamp;
+
 use std::borrow::Cow;
 use std::fmt;
 use std::ops::Range;
 
-#[cfg(feature = "testing")]
-use bytes::Bytes;
 use http::header::{AUTHORIZATION, HeaderName, HeaderValue};
 use http::request::Parts;
 
@@ -16,18 +19,12 @@ use crate::multipart;
 use crate::pointer;
 use crate::provider::Recognition;
 use crate::rejection::{Reason, Rejection};
-#[cfg(feature = "testing")]
-use crate::sign::{SignError, add_part, set_header, set_member, set_path, unfit, with_field};
 use crate::text::Text;
 use crate::uri::requested_uri;
 use crate::urlencoded;
 
-/// The most signatures in one list. Senders that rotate send two; each candidate costs a comparison
-/// with every key.
-const MAX_IN_LIST: usize = 16;
-
-/// The most numbered headers that are looked for: DocuSign signs with up to 100 keys.
-const MAX_NUMBERED: usize = 100;
+pub(crate) use signature::{Candidates, Signature};
+pub(crate) use timestamp::Timestamp;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(not(all(feature = "asymmetric", feature = "jwt")), allow(dead_code))]
@@ -226,109 +223,49 @@ impl Place {
         longest: usize,
     ) -> Result<Option<Value<'a>>, Rejection> {
         let Some(value) = self.raw_within(head, body, malformed, longest)? else { return Ok(None) };
-        let Some(separator) = self.list else {
-            if behind(value.as_bytes(), self.prefix.as_bytes()).is_none() {
-                return Err(self.without_prefix(malformed));
-            }
-            let part = self.prefix.len()..value.as_bytes().len();
-            return Ok(Some(value.part(part)));
+        let part = self.part_of(value.as_bytes(), malformed)?;
+        Ok(part.map(|part| value.part(part)))
+    }
+
+    /// Returns which part of a whole value is meant, or `None` if it is a list without it.
+    #[inline]
+    fn part_of(&self, whole: &[u8], malformed: Reason) -> Result<Option<Range<usize>>, Rejection> {
+        let Some(separators) = self.list else {
+            let value = behind(whole, self.prefix.as_bytes()).ok_or_else(|| self.without_prefix(malformed))?;
+            return Ok(Some(whole.len() - value.len()..whole.len()));
         };
-        let bytes = value.as_bytes();
-        let mut meant = self.meant(bytes, separator);
+        let mut meant = self.meant(whole, separators);
         let first = meant.next();
         // In a list of lists, each of the inner ones has the value.
         let is_same = |other: &Range<usize>| {
-            separator[0] != separator[1]
-                && first.as_ref().is_some_and(|first| bytes[first.clone()] == bytes[other.clone()])
+            separators[0] != separators[1]
+                && first.as_ref().is_some_and(|first| whole[first.clone()] == whole[other.clone()])
         };
-        let second = meant.find(|other| !is_same(other));
-        match (first, second) {
-            (_, Some(_)) => Err(Rejection::new(malformed).with_detail(format!("{self} has more than one value"))),
-            (Some(part), None) => Ok(Some(value.part(part))),
-            (None, None) => Ok(None),
+        match meant.find(|other| !is_same(other)) {
+            Some(_) => Err(Rejection::new(malformed).with_detail(format!("{self} has more than one value"))),
+            None => Ok(first),
         }
     }
 
     /// Returns the value as a text, behind that of its scope if it has one.
-    #[inline]
+    // What it returns is large, and would be copied from call to call.
+    #[inline(always)]
     pub(crate) fn text(&self, head: &Parts, body: &[u8], malformed: Reason) -> Result<Option<Text>, Rejection> {
-        let Some(value) = self.value(head, body, malformed)? else { return Ok(None) };
-        let text = value.into_text().ok_or_else(|| self.unreadable(malformed))?;
+        let text = if let Spot::Header(name) = &self.spot {
+            // Where nearly every time and id is: as `value`, in fewer steps.
+            let Some(value) = single(head, name, LONGEST_HEADER)? else { return Ok(None) };
+            let Some(part) = self.part_of(value.as_bytes(), malformed)? else { return Ok(None) };
+            Text::from_header_part(value, part)
+        } else {
+            let Some(value) = self.value(head, body, malformed)? else { return Ok(None) };
+            value.into_text()
+        };
+        let text = text.ok_or_else(|| self.unreadable(malformed))?;
         let Some(scope) = &self.scope else { return Ok(Some(text)) };
         Ok(Some(match scope.text(head, body, malformed)? {
             Some(scope) => format!("{scope} {text}").into(),
             None => text,
         }))
-    }
-
-    /// Hands on every value that may be a signature, and returns how many there are.
-    #[inline]
-    pub(crate) fn each(
-        &self,
-        head: &Parts,
-        body: &[u8],
-        mut take: impl FnMut(&[u8]) -> Result<(), Rejection>,
-    ) -> Result<usize, Rejection> {
-        let malformed = Reason::MalformedSignature;
-        match (&self.spot, self.list) {
-            // Where nearly every signature is: as `value`, in fewer steps.
-            (Spot::Header(name), None) => {
-                let Some(value) = single(head, name, LONGEST_HEADER)? else { return Ok(0) };
-                take(self.behind_prefix(value)?).map(|()| 1)
-            }
-            (Spot::Header(name), Some(separator)) => {
-                let Some(value) = single(head, name, LONGEST_HEADER)? else { return Ok(0) };
-                self.each_in_list(value.as_bytes(), separator, take)
-            }
-            (Spot::Numbered(stem), _) => self.each_numbered(head, stem, take),
-            (_, None) => match self.value(head, body, malformed)? {
-                Some(value) => take(value.as_bytes()).map(|()| 1),
-                None => Ok(0),
-            },
-            (_, Some(separator)) => {
-                let Some(value) = self.raw(head, body, malformed)? else { return Ok(0) };
-                self.each_in_list(value.as_bytes(), separator, take)
-            }
-        }
-    }
-
-    #[inline]
-    fn each_in_list(
-        &self,
-        list: &[u8],
-        separators: [u8; 2],
-        mut take: impl FnMut(&[u8]) -> Result<(), Rejection>,
-    ) -> Result<usize, Rejection> {
-        let mut count = 0;
-        for part in self.meant(list, separators) {
-            count += 1;
-            if count > MAX_IN_LIST {
-                return Err(Rejection::new(Reason::TooManySignatures)
-                    .with_detail(format!("{self} lists more than {MAX_IN_LIST}")));
-            }
-            take(&list[part])?;
-        }
-        Ok(count)
-    }
-
-    fn each_numbered(
-        &self,
-        head: &Parts,
-        stem: &HeaderName,
-        mut take: impl FnMut(&[u8]) -> Result<(), Rejection>,
-    ) -> Result<usize, Rejection> {
-        let is_numbered = |name: &HeaderName| {
-            let number = name.as_str().strip_prefix(stem.as_str()).filter(|number| !number.starts_with(['0', '+']));
-            number.and_then(|number| number.parse().ok()).is_some_and(|number: usize| number <= MAX_NUMBERED)
-        };
-        let mut count = 0;
-        for name in head.headers.keys().filter(|name| is_numbered(name)) {
-            if let Some(value) = single(head, name, LONGEST_HEADER)? {
-                take(self.behind_prefix(value)?)?;
-                count += 1;
-            }
-        }
-        Ok(count)
     }
 
     #[inline]
@@ -353,11 +290,12 @@ impl Place {
     }
 }
 
-/// As `strip_prefix`, which compares even what is empty. Where an empty text lies in no memory at
-/// all, as it does in Rust, comparing it costs some processors a hundred nanoseconds.
+/// As `strip_prefix`, which calls a function to compare even a byte or two. Where an empty text
+/// lies in no memory at all, as it does in Rust, that costs some processors a hundred nanoseconds.
 #[inline]
 fn behind<'a>(text: &'a [u8], prefix: &[u8]) -> Option<&'a [u8]> {
-    if prefix.is_empty() { Some(text) } else { text.strip_prefix(prefix) }
+    let (start, rest) = text.split_at_checked(prefix.len())?;
+    start.iter().zip(prefix).all(|(own, wanted)| own == wanted).then_some(rest)
 }
 
 struct Entries<'a> {
@@ -375,87 +313,14 @@ impl Iterator for Entries<'_> {
     fn next(&mut self) -> Option<Range<usize>> {
         while let Some(rest) = self.list.get(self.next..) {
             let entry = &rest[..memchr::memchr2(self.separators[0], self.separators[1], rest).unwrap_or(rest.len())];
-            let start = self.next + (entry.len() - entry.trim_ascii_start().len());
+            let value = entry.trim_ascii_start();
+            let start = self.next + (entry.len() - value.len());
             self.next += entry.len() + 1;
-            let trimmed = entry.trim_ascii();
-            if behind(trimmed, self.prefix).is_some() {
-                return Some(start + self.prefix.len()..start + trimmed.len());
+            if behind(value, self.prefix).is_some() {
+                return Some(start + self.prefix.len()..start + value.trim_ascii_end().len());
             }
         }
         None
-    }
-}
-
-/// Writing what a sender writes, for tests alone.
-#[cfg(feature = "testing")]
-impl Place {
-    /// Removes what is in a header of this place; of a list, the entries with the prefix.
-    pub(crate) fn clear(&self, head: &mut Parts) {
-        let is_own = |name: &&HeaderName| match &self.spot {
-            Spot::Header(own) | Spot::InHeader(own, _) => *name == own,
-            Spot::Numbered(stem) => name.as_str().starts_with(stem.as_str()),
-            _ => false,
-        };
-        for name in head.headers.keys().filter(is_own).cloned().collect::<Vec<_>>() {
-            let removed = head.headers.remove(&name);
-            let (Some([separator, other]), Some(list)) = (self.list, removed.as_ref().and_then(|it| it.to_str().ok()))
-            else {
-                continue;
-            };
-            let entries = list.split([char::from(separator), char::from(other)]).map(str::trim);
-            let others: Vec<_> = entries.filter(|entry| !entry.starts_with(&*self.prefix)).collect();
-            if let (false, Ok(others)) =
-                (others.is_empty(), HeaderValue::try_from(others.join(&char::from(separator).to_string())))
-            {
-                head.headers.insert(name, others);
-            }
-        }
-    }
-
-    /// Writes a value into this place.
-    pub(crate) fn put(&self, head: &mut Parts, body: &mut Bytes, value: &str) -> Result<(), SignError> {
-        let value = format!("{}{value}", self.prefix);
-        match &self.spot {
-            Spot::Header(name) => {
-                let whole = match (self.list, head.headers.get(name).and_then(|list| list.to_str().ok())) {
-                    (Some(separator), Some(list)) => format!("{list}{}{value}", char::from(separator[0])),
-                    _ => value,
-                };
-                set_header(head, name.clone(), whole)
-            }
-            Spot::Numbered(stem) => {
-                let name = HeaderName::try_from(format!("{stem}1")).map_err(|_| unfit())?;
-                set_header(head, name, value)
-            }
-            Spot::Bearer => set_header(head, AUTHORIZATION, format!("Bearer {value}")),
-            Spot::Basic => {
-                set_header(head, AUTHORIZATION, format!("Basic {}", Encoding::Base64.encode(value.as_bytes())))
-            }
-            Spot::Query(parameter) => {
-                let query = with_field(head.uri.query().unwrap_or_default(), parameter, &value);
-                set_path(head, &format!("{}?{query}", head.uri.path()))
-            }
-            Spot::PathEnd => {
-                let stem = head.uri.path().rsplit_once('/').map_or("", |(stem, _)| stem);
-                set_path(head, &format!("{stem}/{value}"))
-            }
-            Spot::InHeader(name, pointer) => {
-                let own = head.headers.get(name).and_then(|own| Encoding::Base64.decode(own.as_bytes()));
-                let mut json = own.map_or(Bytes::from_static(b"{}"), Bytes::from);
-                set_member(&mut json, pointer, value)?;
-                set_header(head, name.clone(), Encoding::Base64.encode(&json))
-            }
-            Spot::Body => {
-                *body = value.into();
-                Ok(())
-            }
-            Spot::Json(pointer) => set_member(body, pointer, value),
-            Spot::Part(field) => add_part(body, field, &value),
-            Spot::Form(field) => {
-                *body = with_field(std::str::from_utf8(body).map_err(|_| unfit())?, field, &value).into();
-                Ok(())
-            }
-        }
     }
 }
 

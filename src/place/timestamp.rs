@@ -1,0 +1,51 @@
+//! Where a timestamp is, and how it is read and judged.
+
+use std::time::SystemTime;
+
+use http::request::Parts;
+
+use crate::rejection::{Reason, Rejection};
+use crate::text::Text;
+use crate::time::{TimeFormat, Tolerance};
+
+use super::Place;
+
+/// A place that has a time, how it is written, and how far from now it may be.
+#[derive(Clone, Debug)]
+pub(crate) struct Timestamp {
+    pub(crate) place: Place,
+    pub(crate) format: TimeFormat,
+    pub(crate) tolerance: Tolerance,
+    /// Whether a signed body may lack it.
+    pub(crate) optional: bool,
+}
+
+impl Timestamp {
+    /// Returns the timestamp as it was written, and the time it stands for.
+    // What it returns is large, and would be copied from call to call.
+    #[inline(always)]
+    pub(crate) fn read(
+        &self,
+        head: &Parts,
+        body: &[u8],
+        now: SystemTime,
+    ) -> Result<Option<(Text, SystemTime)>, Rejection> {
+        let place = &self.place;
+        let missing = || Rejection::new(Reason::MissingHeader).with_detail(format!("there is no timestamp in {place}"));
+        let text = match place.text(head, body, Reason::MalformedTimestamp)? {
+            Some(text) => text,
+            None if self.optional => return Ok(None),
+            None => return Err(missing()),
+        };
+        let unreadable = || {
+            Rejection::new(Reason::MalformedTimestamp)
+                .with_detail(format!("{place} is not a time in {:?}", self.format))
+        };
+        let time = self.format.parse(text.as_bytes()).ok_or_else(unreadable)?;
+        // The detail costs refusals alone.
+        if !self.tolerance.allows(time, now) {
+            self.tolerance.check(&format!("the timestamp in {place}"), time, now)?;
+        }
+        Ok(Some((text, time)))
+    }
+}
