@@ -70,7 +70,7 @@ pub(crate) struct Template {
 pub(crate) struct Values<'a> {
     pub(crate) head: &'a Parts,
     /// When the request came.
-    #[cfg_attr(not(feature = "fetch"), allow(dead_code))]
+    #[cfg_attr(not(all(feature = "asymmetric", feature = "fetch")), allow(dead_code))]
     pub(crate) now: SystemTime,
     /// Empty until it has arrived.
     pub(crate) body: &'a [u8],

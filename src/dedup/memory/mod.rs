@@ -12,7 +12,7 @@ use crate::time::{Clock, SystemClock};
 use super::answer::DoneAnswer;
 use super::key::{ClaimToken, Key};
 use super::store::{Claim, Store, StoreError};
-use shard::{Moment, Shard};
+use shard::{KeyHasher, Moment, Shard};
 
 /// The default number of handled deliveries to remember: one a second for a day, in some 10 MB
 /// if handlers answer each as the one before.
@@ -42,6 +42,7 @@ const MIN_SHARD: u64 = 512;
 #[derive(Clone)]
 pub struct MemoryStore {
     shards: Arc<[Mutex<Shard>]>,
+    hasher: KeyHasher,
     clock: Arc<dyn Clock>,
 }
 
@@ -51,8 +52,10 @@ impl MemoryStore {
     pub fn new(capacity: u64) -> Self {
         let capacity = capacity.max(1);
         let shards = (capacity / MIN_SHARD).clamp(1, MAX_SHARDS);
-        let shards = (0..shards).map(|shard| Shard::new(capacity / shards + u64::from(shard < capacity % shards)));
-        Self { shards: shards.map(Mutex::new).collect(), clock: Arc::new(SystemClock) }
+        let hasher = KeyHasher::new();
+        let share = |shard| capacity / shards + u64::from(shard < capacity % shards);
+        let shards = (0..shards).map(|shard| Mutex::new(Shard::new(share(shard), hasher))).collect();
+        Self { shards, hasher, clock: Arc::new(SystemClock) }
     }
 
     /// Sets the clock. The default is the system's.
@@ -64,7 +67,7 @@ impl MemoryStore {
 
     fn shard(&self, key: &Key) -> MutexGuard<'_, Shard> {
         // A shard's index goes by the upper half of the hash.
-        let shard = ((shard::hash(key) & 0xffff_ffff) * self.shards.len() as u64) >> 32;
+        let shard = ((self.hasher.hash(key) & 0xffff_ffff) * self.shards.len() as u64) >> 32;
         #[allow(clippy::cast_possible_truncation, reason = "it is one of 16")]
         lock(&self.shards[shard as usize])
     }

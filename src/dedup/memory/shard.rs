@@ -1,5 +1,6 @@
 //! A part of what a store in memory remembers.
 
+use std::hash::{BuildHasher as _, RandomState};
 use std::sync::Arc;
 
 use http::StatusCode;
@@ -18,6 +19,7 @@ const ANSWER_UNIT: usize = 512;
 #[repr(align(128))]
 pub(super) struct Shard {
     capacity: u64,
+    hasher: KeyHasher,
     /// What the done deliveries count for.
     weight: u64,
     index: Index,
@@ -67,9 +69,10 @@ enum Held {
 const NONE: u32 = u32::MAX;
 
 impl Shard {
-    pub(super) fn new(capacity: u64) -> Self {
+    pub(super) fn new(capacity: u64, hasher: KeyHasher) -> Self {
         Self {
             capacity,
+            hasher,
             weight: 0,
             index: Index::default(),
             entries: Vec::new(),
@@ -158,12 +161,12 @@ impl Shard {
     }
 
     fn find(&self, key: &Key) -> Option<u32> {
-        self.index.find(index_hash(key), |place| self.entries[place as usize].key == *key)
+        self.index.find(self.hasher.index_hash(key), |place| self.entries[place as usize].key == *key)
     }
 
     /// Puts an entry under a key that is free.
     fn insert(&mut self, entry: Entry) -> u32 {
-        let hash = index_hash(&entry.key);
+        let hash = self.hasher.index_hash(&entry.key);
         let mut place = self.free;
         match self.entries.get_mut(place as usize) {
             Some(freed) => {
@@ -184,7 +187,7 @@ impl Shard {
 
     fn remove(&mut self, place: u32) {
         self.set(place, Held::Free { next: self.free }, 0);
-        self.index.remove(index_hash(&self.entries[place as usize].key), place);
+        self.index.remove(self.hasher.index_hash(&self.entries[place as usize].key), place);
         self.free = place;
     }
 
@@ -236,16 +239,29 @@ impl Held {
     }
 }
 
-/// A hash of a key. The key is a digest already, so a part of it is as good as any.
-pub(super) fn hash(key: &Key) -> u64 {
-    let start = key.as_bytes().first_chunk().map_or(0, |start| u64::from_be_bytes(*start));
-    start.wrapping_mul(0x9e37_79b9_7f4a_7c15)
+/// Hashes keys. A key is a digest already, so a part of it is as good as any; but a sender may
+/// choose what it is a digest of, so the part is multiplied by a number that nobody knows.
+#[derive(Clone, Copy)]
+pub(super) struct KeyHasher {
+    factor: u64,
 }
 
-/// The part of a hash by which a shard is indexed. The shard was chosen by the other one.
-#[allow(clippy::cast_possible_truncation, reason = "the upper half")]
-fn index_hash(key: &Key) -> u32 {
-    (hash(key) >> 32) as u32
+impl KeyHasher {
+    pub(super) fn new() -> Self {
+        // Odd, so that every bit of the key counts.
+        Self { factor: RandomState::new().hash_one(()) | 1 }
+    }
+
+    pub(super) fn hash(self, key: &Key) -> u64 {
+        let start = key.as_bytes().first_chunk().map_or(0, |start| u64::from_be_bytes(*start));
+        start.wrapping_mul(self.factor)
+    }
+
+    /// The part of a hash by which a shard is indexed. The shard was chosen by the other one.
+    #[allow(clippy::cast_possible_truncation, reason = "the upper half")]
+    fn index_hash(self, key: &Key) -> u32 {
+        (self.hash(key) >> 32) as u32
+    }
 }
 
 #[cfg(test)]
@@ -322,7 +338,7 @@ mod tests {
 
     #[test]
     fn whatever_comes_a_shard_does_what_the_rules_say() {
-        let (mut shard, mut model, mut chance) = (Shard::new(10), Model::default(), 1_u64);
+        let (mut shard, mut model, mut chance) = (Shard::new(10, KeyHasher::new()), Model::default(), 1_u64);
         let mut below = |end: u64| {
             chance = chance.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
             (chance >> 33) % end
