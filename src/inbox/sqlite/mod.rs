@@ -48,7 +48,7 @@ const POLL: Duration = Duration::from_millis(500);
 /// accepts that arrive while one runs share the next one. Several processes on one machine may use
 /// the file at the same time, as they do during a deploy. It can be looked at with the `sqlite3`
 /// shell: see the tables `delivery`, `record` and `unique_key`, into which the keys of the newest
-/// deliveries come later, some thousands at once.
+/// deliveries come later, many together.
 #[derive(Clone)]
 pub struct SqliteStore {
     shared: Arc<Shared>,
