@@ -48,6 +48,17 @@ impl Key {
         }
     }
 
+    /// Returns whether deliveries with different bodies have different keys. An id may stand for
+    /// several bodies, and so may an address that is signed without the body.
+    #[cfg(feature = "inbox")]
+    pub(crate) fn names_body(delivery: &Delivery) -> bool {
+        match delivery.identity() {
+            Identity::Id(_) | Identity::Number(_) => false,
+            Identity::Content => delivery.signed_text().is_none_or(|text| text.has_body),
+            Identity::None => true,
+        }
+    }
+
     /// Returns the key of a delivery by what nobody but the sender could have made: the id that it
     /// signs, or else all that it signs. Two events with the same content and no signed id have
     /// one key.

@@ -116,7 +116,7 @@ pub(crate) struct Record {
     pub(crate) tracestate: Option<Text>,
     pub(crate) unique_key: UniqueKey,
     /// Whether no two bodies have the same key, which then stands for the body's digest.
-    pub(crate) is_key_of_body: bool,
+    pub(crate) key_names_body: bool,
     pub(crate) order_key: Option<Text>,
     /// The id of [`Delivery::identity`](crate::Delivery::identity).
     pub(crate) identity: Option<Text>,
@@ -149,7 +149,7 @@ impl Record {
             traceparent: None,
             tracestate: None,
             unique_key,
-            is_key_of_body: false,
+            key_names_body: false,
             order_key: None,
             identity: None,
             parsed: None,
@@ -165,7 +165,7 @@ impl Record {
     /// Returns what a store gets.
     pub(crate) fn seal(&self, seal: &Seal) -> Entry {
         let mut body_digest = [0; 8];
-        if self.is_key_of_body {
+        if self.key_names_body {
             body_digest.copy_from_slice(&self.unique_key.0[24..]);
         } else {
             body_digest.copy_from_slice(&Sha256::digest(&self.body)[..8]);

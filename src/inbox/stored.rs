@@ -52,7 +52,7 @@ impl InboxSettings {
             Identity::Number(id) => (Some(id), true),
             Identity::Content | Identity::None => (None, false),
         };
-        record.is_key_of_body = identity.is_none();
+        record.key_names_body = Key::names_body(delivery);
         record.identity = identity;
         record.proven = proven(delivery.signed(), delivery.traits(), is_number);
         record.key_index = delivery.key_index().try_into().unwrap_or(u16::MAX);

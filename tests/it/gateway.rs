@@ -430,7 +430,7 @@ fn holders(file: &Path) -> Vec<String> {
 }
 
 #[tokio::test]
-#[cfg_attr(not(target_os = "linux"), ignore = "who has a pipe is told by /proc, which only Linux has")]
+#[cfg_attr(not(target_os = "linux"), ignore = "only Linux has /proc, which tells the processes that hold a pipe")]
 async fn a_delivery_that_nobody_can_be_told_of_is_asked_for_again() {
     let mut gateway = start(GITHUB);
     let pipe = std::fs::read_link(format!("/proc/self/fd/{}", gateway.stdout.get_ref().as_raw_fd())).unwrap();

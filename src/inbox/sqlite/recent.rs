@@ -20,10 +20,11 @@ const IN_A_TRANSACTION: usize = 512;
 pub(super) struct Recent {
     /// For each key the number of the delivery, and the start of its body's digest.
     keys: HashMap<[u8; 16], (i64, i64)>,
-    /// The keys that are being written, and their deliveries' numbers; the next one is the last.
-    written: Vec<([u8; 16], i64)>,
-    /// The number of the last delivery whose key is among them.
-    written_to: i64,
+    /// The keys that are still to be written, and their deliveries' numbers; the next one is the
+    /// last.
+    unwritten: Vec<([u8; 16], i64)>,
+    /// The number of the newest delivery whose key is, or was, among them.
+    newest_unwritten: i64,
     /// The number of the last delivery that was looked at.
     seen: i64,
     /// Another one says that another process has changed the file.
@@ -65,17 +66,17 @@ impl Recent {
     ///
     /// Returns how many pages of the table were changed, about.
     pub(super) fn write(&mut self, connection: &Connection) -> Result<u64> {
-        if self.written.is_empty() {
+        if self.unwritten.is_empty() {
             if self.keys.len() < AT_ONCE {
                 return Ok(0);
             }
-            self.written.extend(self.keys.iter().map(|(key, (id, _))| (*key, *id)));
-            self.written.sort_unstable_by(|one, other| other.cmp(one));
-            self.written_to = self.seen;
+            self.unwritten.extend(self.keys.iter().map(|(key, (id, _))| (*key, *id)));
+            self.unwritten.sort_unstable_by(|one, other| other.cmp(one));
+            self.newest_unwritten = self.seen;
         }
-        let rest = self.written.len().saturating_sub(IN_A_TRANSACTION);
-        let count = self.written.len() - rest;
-        let ids: Vec<String> = self.written.drain(rest..).rev().map(|(_, id)| id.to_string()).collect();
+        let rest = self.unwritten.len().saturating_sub(IN_A_TRANSACTION);
+        let count = self.unwritten.len() - rest;
+        let ids: Vec<String> = self.unwritten.drain(rest..).rev().map(|(_, id)| id.to_string()).collect();
         // A delivery that was removed has left its key there, or wants none.
         connection
             .prepare_cached(
@@ -84,12 +85,12 @@ impl Recent {
                  ON CONFLICT DO NOTHING",
             )?
             .execute([format!("[{}]", ids.join(","))])?;
-        if self.written.is_empty() {
-            connection.prepare_cached("UPDATE indexed SET up_to = max(up_to, ?)")?.execute([self.written_to])?;
-            self.keys.retain(|_, (id, _)| *id > self.written_to);
+        if self.unwritten.is_empty() {
+            connection.prepare_cached("UPDATE indexed SET up_to = max(up_to, ?)")?.execute([self.newest_unwritten])?;
+            self.keys.retain(|_, (id, _)| *id > self.newest_unwritten);
         }
         // The table has a page for every 256 keys, some of which may be gone.
-        let pages = self.written_to.unsigned_abs() / 256;
+        let pages = self.newest_unwritten.unsigned_abs() / 256;
         let share = pages * count as u64 / AT_ONCE as u64;
         Ok(share.min(count as u64))
     }

@@ -246,6 +246,40 @@ async fn a_client_that_hangs_up_does_not_cancel_the_put() {
 }
 
 #[tokio::test]
+async fn an_order_key_that_panics_is_answered_so_that_the_sender_tries_again() {
+    let folder = Folder::new();
+    let builder = quick(store(&folder)).with_order(|delivery| match delivery.id() {
+        Some("bad") => panic!("no key for this one"),
+        _ => None,
+    });
+    let receiver = receive(builder, post(|| async {})).await;
+    assert_eq!(receiver.deliver("bad", "x").await.status, 503);
+    assert_eq!(receiver.deliver("good", "x").await.status, 200);
+    assert_eq!(receiver.all().await.len(), 1);
+}
+
+/// The signature covers the address alone, which names the delivery together with an id.
+#[tokio::test]
+async fn two_bodies_that_nobody_signed_are_two_deliveries() {
+    let folder = Folder::new();
+    let sender = Scheme::hmac_sha256()
+        .signature(header("acme-signature").hex())
+        .signed_without_the_body("{url}")
+        .id(header("acme-id"))
+        .with_public_url("https://hooks.example.com")
+        .secret("whatever Acme's portal shows")
+        .build("acme")
+        .unwrap();
+    let receiver = receive_from(sender.clone(), quick(store(&folder)), post(|| async {})).await;
+    for body in ["one", "two", "one", "two"] {
+        let request = Request::post("/hook").header("acme-id", "1").body(Bytes::from(body)).unwrap();
+        let request = testing::sign(&sender, request).unwrap();
+        assert_eq!(receiver.server.send(request).await.status, 200);
+    }
+    assert_eq!(receiver.all().await.len(), 2);
+}
+
+#[tokio::test]
 async fn each_failure_is_told_apart_and_followed_by_its_own() {
     let folder = Folder::new();
     let handler = |delivery: Delivery, Extension(attempt): Extension<InboxAttempt>| async move {
