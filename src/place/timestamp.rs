@@ -18,13 +18,29 @@ pub(crate) struct Timestamp {
     pub(crate) tolerance: Tolerance,
     /// Whether a signed body may lack it.
     pub(crate) optional: bool,
+    /// How it is read: with the timestamp, so that a program whose senders sign none can't read any.
+    read: Read,
 }
 
+type Read = fn(&Timestamp, &Parts, &[u8], SystemTime) -> Result<Option<(Text, SystemTime)>, Rejection>;
+
 impl Timestamp {
+    pub(crate) fn new(place: Place, format: TimeFormat, tolerance: Tolerance) -> Self {
+        Self { place, format, tolerance, optional: false, read: Self::read_at }
+    }
+
     /// Returns the timestamp as it was written, and the time it stands for.
-    // What it returns is large, and would be copied from call to call.
-    #[inline(always)]
+    #[inline]
     pub(crate) fn read(
+        &self,
+        head: &Parts,
+        body: &[u8],
+        now: SystemTime,
+    ) -> Result<Option<(Text, SystemTime)>, Rejection> {
+        (self.read)(self, head, body, now)
+    }
+
+    fn read_at(
         &self,
         head: &Parts,
         body: &[u8],
