@@ -12,6 +12,7 @@ use std::ops::Range;
 
 use http::header::{AUTHORIZATION, HeaderName, HeaderValue};
 use http::request::Parts;
+use memchr::{memchr, memchr2};
 
 use crate::config::ConfigError;
 use crate::headers::{self, LONGEST_HEADER, single};
@@ -94,7 +95,15 @@ impl Place {
     }
 
     /// Returns whether the head has the value.
+    #[inline]
     pub(crate) fn recognizes(&self, head: &Parts) -> Recognition {
+        match &self.spot {
+            Spot::Header(name) => headers::has(head, name).into(),
+            _ => self.recognizes_elsewhere(head),
+        }
+    }
+
+    fn recognizes_elsewhere(&self, head: &Parts) -> Recognition {
         match &self.spot {
             Spot::Header(name) | Spot::InHeader(name, _) => headers::has(head, name),
             Spot::Numbered(stem) => head.headers.keys().any(|name| name.as_str().starts_with(stem.as_str())),
@@ -211,24 +220,36 @@ impl Place {
     }
 
     /// Returns the value as a text, behind that of its scope if it has one.
-    // What it returns is large, and would be copied from call to call.
-    #[inline(always)]
     pub(crate) fn text(&self, head: &Parts, body: &[u8], malformed: Reason) -> Result<Option<Text>, Rejection> {
-        let text = if let Spot::Header(name) = &self.spot {
+        let mut text = Text::default();
+        let is_there = self.read_text(&mut text, head, body, malformed)?;
+        Ok(is_there.then_some(text))
+    }
+
+    /// As [`text`](Self::text), but puts the value into `text`, and returns whether there is one.
+    pub(crate) fn read_text(
+        &self,
+        text: &mut Text,
+        head: &Parts,
+        body: &[u8],
+        malformed: Reason,
+    ) -> Result<bool, Rejection> {
+        let found = if let Spot::Header(name) = &self.spot {
             // Where nearly every time and id is: as `value`, in fewer steps.
-            let Some(value) = single(head, name, LONGEST_HEADER)? else { return Ok(None) };
-            let Some(part) = self.part_of(value.as_bytes(), malformed)? else { return Ok(None) };
-            Text::from_header_part(value, part)
+            let Some(value) = single(head, name, LONGEST_HEADER)? else { return Ok(false) };
+            let Some(part) = self.part_of(value.as_bytes(), malformed)? else { return Ok(false) };
+            text.set_header_part(value, part)
         } else {
-            let Some(value) = self.value(head, body, malformed)? else { return Ok(None) };
-            value.into_text()
+            let Some(value) = self.value(head, body, malformed)? else { return Ok(false) };
+            value.into_text().map(|found| *text = found)
         };
-        let text = text.ok_or_else(|| self.unreadable(malformed))?;
-        let Some(scope) = &self.scope else { return Ok(Some(text)) };
-        Ok(Some(match scope.text(head, body, malformed)? {
-            Some(scope) => format!("{scope} {text}").into(),
-            None => text,
-        }))
+        found.ok_or_else(|| self.unreadable(malformed))?;
+        if let Some(scope) = &self.scope
+            && let Some(scope) = scope.text(head, body, malformed)?
+        {
+            *text = format!("{scope} {text}").into();
+        }
+        Ok(true)
     }
 
     #[inline]
@@ -275,7 +296,9 @@ impl Iterator for Entries<'_> {
     #[inline]
     fn next(&mut self) -> Option<Range<usize>> {
         while let Some(rest) = self.list.get(self.next..) {
-            let entry = &rest[..memchr::memchr2(self.separators[0], self.separators[1], rest).unwrap_or(rest.len())];
+            let [separator, other] = self.separators;
+            let end = if other == separator { memchr(separator, rest) } else { memchr2(separator, other, rest) };
+            let entry = &rest[..end.unwrap_or(rest.len())];
             let value = entry.trim_ascii_start();
             let start = self.next + (entry.len() - value.len());
             self.next += entry.len() + 1;
