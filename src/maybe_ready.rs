@@ -71,16 +71,6 @@ impl<T: Send + 'static> MaybeReady<T> {
     }
 }
 
-impl<T: Send + 'static> MaybeReady<T> {
-    /// Waits for both.
-    pub(crate) fn and<U: Send + 'static>(self, other: MaybeReady<U>) -> MaybeReady<(T, U)> {
-        match (self, other) {
-            (Self::Ready(one), MaybeReady::Ready(other)) => MaybeReady::Ready((one, other)),
-            (one, other) => MaybeReady::pending(async move { Ok((one.wait().await?, other.wait().await?)) }),
-        }
-    }
-}
-
 impl<T> From<T> for MaybeReady<T> {
     fn from(value: T) -> Self {
         Self::Ready(value)

@@ -1,6 +1,7 @@
 //! A form of a scheme: one way in which a sender signs, by any kind of proof, and the verification
 //! of a request by it.
 
+use std::any::Any;
 #[cfg(feature = "inspect")]
 use std::borrow::Cow;
 use std::ptr;
@@ -21,20 +22,14 @@ use crate::rejection::{Reason, Rejection};
 use crate::secrets::{Keys, MatchedKey};
 use crate::time::Tolerance;
 
-use super::custom::CustomProof;
 use super::fields::{Fields, Unverified};
-#[cfg(feature = "jwt")]
-use super::jwt::JwtProof;
 use super::mac::MacProof;
-#[cfg(feature = "asymmetric")]
-use super::message_signature::MessageProof;
 use super::proof::{Judged, Proof, Run};
-#[cfg(feature = "asymmetric")]
-use super::public_key::PublicKeyProof;
 use super::settings::Settings;
 use super::template::Template;
-use super::token::TokenProof;
 use crate::handshake::Handshake;
+#[cfg(feature = "testing")]
+use crate::sign::{SignResult, Signer, Unsigned};
 
 /// One way in which a sender signs.
 #[derive(Clone)]
@@ -101,11 +96,18 @@ impl<P: Proof> Form<P> {
         self.applies.is_none_or(|(_, applies)| applies(head)) && self.methods.contains(&head.method)
     }
 
-    pub(crate) fn is_timed(&self) -> bool {
-        self.fields.timestamp.is_some() || self.proof.is_timed()
+    /// Returns whether the head has the proof, and the form is for such a request. That the proof
+    /// is there is asked first: with several senders on a route, it mostly isn't.
+    #[inline]
+    fn recognizes(&self, head: &Parts) -> Recognition {
+        match self.proof.recognizes(head) {
+            Recognition::No => Recognition::No,
+            _ if !self.is_for(head) => Recognition::No,
+            recognized => recognized,
+        }
     }
 
-    pub(crate) fn tolerance_mut(&mut self) -> Option<&mut Tolerance> {
+    fn tolerance_mut(&mut self) -> Option<&mut Tolerance> {
         self.fields.timestamp.as_mut().map(|timestamp| &mut timestamp.tolerance).or_else(|| self.proof.tolerance_mut())
     }
 
@@ -223,7 +225,7 @@ fn signed_headers(fields: &Fields, signed: Signed, template: Option<&Template>) 
 /// Which form it is, of all that there are at a time: where it is in memory. A scheme's forms stay
 /// where they are once it is shared.
 #[derive(Clone, Copy, PartialEq, Eq)]
-struct FormId(usize);
+pub(crate) struct FormId(usize);
 
 /// A request being verified by a form.
 pub(crate) struct Attempt<P: Proof> {
@@ -278,78 +280,306 @@ impl<P: Proof> Form<P> {
     }
 }
 
-macro_rules! kinds {
-    ($($(#[$feature:meta])? $kind:ident($proof:ty),)*) => {
-        /// A form of a scheme, by any kind of proof.
-        #[derive(Clone)]
-        pub(crate) enum AnyForm {
-            $($(#[$feature])? $kind(Form<$proof>),)*
+/// A form by any kind of proof. Nearly every sender signs with MACs, and its requests cost no box.
+/// Whoever makes another kind of form brings what that kind does: a program has the code of those
+/// kinds alone that its senders use.
+#[derive(Clone)]
+pub(crate) enum AnyForm {
+    Mac(Form<MacProof>),
+    Other(Box<dyn DrivenForm>),
+}
+
+/// A request being verified by a form of a scheme.
+pub(crate) enum AnyAttempt {
+    Mac(Attempt<MacProof>),
+    /// By any kind of proof, as the form that has begun it knows.
+    Other(FormId, Box<dyn Any + Send>),
+}
+
+/// What a scheme knows of a form, whatever its kind of proof.
+pub(crate) trait KnownForm: Send + Sync {
+    fn is_timed(&self) -> bool;
+    /// Adds what the form tells of its sender.
+    fn describe(&self, facts: &mut Facts);
+    fn methods(&self) -> &[Method];
+    fn recognizes_body(&self, head: &Parts, body: &[u8]) -> bool;
+    /// Refuses a request without a proof.
+    fn missing(&self) -> Rejection;
+    /// Asks for the proof in the answer to a request that was refused.
+    fn refuse(&self, rejection: Rejection) -> Rejection;
+    /// Returns whether the bytes of the body are part of what is signed.
+    fn signs_body_itself(&self) -> bool;
+    fn mac_keys(&self) -> Option<&Keys<Mac>>;
+    /// Returns the headers that the sender sets, the one with the proof first.
+    #[cfg(feature = "inspect")]
+    fn marks(&self) -> Vec<(HeaderName, Cow<'static, str>)>;
+    #[cfg(feature = "inspect")]
+    fn signs_address(&self) -> bool;
+    /// Has no part of the proof name the body.
+    fn leave_body_unnamed(&mut self);
+    /// Sets the tolerance, and returns whether there is one to be set.
+    fn set_tolerance(&mut self, tolerance: Tolerance) -> bool;
+    #[cfg(feature = "testing")]
+    fn fields(&self) -> &Fields;
+    #[cfg(all(feature = "inspect", feature = "testing"))]
+    fn proof_places(&self) -> &[Place];
+    /// Describes the form, for tables.
+    #[cfg(feature = "testing")]
+    fn describe_form(&self) -> String;
+    /// Signs, or returns `None` if the form is not for such a request or signer.
+    #[cfg(feature = "testing")]
+    fn sign(&self, request: &mut Unsigned<'_>, signer: &Signer<'_>) -> SignResult;
+}
+
+/// What a scheme does with a form of another kind than MACs.
+pub(crate) trait DrivenForm: KnownForm {
+    fn known(&self) -> &dyn KnownForm;
+    fn known_mut(&mut self) -> &mut dyn KnownForm;
+    fn id(&self) -> FormId;
+    fn is_for(&self, head: &Parts) -> bool;
+    fn recognizes(&self, head: &Parts) -> Recognition;
+    fn begin_any(&self, head: &Parts, now: SystemTime) -> Judged<AnyAttempt>;
+    /// Takes the next part of the body, for an attempt that the form has begun.
+    fn receive_any(&self, attempt: &mut dyn Any, head: &Parts, chunk: &[u8]);
+    /// Decides on an attempt that the form has begun.
+    fn finish_any(
+        &self,
+        attempt: &mut dyn Any,
+        handshakes: &[Handshake],
+        head: &Parts,
+        body: &Bytes,
+        rest: &[u8],
+    ) -> Judged<Outcome>;
+    fn boxed(&self) -> Box<dyn DrivenForm>;
+}
+
+impl<P: Proof> KnownForm for Form<P> {
+    fn is_timed(&self) -> bool {
+        self.fields.timestamp.is_some() || self.proof.is_timed()
+    }
+
+    fn describe(&self, facts: &mut Facts) {
+        self.describe(facts);
+    }
+
+    fn methods(&self) -> &[Method] {
+        &self.methods
+    }
+
+    fn recognizes_body(&self, head: &Parts, body: &[u8]) -> bool {
+        self.proof.recognizes_body(head, body)
+    }
+
+    fn missing(&self) -> Rejection {
+        let rejection = Rejection::new(Reason::MissingSignature);
+        match self.proof.places().first() {
+            Some(place) => rejection.with_detail(format!("none in {place}")),
+            None => rejection,
         }
+    }
 
-        /// A request being verified by a form of a scheme.
-        pub(crate) enum AnyAttempt {
-            $($(#[$feature])? $kind(Attempt<$proof>),)*
+    fn refuse(&self, rejection: Rejection) -> Rejection {
+        self.proof.refuse(rejection)
+    }
+
+    fn signs_body_itself(&self) -> bool {
+        self.proof.template().is_some_and(Template::has_body)
+    }
+
+    fn mac_keys(&self) -> Option<&Keys<Mac>> {
+        self.proof.mac_keys()
+    }
+
+    #[cfg(feature = "inspect")]
+    fn marks(&self) -> Vec<(HeaderName, Cow<'static, str>)> {
+        let fields = &self.fields;
+        let signed_id = fields.id.as_ref().filter(|_| self.signed.id);
+        let times = fields.timestamp.as_ref().map(|own| &own.place);
+        let places = self.proof.places().iter().chain(times).chain(signed_id);
+        let required = fields.required.iter().map(|(name, _)| (name.clone(), Cow::Borrowed("")));
+        let places = places.filter_map(|place| Some((place.mark()?, place.prefix.clone())));
+        let headers = self.proof.headers().into_iter().map(|name| (name, Cow::Borrowed("")));
+        places.chain(headers).chain(required).collect()
+    }
+
+    #[cfg(feature = "inspect")]
+    fn signs_address(&self) -> bool {
+        self.signed.url || self.proof.text().is_some_and(|text| text.may_hold_address())
+    }
+
+    fn leave_body_unnamed(&mut self) {
+        self.proof.leave_body_unnamed();
+    }
+
+    fn set_tolerance(&mut self, tolerance: Tolerance) -> bool {
+        self.tolerance_mut().map(|own| *own = tolerance).is_some()
+    }
+
+    #[cfg(feature = "testing")]
+    fn fields(&self) -> &Fields {
+        &self.fields
+    }
+
+    #[cfg(all(feature = "inspect", feature = "testing"))]
+    fn proof_places(&self) -> &[Place] {
+        self.proof.places()
+    }
+
+    #[cfg(feature = "testing")]
+    fn describe_form(&self) -> String {
+        self.proof.describe() + self.applies.map_or("", |(about, _)| about)
+    }
+
+    #[cfg(feature = "testing")]
+    fn sign(&self, request: &mut Unsigned<'_>, signer: &Signer<'_>) -> SignResult {
+        self.sign(request, signer)
+    }
+}
+
+impl<P: Proof> DrivenForm for Form<P> {
+    fn known(&self) -> &dyn KnownForm {
+        self
+    }
+
+    fn known_mut(&mut self) -> &mut dyn KnownForm {
+        self
+    }
+
+    fn id(&self) -> FormId {
+        self.id()
+    }
+
+    fn is_for(&self, head: &Parts) -> bool {
+        self.is_for(head)
+    }
+
+    fn recognizes(&self, head: &Parts) -> Recognition {
+        self.recognizes(head)
+    }
+
+    fn begin_any(&self, head: &Parts, now: SystemTime) -> Judged<AnyAttempt> {
+        let id = self.id();
+        self.begin(head, now, move |attempt| AnyAttempt::Other(id, Box::new(attempt)))
+    }
+
+    fn receive_any(&self, attempt: &mut dyn Any, head: &Parts, chunk: &[u8]) {
+        if let Some(attempt) = attempt.downcast_mut() {
+            self.receive(attempt, head, chunk);
         }
+    }
 
-        impl AnyForm {
-            /// See [`Form::begin`].
-            #[inline(always)]
-            pub(crate) fn begin<T: Send + 'static>(
-                &self,
-                head: &Parts,
-                now: SystemTime,
-                wrap: impl FnOnce(AnyAttempt) -> T + Send + 'static,
-            ) -> Judged<T> {
-                match self {
-                    $($(#[$feature])? Self::$kind(form) => form.begin(head, now, |it| wrap(AnyAttempt::$kind(it))),)*
-                }
-            }
-
-            /// Returns whether this very form has begun the attempt.
-            #[inline]
-            pub(crate) fn has_begun(&self, attempt: &AnyAttempt) -> bool {
-                match (self, attempt) {
-                    $($(#[$feature])? (Self::$kind(form), AnyAttempt::$kind(it)) => form.id() == it.form,)*
-                    _ => false,
-                }
-            }
-
-            /// Takes the next part of the body, for an attempt that the form has begun.
-            pub(crate) fn receive(&self, attempt: &mut AnyAttempt, head: &Parts, chunk: &[u8]) {
-                match (self, attempt) {
-                    $($(#[$feature])? (Self::$kind(form), AnyAttempt::$kind(it)) => form.receive(it, head, chunk),)*
-                    _ => {}
-                }
-            }
-
-            /// Decides on an attempt that the form has begun.
-            #[inline]
-            pub(crate) fn finish(
-                &self,
-                attempt: &mut AnyAttempt,
-                handshakes: &[Handshake],
-                head: &Parts,
-                body: &Bytes,
-                rest: &[u8],
-            ) -> Judged<Outcome> {
-                match (self, attempt) {
-                    $($(#[$feature])? (Self::$kind(form), AnyAttempt::$kind(it)) => {
-                        form.finish(it, handshakes, head, body, rest)
-                    })*
-                    _ => Err(foreign()),
-                }
-            }
+    fn finish_any(
+        &self,
+        attempt: &mut dyn Any,
+        handshakes: &[Handshake],
+        head: &Parts,
+        body: &Bytes,
+        rest: &[u8],
+    ) -> Judged<Outcome> {
+        match attempt.downcast_mut() {
+            Some(attempt) => self.finish(attempt, handshakes, head, body, rest),
+            None => Err(foreign()),
         }
+    }
 
-        /// Evaluates an expression for a form of any kind.
-        macro_rules! of_form {
-            ($any:expr, $form:ident => $value:expr) => {
-                match $any {
-                    $($(#[$feature])? AnyForm::$kind($form) => $value,)*
-                }
-            };
+    fn boxed(&self) -> Box<dyn DrivenForm> {
+        Box::new(self.clone())
+    }
+}
+
+impl Clone for Box<dyn DrivenForm> {
+    fn clone(&self) -> Self {
+        (**self).boxed()
+    }
+}
+
+impl AnyForm {
+    pub(crate) fn other(form: Form<impl Proof>) -> Self {
+        Self::Other(Box::new(form))
+    }
+
+    /// What is the same for every kind.
+    pub(crate) fn any(&self) -> &dyn KnownForm {
+        match self {
+            Self::Mac(form) => form,
+            Self::Other(form) => form.known(),
         }
-    };
+    }
+
+    pub(crate) fn any_mut(&mut self) -> &mut dyn KnownForm {
+        match self {
+            Self::Mac(form) => form,
+            Self::Other(form) => form.known_mut(),
+        }
+    }
+
+    #[inline]
+    pub(crate) fn is_for(&self, head: &Parts) -> bool {
+        match self {
+            Self::Mac(form) => form.is_for(head),
+            Self::Other(form) => form.is_for(head),
+        }
+    }
+
+    #[inline]
+    pub(crate) fn recognizes(&self, head: &Parts) -> Recognition {
+        match self {
+            Self::Mac(form) => form.recognizes(head),
+            Self::Other(form) => form.recognizes(head),
+        }
+    }
+
+    /// See [`Form::begin`].
+    #[inline(always)]
+    pub(crate) fn begin<T: Send + 'static>(
+        &self,
+        head: &Parts,
+        now: SystemTime,
+        wrap: impl FnOnce(AnyAttempt) -> T + Send + 'static,
+    ) -> Judged<T> {
+        match self {
+            Self::Mac(form) => form.begin(head, now, |attempt| wrap(AnyAttempt::Mac(attempt))),
+            Self::Other(form) => form.begin_any(head, now)?.and_then(|attempt| Ok(wrap(attempt))),
+        }
+    }
+
+    /// Returns whether this very form has begun the attempt.
+    #[inline]
+    pub(crate) fn has_begun(&self, attempt: &AnyAttempt) -> bool {
+        match (self, attempt) {
+            (Self::Mac(form), AnyAttempt::Mac(attempt)) => form.id() == attempt.form,
+            (Self::Other(form), AnyAttempt::Other(id, _)) => form.id() == *id,
+            _ => false,
+        }
+    }
+
+    /// Takes the next part of the body, for an attempt that the form has begun.
+    pub(crate) fn receive(&self, attempt: &mut AnyAttempt, head: &Parts, chunk: &[u8]) {
+        match (self, attempt) {
+            (Self::Mac(form), AnyAttempt::Mac(attempt)) => form.receive(attempt, head, chunk),
+            (Self::Other(form), AnyAttempt::Other(_, attempt)) => form.receive_any(&mut **attempt, head, chunk),
+            _ => {}
+        }
+    }
+
+    /// Decides on an attempt that the form has begun.
+    #[inline]
+    pub(crate) fn finish(
+        &self,
+        attempt: &mut AnyAttempt,
+        handshakes: &[Handshake],
+        head: &Parts,
+        body: &Bytes,
+        rest: &[u8],
+    ) -> Judged<Outcome> {
+        match (self, attempt) {
+            (Self::Mac(form), AnyAttempt::Mac(attempt)) => form.finish(attempt, handshakes, head, body, rest),
+            (Self::Other(form), AnyAttempt::Other(_, attempt)) => {
+                form.finish_any(&mut **attempt, handshakes, head, body, rest)
+            }
+            _ => Err(foreign()),
+        }
+    }
 }
 
 /// Refuses an attempt that another form has begun: a bug in whatever drives the scheme, and never a
@@ -357,101 +587,4 @@ macro_rules! kinds {
 #[cold]
 pub(super) fn foreign() -> Rejection {
     Rejection::new(Reason::NoDelivery).with_detail("another provider began this verification")
-}
-
-// The kinds of proof: a new one is a file, and a line here.
-kinds! {
-    Mac(MacProof),
-    Token(TokenProof),
-    #[cfg(feature = "asymmetric")]
-    PublicKey(PublicKeyProof),
-    #[cfg(feature = "jwt")]
-    Jwt(JwtProof),
-    #[cfg(feature = "asymmetric")]
-    Message(MessageProof),
-    Custom(CustomProof),
-}
-#[cfg(feature = "testing")]
-pub(crate) use of_form;
-
-impl AnyForm {
-    #[inline]
-    pub(crate) fn is_for(&self, head: &Parts) -> bool {
-        of_form!(self, form => form.is_for(head))
-    }
-
-    /// See [`Form::describe`].
-    pub(crate) fn describe(&self, facts: &mut Facts) {
-        of_form!(self, form => form.describe(facts));
-    }
-
-    pub(crate) fn methods(&self) -> &[Method] {
-        of_form!(self, form => &form.methods)
-    }
-
-    pub(crate) fn is_timed(&self) -> bool {
-        of_form!(self, form => form.is_timed())
-    }
-
-    /// Returns whether the head has the proof, and the form is for such a request. That the proof
-    /// is there is asked first: with several senders on a route, it mostly isn't.
-    pub(crate) fn recognizes(&self, head: &Parts) -> Recognition {
-        of_form!(self, form => match form.proof.recognizes(head) {
-            Recognition::No => Recognition::No,
-            _ if !form.is_for(head) => Recognition::No,
-            recognized => recognized,
-        })
-    }
-
-    pub(crate) fn recognizes_body(&self, head: &Parts, body: &[u8]) -> bool {
-        of_form!(self, form => form.proof.recognizes_body(head, body))
-    }
-
-    /// Refuses a request without a proof.
-    pub(crate) fn missing(&self) -> Rejection {
-        let rejection = Rejection::new(Reason::MissingSignature);
-        match of_form!(self, form => form.proof.places().first()) {
-            Some(place) => rejection.with_detail(format!("none in {place}")),
-            None => rejection,
-        }
-    }
-
-    /// Returns whether the bytes of the body are part of what is signed.
-    pub(crate) fn signs_body_itself(&self) -> bool {
-        of_form!(self, form => form.proof.template().is_some_and(Template::has_body))
-    }
-
-    pub(crate) fn mac_keys(&self) -> Option<&Keys<Mac>> {
-        of_form!(self, form => form.proof.mac_keys())
-    }
-
-    /// Returns the headers that the sender sets, the one with the proof first.
-    #[cfg(feature = "inspect")]
-    pub(super) fn marks(&self) -> Vec<(HeaderName, Cow<'static, str>)> {
-        of_form!(self, form => {
-            let fields = &form.fields;
-            let signed_id = fields.id.as_ref().filter(|_| form.signed.id);
-            let places = form.proof.places().iter().chain(fields.timestamp.as_ref().map(|own| &own.place)).chain(signed_id);
-            let required = fields.required.iter().map(|(name, _)| (name.clone(), Cow::Borrowed("")));
-            let places = places.filter_map(|place| Some((place.mark()?, place.prefix.clone())));
-            let headers = form.proof.headers().into_iter().map(|name| (name, Cow::Borrowed("")));
-            places.chain(headers).chain(required).collect()
-        })
-    }
-
-    #[cfg(feature = "inspect")]
-    pub(super) fn signs_address(&self) -> bool {
-        of_form!(self, form => form.signed.url || form.proof.text().is_some_and(|text| text.may_hold_address()))
-    }
-
-    /// Has no part of the proof name the body.
-    pub(super) fn leave_body_unnamed(&mut self) {
-        of_form!(self, form => form.proof.leave_body_unnamed());
-    }
-
-    /// Sets the tolerance, and returns whether there is one to be set.
-    pub(crate) fn set_tolerance(&mut self, tolerance: Tolerance) -> bool {
-        let own = of_form!(self, form => form.tolerance_mut());
-        own.map(|own| *own = tolerance).is_some()
-    }
 }

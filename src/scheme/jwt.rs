@@ -14,7 +14,7 @@ use crate::delivery::Signed;
 use crate::jwt::TEST_KID;
 #[cfg(any(feature = "asymmetric", feature = "testing"))]
 use crate::jwt::of_signature;
-use crate::jwt::{Algorithm, Backend, ClaimedToken, Jwks, JwtRules, LONGEST_TOKEN, ProvenClaims, Token, malformed};
+use crate::jwt::{Algorithm, Backend, ClaimedToken, Jwks, JwtRules, LONGEST_TOKEN, ProvenClaims, Token, challenge, malformed};
 use crate::mac::{Mac, MacKind};
 use crate::place::{Place, Spot};
 use crate::provider::MaybeReady;
@@ -114,11 +114,6 @@ impl JwtProof {
         }
     }
 
-    /// Returns whether the token is in `Authorization: Bearer`.
-    pub(crate) fn is_bearer(&self) -> bool {
-        self.place.spot == Spot::Bearer
-    }
-
     /// Returns the text of the token with all that is signed.
     fn whole(&self, token: &ClaimedToken, values: &Values<'_>) -> Result<Vec<u8>, Rejection> {
         let Some(template) = &self.detached else { return Ok(token.text.to_vec()) };
@@ -154,6 +149,10 @@ impl Proof for JwtProof {
     type Offer = Box<ClaimedToken>;
     type Keys = JwtKeysFor;
     type Progress = ();
+
+    fn refuse(&self, rejection: Rejection) -> Rejection {
+        if self.place.spot == Spot::Bearer { challenge(rejection) } else { rejection }
+    }
 
     fn template(&self) -> Option<&Template> {
         self.detached.as_ref()

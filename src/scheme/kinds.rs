@@ -68,7 +68,7 @@ impl Scheme {
     /// # }
     /// ```
     pub fn token(place: Source) -> SchemeBuilder {
-        SchemeBuilder::new(move |settings| Form::new(settings, TokenProof::new(&place, settings)?).map(AnyForm::Token))
+        SchemeBuilder::new(move |settings| Form::new(settings, TokenProof::new(&place, settings)?).map(AnyForm::other))
     }
 
     /// Describes a sender that signs with a JSON web token at this place, by these rules. Its keys
@@ -102,7 +102,7 @@ impl Scheme {
     #[cfg(feature = "jwt")]
     pub fn jwt(place: Source, rules: JwtRules) -> SchemeBuilder {
         let proof = move |settings: &Settings| JwtProof::new(&place, rules.clone(), settings);
-        SchemeBuilder::new(move |settings| Form::new(settings, proof(settings)?).map(AnyForm::Jwt))
+        SchemeBuilder::new(move |settings| Form::new(settings, proof(settings)?).map(AnyForm::other))
     }
 
     /// Describes a sender that signs with HTTP Message Signatures (RFC 9421) by these rules, and
@@ -127,7 +127,7 @@ impl Scheme {
     #[cfg(feature = "asymmetric")]
     pub fn message_signature(rules: MessageRules) -> SchemeBuilder {
         let proof = move |settings: &Settings| MessageProof::new(rules.clone(), settings);
-        SchemeBuilder::new(move |settings| Form::new(settings, proof(settings)?).map(AnyForm::Message))
+        SchemeBuilder::new(move |settings| Form::new(settings, proof(settings)?).map(AnyForm::other))
     }
 
     fn mac(kind: MacKind) -> SchemeBuilder {
@@ -137,7 +137,7 @@ impl Scheme {
     #[cfg(feature = "asymmetric")]
     fn public(algorithm: Algorithm) -> SchemeBuilder {
         let proof = move |settings: &Settings| PublicKeyProof::new(algorithm, settings);
-        SchemeBuilder::new(move |settings| Form::new(settings, proof(settings)?).map(AnyForm::PublicKey))
+        SchemeBuilder::new(move |settings| Form::new(settings, proof(settings)?).map(AnyForm::other))
     }
 }
 

@@ -37,7 +37,7 @@ pub use crate::message_signatures::MessageRules;
 pub use builder::SchemeBuilder;
 pub(crate) use custom::{Item, Rule};
 #[cfg(feature = "testing")]
-pub(crate) use form::{AnyForm, Form, of_form};
+pub(crate) use form::Form;
 #[cfg(feature = "testing")]
 pub(crate) use proof::Proof;
 pub(crate) use scheme::Scheme;

@@ -121,6 +121,11 @@ pub(crate) trait Proof: Clone + Send + Sync + 'static {
     /// Has no part of the proof name the body.
     fn leave_body_unnamed(&mut self) {}
 
+    /// Asks for the proof in the answer to a request that was refused.
+    fn refuse(&self, rejection: Rejection) -> Rejection {
+        rejection
+    }
+
     /// Returns the keys of handshakes that are answered with a MAC.
     fn mac_keys(&self) -> Option<&Keys<Mac>> {
         None

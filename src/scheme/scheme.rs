@@ -79,7 +79,7 @@ impl Scheme {
             own.is_timed |= other.is_timed;
             own.forms.extend(other.forms);
             // What one form verified may be verified by the other when it is repeated, and so by another code.
-            own.forms.iter_mut().for_each(AnyForm::leave_body_unnamed);
+            own.forms.iter_mut().for_each(|form| form.any_mut().leave_body_unnamed());
         })
     }
 
@@ -92,7 +92,7 @@ impl Scheme {
         let mut is_set = false;
         let scheme = self.with(|own| {
             for form in &mut own.forms {
-                is_set |= form.set_tolerance(tolerance);
+                is_set |= form.any_mut().set_tolerance(tolerance);
             }
         });
         if !is_set {
@@ -145,6 +145,10 @@ impl Scheme {
         self
     }
 
+    fn missing(&self) -> Rejection {
+        self.0.forms.first().map_or_else(|| Reason::MissingSignature.into(), |form| form.any().missing())
+    }
+
     fn forms_for<'a>(&'a self, head: &'a Parts) -> impl Iterator<Item = &'a AnyForm> {
         self.0.forms.iter().filter(|form| form.is_for(head))
     }
@@ -165,12 +169,13 @@ impl Scheme {
     }
 
     /// Begins with every form that the head fits.
+    #[cold]
     fn begin_all(&self, head: &Parts, now: SystemTime) -> Judged<Begin<SchemeVerification>> {
         let mut begun = Vec::new();
         let mut fault: Option<Rejection> = None;
         for form in self.forms_for(head) {
-            match form.begin(head, now, |attempt| attempt) {
-                Ok(attempt) => begun.push(attempt),
+            match begin_one(form, head, now) {
+                Ok(verification) => begun.push(verification),
                 // That something is wrong tells more than that something is missing.
                 Err(rejection) => match &fault {
                     Some(first) if first.reason() != Reason::MissingSignature => {}
@@ -179,22 +184,54 @@ impl Scheme {
                 },
             }
         }
-        let mut begun = begun.into_iter();
-        if let Some(first) = begun.next() {
-            let begun = begun.try_fold(first.and_then(|first| Ok((first, Vec::new())))?, |attempts, next| {
-                attempts.and(next).and_then(|((first, mut rest), next)| {
-                    rest.push(next);
-                    Ok((first, rest))
-                })
-            });
-            return begun?.and_then(|(first, rest)| Ok(verify(first, rest)));
+        if !begun.is_empty() {
+            return Ok(joined(begun.remove(0), begun));
         }
-        let methods = || self.0.forms.iter().flat_map(AnyForm::methods);
+        let methods = || self.0.forms.iter().flat_map(|form| form.any().methods());
         Err(match fault {
             Some(fault) => fault,
             None if methods().any(|method| *method == head.method) => Reason::MissingSignature.into(),
             None => Rejection::wrong_method(methods()),
         })
+    }
+}
+
+/// Begins with one form.
+// Apart from the two that call it, as it is large.
+#[inline(never)]
+fn begin_one(form: &AnyForm, head: &Parts, now: SystemTime) -> Judged<Begin<SchemeVerification>> {
+    form.begin(head, now, |first| Begin::Verify(SchemeVerification(State::Verify { first, rest: Vec::new() })))
+}
+
+/// Makes one verification of those that several forms have begun, of which some may wait for their
+/// keys. There is at least one.
+fn joined(
+    mut first: MaybeReady<Begin<SchemeVerification>>,
+    others: Vec<MaybeReady<Begin<SchemeVerification>>>,
+) -> MaybeReady<Begin<SchemeVerification>> {
+    let is_ready = |begun: &MaybeReady<_>| matches!(begun, MaybeReady::Ready(_));
+    if let MaybeReady::Ready(Begin::Verify(SchemeVerification(State::Verify { rest, .. }))) = &mut first
+        && others.iter().all(is_ready)
+    {
+        let ready = others.into_iter().filter_map(|other| if let MaybeReady::Ready(it) = other { Some(it) } else { None });
+        rest.extend(ready.filter_map(only_attempt));
+        return first;
+    }
+    MaybeReady::pending(async move {
+        let mut first = first.wait().await?;
+        if let Begin::Verify(SchemeVerification(State::Verify { rest, .. })) = &mut first {
+            for other in others {
+                rest.extend(only_attempt(other.wait().await?));
+            }
+        }
+        Ok(first)
+    })
+}
+
+fn only_attempt(begun: Begin<SchemeVerification>) -> Option<AnyAttempt> {
+    match begun {
+        Begin::Verify(SchemeVerification(State::Verify { first, .. })) => Some(first),
+        _ => None,
     }
 }
 
@@ -216,7 +253,7 @@ impl Provider for Scheme {
     fn facts(&self) -> Vec<Facts> {
         let inner = &*self.0;
         let mut facts = Facts::new(inner.name.clone(), inner.behavior, inner.body_limit);
-        inner.forms[0].describe(&mut facts);
+        inner.forms[0].any().describe(&mut facts);
         for about in inner.handshakes.iter().map(Handshake::about) {
             if !facts.probes.contains(&about) {
                 facts.probes.push(about);
@@ -234,7 +271,7 @@ impl Provider for Scheme {
     }
 
     fn recognizes_body(&self, head: &Parts, body: &[u8]) -> bool {
-        self.forms_for(head).any(|form| form.recognizes_body(head, body))
+        self.forms_for(head).any(|form| form.any().recognizes_body(head, body))
     }
 
     fn begin(&self, head: &Parts, clock: &dyn Clock) -> Result<MaybeReady<Begin<SchemeVerification>>, Rejection> {
@@ -253,7 +290,7 @@ impl Provider for Scheme {
         }
         match &inner.forms[..] {
             // Nearly every request.
-            [form] if form.is_for(head) => form.begin(head, now, |first| verify(first, Vec::new())),
+            [form] if form.is_for(head) => begin_one(form, head, now),
             _ => self.begin_all(head, now),
         }
     }
@@ -278,7 +315,7 @@ impl Provider for Scheme {
         match &mut verification.0 {
             State::Question(answer) => match answer(body)? {
                 Some(answer) => Ok(Outcome::Answer(answer).into()),
-                None => Err(self.0.forms.first().map_or_else(|| Reason::MissingSignature.into(), AnyForm::missing)),
+                None => Err(self.missing()),
             },
             State::Verify { first, rest: others } if others.is_empty() => self.finish_one(first, head, body, rest),
             State::Verify { first, rest: others } => {
@@ -303,17 +340,16 @@ impl Provider for Scheme {
             _ => rejection,
         };
         match self.0.forms.first() {
-            #[cfg(feature = "jwt")]
-            Some(AnyForm::Jwt(form)) if form.proof.is_bearer() => crate::jwt::challenge(rejection),
-            _ => rejection,
+            Some(form) => form.any().refuse(rejection),
+            None => rejection,
         }
     }
 
     #[cfg(feature = "inspect")]
     fn clues(&self) -> Clues {
         let mut clues = self.0.clues.clone();
-        clues.marks = self.0.forms.iter().flat_map(AnyForm::marks).collect();
-        clues.signs_address = self.0.forms.iter().any(AnyForm::signs_address);
+        clues.marks = self.0.forms.iter().flat_map(|form| form.any().marks()).collect();
+        clues.signs_address = self.0.forms.iter().any(|form| form.any().signs_address());
         clues.is_repeatable = true;
         clues
     }
@@ -347,11 +383,6 @@ enum State {
     },
     /// An unsigned body, which may be a question.
     Question(AnswerUnsigned),
-}
-
-#[inline]
-fn verify(first: AnyAttempt, rest: Vec<AnyAttempt>) -> Begin<SchemeVerification> {
-    Begin::Verify(SchemeVerification(State::Verify { first, rest }))
 }
 
 impl fmt::Debug for SchemeVerification {

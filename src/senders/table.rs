@@ -86,7 +86,7 @@ macro_rules! senders {
     (@function own $($rest:tt)*) => {};
     (@function secret $($rest:tt)*) => {
         senders! { @item $($rest)*, "Returns an error if a secret is missing, empty or not in the sender's form." [
-            (secrets: impl Into<crate::secrets::Secrets>) scheme scheme.secret(secrets)
+            (secrets: impl Into<crate::secrets::Secrets> => crate::secrets::Secrets) scheme scheme.secret(secrets)
         ] }
     };
     (@function address $($rest:tt)*) => {
@@ -94,27 +94,28 @@ macro_rules! senders {
             "The sender signs the address that it was given: `public_url` is that address up to where the path begins that \
              this service sees. Returns an error if it is not valid, or a secret is missing, empty or not in the sender's form."
         [
-            (secrets: impl Into<crate::secrets::Secrets>, public_url: impl Into<crate::senders::address::PublicAddress>)
-            scheme public_url.into().set(scheme).secret(secrets)
+            (secrets: impl Into<crate::secrets::Secrets> => crate::secrets::Secrets,
+             public_url: impl Into<crate::senders::address::PublicAddress> => crate::senders::address::PublicAddress)
+            scheme public_url.set(scheme).secret(secrets)
         ] }
     };
     (@function key $($rest:tt)*) => {
         senders! { @item $($rest)*, "Returns an error if a public key is missing or is not valid for this sender." [
-            (public_keys: impl Into<crate::secrets::Secrets>) scheme scheme.with_public_key(public_keys)
+            (public_keys: impl Into<crate::secrets::Secrets> => crate::secrets::Secrets) scheme scheme.with_public_key(public_keys)
         ] }
     };
     (@function keyed $($rest:tt)*) => {
         senders! { @item $($rest)*, "Returns an error if a public key is missing or is not valid for this sender." [
-            (keys: impl Into<crate::senders::public_keys::PublicKeys>) scheme keys.into().set(scheme)
+            (keys: impl Into<crate::senders::public_keys::PublicKeys> => crate::senders::public_keys::PublicKeys) scheme keys.set(scheme)
         ] }
     };
     (@function issuer $($rest:tt)*) => {
         senders! { @item $($rest)*, "Returns an error if the process has no usable cryptography for tokens." [
-            (keys: crate::scheme::Jwks) scheme scheme(keys)
+            (keys: crate::scheme::Jwks => crate::scheme::Jwks) scheme scheme(keys)
         ] }
     };
     (@item [$($feature:literal),*] [$(#[$doc:meta])*] $name:ident $title:literal $document:literal $evidence:ident
-        $scheme:expr, $errors:literal [($($argument:ident: $type:ty),*) $of:ident $built:expr]) => {
+        $scheme:expr, $errors:literal [($($argument:ident: $type:ty => $inner:ty),*) $of:ident $built:expr]) => {
         #[doc = concat!("[", $title, "](", $document, ").", $(" Feature `", $feature, "`."),*)]
         #[doc = ""]
         $(#[$doc])*
@@ -125,8 +126,12 @@ macro_rules! senders {
         #[doc = $errors]
         #[cfg(all($(feature = $feature),*))]
         pub fn $name($($argument: $type),*) -> Result<Scheme, crate::config::ConfigError> {
-            let $of = $scheme;
-            $built.with_behavior(*super::knowledge::of(stringify!($name))).build(stringify!($name))
+            // What is generic is compiled where it is called, and so it is as little as can be.
+            fn $name($($argument: $inner),*) -> Result<Scheme, crate::config::ConfigError> {
+                let $of = $scheme;
+                $built.with_behavior(*super::knowledge::of(stringify!($name))).build(stringify!($name))
+            }
+            $name($($argument.into()),*)
         }
     };
     (@evidence Official) => { "" };

@@ -10,7 +10,7 @@ use http::request::Parts;
 use crate::place::{Place, Spot};
 use crate::provider::{Facts, Provider};
 use crate::rejection::Reason;
-use crate::scheme::{AnyForm, Form, Proof, Scheme, of_form};
+use crate::scheme::{Form, Proof, Scheme};
 use crate::sign::{SignError, SignResult, Signer, Unsigned};
 use crate::time::Tolerance;
 
@@ -26,7 +26,7 @@ impl Scheme {
         for form in &self.0.forms {
             let (mut head, mut body) = (head.clone(), body.clone());
             let mut unsigned = Unsigned { head: &mut head, body: &mut body, now, timestamp: None, id: None };
-            if let Some(signed) = of_form!(form, form => form.sign(&mut unsigned, signer)) {
+            if let Some(signed) = form.any().sign(&mut unsigned, signer) {
                 return signed.map(|()| Request::from_parts(head, body));
             }
         }
@@ -48,20 +48,19 @@ impl Scheme {
     ) -> Result<Request<Bytes>, SignError> {
         let (mut head, given) = request.into_parts();
         let is_given = given.is_some();
-        of_form!(&self.0.forms[0], form => {
-            let fields = &form.fields;
-            let places: Vec<_> = fields.id.iter().map(|place| (place, id))
-                .chain(fields.event.iter().map(|place| (place, event))).collect();
-            let in_body = places.iter().map(|(place, _)| *place).chain(form.proof.places());
-            let mut body = given.unwrap_or_else(|| Bytes::from_static(start_of_body(in_body)));
-            for (place, value) in places {
-                if !(is_given && place.in_body()) {
-                    place.clear(&mut head);
-                    place.put(&mut head, &mut body, value)?;
-                }
+        let form = self.0.forms[0].any();
+        let fields = form.fields();
+        let ids = fields.id.iter().map(|place| (place, id));
+        let places: Vec<_> = ids.chain(fields.event.iter().map(|place| (place, event))).collect();
+        let in_body = places.iter().map(|(place, _)| *place).chain(form.proof_places());
+        let mut body = given.unwrap_or_else(|| Bytes::from_static(start_of_body(in_body)));
+        for (place, value) in places {
+            if !(is_given && place.in_body()) {
+                place.clear(&mut head);
+                place.put(&mut head, &mut body, value)?;
             }
-            Ok(Request::from_parts(head, body))
-        })
+        }
+        Ok(Request::from_parts(head, body))
     }
 }
 
@@ -71,7 +70,7 @@ pub fn facts(scheme: &Scheme) -> SchemeFacts {
     let inner = &scheme.0;
     let mut forms: Vec<String> = Vec::new();
     for form in &inner.forms {
-        let form = of_form!(form, form => form.proof.describe() + form.applies.map_or("", |(about, _)| about));
+        let form = form.any().describe_form();
         // Forms that differ by a key or an address alone are one to a reader.
         if !forms.contains(&form) {
             forms.push(form);
@@ -113,7 +112,7 @@ pub struct SchemeFacts {
 
 impl<P: Proof> Form<P> {
     /// Signs, or returns `None` if the form is not for such a request or signer.
-    fn sign(&self, request: &mut Unsigned<'_>, signer: &Signer<'_>) -> SignResult {
+    pub(crate) fn sign(&self, request: &mut Unsigned<'_>, signer: &Signer<'_>) -> SignResult {
         if !self.is_for(request.head) {
             return None;
         }
