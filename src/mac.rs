@@ -1,9 +1,12 @@
 //! Message authentication codes: keyed once, cloned for each request, fed as the bytes arrive.
 
+use std::any::Any;
 use std::convert::Infallible;
+use std::fmt;
+use std::sync::Arc;
 
 use hmac::block_api::HmacCore;
-use hmac::digest::block_api::{BlockSizeUser as _, Buffer, CoreProxy as _, FixedOutputCore as _, UpdateCore as _};
+use hmac::digest::block_api::{Buffer, CoreProxy as _, FixedOutputCore as _, UpdateCore as _};
 use hmac::digest::{Digest as _, KeyInit, Output};
 use hmac::{EagerHash, Hmac, Mac as _};
 use sha1::Sha1;
@@ -12,41 +15,48 @@ use smallvec::SmallVec;
 use subtle::{Choice, ConstantTimeEq as _};
 
 use crate::config::ConfigError;
+use crate::pointer;
 use crate::secrets::Keyring;
 
 /// The longest digest, that of SHA-512.
 pub(crate) const MAX_DIGEST: usize = 64;
 
-/// The hash function of an HMAC.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum MacKind {
-    Sha1,
-    Sha256,
-    Sha384,
-    Sha512,
-    /// No HMAC at all: SHA-256 of the secret and then the text.
-    SecretThenTextSha256,
+/// How a code is made of a key and a text. It brings what makes it, so that a program has those hash
+/// functions alone that its senders use.
+#[derive(Clone, Copy)]
+pub(crate) struct MacKind {
+    pub(crate) name: &'static str,
+    pub(crate) digest_len: usize,
+    /// Whether nobody knows two texts of one code.
+    pub(crate) is_strong: bool,
+    /// What a body has to be, so that nobody can make another one of the same code.
+    pub(crate) takes: Option<fn(&[u8]) -> bool>,
+    key: fn(&[u8]) -> Option<Mac>,
 }
 
 impl MacKind {
-    #[cfg(feature = "testing")]
-    pub(crate) const fn name(self) -> &'static str {
-        match self {
-            Self::Sha1 => "HMAC-SHA1",
-            Self::Sha256 => "HMAC-SHA256",
-            Self::Sha384 => "HMAC-SHA384",
-            Self::Sha512 => "HMAC-SHA512",
-            Self::SecretThenTextSha256 => "SHA-256 of secret and text",
-        }
-    }
+    pub(crate) const SHA1: Self = Self::hmac("HMAC-SHA1", 20, false, other_key::<Sha1>);
+    pub(crate) const SHA256: Self =
+        Self::hmac("HMAC-SHA256", 32, true, |key| HmacCore::new_from_slice(key).map(Mac::Sha256).ok());
+    pub(crate) const SHA384: Self = Self::hmac("HMAC-SHA384", 48, false, other_key::<Sha384>);
+    pub(crate) const SHA512: Self = Self::hmac("HMAC-SHA512", 64, true, other_key::<Sha512>);
+    /// No HMAC at all: SHA-256 of the secret and then the text. It can be continued by anyone who
+    /// has seen one: nothing may follow the JSON value.
+    pub(crate) const SECRET_THEN_TEXT_SHA256: Self = Self {
+        takes: Some(pointer::is_one_value),
+        ..Self::hmac("SHA-256 of secret and text", 32, false, |key| {
+            Some(Mac::Other(Arc::new(SecretThenText(Sha256::new_with_prefix(key)))))
+        })
+    };
 
-    pub(crate) const fn digest_len(self) -> usize {
-        match self {
-            Self::Sha1 => 20,
-            Self::Sha256 | Self::SecretThenTextSha256 => 32,
-            Self::Sha384 => 48,
-            Self::Sha512 => 64,
-        }
+    const fn hmac(name: &'static str, digest_len: usize, is_strong: bool, key: fn(&[u8]) -> Option<Mac>) -> Self {
+        Self { name, digest_len, is_strong, takes: None, key }
+    }
+}
+
+impl fmt::Debug for MacKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name)
     }
 }
 
@@ -54,23 +64,30 @@ impl MacKind {
 /// block beside them, so that the keys of many tenants take little memory.
 #[derive(Clone)]
 pub(crate) enum Mac {
-    Sha1(HmacCore<Sha1>),
+    /// That of nearly every sender, by the shortest way.
     Sha256(HmacCore<Sha256>),
-    Sha384(HmacCore<Sha384>),
-    Sha512(HmacCore<Sha512>),
-    SecretThenTextSha256(Sha256),
+    Other(Arc<dyn OtherMac>),
+}
+
+/// A key of another kind.
+pub(crate) trait OtherMac: Any + Send + Sync {
+    /// Returns the code of what is fed.
+    fn over(&self, feed: &mut dyn FnMut(&mut dyn FnMut(&[u8]))) -> Digest;
+
+    /// Begins the codes by all these keys, which are of this kind too.
+    fn begin(&self, all: &mut dyn Iterator<Item = &dyn OtherMac>) -> Box<dyn OtherMacs>;
+}
+
+/// The codes of one text by keys of another kind.
+pub(crate) trait OtherMacs: Send {
+    fn update(&mut self, bytes: &[u8]);
+
+    fn finish(self: Box<Self>) -> SmallVec<[Digest; 1]>;
 }
 
 impl Mac {
     pub(crate) fn new(kind: MacKind, key: &[u8]) -> Result<Self, ConfigError> {
-        let unusable = |_| ConfigError::key("a secret is no HMAC key");
-        Ok(match kind {
-            MacKind::Sha1 => Self::Sha1(HmacCore::new_from_slice(key).map_err(unusable)?),
-            MacKind::Sha256 => Self::Sha256(HmacCore::new_from_slice(key).map_err(unusable)?),
-            MacKind::Sha384 => Self::Sha384(HmacCore::new_from_slice(key).map_err(unusable)?),
-            MacKind::Sha512 => Self::Sha512(HmacCore::new_from_slice(key).map_err(unusable)?),
-            MacKind::SecretThenTextSha256 => Self::SecretThenTextSha256(Sha256::new_with_prefix(key)),
-        })
+        (kind.key)(key).ok_or_else(|| ConfigError::key("a secret is no HMAC key"))
     }
 
     /// The code of a text that is there as a whole. Only the state that is needed is copied, and it
@@ -87,16 +104,72 @@ impl Mac {
     #[inline]
     pub(crate) fn over<E>(&self, feed: impl FnOnce(&mut dyn FnMut(&[u8])) -> Result<(), E>) -> Result<Digest, E> {
         match self {
-            Self::Sha1(key) => hmac_over(key, feed),
             Self::Sha256(key) => hmac_over(key, feed),
-            Self::Sha384(key) => hmac_over(key, feed),
-            Self::Sha512(key) => hmac_over(key, feed),
-            Self::SecretThenTextSha256(hash) => {
-                let mut hash = hash.clone();
-                feed(&mut |bytes| hash.update(bytes))?;
-                Ok(Digest::new(&hash.finalize()))
+            Self::Other(key) => {
+                let (mut feed, mut fed) = (Some(feed), Ok(()));
+                let code = key.over(&mut |sink| fed = feed.take().map_or(Ok(()), |feed| feed(sink)));
+                fed.map(|()| code)
             }
         }
+    }
+}
+
+fn other_key<D: EagerHash + 'static>(key: &[u8]) -> Option<Mac>
+where
+    HmacCore<D>: Send + Sync,
+    Hmacs<D>: Send,
+{
+    Some(Mac::Other(Arc::new(HmacCore::<D>::new_from_slice(key).ok()?)))
+}
+
+impl<D: EagerHash + 'static> OtherMac for HmacCore<D>
+where
+    Self: Send + Sync,
+    Hmacs<D>: Send,
+{
+    fn over(&self, feed: &mut dyn FnMut(&mut dyn FnMut(&[u8]))) -> Digest {
+        let Ok(code) = hmac_over::<D, Infallible>(self, |sink| {
+            feed(sink);
+            Ok(())
+        });
+        code
+    }
+
+    fn begin(&self, all: &mut dyn Iterator<Item = &dyn OtherMac>) -> Box<dyn OtherMacs> {
+        Box::new(Hmacs::<D>::new(of_kind(all)))
+    }
+}
+
+/// The keys of this kind, which are all.
+fn of_kind<'a, K: OtherMac + Clone>(all: &mut dyn Iterator<Item = &'a dyn OtherMac>) -> SmallVec<[K; 1]> {
+    all.filter_map(|key| (key as &dyn Any).downcast_ref::<K>()).cloned().collect()
+}
+
+#[derive(Clone)]
+struct SecretThenText(Sha256);
+
+/// The secrets are as long as they are, so that each is in a block of its own length.
+struct SecretsThenText(SmallVec<[SecretThenText; 1]>);
+
+impl OtherMac for SecretThenText {
+    fn over(&self, feed: &mut dyn FnMut(&mut dyn FnMut(&[u8]))) -> Digest {
+        let mut hash = self.0.clone();
+        feed(&mut |bytes| hash.update(bytes));
+        Digest::new(&hash.finalize())
+    }
+
+    fn begin(&self, all: &mut dyn Iterator<Item = &dyn OtherMac>) -> Box<dyn OtherMacs> {
+        Box::new(SecretsThenText(of_kind(all)))
+    }
+}
+
+impl OtherMacs for SecretsThenText {
+    fn update(&mut self, bytes: &[u8]) {
+        self.0.iter_mut().for_each(|hash| hash.0.update(bytes));
+    }
+
+    fn finish(self: Box<Self>) -> SmallVec<[Digest; 1]> {
+        self.0.into_iter().map(|hash| Digest::new(&hash.0.finalize())).collect()
     }
 }
 
@@ -167,12 +240,8 @@ const TURN: usize = 128;
 
 /// The codes of one text that is fed bit by bit, by every key. All keys of a ring are of one kind.
 pub(crate) enum Macs {
-    Sha1(Hmacs<Sha1>),
     Sha256(Hmacs<Sha256>),
-    Sha384(Hmacs<Sha384>),
-    Sha512(Hmacs<Sha512>),
-    /// The secrets are as long as they are, so that each is in a block of its own length.
-    SecretThenTextSha256(SmallVec<[Sha256; 1]>),
+    Other(Box<dyn OtherMacs>),
 }
 
 /// What was fed, by each of the keys. The part of a block that waits for more is the same for all.
@@ -183,42 +252,42 @@ pub(crate) struct Hmacs<D: EagerHash> {
 
 impl Macs {
     pub(crate) fn by(keys: &Keyring<Mac>) -> Self {
-        macro_rules! of_kind {
-            ($kind:ident) => {
-                keys.iter().filter_map(|key| if let Mac::$kind(key) = key { Some(key.clone()) } else { None }).collect()
-            };
-        }
+        let own = |key: &Mac| if let Mac::Sha256(key) = key { Some(key.clone()) } else { None };
         match keys.first() {
-            Mac::Sha1(_) => Self::Sha1(Hmacs::new(of_kind!(Sha1))),
-            Mac::Sha256(_) => Self::Sha256(Hmacs::new(of_kind!(Sha256))),
-            Mac::Sha384(_) => Self::Sha384(Hmacs::new(of_kind!(Sha384))),
-            Mac::Sha512(_) => Self::Sha512(Hmacs::new(of_kind!(Sha512))),
-            Mac::SecretThenTextSha256(_) => Self::SecretThenTextSha256(of_kind!(SecretThenTextSha256)),
+            Mac::Sha256(_) => Self::Sha256(Hmacs::new(keys.iter().filter_map(own).collect())),
+            Mac::Other(first) => Self::Other(
+                first.begin(&mut keys.iter().filter_map(|key| if let Mac::Other(key) = key { Some(&**key) } else { None })),
+            ),
         }
     }
 
     pub(crate) fn update(&mut self, bytes: &[u8]) {
         match self {
-            Self::Sha1(macs) => macs.update(bytes),
             Self::Sha256(macs) => macs.update(bytes),
-            Self::Sha384(macs) => macs.update(bytes),
-            Self::Sha512(macs) => macs.update(bytes),
-            Self::SecretThenTextSha256(hashes) => hashes.iter_mut().for_each(|hash| hash.update(bytes)),
+            Self::Other(macs) => macs.update(bytes),
         }
     }
 
     /// The code by each key of what was fed.
     pub(crate) fn finish(self) -> impl Iterator<Item = Digest> {
-        let codes: SmallVec<[Digest; 1]> = match self {
-            Self::Sha1(macs) => macs.finish(),
+        let codes = match self {
             Self::Sha256(macs) => macs.finish(),
-            Self::Sha384(macs) => macs.finish(),
-            Self::Sha512(macs) => macs.finish(),
-            Self::SecretThenTextSha256(hashes) => {
-                hashes.into_iter().map(|hash| Digest::new(&hash.finalize())).collect()
-            }
+            Self::Other(macs) => macs.finish(),
         };
         codes.into_iter()
+    }
+}
+
+impl<D: EagerHash> OtherMacs for Hmacs<D>
+where
+    Self: Send,
+{
+    fn update(&mut self, bytes: &[u8]) {
+        self.update(bytes);
+    }
+
+    fn finish(self: Box<Self>) -> SmallVec<[Digest; 1]> {
+        (*self).finish()
     }
 }
 
@@ -279,17 +348,17 @@ mod tests {
     #[test]
     fn the_rfc_vectors_hold() {
         let (key, data) = ("Jefe", "what do ya want for nothing?");
-        assert_eq!(mac(MacKind::Sha1, key, data), "effcdf6ae5eb2fa2d27416d5f184df9c259a7c79");
-        assert_eq!(mac(MacKind::Sha256, key, data), "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843");
+        assert_eq!(mac(MacKind::SHA1, key, data), "effcdf6ae5eb2fa2d27416d5f184df9c259a7c79");
+        assert_eq!(mac(MacKind::SHA256, key, data), "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843");
         assert_eq!(
-            mac(MacKind::Sha512, key, data),
+            mac(MacKind::SHA512, key, data),
             "164b7a7bfcf819e2e395fbe73b56e0a387bd64222e831fd610270cd7ea2505549758bf75c05a994a6d034f65f8f0e6fdcaeab1a34d4a6b4b636e070a38bce737"
         );
     }
 
     #[test]
     fn any_key_and_any_candidate_may_match_and_the_first_key_is_named() {
-        let code = |key: &str| Mac::new(MacKind::Sha256, key.as_bytes()).unwrap().of(b"");
+        let code = |key: &str| Mac::new(MacKind::SHA256, key.as_bytes()).unwrap().of(b"");
         let codes = |keys: &'static [&str]| keys.iter().map(|key| code(key));
         let [a, b, c] = ["a", "b", "c"].map(code);
         assert_eq!(matching_key(codes(&["a", "b"]), [b].iter()), Some(1));
@@ -302,7 +371,7 @@ mod tests {
     #[test]
     fn several_keys_are_fed_the_same_text_however_it_is_split() {
         let text: Vec<u8> = (0..=255).cycle().take(1000).collect();
-        for kind in [MacKind::Sha1, MacKind::Sha256, MacKind::Sha384, MacKind::Sha512, MacKind::SecretThenTextSha256] {
+        for kind in [MacKind::SHA1, MacKind::SHA256, MacKind::SHA384, MacKind::SHA512, MacKind::SECRET_THEN_TEXT_SHA256] {
             let keys = || ["a", "b", "c"].map(|key| Mac::new(kind, key.as_bytes()));
             let expected: Vec<_> = keys().into_iter().map(|mac| mac.unwrap().of(&text)).collect();
             for chunk in [1, 7, 64, 127, 128, 129, 300, 1000] {

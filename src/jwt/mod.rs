@@ -145,14 +145,14 @@ impl<'a> Token<'a> {
 
     /// Verifies HS256 with any of the keys, and says which one made the signature.
     pub(crate) fn verify_hs256(&self, keys: &Keyring<Mac>) -> Result<usize, Rejection> {
-        self.verify_mac(keys, MacKind::Sha256)
+        self.verify_mac(keys, MacKind::SHA256)
     }
 
     /// As [`verify_hs256`](Self::verify_hs256), by keys of this kind.
     pub(crate) fn verify_mac(&self, keys: &Keyring<Mac>, kind: MacKind) -> Result<usize, Rejection> {
-        let mut signature = Digest::zero(kind.digest_len());
+        let mut signature = Digest::zero(kind.digest_len);
         if !Encoding::Base64Url.decode_exact(self.signature, signature.as_mut_bytes()) {
-            return Err(malformed(format!("the token's signature is not {} bytes in base64url", kind.digest_len())));
+            return Err(malformed(format!("the token's signature is not {} bytes in base64url", kind.digest_len)));
         }
         let codes = keys.iter().map(|key| key.of(self.message));
         matching_key(codes, [signature].iter()).ok_or_else(|| Reason::SignatureMismatch.into())
@@ -246,7 +246,7 @@ mod tests {
         ["f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU", "x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0"];
 
     fn mac(key: &[u8]) -> Mac {
-        Mac::new(MacKind::Sha256, key).unwrap()
+        Mac::new(MacKind::SHA256, key).unwrap()
     }
 
     fn ring(keys: &[&[u8]]) -> Keyring<Mac> {

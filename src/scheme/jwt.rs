@@ -77,9 +77,9 @@ impl JwtProof {
         let template = || Template::of(settings.template.as_ref(), settings.public_url.as_ref(), &settings.pieces);
         let detached = rules.is_detached.then(template).transpose().map_err(|error| error.with_setting("signed"))?;
         let kind = match rules.algorithm {
-            Algorithm::HS384 => MacKind::Sha384,
-            Algorithm::HS512 => MacKind::Sha512,
-            _ => MacKind::Sha256,
+            Algorithm::HS384 => MacKind::SHA384,
+            Algorithm::HS512 => MacKind::SHA512,
+            _ => MacKind::SHA256,
         };
         let keys = if rules.is_shared() {
             JwtKeys::Shared(kind, settings.keys(move |key| Mac::new(kind, key))?)

@@ -26,23 +26,23 @@ use super::token::TokenProof;
 impl Scheme {
     /// Describes a sender that signs with HMAC-SHA256.
     pub fn hmac_sha256() -> SchemeBuilder {
-        Self::mac(MacKind::Sha256)
+        Self::mac(MacKind::SHA256)
     }
 
     /// Describes a sender that signs with HMAC-SHA384.
     pub fn hmac_sha384() -> SchemeBuilder {
-        Self::mac(MacKind::Sha384)
+        Self::mac(MacKind::SHA384)
     }
 
     /// Describes a sender that signs with HMAC-SHA512.
     pub fn hmac_sha512() -> SchemeBuilder {
-        Self::mac(MacKind::Sha512)
+        Self::mac(MacKind::SHA512)
     }
 
     /// Describes a sender that signs with HMAC-SHA1. No forgery of it is known, but no new sender
     /// should choose it.
     pub fn hmac_sha1_for_legacy_senders_only() -> SchemeBuilder {
-        Self::mac(MacKind::Sha1)
+        Self::mac(MacKind::SHA1)
     }
 
     /// Describes a sender that signs with SHA-256 of the secret followed by the text. This is
@@ -50,7 +50,7 @@ impl Scheme {
     /// without the secret. The body has to be one JSON value with nothing behind it, which
     /// closes that way for JSON.
     pub fn sha256_of_secret_and_text_for_legacy_senders_only() -> SchemeBuilder {
-        Self::mac(MacKind::SecretThenTextSha256)
+        Self::mac(MacKind::SECRET_THEN_TEXT_SHA256)
     }
 
     /// Describes a sender that repeats a shared secret at this place. It proves who sends and

@@ -5,7 +5,6 @@ use http::request::Parts;
 use crate::config::ConfigError;
 use crate::mac::{Mac, MacKind, Macs, matching_key};
 use crate::place::Candidates;
-use crate::pointer;
 use crate::provider::MaybeReady;
 use crate::rejection::{Reason, Rejection};
 use crate::secrets::{Keyring, Keys, KeysFor, MatchedKey};
@@ -34,8 +33,7 @@ impl MacProof {
     pub(crate) fn new(kind: MacKind, settings: &Settings) -> Result<Self, ConfigError> {
         let keys = settings.keys(move |key| Mac::new(kind, key))?;
         let text = SignedText::new(settings)?;
-        let is_strong = matches!(kind, MacKind::Sha256 | MacKind::Sha512);
-        let names_body = is_strong && text.template.is_body() && text.signature.is_single();
+        let names_body = kind.is_strong && text.template.is_body() && text.signature.is_single();
         Ok(Self { kind, keys, text, names_body })
     }
 
@@ -91,7 +89,7 @@ impl Proof for MacProof {
 
     #[inline]
     fn read(&self, head: &Parts, body: &[u8], _: &mut Unverified) -> Result<Candidates, Rejection> {
-        self.text.signature.read(head, body, self.kind.digest_len())
+        self.text.signature.read(head, body, self.kind.digest_len)
     }
 
     #[inline]
@@ -122,9 +120,7 @@ impl Proof for MacProof {
         let keys = self.keys.tried(run.keys)?;
         let matched = self.matching(keys.ring, run, values, rest)?;
         let key = keys.verdict(matched).map_err(|rejection| self.text.explain(rejection, values.head))?;
-        // SHA-256 of secret and text can be continued by anyone who has seen one: nothing may follow the
-        // JSON value.
-        if self.kind == MacKind::SecretThenTextSha256 && !pointer::is_one_value(values.body) {
+        if self.kind.takes.is_some_and(|takes| !takes(values.body)) {
             return Err(Rejection::new(Reason::MalformedBody).with_detail("it is not one JSON value and nothing else"));
         }
         Ok(MaybeReady::Ready(key))
@@ -150,7 +146,7 @@ impl Proof for MacProof {
 
     #[cfg(feature = "testing")]
     fn describe(&self) -> String {
-        self.text.describe(self.kind.name())
+        self.text.describe(self.kind.name)
     }
 
     #[cfg(feature = "testing")]
