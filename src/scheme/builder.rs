@@ -319,14 +319,14 @@ impl SchemeBuilder {
             other.settings.public_url = self.settings.public_url.clone();
             forms.push(other.form()?);
             // What one form verified may be verified by another when it is repeated, and so by another code.
-            forms.iter_mut().for_each(|form| form.any_mut().leave_body_unnamed());
+            forms.iter_mut().for_each(AnyForm::leave_body_unnamed);
         }
-        if self.handshakes.iter().any(Handshake::needs_signed_body) && !forms.iter().all(|form| form.any().signs_body_itself()) {
+        if self.handshakes.iter().any(Handshake::needs_signed_body) && !forms.iter().all(AnyForm::signs_body_itself) {
             return Err(ConfigError::conflict(
                 "a challenge is answered with a MAC, which could be the signature of a request: the signed template has no {body}",
             ));
         }
-        let by_keys = |handshake: Handshake| handshake.by_keys_of(forms[0].any().mac_keys());
+        let by_keys = |handshake: Handshake| handshake.by_keys_of(forms[0].mac_keys());
         Ok(Scheme(Arc::new(Inner {
             name,
             body_limit: self.body_limit.unwrap_or(self.behavior.body_limit()),
@@ -334,7 +334,7 @@ impl SchemeBuilder {
             handshakes: self.handshakes.into_iter().map(by_keys).collect(),
             refusal: self.refusal,
             unsigned: self.unsigned,
-            is_timed: forms.iter().any(|form| form.any().is_timed()),
+            is_timed: forms.iter().any(AnyForm::is_timed),
             forms,
             #[cfg(feature = "inspect")]
             clues: Clues {

@@ -85,28 +85,6 @@ impl<P: Proof> Form<P> {
         })
     }
 
-    #[inline]
-    fn id(&self) -> FormId {
-        FormId(ptr::from_ref(self).addr())
-    }
-
-    /// Returns whether the form is for such a request.
-    #[inline]
-    pub(crate) fn is_for(&self, head: &Parts) -> bool {
-        self.applies.is_none_or(|(_, applies)| applies(head)) && self.methods.contains(&head.method)
-    }
-
-    /// Returns whether the head has the proof, and the form is for such a request. That the proof
-    /// is there is asked first: with several senders on a route, it mostly isn't.
-    #[inline]
-    fn recognizes(&self, head: &Parts) -> Recognition {
-        match self.proof.recognizes(head) {
-            Recognition::No => Recognition::No,
-            _ if !self.is_for(head) => Recognition::No,
-            recognized => recognized,
-        }
-    }
-
     fn tolerance_mut(&mut self) -> Option<&mut Tolerance> {
         self.fields.timestamp.as_mut().map(|timestamp| &mut timestamp.tolerance).or_else(|| self.proof.tolerance_mut())
     }
@@ -296,8 +274,13 @@ pub(crate) enum AnyAttempt {
     Other(FormId, Box<dyn Any + Send>),
 }
 
-/// What a scheme knows of a form, whatever its kind of proof.
-pub(crate) trait KnownForm: Send + Sync {
+/// What a scheme does with a form, whatever its kind of proof.
+pub(crate) trait DrivenForm: Send + Sync {
+    fn id(&self) -> FormId;
+    fn is_for(&self, head: &Parts) -> bool;
+    /// Returns whether the head has the proof, and the form is for such a request. That the proof
+    /// is there is asked first: with several senders on a route, it mostly isn't.
+    fn recognizes(&self, head: &Parts) -> Recognition;
     fn is_timed(&self) -> bool;
     /// Adds what the form tells of its sender.
     fn describe(&self, facts: &mut Facts);
@@ -319,25 +302,6 @@ pub(crate) trait KnownForm: Send + Sync {
     fn leave_body_unnamed(&mut self);
     /// Sets the tolerance, and returns whether there is one to be set.
     fn set_tolerance(&mut self, tolerance: Tolerance) -> bool;
-    #[cfg(feature = "testing")]
-    fn fields(&self) -> &Fields;
-    #[cfg(all(feature = "inspect", feature = "testing"))]
-    fn proof_places(&self) -> &[Place];
-    /// Describes the form, for tables.
-    #[cfg(feature = "testing")]
-    fn describe_form(&self) -> String;
-    /// Signs, or returns `None` if the form is not for such a request or signer.
-    #[cfg(feature = "testing")]
-    fn sign(&self, request: &mut Unsigned<'_>, signer: &Signer<'_>) -> SignResult;
-}
-
-/// What a scheme does with a form of another kind than MACs.
-pub(crate) trait DrivenForm: KnownForm {
-    fn known(&self) -> &dyn KnownForm;
-    fn known_mut(&mut self) -> &mut dyn KnownForm;
-    fn id(&self) -> FormId;
-    fn is_for(&self, head: &Parts) -> bool;
-    fn recognizes(&self, head: &Parts) -> Recognition;
     fn begin_any(&self, head: &Parts, now: SystemTime) -> Judged<AnyAttempt>;
     /// Takes the next part of the body, for an attempt that the form has begun.
     fn receive_any(&self, attempt: &mut dyn Any, head: &Parts, chunk: &[u8]);
@@ -351,9 +315,67 @@ pub(crate) trait DrivenForm: KnownForm {
         rest: &[u8],
     ) -> Judged<Outcome>;
     fn boxed(&self) -> Box<dyn DrivenForm>;
+    #[cfg(feature = "testing")]
+    fn fields(&self) -> &Fields;
+    #[cfg(all(feature = "inspect", feature = "testing"))]
+    fn proof_places(&self) -> &[Place];
+    /// Describes the form, for tables.
+    #[cfg(feature = "testing")]
+    fn describe_form(&self) -> String;
+    /// Signs, or returns `None` if the form is not for such a request or signer.
+    #[cfg(feature = "testing")]
+    fn sign(&self, request: &mut Unsigned<'_>, signer: &Signer<'_>) -> SignResult;
 }
 
-impl<P: Proof> KnownForm for Form<P> {
+impl<P: Proof> DrivenForm for Form<P> {
+    #[inline]
+    fn id(&self) -> FormId {
+        FormId(ptr::from_ref(self).addr())
+    }
+
+    #[inline]
+    fn is_for(&self, head: &Parts) -> bool {
+        self.applies.is_none_or(|(_, applies)| applies(head)) && self.methods.contains(&head.method)
+    }
+
+    #[inline]
+    fn recognizes(&self, head: &Parts) -> Recognition {
+        match self.proof.recognizes(head) {
+            Recognition::No => Recognition::No,
+            _ if !self.is_for(head) => Recognition::No,
+            recognized => recognized,
+        }
+    }
+
+    fn begin_any(&self, head: &Parts, now: SystemTime) -> Judged<AnyAttempt> {
+        let id = self.id();
+        self.begin(head, now, move |attempt| AnyAttempt::Other(id, Box::new(attempt)))
+    }
+
+    fn receive_any(&self, attempt: &mut dyn Any, head: &Parts, chunk: &[u8]) {
+        if let Some(attempt) = attempt.downcast_mut() {
+            self.receive(attempt, head, chunk);
+        }
+    }
+
+    fn finish_any(
+        &self,
+        attempt: &mut dyn Any,
+        handshakes: &[Handshake],
+        head: &Parts,
+        body: &Bytes,
+        rest: &[u8],
+    ) -> Judged<Outcome> {
+        match attempt.downcast_mut() {
+            Some(attempt) => self.finish(attempt, handshakes, head, body, rest),
+            None => Err(foreign()),
+        }
+    }
+
+    fn boxed(&self) -> Box<dyn DrivenForm> {
+        Box::new(self.clone())
+    }
+
     fn is_timed(&self) -> bool {
         self.fields.timestamp.is_some() || self.proof.is_timed()
     }
@@ -436,97 +458,86 @@ impl<P: Proof> KnownForm for Form<P> {
     }
 }
 
-impl<P: Proof> DrivenForm for Form<P> {
-    fn known(&self) -> &dyn KnownForm {
-        self
-    }
-
-    fn known_mut(&mut self) -> &mut dyn KnownForm {
-        self
-    }
-
-    fn id(&self) -> FormId {
-        self.id()
-    }
-
-    fn is_for(&self, head: &Parts) -> bool {
-        self.is_for(head)
-    }
-
-    fn recognizes(&self, head: &Parts) -> Recognition {
-        self.recognizes(head)
-    }
-
-    fn begin_any(&self, head: &Parts, now: SystemTime) -> Judged<AnyAttempt> {
-        let id = self.id();
-        self.begin(head, now, move |attempt| AnyAttempt::Other(id, Box::new(attempt)))
-    }
-
-    fn receive_any(&self, attempt: &mut dyn Any, head: &Parts, chunk: &[u8]) {
-        if let Some(attempt) = attempt.downcast_mut() {
-            self.receive(attempt, head, chunk);
-        }
-    }
-
-    fn finish_any(
-        &self,
-        attempt: &mut dyn Any,
-        handshakes: &[Handshake],
-        head: &Parts,
-        body: &Bytes,
-        rest: &[u8],
-    ) -> Judged<Outcome> {
-        match attempt.downcast_mut() {
-            Some(attempt) => self.finish(attempt, handshakes, head, body, rest),
-            None => Err(foreign()),
-        }
-    }
-
-    fn boxed(&self) -> Box<dyn DrivenForm> {
-        Box::new(self.clone())
-    }
-}
-
 impl Clone for Box<dyn DrivenForm> {
     fn clone(&self) -> Self {
         (**self).boxed()
     }
 }
 
+/// Evaluates an expression for a form of any kind.
+macro_rules! of_form {
+    ($any:expr, $form:ident => $value:expr) => {
+        match $any {
+            AnyForm::Mac($form) => $value,
+            AnyForm::Other($form) => $value,
+        }
+    };
+}
+#[cfg(feature = "testing")]
+pub(crate) use of_form;
+
 impl AnyForm {
     pub(crate) fn other(form: Form<impl Proof>) -> Self {
         Self::Other(Box::new(form))
     }
 
-    /// What is the same for every kind.
-    pub(crate) fn any(&self) -> &dyn KnownForm {
-        match self {
-            Self::Mac(form) => form,
-            Self::Other(form) => form.known(),
-        }
-    }
-
-    pub(crate) fn any_mut(&mut self) -> &mut dyn KnownForm {
-        match self {
-            Self::Mac(form) => form,
-            Self::Other(form) => form.known_mut(),
-        }
-    }
-
     #[inline]
     pub(crate) fn is_for(&self, head: &Parts) -> bool {
-        match self {
-            Self::Mac(form) => form.is_for(head),
-            Self::Other(form) => form.is_for(head),
-        }
+        of_form!(self, form => form.is_for(head))
     }
 
-    #[inline]
     pub(crate) fn recognizes(&self, head: &Parts) -> Recognition {
-        match self {
-            Self::Mac(form) => form.recognizes(head),
-            Self::Other(form) => form.recognizes(head),
-        }
+        of_form!(self, form => form.recognizes(head))
+    }
+
+    pub(crate) fn recognizes_body(&self, head: &Parts, body: &[u8]) -> bool {
+        of_form!(self, form => form.recognizes_body(head, body))
+    }
+
+    pub(crate) fn is_timed(&self) -> bool {
+        of_form!(self, form => form.is_timed())
+    }
+
+    pub(crate) fn describe(&self, facts: &mut Facts) {
+        of_form!(self, form => form.describe(facts));
+    }
+
+    pub(crate) fn methods(&self) -> &[Method] {
+        of_form!(self, form => form.methods())
+    }
+
+    pub(crate) fn missing(&self) -> Rejection {
+        of_form!(self, form => form.missing())
+    }
+
+    pub(crate) fn refuse(&self, rejection: Rejection) -> Rejection {
+        of_form!(self, form => form.refuse(rejection))
+    }
+
+    pub(crate) fn signs_body_itself(&self) -> bool {
+        of_form!(self, form => form.signs_body_itself())
+    }
+
+    pub(crate) fn mac_keys(&self) -> Option<&Keys<Mac>> {
+        of_form!(self, form => form.mac_keys())
+    }
+
+    #[cfg(feature = "inspect")]
+    pub(super) fn marks(&self) -> Vec<(HeaderName, Cow<'static, str>)> {
+        of_form!(self, form => form.marks())
+    }
+
+    #[cfg(feature = "inspect")]
+    pub(super) fn signs_address(&self) -> bool {
+        of_form!(self, form => form.signs_address())
+    }
+
+    pub(super) fn leave_body_unnamed(&mut self) {
+        of_form!(self, form => form.leave_body_unnamed());
+    }
+
+    pub(crate) fn set_tolerance(&mut self, tolerance: Tolerance) -> bool {
+        of_form!(self, form => form.set_tolerance(tolerance))
     }
 
     /// See [`Form::begin`].

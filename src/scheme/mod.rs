@@ -37,7 +37,7 @@ pub use crate::message_signatures::MessageRules;
 pub use builder::SchemeBuilder;
 pub(crate) use custom::{Item, Rule};
 #[cfg(feature = "testing")]
-pub(crate) use form::Form;
+pub(crate) use form::{AnyForm, DrivenForm, Form, of_form};
 #[cfg(feature = "testing")]
 pub(crate) use proof::Proof;
 pub(crate) use scheme::Scheme;

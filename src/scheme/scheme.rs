@@ -79,7 +79,7 @@ impl Scheme {
             own.is_timed |= other.is_timed;
             own.forms.extend(other.forms);
             // What one form verified may be verified by the other when it is repeated, and so by another code.
-            own.forms.iter_mut().for_each(|form| form.any_mut().leave_body_unnamed());
+            own.forms.iter_mut().for_each(AnyForm::leave_body_unnamed);
         })
     }
 
@@ -92,7 +92,7 @@ impl Scheme {
         let mut is_set = false;
         let scheme = self.with(|own| {
             for form in &mut own.forms {
-                is_set |= form.any_mut().set_tolerance(tolerance);
+                is_set |= form.set_tolerance(tolerance);
             }
         });
         if !is_set {
@@ -145,10 +145,6 @@ impl Scheme {
         self
     }
 
-    fn missing(&self) -> Rejection {
-        self.0.forms.first().map_or_else(|| Reason::MissingSignature.into(), |form| form.any().missing())
-    }
-
     fn forms_for<'a>(&'a self, head: &'a Parts) -> impl Iterator<Item = &'a AnyForm> {
         self.0.forms.iter().filter(|form| form.is_for(head))
     }
@@ -187,7 +183,7 @@ impl Scheme {
         if !begun.is_empty() {
             return Ok(joined(begun.remove(0), begun));
         }
-        let methods = || self.0.forms.iter().flat_map(|form| form.any().methods());
+        let methods = || self.0.forms.iter().flat_map(AnyForm::methods);
         Err(match fault {
             Some(fault) => fault,
             None if methods().any(|method| *method == head.method) => Reason::MissingSignature.into(),
@@ -253,7 +249,7 @@ impl Provider for Scheme {
     fn facts(&self) -> Vec<Facts> {
         let inner = &*self.0;
         let mut facts = Facts::new(inner.name.clone(), inner.behavior, inner.body_limit);
-        inner.forms[0].any().describe(&mut facts);
+        inner.forms[0].describe(&mut facts);
         for about in inner.handshakes.iter().map(Handshake::about) {
             if !facts.probes.contains(&about) {
                 facts.probes.push(about);
@@ -271,7 +267,7 @@ impl Provider for Scheme {
     }
 
     fn recognizes_body(&self, head: &Parts, body: &[u8]) -> bool {
-        self.forms_for(head).any(|form| form.any().recognizes_body(head, body))
+        self.forms_for(head).any(|form| form.recognizes_body(head, body))
     }
 
     fn begin(&self, head: &Parts, clock: &dyn Clock) -> Result<MaybeReady<Begin<SchemeVerification>>, Rejection> {
@@ -315,7 +311,7 @@ impl Provider for Scheme {
         match &mut verification.0 {
             State::Question(answer) => match answer(body)? {
                 Some(answer) => Ok(Outcome::Answer(answer).into()),
-                None => Err(self.missing()),
+                None => Err(self.0.forms.first().map_or_else(|| Reason::MissingSignature.into(), AnyForm::missing)),
             },
             State::Verify { first, rest: others } if others.is_empty() => self.finish_one(first, head, body, rest),
             State::Verify { first, rest: others } => {
@@ -340,7 +336,7 @@ impl Provider for Scheme {
             _ => rejection,
         };
         match self.0.forms.first() {
-            Some(form) => form.any().refuse(rejection),
+            Some(form) => form.refuse(rejection),
             None => rejection,
         }
     }
@@ -348,8 +344,8 @@ impl Provider for Scheme {
     #[cfg(feature = "inspect")]
     fn clues(&self) -> Clues {
         let mut clues = self.0.clues.clone();
-        clues.marks = self.0.forms.iter().flat_map(|form| form.any().marks()).collect();
-        clues.signs_address = self.0.forms.iter().any(|form| form.any().signs_address());
+        clues.marks = self.0.forms.iter().flat_map(AnyForm::marks).collect();
+        clues.signs_address = self.0.forms.iter().any(AnyForm::signs_address);
         clues.is_repeatable = true;
         clues
     }

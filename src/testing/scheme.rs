@@ -10,7 +10,7 @@ use http::request::Parts;
 use crate::place::{Place, Spot};
 use crate::provider::{Facts, Provider};
 use crate::rejection::Reason;
-use crate::scheme::{Form, Proof, Scheme};
+use crate::scheme::{AnyForm, DrivenForm as _, Form, Proof, Scheme, of_form};
 use crate::sign::{SignError, SignResult, Signer, Unsigned};
 use crate::time::Tolerance;
 
@@ -26,7 +26,7 @@ impl Scheme {
         for form in &self.0.forms {
             let (mut head, mut body) = (head.clone(), body.clone());
             let mut unsigned = Unsigned { head: &mut head, body: &mut body, now, timestamp: None, id: None };
-            if let Some(signed) = form.any().sign(&mut unsigned, signer) {
+            if let Some(signed) = of_form!(form, form => form.sign(&mut unsigned, signer)) {
                 return signed.map(|()| Request::from_parts(head, body));
             }
         }
@@ -48,11 +48,10 @@ impl Scheme {
     ) -> Result<Request<Bytes>, SignError> {
         let (mut head, given) = request.into_parts();
         let is_given = given.is_some();
-        let form = self.0.forms[0].any();
-        let fields = form.fields();
+        let (fields, proof_places) = of_form!(&self.0.forms[0], form => (form.fields(), form.proof_places()));
         let ids = fields.id.iter().map(|place| (place, id));
         let places: Vec<_> = ids.chain(fields.event.iter().map(|place| (place, event))).collect();
-        let in_body = places.iter().map(|(place, _)| *place).chain(form.proof_places());
+        let in_body = places.iter().map(|(place, _)| *place).chain(proof_places);
         let mut body = given.unwrap_or_else(|| Bytes::from_static(start_of_body(in_body)));
         for (place, value) in places {
             if !(is_given && place.in_body()) {
@@ -70,7 +69,7 @@ pub fn facts(scheme: &Scheme) -> SchemeFacts {
     let inner = &scheme.0;
     let mut forms: Vec<String> = Vec::new();
     for form in &inner.forms {
-        let form = form.any().describe_form();
+        let form = of_form!(form, form => form.describe_form());
         // Forms that differ by a key or an address alone are one to a reader.
         if !forms.contains(&form) {
             forms.push(form);
