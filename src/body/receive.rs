@@ -67,7 +67,7 @@ impl Receiver {
         &mut self,
         mut body: Pin<&mut B>,
         cx: &mut Context<'_>,
-        mut feed: impl FnMut(&[u8]),
+        feed: &mut dyn FnMut(&[u8]),
     ) -> Poll<Result<(), Rejection>>
     where
         B: Body<Data = Bytes>,
@@ -80,13 +80,13 @@ impl Receiver {
                     let is_first = self.collector.len() == 0;
                     self.collector.push(data, || body.size_hint().exact())?;
                     if !is_first {
-                        self.feed(&mut feed);
+                        self.feed(feed);
                     }
                 }
                 Poll::Ready(Some(Err(error))) => return Poll::Ready(Err(broken(error.into()))),
                 Poll::Ready(None) => return Poll::Ready(self.collector.complete().map_err(Into::into)),
                 Poll::Pending => {
-                    self.feed(&mut feed);
+                    self.feed(feed);
                     self.collector.wait(cx.waker())?;
                     ready!(self.deadline.poll(cx));
                     return Poll::Ready(Err(Reason::BodyTimeout.into()));
@@ -100,7 +100,7 @@ impl Receiver {
         Poll::Pending
     }
 
-    fn feed(&mut self, feed: &mut impl FnMut(&[u8])) {
+    fn feed(&mut self, feed: &mut dyn FnMut(&[u8])) {
         if self.fed < self.collector.len() {
             self.collector.each_since(self.fed, feed);
             self.fed = self.collector.len();

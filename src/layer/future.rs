@@ -179,7 +179,7 @@ impl<'a, P: Provider> Driver<'a, P> {
                 Stage::Receive(waiting) => {
                     let (verification, receiver) = &mut **waiting;
                     let (shared, head) = (self.shared, &*self.head);
-                    let received = ready!(receiver.poll(body.as_mut(), cx, |chunk| {
+                    let received = ready!(receiver.poll(body.as_mut(), cx, &mut |chunk| {
                         if let Some(verification) = verification {
                             shared.provider.receive(verification, head, chunk);
                         }
@@ -245,8 +245,8 @@ impl<'a, P: Provider> Driver<'a, P> {
                 return self.refuse(rejection);
             }
             let mut receiver = shared.receiver();
-            let feed = |chunk: &[u8]| shared.provider.receive(verification, head, chunk);
-            match receiver.poll(body, cx, feed) {
+            let mut feed = |chunk: &[u8]| shared.provider.receive(verification, head, chunk);
+            match receiver.poll(body, cx, &mut feed) {
                 Poll::Ready(Err(rejection)) => return self.refuse(rejection),
                 Poll::Ready(Ok(())) => {
                     self.received = receiver.finish();
@@ -396,7 +396,7 @@ where
         }
         shared.check_announced(head, &*body).ok()?;
         let mut receiver = shared.receiver_at_once();
-        match receiver.poll(body, cx, |_| {}) {
+        match receiver.poll(body, cx, &mut |_| {}) {
             Poll::Ready(Ok(())) => Some(receiver.finish().body),
             _ => None,
         }

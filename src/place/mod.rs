@@ -168,10 +168,13 @@ impl Place {
         }
     }
 
-    /// Returns the whole field of a verified body as a text.
-    pub(crate) fn verified_field(&self, body: &[u8]) -> Option<Text> {
-        let Read::Body(read) = self.read else { return None };
-        Some(String::from_utf8(read(&self.spot, body).ok()??.into_owned()).ok()?.into())
+    /// Returns what reads the whole field of a verified body as a text.
+    pub(crate) fn verified_field(&self) -> impl Fn(&[u8]) -> Option<Text> + Send + Sync + 'static {
+        let (spot, read) = (self.spot.clone(), self.read);
+        move |body| {
+            let Read::Body(read) = read else { return None };
+            Some(String::from_utf8(read(&spot, body).ok()??.into_owned()).ok()?.into())
+        }
     }
 
     /// Returns the value behind the prefix, or `None` if it is absent. `malformed` is the reason to

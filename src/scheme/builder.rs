@@ -53,7 +53,7 @@ pub struct SchemeBuilder {
     others: Vec<Self>,
 }
 
-type Make = dyn Fn(&Settings) -> Result<AnyForm, ConfigError> + Send + Sync;
+type Make = dyn Fn(&mut Settings) -> Result<AnyForm, ConfigError> + Send + Sync;
 
 /// Defines setters of one field each.
 macro_rules! setters {
@@ -67,7 +67,7 @@ macro_rules! setters {
 }
 
 impl SchemeBuilder {
-    pub(super) fn new(make: impl Fn(&Settings) -> Result<AnyForm, ConfigError> + Send + Sync + 'static) -> Self {
+    pub(super) fn new(make: impl Fn(&mut Settings) -> Result<AnyForm, ConfigError> + Send + Sync + 'static) -> Self {
         let settings =
             Settings { methods: vec![Method::POST], ..Settings::default() };
         Self {
@@ -345,9 +345,10 @@ impl SchemeBuilder {
         })))
     }
 
-    fn form(&self) -> Result<AnyForm, ConfigError> {
-        self.fault.clone().map_or(Ok(()), Err)?;
-        (self.make)(&self.settings)
+    /// Makes the form. What it is made of is taken from the settings.
+    fn form(&mut self) -> Result<AnyForm, ConfigError> {
+        self.fault.take().map_or(Ok(()), Err)?;
+        (self.make)(&mut self.settings)
     }
 }
 

@@ -42,25 +42,24 @@ pub(crate) struct Unverified {
 
 impl Fields {
     /// Adds where in the body id and event are, if they are there, to the other fields of the body.
-    pub(crate) fn with_body_fields(mut self, mut in_body: BodyFields) -> Result<Self, ConfigError> {
+    pub(crate) fn with_own(&self, mut in_body: BodyFields) -> Result<BodyFields, ConfigError> {
         let places = self.timestamp.iter().map(|timestamp| &timestamp.place).chain(&self.id).chain(&self.event);
         if places.into_iter().any(|place| matches!(place.spot, Spot::Numbered(_) | Spot::Body)) {
             return Err(ConfigError::conflict("numbered headers are for signatures, and the whole body is for tokens"));
         }
-        if let Some(id) = self.id.clone().filter(Place::in_body) {
+        if let Some(id) = self.id.as_ref().filter(|id| id.in_body()) {
             in_body = match &id.spot {
                 Spot::Json(pointer) => in_body.with_id_at(pointer.clone()),
-                _ => in_body.with_id(move |body| id.verified_field(body)),
+                _ => in_body.with_id(id.verified_field()),
             };
         }
-        if let Some(event) = self.event.clone().filter(Place::in_body) {
+        if let Some(event) = self.event.as_ref().filter(|event| event.in_body()) {
             in_body = match &event.spot {
                 Spot::Json(pointer) => in_body.with_event_at(pointer.clone()),
-                _ => in_body.with_event(move |body| event.verified_field(body)),
+                _ => in_body.with_event(event.verified_field()),
             };
         }
-        self.in_body = in_body.shared();
-        Ok(self)
+        Ok(in_body)
     }
 
     /// Reads what is in the head.

@@ -4,8 +4,8 @@
 use std::any::Any;
 #[cfg(feature = "inspect")]
 use std::borrow::Cow;
+use std::mem;
 use std::ptr;
-use std::sync::Arc;
 use std::time::SystemTime;
 
 use bytes::Bytes;
@@ -47,12 +47,13 @@ pub(crate) struct Form<P> {
 }
 
 impl<P: Proof> Form<P> {
-    /// Makes a form of these settings and a proof, and checks that they fit together.
-    pub(crate) fn new(settings: &Settings, proof: P) -> Result<Self, ConfigError> {
+    /// Makes a form of these settings, which are taken, and a proof, and checks that they fit together.
+    pub(crate) fn new(settings: &mut Settings, proof: P) -> Result<Self, ConfigError> {
         if settings.methods.is_empty() {
             return Err(ConfigError::missing("the scheme accepts no method"));
         }
-        let mut fields = settings.fields.clone().with_body_fields(settings.in_body.clone())?;
+        let mut fields = mem::take(&mut settings.fields);
+        let mut in_body = fields.with_own(mem::take(&mut settings.in_body))?;
         let in_text = proof.template().map(Template::covers).unwrap_or_default();
         (fields.timestamp_in_text, fields.id_in_text) = (in_text.timestamp, in_text.id);
         let signed = proof.covers(&fields);
@@ -70,12 +71,10 @@ impl<P: Proof> Form<P> {
         if signed.body && settings.body_unsigned {
             return Err(ConfigError::conflict("the scheme signs the body after all"));
         }
-        let names = signed_headers(&fields, signed, proof.template());
-        if !names.is_empty() {
-            Arc::make_mut(fields.in_body.get_or_insert_default()).signed_headers = names;
-        }
+        in_body.signed_headers = signed_headers(&fields, signed, proof.template());
+        fields.in_body = in_body.shared();
         Ok(Self {
-            methods: settings.methods.clone(),
+            methods: mem::take(&mut settings.methods),
             applies: settings.applies,
             signed,
             covers_more: proof.template().is_some_and(|template| template.covers_more(fields.timestamp.as_ref())),

@@ -18,8 +18,6 @@ use super::message_signature::MessageProof;
 #[cfg(feature = "asymmetric")]
 use super::public_key::PublicKeyProof;
 use super::scheme::Scheme;
-#[cfg(any(feature = "asymmetric", feature = "jwt"))]
-use super::settings::Settings;
 use super::source::Source;
 use super::token::TokenProof;
 
@@ -68,7 +66,10 @@ impl Scheme {
     /// # }
     /// ```
     pub fn token(place: Source) -> SchemeBuilder {
-        SchemeBuilder::new(move |settings| Form::new(settings, TokenProof::new(&place, settings)?).map(AnyForm::other))
+        SchemeBuilder::new(move |settings| {
+            let proof = TokenProof::new(&place, settings)?;
+            Form::new(settings, proof).map(AnyForm::other)
+        })
     }
 
     /// Describes a sender that signs with a JSON web token at this place, by these rules. Its keys
@@ -101,8 +102,10 @@ impl Scheme {
     /// ```
     #[cfg(feature = "jwt")]
     pub fn jwt(place: Source, rules: JwtRules) -> SchemeBuilder {
-        let proof = move |settings: &Settings| JwtProof::new(&place, rules.clone(), settings);
-        SchemeBuilder::new(move |settings| Form::new(settings, proof(settings)?).map(AnyForm::other))
+        SchemeBuilder::new(move |settings| {
+            let proof = JwtProof::new(&place, rules.clone(), settings)?;
+            Form::new(settings, proof).map(AnyForm::other)
+        })
     }
 
     /// Describes a sender that signs with HTTP Message Signatures (RFC 9421) by these rules, and
@@ -126,18 +129,25 @@ impl Scheme {
     /// ```
     #[cfg(feature = "asymmetric")]
     pub fn message_signature(rules: MessageRules) -> SchemeBuilder {
-        let proof = move |settings: &Settings| MessageProof::new(rules.clone(), settings);
-        SchemeBuilder::new(move |settings| Form::new(settings, proof(settings)?).map(AnyForm::other))
+        SchemeBuilder::new(move |settings| {
+            let proof = MessageProof::new(rules.clone(), settings)?;
+            Form::new(settings, proof).map(AnyForm::other)
+        })
     }
 
     fn mac(kind: MacKind) -> SchemeBuilder {
-        SchemeBuilder::new(move |settings| Form::new(settings, MacProof::new(kind, settings)?).map(AnyForm::Mac))
+        SchemeBuilder::new(move |settings| {
+            let proof = MacProof::new(kind, settings)?;
+            Form::new(settings, proof).map(AnyForm::Mac)
+        })
     }
 
     #[cfg(feature = "asymmetric")]
     fn public(algorithm: Algorithm) -> SchemeBuilder {
-        let proof = move |settings: &Settings| PublicKeyProof::new(algorithm, settings);
-        SchemeBuilder::new(move |settings| Form::new(settings, proof(settings)?).map(AnyForm::other))
+        SchemeBuilder::new(move |settings| {
+            let proof = PublicKeyProof::new(algorithm, settings)?;
+            Form::new(settings, proof).map(AnyForm::other)
+        })
     }
 }
 

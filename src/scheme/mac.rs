@@ -30,7 +30,7 @@ pub(crate) struct MacProof {
 }
 
 impl MacProof {
-    pub(crate) fn new(kind: MacKind, settings: &Settings) -> Result<Self, ConfigError> {
+    pub(crate) fn new(kind: MacKind, settings: &mut Settings) -> Result<Self, ConfigError> {
         let keys = settings.keys(move |key| Mac::new(kind, key))?;
         let text = SignedText::new(settings)?;
         let names_body = kind.is_strong && text.template.is_body() && text.signature.is_single();

@@ -38,7 +38,7 @@ enum PublicKeys {
 }
 
 impl PublicKeyProof {
-    pub(crate) fn new(algorithm: Algorithm, settings: &Settings) -> Result<Self, ConfigError> {
+    pub(crate) fn new(algorithm: Algorithm, settings: &mut Settings) -> Result<Self, ConfigError> {
         let text = SignedText::new(settings)?;
         #[cfg(feature = "fetch")]
         if let Some(keys) = fetched(algorithm, settings)? {

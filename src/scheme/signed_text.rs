@@ -46,10 +46,10 @@ impl BodyHash {
 }
 
 impl SignedText {
-    pub(crate) fn new(settings: &Settings) -> Result<Self, ConfigError> {
+    pub(crate) fn new(settings: &mut Settings) -> Result<Self, ConfigError> {
         let template = Template::of(settings.template.as_ref(), settings.public_url.as_ref(), &settings.pieces)
             .map_err(|error| error.with_setting("signed"))?;
-        let body_hash = settings.body_hash.clone();
+        let body_hash = settings.body_hash.take();
         let signed = template.covers();
         if !(signed.body || body_hash.is_some() || settings.body_unsigned) {
             return Err(ConfigError::conflict(
@@ -57,13 +57,13 @@ impl SignedText {
             ));
         }
         let missing = || ConfigError::missing("the scheme does not say where the signature is");
-        let signature = settings.signature.clone().ok_or_else(missing)?;
+        let signature = settings.signature.take().ok_or_else(missing)?;
         let Fields { timestamp, id, .. } = &settings.fields;
         let in_body = |place: Option<&Place>| place.is_some_and(Place::in_body);
         let streams = template.streams()
             && !(signed.timestamp && in_body(timestamp.as_ref().map(|timestamp| &timestamp.place)))
             && !(signed.id && in_body(id.as_ref()));
-        Ok(Self { signature, template, body_hash, address: settings.address.clone(), streams })
+        Ok(Self { signature, template, body_hash, address: settings.address.take(), streams })
     }
 
     pub(crate) fn covers(&self, fields: &Fields) -> Signed {
