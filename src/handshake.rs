@@ -49,21 +49,53 @@ pub struct Handshake(Kind);
 enum Kind {
     /// A question that the head alone asks, and that it is answered by.
     Head { about: Cow<'static, str>, recognizes: Arc<Recognizes>, answer: Arc<AnswerHead> },
-    /// A query parameter that is answered with a MAC. Without keys of MACs there is no such
-    /// question.
-    QueryMac {
-        parameter: Cow<'static, str>,
-        answer: Arc<AnswerByKey>,
-        keys: Option<Keys<Mac>>,
-        /// The position of the key that answers.
-        index: usize,
-        /// Whether bodies that a challenge could be are to be refused.
-        refuses: bool,
-    },
+    /// A query parameter that is answered with a MAC.
+    QueryMac(QueryMac),
     /// An unsigned body of one exact form.
     UnsignedBody { recognizes: Arc<Recognizes>, answer: AnswerUnsigned },
     /// A body that was verified like any other.
     SignedBody(Arc<AnswerSigned>),
+}
+
+/// A query parameter that is answered with a MAC. Without keys of MACs there is no such question.
+#[derive(Clone)]
+struct QueryMac {
+    parameter: Cow<'static, str>,
+    answer: Arc<AnswerByKey>,
+    keys: Option<Keys<Mac>>,
+    /// The position of the key that answers.
+    index: usize,
+    /// Whether bodies that a challenge could be are to be refused.
+    refuses: bool,
+    /// These two come with the question: few senders ask it, and the programs of others have
+    /// neither.
+    is_in: fn(&Self, &Parts) -> bool,
+    ask: fn(&Self, &Parts) -> Option<Begun>,
+}
+
+/// What follows from a head that asks a question.
+type Begun = Result<MaybeReady<Begin<AnswerUnsigned>>, Rejection>;
+
+impl QueryMac {
+    fn new(parameter: Cow<'static, str>, answer: Arc<AnswerByKey>, refuses: bool) -> Self {
+        Self { parameter, answer, keys: None, index: 0, refuses, is_in: Self::is_in_head, ask: Self::ask_head }
+    }
+
+    fn is_in_head(&self, head: &Parts) -> bool {
+        head.method == Method::GET && self.keys.is_some() && query_parameter(head, &self.parameter).is_some()
+    }
+
+    fn ask_head(&self, head: &Parts) -> Option<Begun> {
+        let (answer, index) = (self.answer.clone(), self.index);
+        let (challenge, keys) = (query_parameter(head, &self.parameter)?, self.keys.as_ref()?);
+        Some(challenge.and_then(|challenge| {
+            let own = keys.clone();
+            keys.find(head, None).and_then(move |found| {
+                let keys = own.tried(&found)?;
+                by_one(&keys, index, &*answer, &challenge).map(Begin::Answer)
+            })
+        }))
+    }
 }
 
 type Recognizes = dyn Fn(&Parts) -> bool + Send + Sync;
@@ -137,8 +169,7 @@ impl Handshake {
         answer: impl Fn(&str, &[u8]) -> Answer + Send + Sync + 'static,
     ) -> Self {
         let answer = move |mac: &Mac, challenge: &str| Ok(answer(challenge, challenge_mac(mac, challenge)?.as_bytes()));
-        let (parameter, answer) = (parameter.into(), Arc::new(answer));
-        Self(Kind::QueryMac { parameter, answer, keys: None, index: 0, refuses: true })
+        Self(Kind::QueryMac(QueryMac::new(parameter.into(), Arc::new(answer), true)))
     }
 
     /// Answers a verified body in which `find` finds a challenge, with what `answer` makes of the
@@ -239,13 +270,7 @@ impl Handshake {
         parameter: &'static str,
         answer: impl Fn(&Mac, &str) -> Result<Answer, Rejection> + Send + Sync + 'static,
     ) -> Self {
-        Self(Kind::QueryMac {
-            parameter: parameter.into(),
-            answer: Arc::new(answer),
-            keys: None,
-            index: 0,
-            refuses: false,
-        })
+        Self(Kind::QueryMac(QueryMac::new(parameter.into(), Arc::new(answer), false)))
     }
 
     pub(crate) fn unsigned_body(
@@ -263,22 +288,22 @@ impl Handshake {
 
     /// Returns whether the answer is safe only if the body itself is part of what is signed.
     pub(crate) fn needs_signed_body(&self) -> bool {
-        matches!(self.0, Kind::QueryMac { refuses: true, .. })
+        matches!(&self.0, Kind::QueryMac(question) if question.refuses)
     }
 
     /// Takes the keys that the sender signs with, if they are keys of MACs and the answer needs
     /// one.
     pub(crate) fn by_keys_of(mut self, mac_keys: Option<&Keys<Mac>>) -> Self {
-        if let Kind::QueryMac { keys, .. } = &mut self.0 {
-            *keys = mac_keys.cloned();
+        if let Kind::QueryMac(question) = &mut self.0 {
+            question.keys = mac_keys.cloned();
         }
         self
     }
 
     /// Sets the position of the key that answers, if one does.
     pub(crate) fn by_key(&mut self, position: usize) {
-        if let Kind::QueryMac { index, .. } = &mut self.0 {
-            *index = position;
+        if let Kind::QueryMac(question) = &mut self.0 {
+            question.index = position;
         }
     }
 
@@ -286,7 +311,7 @@ impl Handshake {
     pub(super) fn about(&self) -> Cow<'static, str> {
         match &self.0 {
             Kind::Head { about, .. } => about.clone(),
-            Kind::QueryMac { parameter, .. } => format!("GET with query `{parameter}`").into(),
+            Kind::QueryMac(question) => format!("GET with query `{}`", question.parameter).into(),
             Kind::UnsignedBody { .. } => "an unsigned POST".into(),
             Kind::SignedBody(_) => "a question in a signed body".into(),
         }
@@ -296,9 +321,7 @@ impl Handshake {
     pub(crate) fn recognizes(&self, head: &Parts) -> bool {
         match &self.0 {
             Kind::Head { recognizes, .. } => recognizes(head),
-            Kind::QueryMac { parameter, keys, .. } => {
-                head.method == Method::GET && keys.is_some() && query_parameter(head, parameter).is_some()
-            }
+            Kind::QueryMac(question) => (question.is_in)(question, head),
             Kind::UnsignedBody { recognizes, .. } => head.method == Method::POST && recognizes(head),
             Kind::SignedBody(_) => false,
         }
@@ -306,23 +329,13 @@ impl Handshake {
 
     /// Answers a head that asks this question, or returns how to answer the body; `None` if the
     /// head doesn't ask.
-    pub(crate) fn begin(&self, head: &Parts) -> Option<Result<MaybeReady<Begin<AnswerUnsigned>>, Rejection>> {
+    pub(crate) fn begin(&self, head: &Parts) -> Option<Begun> {
         if !self.recognizes(head) {
             return None;
         }
         Some(match &self.0 {
             Kind::Head { answer, .. } => answer(head).map(|answer| Begin::Answer(answer).into()),
-            Kind::QueryMac { parameter, answer, keys, index, .. } => {
-                let (answer, index) = (answer.clone(), *index);
-                let (challenge, keys) = (query_parameter(head, parameter)?, keys.as_ref()?);
-                challenge.and_then(|challenge| {
-                    let own = keys.clone();
-                    keys.find(head, None).and_then(move |found| {
-                        let keys = own.tried(&found)?;
-                        by_one(&keys, index, &*answer, &challenge).map(Begin::Answer)
-                    })
-                })
-            }
+            Kind::QueryMac(question) => return (question.ask)(question, head),
             Kind::UnsignedBody { answer, .. } => Ok(Begin::Verify(answer.clone()).into()),
             Kind::SignedBody(_) => return None,
         })
@@ -332,7 +345,7 @@ impl Handshake {
     pub(crate) fn finish(&self, head: &Parts, body: &[u8], mac: Option<&Mac>) -> Result<Option<Answer>, Rejection> {
         match &self.0 {
             Kind::SignedBody(answer) => answer(head, body, mac),
-            Kind::QueryMac { refuses: true, .. } => no_challenge(body).map(|()| None),
+            Kind::QueryMac(question) if question.refuses => no_challenge(body).map(|()| None),
             _ => Ok(None),
         }
     }
