@@ -41,7 +41,7 @@ pub fn adyen_payments(secrets: impl Into<Secrets>) -> Result<Scheme, ConfigError
         .event(json("/notificationItems/0/NotificationRequestItem/eventCode"))
         .with_identity(identity)
         .secret(secrets)
-        .with_behavior(*knowledge::of("adyen_payments"))
+        .with_behavior(knowledge::adyen_payments)
         .build("adyen_payments")
 }
 

@@ -76,7 +76,7 @@ pub fn apple_app_store_with_roots(bundle_id: impl Into<String>, roots: ChainRoot
         .with_event_claim("notificationType")
         .with_chain_to(roots.with_extensions(MARKS))
         .with_check(move |claims| check_app(claims, &bundle_id));
-    Scheme::jwt(json("/signedPayload"), rules).with_behavior(*knowledge::of("apple_app_store")).build("apple_app_store")
+    Scheme::jwt(json("/signedPayload"), rules).with_behavior(knowledge::apple_app_store).build("apple_app_store")
 }
 
 fn check_app(claims: &[u8], bundle_id: &str) -> Result<(), Rejection> {

@@ -51,7 +51,7 @@ pub fn asana(secrets: impl Into<Secrets>) -> Result<Scheme, ConfigError> {
     Scheme::hmac_sha256()
         .signature(header("x-hook-signature").hex())
         .secret(secrets)
-        .with_behavior(*knowledge::of("asana"))
+        .with_behavior(knowledge::asana)
         .build("asana")
 }
 

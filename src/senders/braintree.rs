@@ -42,7 +42,7 @@ pub fn braintree(public_key: impl Into<String>, secrets: impl Into<Secrets>) -> 
         .with_identity(|body| Some(payload(body).ok()?.trim_end_matches('\n').to_owned().into()))
         .with_handshake(Handshake::query_mac("bt_challenge", move |mac, challenge| answer(mac, challenge, &account)))
         .secret(secrets)
-        .with_behavior(*knowledge::of("braintree"))
+        .with_behavior(knowledge::braintree)
         .build("braintree")
 }
 

@@ -25,7 +25,7 @@ pub fn cloudevents(secrets: impl Into<Secrets>) -> Result<Scheme, ConfigError> {
         .event(header("ce-type"))
         .id(header("ce-id").scoped_by(header("ce-source")))
         .secret(secrets)
-        .with_behavior(*knowledge::of("cloudevents"))
+        .with_behavior(knowledge::cloudevents)
         .build("cloudevents")
 }
 

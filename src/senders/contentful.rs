@@ -72,7 +72,7 @@ fn behind(prefix: String, secrets: Secrets) -> Result<Scheme, ConfigError> {
         .with_methods([Method::POST, Method::PUT, Method::PATCH, Method::GET, Method::DELETE])
         .event(header("x-contentful-topic"))
         .secret(secrets)
-        .with_behavior(*knowledge::of("contentful"))
+        .with_behavior(knowledge::contentful)
         .build("contentful")
 }
 

@@ -35,7 +35,7 @@ pub fn ebay(keys: impl Into<PublicKeys>) -> Result<Scheme, ConfigError> {
         .key_id(in_header(HEADER, "/kid"))
         .event(json("/metadata/topic"))
         .id(json("/notification/notificationId"));
-    keys.into().set(scheme).with_behavior(*knowledge::of("ebay")).build("ebay")
+    keys.into().set(scheme).with_behavior(knowledge::ebay).build("ebay")
 }
 
 pub(super) fn from_config(config: &mut SenderConfig) -> Result<Scheme, ConfigError> {

@@ -21,12 +21,12 @@ pub fn gitlab(secrets: impl Into<Secrets>) -> Result<Scheme, ConfigError> {
     let (signing, tokens) = secrets.into().partition(|text| text.starts_with("whsec_"));
     let signed = |secrets: Secrets| {
         let scheme = standard_webhooks::family("webhook").event(header("x-gitlab-event")).secret(secrets);
-        scheme.with_behavior(*knowledge::of("gitlab")).build("gitlab")
+        scheme.with_behavior(knowledge::gitlab).build("gitlab")
     };
     let token = Scheme::token(header("x-gitlab-token"))
         .event(header("x-gitlab-event"))
         .id(header("idempotency-key"))
-        .with_behavior(*knowledge::of("gitlab"));
+        .with_behavior(knowledge::gitlab);
     match (signing, tokens) {
         (Some(signing), Some(tokens)) => {
             let unsigned =

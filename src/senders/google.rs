@@ -66,7 +66,7 @@ fn by_issuers(keys: Jwks, issuers: Vec<String>, audience: String, email: String)
         .with_jwks(keys)
         .id(json("/message/messageId"))
         .with_identity_at("/message/messageId")
-        .with_behavior(*knowledge::of("google_oidc"))
+        .with_behavior(knowledge::google_oidc)
         .build("google_oidc")
 }
 

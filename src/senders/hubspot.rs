@@ -54,7 +54,7 @@ pub fn hubspot_v3(secrets: impl Into<Secrets>, public_url: impl Into<PublicAddre
         .event(json("/0/subscriptionType"))
         .with_identity(identity)
         .secret(secrets)
-        .with_behavior(*knowledge::of("hubspot_v3"))
+        .with_behavior(knowledge::hubspot_v3)
         .build("hubspot_v3")
 }
 

@@ -46,6 +46,6 @@ pub fn mailgun(secrets: impl Into<Secrets>) -> Result<Scheme, ConfigError> {
             .event(part("event"))
             .only_if(", of multipart forms", is_multipart))
         .secret(secrets)
-        .with_behavior(*knowledge::of("mailgun"))
+        .with_behavior(knowledge::mailgun)
         .build("mailgun")
 }

@@ -33,7 +33,7 @@ pub fn mercado_pago(secrets: impl Into<Secrets>) -> Result<Scheme, ConfigError> 
         .with_piece("manifest", Signed::default(), |values| manifest(values.head))
         .event(json("/action"))
         .secret(secrets)
-        .with_behavior(*knowledge::of("mercado_pago"))
+        .with_behavior(knowledge::mercado_pago)
         .build("mercado_pago")
 }
 

@@ -44,7 +44,7 @@ pub fn meta(secrets: impl Into<Secrets>) -> Result<Scheme, ConfigError> {
         .event(json("/object"))
         .with_identity(identity)
         .secret(secrets)
-        .with_behavior(*knowledge::of("meta"))
+        .with_behavior(knowledge::meta)
         .build("meta")
 }
 

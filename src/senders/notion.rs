@@ -29,7 +29,7 @@ pub fn notion(secrets: impl Into<Secrets>) -> Result<Scheme, ConfigError> {
         .event(json("/type"))
         .id(json("/id"))
         .secret(secrets)
-        .with_behavior(*knowledge::of("notion"))
+        .with_behavior(knowledge::notion)
         .build("notion")
 }
 

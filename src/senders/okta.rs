@@ -34,7 +34,7 @@ pub fn okta_in(name: &str, secrets: impl Into<Secrets>) -> Result<Scheme, Config
         .with_identity_at("/eventId")
         .with_handshake(Handshake::header_to_json("x-okta-verification-challenge", "verification"))
         .secret(secrets)
-        .with_behavior(*knowledge::of("okta"))
+        .with_behavior(knowledge::okta)
         .build("okta")
 }
 

@@ -62,7 +62,7 @@ pub fn paypal(webhook_id: impl Into<String>, certificates: PayPalCertificates) -
         .id(header("paypal-transmission-id"))
         .event(json("/event_type"))
         .with_identity_at("/id")
-        .with_behavior(*knowledge::of("paypal"))
+        .with_behavior(knowledge::paypal)
         .build("paypal")
 }
 

@@ -16,7 +16,7 @@ pub fn paystack(secrets: impl Into<Secrets>) -> Result<Scheme, ConfigError> {
         .signature(header("x-paystack-signature").hex())
         .event(json("/event"))
         .secret(secrets)
-        .with_behavior(*knowledge::of("paystack"))
+        .with_behavior(knowledge::paystack)
         .build("paystack")
 }
 
@@ -37,7 +37,7 @@ pub fn paystack_in(name: &str, secrets: impl Into<Secrets>) -> Result<Scheme, Co
         .signed("{timestamp}.{body}")
         .event(json("/event"))
         .secret(secrets)
-        .with_behavior(*knowledge::of("paystack"))
+        .with_behavior(knowledge::paystack)
         .build("paystack")
 }
 

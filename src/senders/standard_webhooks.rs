@@ -17,7 +17,7 @@ use super::knowledge;
 ///
 /// Returns an error if a secret is missing or not in this form.
 pub fn standard_webhooks(secrets: impl Into<Secrets>) -> Result<Scheme, ConfigError> {
-    family("webhook").secret(secrets).with_behavior(*knowledge::of("standard_webhooks")).build("standard_webhooks")
+    family("webhook").secret(secrets).with_behavior(knowledge::standard_webhooks).build("standard_webhooks")
 }
 
 /// [Standard Webhooks](https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md), signed
@@ -33,7 +33,7 @@ pub fn standard_webhooks_signed(public_keys: impl Into<Secrets>) -> Result<Schem
     frame(Scheme::ed25519(), "webhook")
         .signature(header("webhook-signature").list(' ').prefix("v1a,").base64())
         .with_public_key(public_keys)
-        .with_behavior(*knowledge::of("standard_webhooks"))
+        .with_behavior(knowledge::standard_webhooks)
         .build("standard_webhooks")
 }
 
@@ -44,7 +44,7 @@ pub fn standard_webhooks_signed(public_keys: impl Into<Secrets>) -> Result<Schem
 ///
 /// Returns an error if a secret is missing or not `whsec_` and base64.
 pub fn svix(secrets: impl Into<Secrets>) -> Result<Scheme, ConfigError> {
-    family("svix").or(family("webhook")).secret(secrets).with_behavior(*knowledge::of("svix")).build("svix")
+    family("svix").or(family("webhook")).secret(secrets).with_behavior(knowledge::svix).build("svix")
 }
 
 /// A sender that signs as Standard Webhooks say, with headers of this name.

@@ -129,7 +129,7 @@ macro_rules! senders {
             // What is generic is compiled where it is called, and so it is as little as can be.
             fn $name($($argument: $inner),*) -> Result<Scheme, crate::config::ConfigError> {
                 let $of = $scheme;
-                $built.with_behavior(*super::knowledge::of(stringify!($name))).build(stringify!($name))
+                $built.with_behavior(super::knowledge::$name).build(stringify!($name))
             }
             $name($($argument.into()),*)
         }

@@ -27,6 +27,6 @@ pub fn tiktok_shop(app_key: &str, secrets: impl Into<Secrets>) -> Result<Scheme,
         .signed(format!("{app_key}{{body}}"))
         .id(json("/tts_notification_id"))
         .secret(secrets)
-        .with_behavior(*knowledge::of("tiktok_shop"))
+        .with_behavior(knowledge::tiktok_shop)
         .build("tiktok_shop")
 }

@@ -40,7 +40,7 @@ pub fn twilio(secrets: impl Into<Secrets>, public_url: impl Into<PublicAddress>)
         no_body,
     );
     let url = public_url.into().resolve()?;
-    let scheme = form.or(other).or(get).secret(secrets).with_behavior(*knowledge::of("twilio"));
+    let scheme = form.or(other).or(get).secret(secrets).with_behavior(knowledge::twilio);
     let at = |url: PublicUrl| scheme.clone().at(url).build("twilio");
     let others = url.other_spellings();
     others.into_iter().try_fold(at(url)?, |scheme, url| Ok(scheme.or(at(url)?)))

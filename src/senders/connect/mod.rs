@@ -230,7 +230,7 @@ impl Provider for Connect {
     }
 
     fn behavior(&self) -> &Behavior {
-        knowledge::of("cloudblue_connect")
+        &knowledge::cloudblue_connect
     }
 
     fn facts(&self) -> Vec<Facts> {
