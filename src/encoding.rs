@@ -58,14 +58,16 @@ impl Encoding {
     /// contents of `out` are unspecified.
     #[inline]
     pub(crate) fn decode_exact(self, text: &[u8], out: &mut [u8]) -> bool {
-        if text.len() != self.text_len(out.len()) {
-            return false;
-        }
+        self.exactly()(text, out)
+    }
+
+    /// Returns what decodes a text as [`decode_exact`](Self::decode_exact) does.
+    pub(crate) fn exactly(self) -> DecodeExactly {
         match self {
-            Self::Hex => !has_upper_case(text) && hex::decode_to_slice(text, out).is_ok(),
-            Self::HexAnyCase => hex::decode_to_slice(text, out).is_ok(),
-            Self::Base64 => STANDARD.decode_slice(text, out) == Ok(out.len()),
-            Self::Base64Url => URL_SAFE.decode_slice(text, out) == Ok(out.len()),
+            Self::Hex => decode_hex,
+            Self::HexAnyCase => decode_hex_any_case,
+            Self::Base64 => decode_base64,
+            Self::Base64Url => decode_base64url,
         }
     }
 
@@ -91,6 +93,25 @@ impl Encoding {
             Self::Base64Url => URL_SAFE.encode(bytes),
         }
     }
+}
+
+/// Decodes a text of exactly as many bytes as there is room for.
+pub(crate) type DecodeExactly = fn(&[u8], &mut [u8]) -> bool;
+
+pub(crate) fn decode_hex(text: &[u8], out: &mut [u8]) -> bool {
+    !has_upper_case(text) && decode_hex_any_case(text, out)
+}
+
+fn decode_hex_any_case(text: &[u8], out: &mut [u8]) -> bool {
+    text.len() == Encoding::HexAnyCase.text_len(out.len()) && hex::decode_to_slice(text, out).is_ok()
+}
+
+pub(crate) fn decode_base64(text: &[u8], out: &mut [u8]) -> bool {
+    text.len() == Encoding::Base64.text_len(out.len()) && STANDARD.decode_slice(text, out) == Ok(out.len())
+}
+
+pub(crate) fn decode_base64url(text: &[u8], out: &mut [u8]) -> bool {
+    text.len() == Encoding::Base64Url.text_len(out.len()) && URL_SAFE.decode_slice(text, out) == Ok(out.len())
 }
 
 /// Looks at every byte, which the compiler vectorizes, unlike a search that stops early.

@@ -6,7 +6,7 @@ use http::header::HeaderName;
 use http::request::Parts;
 use smallvec::SmallVec;
 
-use crate::encoding::Encoding;
+use crate::encoding::{DecodeExactly, Encoding};
 use crate::headers::{LONGEST_HEADER, single};
 use crate::mac::Digest;
 use crate::rejection::{Reason, Rejection};
@@ -25,6 +25,9 @@ const MAX_NUMBERED: usize = 100;
 pub(crate) struct Signature {
     pub(crate) places: Vec<Place>,
     pub(crate) encoding: Encoding,
+    /// What decodes it: beside its name, so that a program has the encodings alone that its senders
+    /// use.
+    decode: DecodeExactly,
     /// What ends the id of a key in front of the signature.
     pub(crate) behind: Option<u8>,
     /// The detail if there is none, written once: most refusals are for that.
@@ -35,8 +38,8 @@ pub(crate) struct Signature {
 pub(crate) type Candidates = SmallVec<[Digest; 1]>;
 
 impl Signature {
-    pub(crate) fn new(place: Place, encoding: Encoding) -> Self {
-        Self { missing: format!("none in {place}"), places: vec![place], encoding, behind: None }
+    pub(crate) fn new(place: Place, encoding: Encoding, decode: DecodeExactly) -> Self {
+        Self { missing: format!("none in {place}"), places: vec![place], encoding, decode, behind: None }
     }
 
     /// Adds another place.
@@ -53,7 +56,7 @@ impl Signature {
         self.each(head, body, |text| {
             let text = self.behind_id(text);
             let mut digest = Digest::zero(digest_len);
-            if !self.encoding.decode_exact(text, digest.as_mut_bytes()) {
+            if !(self.decode)(text, digest.as_mut_bytes()) {
                 return Err(self.undecodable(digest_len));
             }
             found.push(digest);

@@ -22,7 +22,7 @@ use crate::key_lookup::KeyLookup;
 use crate::mac::Mac;
 use crate::public_url::PublicUrl;
 use crate::rejection::Rejection;
-use crate::secrets::{KeyFormat, Secrets};
+use crate::secrets::{KeyFormat, Secret, Secrets};
 use crate::text::Text;
 
 use super::custom::{CustomProof, Rule};
@@ -164,7 +164,7 @@ impl SchemeBuilder {
         pub(crate) fn fetched_keys(self, keys: Arc<dyn FetchKey>) settings.fetched_keys = Some(keys);
 
         /// Sets how the sender's secret text stands for key bytes. The default is the text itself.
-        pub fn with_key_format(self, format: KeyFormat) settings.key_format = format;
+        pub fn with_key_format(self, format: KeyFormat) settings.key_format = Some((format, Secret::key));
 
         /// Sets the methods that the sender uses. The default is `POST` alone.
         pub fn with_methods(self, methods: impl IntoIterator<Item = Method>) settings.methods = methods.into_iter().collect();

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use http::Method;
 use http::request::Parts;
+use zeroize::Zeroizing;
 
 #[cfg(feature = "asymmetric")]
 use crate::algorithm::Algorithm;
@@ -19,11 +20,13 @@ use crate::place::Signature;
 #[cfg(feature = "asymmetric")]
 use crate::public_key::PublicKey;
 use crate::public_url::PublicUrl;
-use crate::secrets::{KeyFormat, Keys, Secrets};
+use crate::secrets::{KeyFormat, Keys, Secret, Secrets};
 
 use super::fields::Fields;
 use super::signed_text::BodyHash;
 use super::template::{CustomPiece, Written};
+
+type DecodeKey = fn(&Secret, KeyFormat) -> Result<Zeroizing<Vec<u8>>, ConfigError>;
 
 /// Returns an address that is signed, without what may be secret in it.
 pub(crate) type ShowAddress = dyn Fn(&Parts) -> Option<String> + Send + Sync;
@@ -47,7 +50,8 @@ pub(crate) struct Settings {
     pub(crate) body_unsigned: bool,
     pub(crate) body_hash: Option<BodyHash>,
     pub(crate) public_url: Option<PublicUrl>,
-    pub(crate) key_format: KeyFormat,
+    /// How a secret stands for a key, if its text isn't the key itself, and what decodes it.
+    pub(crate) key_format: Option<(KeyFormat, DecodeKey)>,
     pub(crate) secrets: Option<Secrets>,
     pub(crate) public_keys: Option<Secrets>,
     #[cfg(feature = "jwt")]
@@ -72,8 +76,12 @@ impl Settings {
             return Err(ConfigError::conflict("the scheme has secrets, so a public key means nothing"));
         }
         let format = self.key_format;
+        let key = move |secret: &Secret| match format {
+            Some((format, decode)) => decode(secret, format),
+            None => secret.plain_key(),
+        };
         let secrets = self.secrets.clone().ok_or_else(|| ConfigError::missing("there is no secret"))?;
-        secrets.into_keys(move |secret| make(&secret.key(format)?))
+        secrets.into_keys(move |secret| make(&key(secret)?))
     }
 
     #[cfg(feature = "asymmetric")]

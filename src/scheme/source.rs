@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use crate::config::ConfigError;
-use crate::encoding::Encoding;
+use crate::encoding::{DecodeExactly, Encoding, decode_base64, decode_base64url, decode_hex};
 #[cfg(feature = "asymmetric")]
 use crate::place::header_name;
 use crate::place::{Place, Signature, Timestamp};
@@ -138,22 +138,26 @@ impl Source {
 
     /// Reads a signature in lower-case hexadecimal.
     pub fn hex(self) -> SignatureSpec {
-        self.encoded(Encoding::Hex)
+        self.written(Encoding::Hex, decode_hex)
     }
 
     /// Reads a signature in standard base64, padded.
     pub fn base64(self) -> SignatureSpec {
-        self.encoded(Encoding::Base64)
+        self.written(Encoding::Base64, decode_base64)
     }
 
     /// Reads a signature in URL-safe base64, unpadded.
     pub fn base64url(self) -> SignatureSpec {
-        self.encoded(Encoding::Base64Url)
+        self.written(Encoding::Base64Url, decode_base64url)
     }
 
     /// Reads a signature in this encoding.
     pub fn encoded(self, encoding: Encoding) -> SignatureSpec {
-        SignatureSpec(self.0.map(|place| Signature::new(place, encoding)))
+        self.written(encoding, encoding.exactly())
+    }
+
+    fn written(self, encoding: Encoding, decode: DecodeExactly) -> SignatureSpec {
+        SignatureSpec(self.0.map(|place| Signature::new(place, encoding, decode)))
     }
 
     /// Reads a time in whole seconds since 1970.

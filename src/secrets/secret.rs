@@ -127,9 +127,21 @@ impl Secret {
 
     /// Returns the bytes of the key, by the sender's rule for secrets that are text.
     pub(crate) fn key(&self, format: KeyFormat) -> Result<Zeroizing<Vec<u8>>, ConfigError> {
+        self.key_by(|text| format.decode(text))
+    }
+
+    /// Returns the bytes of the key, which are those of a text that is the key itself.
+    pub(crate) fn plain_key(&self) -> Result<Zeroizing<Vec<u8>>, ConfigError> {
+        self.key_by(|text| Ok(Zeroizing::new(text.as_bytes().to_vec())))
+    }
+
+    fn key_by(
+        &self,
+        decode: impl FnOnce(&str) -> Result<Zeroizing<Vec<u8>>, ConfigError>,
+    ) -> Result<Zeroizing<Vec<u8>>, ConfigError> {
         let key = match self.material() {
             KeyMaterial::Bytes(bytes) => bytes.clone(),
-            KeyMaterial::Text(text) => format.decode(text)?,
+            KeyMaterial::Text(text) => decode(text)?,
         };
         if key.is_empty() {
             return Err(ConfigError::key("a secret is empty"));
