@@ -22,6 +22,15 @@ pub(crate) fn has(head: &Parts, name: &HeaderName) -> bool {
     head.headers.keys().any(|found| found == name)
 }
 
+/// The first value of a header.
+#[inline]
+pub(crate) fn first<'a>(head: &'a Parts, name: &HeaderName) -> Option<&'a HeaderValue> {
+    if head.headers.len() > FEW {
+        return head.headers.get(name);
+    }
+    head.headers.iter().find(|(found, _)| *found == name).map(|(_, value)| value)
+}
+
 /// The one value of a header. Two lines are refused even where they are equal: what stands before
 /// us may look at one, and we at the other. A value of more than `longest` bytes is refused too.
 #[inline]
@@ -113,6 +122,7 @@ mod tests {
             assert_eq!(found(&once, &name), Ok(Some(HeaderValue::from_static("one"))), "{others}");
             assert_eq!(found(&once, &absent), Ok(None), "{others}");
             assert!(has(&once, &name) && !has(&once, &absent), "{others}");
+            assert!(first(&once, &name).is_some_and(|value| value == "one") && first(&once, &absent).is_none());
             let mut twice = once;
             twice.headers.append(&name, HeaderValue::from_static("one"));
             assert_eq!(found(&twice, &name), Err(Reason::DuplicateHeader), "{others}");

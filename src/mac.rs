@@ -3,8 +3,8 @@
 use std::convert::Infallible;
 
 use hmac::block_api::HmacCore;
-use hmac::digest::block_api::{Buffer, CoreProxy as _};
-use hmac::digest::{Digest as _, KeyInit};
+use hmac::digest::block_api::{BlockSizeUser as _, Buffer, CoreProxy as _, FixedOutputCore as _, UpdateCore as _};
+use hmac::digest::{Digest as _, KeyInit, Output};
 use hmac::{EagerHash, Hmac, Mac as _};
 use sha1::Sha1;
 use sha2::{Sha256, Sha384, Sha512};
@@ -113,48 +113,6 @@ fn hmac_over<D: EagerHash, E>(
     Ok(Digest::new(&mac.finalize().into_bytes()))
 }
 
-/// The code of a text that is fed bit by bit.
-enum RunningMac {
-    Sha1(Hmac<Sha1>),
-    Sha256(Hmac<Sha256>),
-    Sha384(Hmac<Sha384>),
-    Sha512(Hmac<Sha512>),
-    SecretThenTextSha256(Sha256),
-}
-
-impl RunningMac {
-    fn by(key: &Mac) -> Self {
-        match key {
-            Mac::Sha1(key) => Self::Sha1(started(key)),
-            Mac::Sha256(key) => Self::Sha256(started(key)),
-            Mac::Sha384(key) => Self::Sha384(started(key)),
-            Mac::Sha512(key) => Self::Sha512(started(key)),
-            Mac::SecretThenTextSha256(hash) => Self::SecretThenTextSha256(hash.clone()),
-        }
-    }
-
-    fn update(&mut self, bytes: &[u8]) {
-        match self {
-            Self::Sha1(mac) => mac.update(bytes),
-            Self::Sha256(mac) => mac.update(bytes),
-            Self::Sha384(mac) => mac.update(bytes),
-            Self::Sha512(mac) => mac.update(bytes),
-            Self::SecretThenTextSha256(hash) => hash.update(bytes),
-        }
-    }
-
-    /// The code of what was fed.
-    fn finish(self) -> Digest {
-        match self {
-            Self::Sha1(mac) => Digest::new(&mac.finalize().into_bytes()),
-            Self::Sha256(mac) => Digest::new(&mac.finalize().into_bytes()),
-            Self::Sha384(mac) => Digest::new(&mac.finalize().into_bytes()),
-            Self::Sha512(mac) => Digest::new(&mac.finalize().into_bytes()),
-            Self::SecretThenTextSha256(hash) => Digest::new(&hash.finalize()),
-        }
-    }
-}
-
 /// A digest of up to 64 bytes, without an allocation, compared in constant time.
 #[derive(Clone, Copy)]
 pub(crate) struct Digest {
@@ -203,38 +161,92 @@ impl Digest {
 }
 
 /// With several keys, each is fed this much before it is the next one's turn: a block of SHA-512,
-/// two of the others. The rounds of one SHA-256 wait for each other, so the processor fills their
-/// gaps with those of the next key: two keys cost some 1.8 times as much as one where it computes
-/// SHA-256 by itself. Single blocks are no better: what is filled are the ends.
+/// two of the others. The rounds of one SHA-256 wait for each other, and the processor fills their
+/// gaps with those of the next key, as far ahead as it looks, which is two or three blocks.
 const TURN: usize = 128;
 
-/// The codes of one text, by every key.
-pub(crate) struct Macs {
-    running: SmallVec<[RunningMac; 1]>,
-    /// How much was fed, as far as several keys are concerned: a turn that starts within a block
-    /// would be copied.
-    fed: usize,
+/// The codes of one text that is fed bit by bit, by every key. All keys of a ring are of one kind.
+pub(crate) enum Macs {
+    Sha1(Hmacs<Sha1>),
+    Sha256(Hmacs<Sha256>),
+    Sha384(Hmacs<Sha384>),
+    Sha512(Hmacs<Sha512>),
+    /// The secrets are as long as they are, so that each is in a block of its own length.
+    SecretThenTextSha256(SmallVec<[Sha256; 1]>),
+}
+
+/// What was fed, by each of the keys. The part of a block that waits for more is the same for all.
+pub(crate) struct Hmacs<D: EagerHash> {
+    running: SmallVec<[HmacCore<D>; 1]>,
+    waiting: Buffer<HmacCore<D>>,
 }
 
 impl Macs {
     pub(crate) fn by(keys: &Keyring<Mac>) -> Self {
-        Self { running: keys.iter().map(RunningMac::by).collect(), fed: 0 }
+        macro_rules! of_kind {
+            ($kind:ident) => {
+                keys.iter().filter_map(|key| if let Mac::$kind(key) = key { Some(key.clone()) } else { None }).collect()
+            };
+        }
+        match keys.first() {
+            Mac::Sha1(_) => Self::Sha1(Hmacs::new(of_kind!(Sha1))),
+            Mac::Sha256(_) => Self::Sha256(Hmacs::new(of_kind!(Sha256))),
+            Mac::Sha384(_) => Self::Sha384(Hmacs::new(of_kind!(Sha384))),
+            Mac::Sha512(_) => Self::Sha512(Hmacs::new(of_kind!(Sha512))),
+            Mac::SecretThenTextSha256(_) => Self::SecretThenTextSha256(of_kind!(SecretThenTextSha256)),
+        }
+    }
+
+    pub(crate) fn update(&mut self, bytes: &[u8]) {
+        match self {
+            Self::Sha1(macs) => macs.update(bytes),
+            Self::Sha256(macs) => macs.update(bytes),
+            Self::Sha384(macs) => macs.update(bytes),
+            Self::Sha512(macs) => macs.update(bytes),
+            Self::SecretThenTextSha256(hashes) => hashes.iter_mut().for_each(|hash| hash.update(bytes)),
+        }
     }
 
     /// The code by each key of what was fed.
     pub(crate) fn finish(self) -> impl Iterator<Item = Digest> {
-        self.running.into_iter().map(RunningMac::finish)
+        let codes: SmallVec<[Digest; 1]> = match self {
+            Self::Sha1(macs) => macs.finish(),
+            Self::Sha256(macs) => macs.finish(),
+            Self::Sha384(macs) => macs.finish(),
+            Self::Sha512(macs) => macs.finish(),
+            Self::SecretThenTextSha256(hashes) => {
+                hashes.into_iter().map(|hash| Digest::new(&hash.finalize())).collect()
+            }
+        };
+        codes.into_iter()
+    }
+}
+
+impl<D: EagerHash> Hmacs<D> {
+    fn new(running: SmallVec<[HmacCore<D>; 1]>) -> Self {
+        Self { running, waiting: Buffer::<HmacCore<D>>::default() }
     }
 
-    pub(crate) fn update(&mut self, bytes: &[u8]) {
-        if let [only] = &mut self.running[..] {
-            return only.update(bytes);
-        }
-        let (start, rest) = bytes.split_at(bytes.len().min(self.fed.next_multiple_of(TURN) - self.fed));
-        for piece in std::iter::once(start).chain(rest.chunks(TURN)) {
-            self.running.iter_mut().for_each(|mac| mac.update(piece));
-        }
-        self.fed = (self.fed + bytes.len()) % TURN;
+    fn update(&mut self, bytes: &[u8]) {
+        let Self { running, waiting } = self;
+        waiting.digest_blocks(bytes, |blocks| match &mut running[..] {
+            [only] => only.update_blocks(blocks),
+            all => {
+                for turn in blocks.chunks(TURN / D::block_size()) {
+                    all.iter_mut().for_each(|mac| mac.update_blocks(turn));
+                }
+            }
+        });
+    }
+
+    fn finish(self) -> SmallVec<[Digest; 1]> {
+        let Self { running, waiting } = self;
+        let code = |mut mac: HmacCore<D>| {
+            let mut code = Output::<HmacCore<D>>::default();
+            mac.finalize_fixed_core(&mut waiting.clone(), &mut code);
+            Digest::new(&code)
+        };
+        running.into_iter().map(code).collect()
     }
 }
 

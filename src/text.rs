@@ -94,23 +94,28 @@ impl Text {
 
     /// Creates a text that shares a part of a header's value. Returns `None` if the value isn't
     /// visible ASCII.
-    #[inline]
     pub(crate) fn from_header_part(value: &HeaderValue, part: Range<usize>) -> Option<Self> {
-        // As `to_str`, but without a look at each byte before the next one's.
-        let is_visible = |byte: u8| matches!(byte, b' '..=b'~' | b'\t');
-        if !value.as_bytes().iter().fold(true, |all, byte| all & is_visible(*byte)) {
-            return None;
+        let mut text = Self::default();
+        text.set_header_part(value, part)?;
+        Some(text)
+    }
+
+    /// Becomes the text that [`from_header_part`](Self::from_header_part) returns, in its place:
+    /// the processor waits for a copy of a text that was just written.
+    #[inline]
+    pub(crate) fn set_header_part(&mut self, value: &HeaderValue, part: Range<usize>) -> Option<()> {
+        // As `to_str`: a header's value has no control characters but tabs.
+        let text = value.as_bytes().get(part.clone()).filter(|_| value.as_bytes().is_ascii())?;
+        if text.len() <= MAX_INLINE {
+            self.0 = TextRepr::Inline([0; MAX_INLINE], text.len().try_into().ok()?);
+            if let TextRepr::Inline(bytes, _) = &mut self.0 {
+                bytes.get_mut(..text.len())?.copy_from_slice(text);
+            }
+        } else {
+            let (start, end) = (part.start.try_into().ok()?, part.end.try_into().ok()?);
+            self.0 = TextRepr::Header(HeaderPart { start, end, value: value.clone() });
         }
-        let text = value.as_bytes().get(part.clone())?;
-        if let Ok(len) = u8::try_from(text.len())
-            && text.len() <= MAX_INLINE
-        {
-            let mut bytes = [0; MAX_INLINE];
-            bytes[..text.len()].copy_from_slice(text);
-            return Some(Self(TextRepr::Inline(bytes, len)));
-        }
-        let (start, end) = (part.start.try_into().ok()?, part.end.try_into().ok()?);
-        Some(Self(TextRepr::Header(HeaderPart { start, end, value: value.clone() })))
+        Some(())
     }
 }
 

@@ -109,6 +109,7 @@ impl Tolerance {
     /// Returns whether `stamp` is near enough to `now`. A distance of exactly the tolerance is
     /// allowed.
     #[must_use]
+    #[inline]
     pub fn allows(self, stamp: SystemTime, now: SystemTime) -> bool {
         match now.duration_since(stamp) {
             Ok(age) => age <= self.past,

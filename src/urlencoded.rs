@@ -8,6 +8,7 @@ use std::borrow::Cow;
 use http::header::CONTENT_TYPE;
 use http::request::Parts;
 
+use crate::headers;
 use crate::rejection::{Reason, Rejection};
 use crate::uri::requested_uri;
 
@@ -16,7 +17,7 @@ const MAX_FIELDS: usize = 1000;
 
 /// Returns whether the head says that the body is a form.
 pub(crate) fn is_form(head: &Parts) -> bool {
-    let Some(value) = head.headers.get(CONTENT_TYPE) else { return false };
+    let Some(value) = headers::first(head, &CONTENT_TYPE) else { return false };
     let text = value.as_bytes();
     let essence = &text[..memchr::memchr(b';', text).unwrap_or(text.len())];
     essence.trim_ascii().eq_ignore_ascii_case(b"application/x-www-form-urlencoded") && value.to_str().is_ok()

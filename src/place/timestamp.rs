@@ -18,34 +18,52 @@ pub(crate) struct Timestamp {
     pub(crate) tolerance: Tolerance,
     /// Whether a signed body may lack it.
     pub(crate) optional: bool,
+    /// How it is read: with the timestamp, so that a program whose senders sign none can't read any.
+    read: Read,
 }
 
+type Read = fn(&Timestamp, &mut Option<(Text, SystemTime)>, &Parts, &[u8], SystemTime) -> Result<(), Rejection>;
+
 impl Timestamp {
-    /// Returns the timestamp as it was written, and the time it stands for.
-    // What it returns is large, and would be copied from call to call.
-    #[inline(always)]
+    pub(crate) fn new(place: Place, format: TimeFormat, tolerance: Tolerance) -> Self {
+        Self { place, format, tolerance, optional: false, read: Self::read_at }
+    }
+
+    /// Puts the timestamp as it was written, and the time it stands for, into `read`.
+    #[inline]
     pub(crate) fn read(
         &self,
+        read: &mut Option<(Text, SystemTime)>,
         head: &Parts,
         body: &[u8],
         now: SystemTime,
-    ) -> Result<Option<(Text, SystemTime)>, Rejection> {
+    ) -> Result<(), Rejection> {
+        (self.read)(self, read, head, body, now)
+    }
+
+    fn read_at(
+        &self,
+        read: &mut Option<(Text, SystemTime)>,
+        head: &Parts,
+        body: &[u8],
+        now: SystemTime,
+    ) -> Result<(), Rejection> {
         let place = &self.place;
         let missing = || Rejection::new(Reason::MissingHeader).with_detail(format!("there is no timestamp in {place}"));
-        let text = match place.text(head, body, Reason::MalformedTimestamp)? {
-            Some(text) => text,
-            None if self.optional => return Ok(None),
-            None => return Err(missing()),
-        };
+        let (text, time) = read.insert((Text::default(), now));
+        if !place.read_text(text, head, body, Reason::MalformedTimestamp)? {
+            *read = None;
+            return if self.optional { Ok(()) } else { Err(missing()) };
+        }
         let unreadable = || {
             Rejection::new(Reason::MalformedTimestamp)
                 .with_detail(format!("{place} is not a time in {:?}", self.format))
         };
-        let time = self.format.parse(text.as_bytes()).ok_or_else(unreadable)?;
+        *time = self.format.parse(text.as_bytes()).ok_or_else(unreadable)?;
         // The detail costs refusals alone.
-        if !self.tolerance.allows(time, now) {
-            self.tolerance.check(&format!("the timestamp in {place}"), time, now)?;
+        if !self.tolerance.allows(*time, now) {
+            self.tolerance.check(&format!("the timestamp in {place}"), *time, now)?;
         }
-        Ok(Some((text, time)))
+        Ok(())
     }
 }

@@ -78,16 +78,16 @@ impl Fields {
             }
         }
         if let Some(timestamp) = self.timestamp.as_ref().filter(|timestamp| !timestamp.place.in_body()) {
-            read.timestamp = timestamp.read(head, b"", read.now)?;
+            timestamp.read(&mut read.timestamp, head, b"", read.now)?;
         }
-        if let Some(id) = self.id.as_ref().filter(|id| !id.in_body()) {
-            read.id = id.text(head, b"", Reason::MalformedHeader)?;
-            if read.id.is_none() && self.id_in_text {
-                return Err(without_id(Reason::MissingHeader, id));
-            }
+        if let Some(id) = self.id.as_ref().filter(|id| !id.in_body())
+            && !read_in_head(&mut read.id, id, head)?
+            && self.id_in_text
+        {
+            return Err(without_id(Reason::MissingHeader, id));
         }
         if let Some(event) = self.event.as_ref().filter(|event| !event.in_body()) {
-            read.event = event.text(head, b"", Reason::MalformedHeader)?;
+            read_in_head(&mut read.event, event, head)?;
         }
         Ok(())
     }
@@ -118,10 +118,20 @@ impl Fields {
     #[inline]
     pub(crate) fn read_timestamp(&self, read: &mut Unverified, head: &Parts, body: &[u8]) -> Result<(), Rejection> {
         if let (None, Some(timestamp)) = (&read.timestamp, &self.timestamp) {
-            read.timestamp = timestamp.read(head, body, read.now)?;
+            timestamp.read(&mut read.timestamp, head, body, read.now)?;
         }
         Ok(())
     }
+}
+
+/// Puts what is at this place of the head into `read`, and returns whether it is there.
+#[inline]
+fn read_in_head(read: &mut Option<Text>, place: &Place, head: &Parts) -> Result<bool, Rejection> {
+    let is_there = place.read_text(read.insert(Text::default()), head, b"", Reason::MalformedHeader)?;
+    if !is_there {
+        *read = None;
+    }
+    Ok(is_there)
 }
 
 #[cold]

@@ -402,8 +402,14 @@ impl AnyForm {
         of_form!(self, form => form.is_timed())
     }
 
+    /// Returns whether the head has the proof, and the form is for such a request. That the proof
+    /// is there is asked first: with several senders on a route, it mostly isn't.
     pub(crate) fn recognizes(&self, head: &Parts) -> Recognition {
-        of_form!(self, form => form.proof.recognizes(head))
+        of_form!(self, form => match form.proof.recognizes(head) {
+            Recognition::No => Recognition::No,
+            _ if !form.is_for(head) => Recognition::No,
+            recognized => recognized,
+        })
     }
 
     pub(crate) fn recognizes_body(&self, head: &Parts, body: &[u8]) -> bool {

@@ -74,7 +74,7 @@ impl JwtProof {
         if settings.signature.is_some() {
             return Err(ConfigError::conflict("a token has its signature inside: the scheme has both"));
         }
-        let template = || Template::parse(&settings.template, settings.public_url.as_ref(), &settings.pieces);
+        let template = || Template::of(settings.template.as_ref(), settings.public_url.as_ref(), &settings.pieces);
         let detached = rules.is_detached.then(template).transpose().map_err(|error| error.with_setting("signed"))?;
         let kind = match rules.algorithm {
             Algorithm::HS384 => MacKind::Sha384,

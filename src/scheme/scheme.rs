@@ -230,7 +230,7 @@ impl Provider for Scheme {
         if self.0.handshakes.iter().any(|handshake| handshake.recognizes(head)) {
             return Recognition::Yes;
         }
-        Recognition::best(self.forms_for(head).map(|form| form.recognizes(head)))
+        Recognition::best(self.0.forms.iter().map(|form| form.recognizes(head)))
     }
 
     fn recognizes_body(&self, head: &Parts, body: &[u8]) -> bool {

@@ -69,7 +69,6 @@ impl<K> Keyring<K> {
     }
 
     /// Returns the key that new signatures are made with.
-    #[cfg(feature = "testing")]
     pub(crate) fn first(&self) -> &K {
         // Never out of bounds: `new` makes no empty keyring.
         &self.keys[0]

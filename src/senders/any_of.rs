@@ -93,13 +93,17 @@ impl<P: Provider> AnyOf<P> {
 
     fn begin_one(&self, index: usize, head: &Parts, clock: &dyn Clock) -> Result<MaybeReady<Begun<P>>, Rejection> {
         let provider = &self.providers[index].provider;
-        let wrap = move |begun| match begun {
-            Begin::Verify(verification) => {
-                Begin::Verify(AnyOfVerification { first: (index, verification), others: Vec::new() })
-            }
+        let verify =
+            move |verification| Begin::Verify(AnyOfVerification { first: (index, verification), others: Vec::new() });
+        let begun = provider.begin(head, clock);
+        // Nearly every request, with one copy of the verification.
+        if let Ok(MaybeReady::Ready(Begin::Verify(verification))) = begun {
+            return Ok(MaybeReady::Ready(verify(verification)));
+        }
+        named(begun, provider.name(), move |begun| match begun {
+            Begin::Verify(verification) => verify(verification),
             Begin::Answer(answer) => Begin::Answer(answer),
-        };
-        named(provider.begin(head, clock), provider.name(), wrap)
+        })
     }
 
     /// Begins with each of the senders that the body decides between.
