@@ -42,7 +42,8 @@ use crate::text::Text;
 /// ```
 #[derive(Clone)]
 pub struct Delivery {
-    sender: Arc<Sender>,
+    /// A copy, which costs less than to count a reference that all threads share.
+    sender: Sender,
     id: Option<Text>,
     event: Option<Text>,
     timestamp: Option<SystemTime>,
@@ -74,23 +75,23 @@ pub(crate) struct Sender {
 }
 
 impl Sender {
-    pub(crate) fn new(name: &Text, traits: Traits) -> Arc<Self> {
-        Arc::new(Self {
+    pub(crate) fn new(name: &Text, traits: Traits) -> Self {
+        Self {
             name: name.clone(),
             traits,
             #[cfg(feature = "inbox")]
             expected: None,
-        })
+        }
     }
 
     /// Returns the sender of whom a layer's provider knows this.
-    pub(crate) fn of(name: &Text, behavior: &Behavior) -> Arc<Self> {
-        Arc::new(Self {
+    pub(crate) fn of(name: &Text, behavior: &Behavior) -> Self {
+        Self {
             name: name.clone(),
             traits: behavior.traits(),
             #[cfg(feature = "inbox")]
             expected: behavior.expected(),
-        })
+        }
     }
 }
 
@@ -99,13 +100,13 @@ impl Delivery {
     /// layer's future calls it. The contents of `verified` are taken.
     // A delivery is large, and is to be written where it stays.
     #[inline(always)]
-    pub(crate) fn new(sender: &Arc<Sender>, verified: &mut Verified, body: &Bytes) -> Self {
+    pub(crate) fn new(sender: &Sender, verified: &mut Verified, body: &Bytes) -> Self {
         // An id that is empty names nothing.
         if verified.id.as_ref().is_some_and(|id| id.as_bytes().is_empty()) {
             verified.id = None;
         }
         Self {
-            sender: verified.sender.take().unwrap_or_else(|| sender.clone()),
+            sender: verified.sender.as_deref().unwrap_or(sender).clone(),
             body: body.clone(),
             id: verified.id.take(),
             event: verified.event.take(),
@@ -151,10 +152,8 @@ impl Delivery {
 
     /// Answers the delivery as the layer's own provider wants, also where that stands for several.
     #[cfg(feature = "inbox")]
-    pub(crate) fn expect_as(&mut self, own: &Arc<Sender>) {
-        if own.expected.is_some() && !Arc::ptr_eq(&self.sender, own) {
-            Arc::make_mut(&mut self.sender).expected = own.expected;
-        }
+    pub(crate) fn expect_as(&mut self, own: &Sender) {
+        self.sender.expected = own.expected.or(self.sender.expected);
     }
 
     /// Restores a delivery that was verified and stored. Only the inbox calls it, with what it

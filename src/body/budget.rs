@@ -135,23 +135,16 @@ struct Share {
 
 impl Lease {
     #[inline]
-    pub(crate) fn new(budget: Option<MemoryBudget>) -> Self {
-        let of = budget.map(|budget| {
-            let mut account = budget.lock();
-            let id = account.next_id;
-            account.next_id += 1;
-            drop(account);
-            Box::new(Share { budget, id, claim: Arc::default() })
-        });
-        Self { of, held: 0 }
+    pub(crate) fn new(budget: Option<&MemoryBudget>) -> Self {
+        Self { of: budget.map(Share::of), held: 0 }
     }
 
     /// Sees that at least this much is held.
     #[inline]
     pub(super) fn hold(&mut self, bytes: usize) -> Result<(), Reason> {
         if bytes > self.held {
-            if let Some(Share { budget, id, claim }) = self.of.as_deref() {
-                budget.lock().grant(*id, claim, bytes)?;
+            if let Some(share) = &self.of {
+                share.grant(bytes)?;
             }
             self.held = bytes;
         }
@@ -160,20 +153,45 @@ impl Lease {
 
     /// Has this task woken should its memory be revoked while it waits. Fails if it has been.
     pub(super) fn wait(&self, waker: &Waker) -> Result<(), Reason> {
-        let Some(Share { claim, .. }) = self.of.as_deref() else { return Ok(()) };
-        claim.waker.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&Some(waker.clone()));
-        // Looked at after the waker is in place, so that no revocation falls between.
-        if claim.revoked.load(Ordering::Relaxed) { Err(Reason::Overloaded) } else { Ok(()) }
+        self.of.as_ref().map_or(Ok(()), |share| share.wait(waker))
     }
 
     /// Keeps what is held: the body is complete. Fails if it was revoked just now.
     #[inline]
     pub(super) fn complete(&self) -> Result<(), Reason> {
-        let Some(Share { budget, claim, .. }) = self.of.as_deref() else { return Ok(()) };
+        self.of.as_ref().map_or(Ok(()), |share| share.complete())
+    }
+}
+
+// None of this is compiled into the path of a request without a budget.
+impl Share {
+    #[cold]
+    fn of(budget: &MemoryBudget) -> Box<Self> {
+        let mut account = budget.lock();
+        let id = account.next_id;
+        account.next_id += 1;
+        drop(account);
+        Box::new(Self { budget: budget.clone(), id, claim: Arc::default() })
+    }
+
+    #[cold]
+    fn grant(&self, bytes: usize) -> Result<(), Reason> {
+        self.budget.lock().grant(self.id, &self.claim, bytes)
+    }
+
+    #[cold]
+    fn wait(&self, waker: &Waker) -> Result<(), Reason> {
+        self.claim.waker.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&Some(waker.clone()));
+        // Looked at after the waker is in place, so that no revocation falls between.
+        if self.claim.revoked.load(Ordering::Relaxed) { Err(Reason::Overloaded) } else { Ok(()) }
+    }
+
+    #[cold]
+    fn complete(&self) -> Result<(), Reason> {
         // Under the account's lock, as a revocation is.
-        let _account = budget.lock();
-        claim.complete.store(true, Ordering::Relaxed);
-        if claim.revoked.load(Ordering::Relaxed) { Err(Reason::Overloaded) } else { Ok(()) }
+        let _account = self.budget.lock();
+        self.claim.complete.store(true, Ordering::Relaxed);
+        if self.claim.revoked.load(Ordering::Relaxed) { Err(Reason::Overloaded) } else { Ok(()) }
     }
 }
 
@@ -203,7 +221,7 @@ mod tests {
     use super::*;
 
     fn lease(budget: &MemoryBudget) -> Lease {
-        Lease::new(Some(budget.clone()))
+        Lease::new(Some(budget))
     }
 
     #[test]

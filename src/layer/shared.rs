@@ -26,7 +26,7 @@ use super::diagnose::{Diagnose, MAX_DIAGNOSED, Refused};
 pub(crate) struct WebhookSettings<P> {
     pub(crate) provider: Arc<P>,
     /// What deliveries know of the provider, found out once.
-    pub(crate) sender: Arc<Sender>,
+    pub(crate) sender: Sender,
     pub(crate) body_limit: usize,
     pub(crate) body_timeout: Option<Duration>,
     pub(crate) lookup_timeout: Duration,
@@ -48,31 +48,37 @@ impl<P: Provider> WebhookSettings<P> {
     }
 
     /// Returns a receiver for a body whose announced length was checked.
+    #[inline]
     pub(super) fn receiver(&self) -> Receiver {
-        Receiver::new(self.body_limit, self.body_timeout, Lease::new(self.budget.clone()))
+        Receiver::new(self.body_limit, self.body_timeout, Lease::new(self.budget.as_ref()))
     }
 
     /// Returns a receiver for a body that is not waited for.
     #[cfg(feature = "inspect")]
     pub(super) fn receiver_at_once(&self) -> Receiver {
-        Receiver::new(self.body_limit.min(MAX_DIAGNOSED), None, Lease::new(self.budget.clone()))
+        Receiver::new(self.body_limit.min(MAX_DIAGNOSED), None, Lease::new(self.budget.as_ref()))
     }
 
     /// Tells the handler that the request is genuine.
     #[inline]
     pub(super) fn deliver(&self, watch: &Watch, verified: &mut Verified, body: &Bytes, head: &mut Parts) {
         let Parts { headers, extensions, .. } = head;
-        if !extensions.is_empty() {
-            // What a layer around this one has verified is replaced.
-            extensions.remove::<Delivery>();
-        } else if !self.observe_only {
+        if extensions.is_empty() && !self.observe_only {
             *extensions = self.room.clone();
         }
         if self.observe_only {
             extensions.insert(Verdict::Verified);
         }
         // A delivery is large, and `insert` would move it three times.
-        let delivery = extensions.get_or_insert_with(|| Delivery::new(&self.sender, verified, body));
+        let mut is_new = false;
+        let delivery = extensions.get_or_insert_with(|| {
+            is_new = true;
+            Delivery::new(&self.sender, verified, body)
+        });
+        if !is_new {
+            // What a layer around this one has verified is replaced.
+            replace(delivery, &self.sender, verified, body);
+        }
         self.delivered(watch, delivery, headers);
     }
 
@@ -162,6 +168,11 @@ impl<P: Provider> WebhookSettings<P> {
             hook(rejection);
         }
     }
+}
+
+#[cold]
+fn replace(delivery: &mut Delivery, sender: &Sender, verified: &mut Verified, body: &Bytes) {
+    *delivery = Delivery::new(sender, verified, body);
 }
 
 impl<P> Clone for WebhookSettings<P> {

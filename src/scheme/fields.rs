@@ -91,6 +91,12 @@ impl Fields {
         Ok(())
     }
 
+    /// Returns whether a time or an id is in the body, so that it is read once that is there.
+    pub(crate) fn are_in_body(&self) -> bool {
+        let in_body = |place: Option<&Place>| place.is_some_and(Place::in_body);
+        in_body(self.timestamp.as_ref().map(|timestamp| &timestamp.place)) || in_body(self.id.as_ref())
+    }
+
     /// Reads what is in the body and part of the signed text.
     #[inline]
     pub(crate) fn read_text(&self, read: &mut Unverified, head: &Parts, body: &[u8]) -> Result<(), Rejection> {

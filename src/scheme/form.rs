@@ -43,6 +43,8 @@ pub(crate) struct Form<P> {
     covers_more: bool,
     /// Whether the proof is read from the body.
     is_in_body: bool,
+    /// Whether the body has more that is to be read or compared before the request is accepted.
+    reads_body: bool,
     pub(crate) proof: P,
 }
 
@@ -79,6 +81,7 @@ impl<P: Proof> Form<P> {
             signed,
             covers_more: proof.template().is_some_and(|template| template.covers_more(fields.timestamp.as_ref())),
             is_in_body: proof.is_in_body(),
+            reads_body: fields.are_in_body() || proof.text().is_some_and(|text| text.has_body_hash()),
             fields,
             proof,
         })
@@ -132,6 +135,10 @@ impl<P: Proof> Form<P> {
     /// Checks what is left to be compared with the body.
     #[inline]
     fn check_body(&self, read: &mut Unverified, head: &Parts, body: &[u8]) -> Result<(), Rejection> {
+        if self.reads_body { self.compare_with_body(read, head, body) } else { Ok(()) }
+    }
+
+    fn compare_with_body(&self, read: &mut Unverified, head: &Parts, body: &[u8]) -> Result<(), Rejection> {
         if let Some(text) = self.proof.text() {
             text.check_body(head, body)?;
         }
@@ -235,7 +242,9 @@ impl<P: Proof> Form<P> {
         if self.is_in_body {
             *offer = self.proof.read(head, body, read)?;
         }
-        self.fields.read_text(read, head, body)?;
+        if self.reads_body {
+            self.fields.read_text(read, head, body)?;
+        }
         match self.proof.finish(Run { offer, keys, progress }, &read.values(head, body), rest)? {
             MaybeReady::Ready(key) => {
                 self.check_body(read, head, body)?;

@@ -99,8 +99,12 @@ impl SignedText {
         self.address.is_some() || pieces.iter().any(|piece| self.template.text.contains(piece))
     }
 
+    /// Returns whether a hash of the body is signed, with which it must be compared.
+    pub(crate) fn has_body_hash(&self) -> bool {
+        self.body_hash.is_some()
+    }
+
     /// Compares the body with its signed hash, if there is one.
-    #[inline]
     pub(crate) fn check_body(&self, head: &Parts, body: &[u8]) -> Result<(), Rejection> {
         match &self.body_hash {
             Some(hash) => (hash.check)(&hash.at, head, body),

@@ -77,7 +77,7 @@ impl<P: Provider> AnyOf<P> {
     /// Returns an error if there are none.
     pub fn new(providers: impl IntoIterator<Item = P>) -> Result<Self, ConfigError> {
         let member = |provider: P| {
-            let named = Sender::new(provider.name(), provider.behavior().traits());
+            let named = Arc::new(Sender::new(provider.name(), provider.behavior().traits()));
             Member { provider, named }
         };
         let providers: Arc<[_]> = providers.into_iter().map(member).collect();
