@@ -18,7 +18,7 @@ use crate::mac::Mac;
 use crate::place::Place;
 use crate::provider::{Facts, MaybeReady, Outcome, Recognition};
 use crate::rejection::{Reason, Rejection};
-use crate::secrets::{Keys, MatchedKey};
+use crate::secrets::{HeadRef, Keys, MatchedKey};
 use crate::time::Tolerance;
 
 use super::custom::CustomProof;
@@ -32,7 +32,7 @@ use super::proof::{Judged, Proof, Run};
 #[cfg(feature = "asymmetric")]
 use super::public_key::PublicKeyProof;
 use super::settings::Settings;
-use super::template::Template;
+use super::template::{Template, Values};
 use super::token::TokenProof;
 use crate::handshake::Handshake;
 
@@ -132,15 +132,16 @@ impl<P: Proof> Form<P> {
     #[inline]
     pub(crate) fn begin<T: Send + 'static>(
         &self,
-        head: &Parts,
+        head: HeadRef<'_>,
         now: SystemTime,
         wrap: impl FnOnce(Attempt<P>) -> T + Send + 'static,
     ) -> Judged<T> {
+        let (head, shared) = (head.parts(), head.shared());
         let mut read = Unverified::new(now);
         let offer = if self.is_in_body { P::Offer::default() } else { self.proof.read(head, b"", &mut read)? };
         self.fields.read(&mut read, head)?;
         let form = self.id();
-        match self.proof.start(&offer, &read.values(head, b""))? {
+        match self.proof.start(&offer, &Values { shared, ..read.values(head, b"") })? {
             MaybeReady::Ready(keys) => {
                 Ok(MaybeReady::Ready(wrap(Attempt { form, read, offer, keys, progress: P::Progress::default() })))
             }
@@ -296,7 +297,7 @@ macro_rules! kinds {
             #[inline(always)]
             pub(crate) fn begin<T: Send + 'static>(
                 &self,
-                head: &Parts,
+                head: HeadRef<'_>,
                 now: SystemTime,
                 wrap: impl FnOnce(AnyAttempt) -> T + Send + 'static,
             ) -> Judged<T> {
@@ -391,6 +392,11 @@ impl AnyForm {
 
     pub(crate) fn is_timed(&self) -> bool {
         of_form!(self, form => form.is_timed())
+    }
+
+    /// Returns whether keys are looked up by the whole head.
+    pub(crate) fn shares_head(&self) -> bool {
+        of_form!(self, form => form.proof.shares_head())
     }
 
     pub(crate) fn recognizes(&self, head: &Parts) -> Recognition {

@@ -13,6 +13,7 @@ use crate::config::ConfigError;
 use crate::delivery::Sender;
 use crate::provider::{Begin, Facts, MaybeReady, Outcome, Provider, Recognition};
 use crate::rejection::{Reason, Rejection};
+use crate::secrets::HeadRef;
 use crate::text::Text;
 use crate::time::Clock;
 
@@ -91,7 +92,18 @@ impl<P: Provider> AnyOf<P> {
         self.providers.iter().map(|member| &member.provider)
     }
 
-    fn begin_one(&self, index: usize, head: &Parts, clock: &dyn Clock) -> Result<MaybeReady<Begun<P>>, Rejection> {
+    fn begin_by(&self, head: HeadRef<'_>, clock: &dyn Clock) -> Result<MaybeReady<Begun<P>>, Rejection> {
+        let recognized = |wanted| {
+            let providers = self.providers().enumerate();
+            providers.filter(move |(_, provider)| provider.recognizes(head.parts()) == wanted).map(|(index, _)| index)
+        };
+        if let Some(index) = recognized(Recognition::Yes).next() {
+            return self.begin_one(index, head, clock);
+        }
+        self.begin_all(recognized(Recognition::Perhaps), head, clock)
+    }
+
+    fn begin_one(&self, index: usize, head: HeadRef<'_>, clock: &dyn Clock) -> Result<MaybeReady<Begun<P>>, Rejection> {
         let provider = &self.providers[index].provider;
         let wrap = move |begun| match begun {
             Begin::Verify(verification) => {
@@ -99,14 +111,18 @@ impl<P: Provider> AnyOf<P> {
             }
             Begin::Answer(answer) => Begin::Answer(answer),
         };
-        named(provider.begin(head, clock), provider.name(), wrap)
+        let begun = match head.shared() {
+            Some(shared) => provider.begin_shared(shared, clock),
+            None => provider.begin(head.parts(), clock),
+        };
+        named(begun, provider.name(), wrap)
     }
 
     /// Begins with each of the senders that the body decides between.
     fn begin_all(
         &self,
         candidates: impl Iterator<Item = usize>,
-        head: &Parts,
+        head: HeadRef<'_>,
         clock: &dyn Clock,
     ) -> Result<MaybeReady<Begun<P>>, Rejection> {
         let begun: Vec<_> = candidates.map(|index| self.begin_one(index, head, clock)).collect();
@@ -209,14 +225,19 @@ impl<P: Provider> Provider for AnyOf<P> {
     }
 
     fn begin(&self, head: &Parts, clock: &dyn Clock) -> Result<MaybeReady<Begin<Self::Verification>>, Rejection> {
-        let recognized = |wanted| {
-            let providers = self.providers().enumerate();
-            providers.filter(move |(_, provider)| provider.recognizes(head) == wanted).map(|(index, _)| index)
-        };
-        if let Some(index) = recognized(Recognition::Yes).next() {
-            return self.begin_one(index, head, clock);
-        }
-        self.begin_all(recognized(Recognition::Perhaps), head, clock)
+        self.begin_by(head.into(), clock)
+    }
+
+    fn shares_head(&self) -> bool {
+        self.providers().any(P::shares_head)
+    }
+
+    fn begin_shared(
+        &self,
+        head: &Arc<Parts>,
+        clock: &dyn Clock,
+    ) -> Result<MaybeReady<Begin<Self::Verification>>, Rejection> {
+        self.begin_by(head.into(), clock)
     }
 
     fn receive(&self, verification: &mut Self::Verification, head: &Parts, chunk: &[u8]) {
