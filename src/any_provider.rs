@@ -58,6 +58,13 @@ impl AnyProvider {
     }
 }
 
+fn erase<V: Send + 'static>(begun: Begin<V>) -> Result<Begin<AnyVerification>, Rejection> {
+    Ok(match begun {
+        Begin::Verify(verification) => Begin::Verify(AnyVerification(Box::new(verification))),
+        Begin::Answer(answer) => Begin::Answer(answer),
+    })
+}
+
 /// A provider whose verifications have no type.
 struct Erased<P>(P);
 
@@ -66,16 +73,19 @@ impl<P: Provider> Provider for Erased<P> {
 
     delegate! {
         self => self.0;
-        name, body_limit, behavior, facts, recognizes, recognizes_body, refuse, clues
+        name, body_limit, behavior, facts, recognizes, recognizes_body, shares_head, refuse, clues
     }
 
     fn begin(&self, head: &Parts, clock: &dyn Clock) -> Result<MaybeReady<Begin<AnyVerification>>, Rejection> {
-        self.0.begin(head, clock)?.and_then(|begun| {
-            Ok(match begun {
-                Begin::Verify(verification) => Begin::Verify(AnyVerification(Box::new(verification))),
-                Begin::Answer(answer) => Begin::Answer(answer),
-            })
-        })
+        self.0.begin(head, clock)?.and_then(erase)
+    }
+
+    fn begin_shared(
+        &self,
+        head: &Arc<Parts>,
+        clock: &dyn Clock,
+    ) -> Result<MaybeReady<Begin<AnyVerification>>, Rejection> {
+        self.0.begin_shared(head, clock)?.and_then(erase)
     }
 
     fn receive(&self, verification: &mut AnyVerification, head: &Parts, chunk: &[u8]) {
@@ -102,7 +112,7 @@ impl Provider for AnyProvider {
 
     delegate! {
         self => self.provider;
-        name, behavior, recognizes, recognizes_body, begin, receive, finish, refuse, clues
+        name, behavior, recognizes, recognizes_body, begin, shares_head, begin_shared, receive, finish, refuse, clues
     }
 
     fn body_limit(&self) -> usize {

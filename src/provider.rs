@@ -121,6 +121,27 @@ pub trait Provider: Send + Sync + 'static {
     /// Returns the rejection if the head is not acceptable.
     fn begin(&self, head: &Parts, clock: &dyn Clock) -> Result<MaybeReady<Begin<Self::Verification>>, Rejection>;
 
+    /// Returns whether [`begin`](Self::begin) may clone the whole head, for a future to hold. Then
+    /// the layer calls [`begin_shared`](Self::begin_shared) instead. The default is `false`.
+    fn shares_head(&self) -> bool {
+        false
+    }
+
+    /// Judges the head as [`begin`](Self::begin) does. A pending future may hold the head, of which
+    /// the layer lets go meanwhile: the request gets it back without a clone if nothing holds it
+    /// once the future was dropped. The default calls `begin`.
+    ///
+    /// # Errors
+    ///
+    /// Returns the rejection if the head is not acceptable.
+    fn begin_shared(
+        &self,
+        head: &Arc<Parts>,
+        clock: &dyn Clock,
+    ) -> Result<MaybeReady<Begin<Self::Verification>>, Rejection> {
+        self.begin(head, clock)
+    }
+
     /// Takes the next bytes of the body, in order, while more may be on their way. How they are
     /// split has no meaning, and a body that is there at once is given to
     /// [`finish`](Self::finish) alone. By default nothing is done before the whole
@@ -261,6 +282,20 @@ macro_rules! delegate {
             $inner.begin(head, clock)
         }
     };
+    (@shares_head $this:ident $inner:expr) => {
+        fn shares_head(&$this) -> bool {
+            $inner.shares_head()
+        }
+    };
+    (@begin_shared $this:ident $inner:expr) => {
+        fn begin_shared(
+            &$this,
+            head: &Arc<Parts>,
+            clock: &dyn Clock,
+        ) -> Result<MaybeReady<Begin<Self::Verification>>, Rejection> {
+            $inner.begin_shared(head, clock)
+        }
+    };
     (@receive $this:ident $inner:expr) => {
         fn receive(&$this, verification: &mut Self::Verification, head: &Parts, chunk: &[u8]) {
             $inner.receive(verification, head, chunk);
@@ -296,6 +331,7 @@ impl<P: Provider + ?Sized> Provider for Arc<P> {
 
     delegate! {
         self => (**self);
-        name, body_limit, behavior, facts, recognizes, recognizes_body, begin, receive, finish, refuse, clues
+        name, body_limit, behavior, facts, recognizes, recognizes_body, begin, shares_head, begin_shared, receive, finish, refuse,
+        clues
     }
 }

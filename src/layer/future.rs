@@ -81,12 +81,28 @@ enum PendingCall<S> {
 pub(crate) enum Stage<V> {
     /// Nothing has been done yet.
     Begin,
-    /// It waits for a secret.
-    LookUp { pending: BoxFuture<Result<Begin<V>, Rejection>>, deadline: Deadline },
+    /// It waits for a secret, and may have lent the head for that.
+    LookUp { pending: PendingBegin<V>, lent: Option<Lent>, deadline: Deadline },
     /// The body arrives. In observe mode there may be a verdict already, and then no verification.
     Receive(Box<(Option<V>, Receiver)>),
     /// The body is complete, and the verdict waits for a key or a certificate.
     Decide(Box<(BoxFuture<Result<Outcome, Rejection>>, Received)>),
+}
+
+type PendingBegin<V> = BoxFuture<Result<Begin<V>, Rejection>>;
+
+/// The head of a request while a look-up may hold it too. In its place is an empty one.
+pub(crate) struct Lent(Arc<Parts>);
+
+impl Lent {
+    fn new(head: &mut Parts) -> Self {
+        Self(Arc::new(mem::replace(head, Request::new(()).into_parts().0)))
+    }
+
+    /// Puts the head back where it was, or a clone if something else holds it still.
+    fn give_back(self, head: &mut Parts) {
+        *head = Arc::unwrap_or_clone(self.0);
+    }
 }
 
 /// What follows from a step.
@@ -166,7 +182,7 @@ impl<'a, P: Provider> Driver<'a, P> {
         loop {
             let next = match stage {
                 Stage::Begin => self.begin(body.as_mut(), cx),
-                Stage::LookUp { pending, deadline } => {
+                Stage::LookUp { pending, lent, deadline } => {
                     let found = match pending.as_mut().poll(cx) {
                         Poll::Ready(found) => found,
                         Poll::Pending => {
@@ -174,6 +190,10 @@ impl<'a, P: Provider> Driver<'a, P> {
                             Err(Rejection::new(Reason::SecretUnavailable).with_detail("the look-up took too long"))
                         }
                     };
+                    let lent = lent.take();
+                    // The future may hold the head.
+                    *stage = Stage::Begin;
+                    self.take_back(lent);
                     self.begun(found, &*body)
                 }
                 Stage::Receive(waiting) => {
@@ -222,23 +242,33 @@ impl<'a, P: Provider> Driver<'a, P> {
         B::Error: Into<BoxError>,
     {
         let shared = self.shared;
-        let head = &*self.head;
-        let mut begun = shared.provider.begin(head, &*shared.clock);
+        let mut lent = None;
+        let mut begun = if shared.provider.shares_head() {
+            let lent = lent.insert(Lent::new(self.head));
+            shared.provider.begin_shared(&lent.0, &*shared.clock)
+        } else {
+            shared.provider.begin(self.head, &*shared.clock)
+        };
         if let Ok(MaybeReady::Pending(mut pending)) = begun {
             // The announced length is checked before anything is looked up for the request.
-            if let Err(rejection) = shared.check_announced(head, &*body) {
-                return self.refuse(rejection);
-            }
-            begun = match pending.as_mut().poll(cx) {
-                Poll::Ready(found) => found.map(MaybeReady::Ready),
-                Poll::Pending => {
+            let announced = shared.check_announced(lent.as_ref().map_or(self.head, |lent| &lent.0), &*body);
+            begun = match announced.map(|()| pending.as_mut().poll(cx)) {
+                Ok(Poll::Ready(found)) => found.map(MaybeReady::Ready),
+                Ok(Poll::Pending) => {
                     let mut deadline = Deadline::new(Some(shared.lookup_timeout));
                     let is_over = deadline.poll(cx).is_ready();
-                    let stage = Stage::LookUp { pending, deadline };
+                    let stage = Stage::LookUp { pending, lent, deadline };
                     return if is_over { Next::Stage(stage) } else { Next::Wait(stage) };
+                }
+                Err(rejection) => {
+                    drop(pending);
+                    self.take_back(lent);
+                    return self.refuse(rejection);
                 }
             };
         }
+        self.take_back(lent);
+        let head = &*self.head;
         // Nearly every request goes this way, so nothing large is moved on it.
         if let Ok(MaybeReady::Ready(Begin::Verify(verification))) = &mut begun {
             if let Err(rejection) = shared.check_announced(head, &*body) {
@@ -264,9 +294,18 @@ impl<'a, P: Provider> Driver<'a, P> {
             Ok(MaybeReady::Ready(begun)) => self.begun(Ok(begun), &*body),
             // Not reached, as what was pending has been polled.
             Ok(MaybeReady::Pending(pending)) => {
-                Next::Stage(Stage::LookUp { pending, deadline: Deadline::new(Some(shared.lookup_timeout)) })
+                let deadline = Deadline::new(Some(shared.lookup_timeout));
+                Next::Stage(Stage::LookUp { pending, lent: None, deadline })
             }
             Err(rejection) => self.begun(Err(rejection), &*body),
+        }
+    }
+
+    /// Takes the head back that a look-up has held.
+    #[inline]
+    fn take_back(&mut self, lent: Option<Lent>) {
+        if let Some(lent) = lent {
+            lent.give_back(self.head);
         }
     }
 

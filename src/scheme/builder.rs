@@ -335,6 +335,7 @@ impl SchemeBuilder {
             refusal: self.refusal,
             unsigned: self.unsigned,
             is_timed: forms.iter().any(AnyForm::is_timed),
+            shares_head: forms.iter().any(AnyForm::shares_head),
             forms,
             #[cfg(feature = "inspect")]
             clues: Clues {

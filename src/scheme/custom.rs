@@ -76,7 +76,7 @@ pub(crate) struct CustomProof {
 
 impl Proof for CustomProof {
     type Offer = Vec<Item>;
-    type Keys = KeysFor<Mac>;
+    type Keys = KeysFor;
     type Progress = ();
 
     fn is_in_body(&self) -> bool {
@@ -95,8 +95,8 @@ impl Proof for CustomProof {
         self.rule.items(body)
     }
 
-    fn start(&self, _: &Vec<Item>, values: &Values<'_>) -> Judged<KeysFor<Mac>> {
-        Ok(self.keys.find(values.head, None))
+    fn start(&self, _: &Vec<Item>, values: &Values<'_>) -> Judged<KeysFor> {
+        Ok(self.keys.find(values, None))
     }
 
     fn finish(&self, run: Run<'_, Self>, _: &Values<'_>, _: &[u8]) -> Judged<MatchedKey> {

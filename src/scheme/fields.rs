@@ -147,6 +147,6 @@ impl Unverified {
     #[inline]
     pub(crate) fn values<'a>(&'a self, head: &'a Parts, body: &'a [u8]) -> Values<'a> {
         let timestamp = self.timestamp.as_ref().map(|(text, _)| text.as_bytes());
-        Values { head, now: self.now, body, timestamp, id: self.id.as_ref().map(Text::as_bytes) }
+        Values { head, shared: None, now: self.now, body, timestamp, id: self.id.as_ref().map(Text::as_bytes) }
     }
 }

@@ -19,14 +19,14 @@ use crate::mac::Mac;
 use crate::place::Place;
 use crate::provider::{Facts, MaybeReady, Outcome, Recognition};
 use crate::rejection::{Reason, Rejection};
-use crate::secrets::{Keys, MatchedKey};
+use crate::secrets::{HeadRef, Keys, MatchedKey};
 use crate::time::Tolerance;
 
 use super::fields::{Fields, Unverified};
 use super::mac::MacProof;
 use super::proof::{Judged, Proof, Run};
 use super::settings::Settings;
-use super::template::Template;
+use super::template::{Template, Values};
 use crate::handshake::Handshake;
 #[cfg(feature = "testing")]
 use crate::sign::{SignResult, Signer, Unsigned};
@@ -114,15 +114,16 @@ impl<P: Proof> Form<P> {
     #[inline]
     pub(crate) fn begin<T: Send + 'static>(
         &self,
-        head: &Parts,
+        head: HeadRef<'_>,
         now: SystemTime,
         wrap: impl FnOnce(Attempt<P>) -> T + Send + 'static,
     ) -> Judged<T> {
+        let (head, shared) = (head.parts(), head.shared());
         let mut read = Unverified::new(now);
         let offer = if self.is_in_body { P::Offer::default() } else { self.proof.read(head, b"", &mut read)? };
         self.fields.read(&mut read, head)?;
         let form = self.id();
-        match self.proof.start(&offer, &read.values(head, b""))? {
+        match self.proof.start(&offer, &Values { shared, ..read.values(head, b"") })? {
             MaybeReady::Ready(keys) => {
                 Ok(MaybeReady::Ready(wrap(Attempt { form, read, offer, keys, progress: P::Progress::default() })))
             }
@@ -290,6 +291,8 @@ pub(crate) trait DrivenForm: Send + Sync {
     /// is there is asked first: with several senders on a route, it mostly isn't.
     fn recognizes(&self, head: &Parts) -> Recognition;
     fn is_timed(&self) -> bool;
+    /// Returns whether keys are looked up by the whole head.
+    fn shares_head(&self) -> bool;
     /// Adds what the form tells of its sender.
     fn describe(&self, facts: &mut Facts);
     fn methods(&self) -> &[Method];
@@ -310,7 +313,7 @@ pub(crate) trait DrivenForm: Send + Sync {
     fn leave_body_unnamed(&mut self);
     /// Sets the tolerance, and returns whether there is one to be set.
     fn set_tolerance(&mut self, tolerance: Tolerance) -> bool;
-    fn begin_any(&self, head: &Parts, now: SystemTime) -> Judged<AnyAttempt>;
+    fn begin_any(&self, head: HeadRef<'_>, now: SystemTime) -> Judged<AnyAttempt>;
     /// Takes the next part of the body, for an attempt that the form has begun.
     fn receive_any(&self, attempt: &mut dyn Any, head: &Parts, chunk: &[u8]);
     /// Decides on an attempt that the form has begun.
@@ -355,7 +358,7 @@ impl<P: Proof> DrivenForm for Form<P> {
         }
     }
 
-    fn begin_any(&self, head: &Parts, now: SystemTime) -> Judged<AnyAttempt> {
+    fn begin_any(&self, head: HeadRef<'_>, now: SystemTime) -> Judged<AnyAttempt> {
         let id = self.id();
         self.begin(head, now, move |attempt| AnyAttempt::Other(id, Box::new(attempt)))
     }
@@ -386,6 +389,10 @@ impl<P: Proof> DrivenForm for Form<P> {
 
     fn is_timed(&self) -> bool {
         self.fields.timestamp.is_some() || self.proof.is_timed()
+    }
+
+    fn shares_head(&self) -> bool {
+        self.proof.shares_head()
     }
 
     fn describe(&self, facts: &mut Facts) {
@@ -506,6 +513,11 @@ impl AnyForm {
         of_form!(self, form => form.is_timed())
     }
 
+    /// Returns whether keys are looked up by the whole head.
+    pub(crate) fn shares_head(&self) -> bool {
+        of_form!(self, form => form.shares_head())
+    }
+
     pub(crate) fn describe(&self, facts: &mut Facts) {
         of_form!(self, form => form.describe(facts));
     }
@@ -552,7 +564,7 @@ impl AnyForm {
     #[inline(always)]
     pub(crate) fn begin<T: Send + 'static>(
         &self,
-        head: &Parts,
+        head: HeadRef<'_>,
         now: SystemTime,
         wrap: impl FnOnce(AnyAttempt) -> T + Send + 'static,
     ) -> Judged<T> {

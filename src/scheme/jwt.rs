@@ -60,9 +60,9 @@ enum JwtKeys {
 /// What is known of the signature before the body is.
 pub(crate) enum JwtKeysFor {
     Proven(MatchedKey),
-    Shared(KeysFor<Mac>),
+    Shared(KeysFor),
     #[cfg(feature = "asymmetric")]
-    Given(KeysFor<PublicKey>),
+    Given(KeysFor),
     /// The key may have to be fetched, which waits until everything else is right, or the token
     /// brings it.
     ToFind,
@@ -202,6 +202,15 @@ impl Proof for JwtProof {
         Ok(Box::new(token))
     }
 
+    fn shares_head(&self) -> bool {
+        match &self.keys {
+            JwtKeys::Shared(_, keys) => keys.see_whole_head(),
+            #[cfg(feature = "asymmetric")]
+            JwtKeys::Given(keys) => keys.see_whole_head(),
+            _ => false,
+        }
+    }
+
     /// A shared secret settles a token of the head here, before the body is read.
     fn start(&self, token: &Box<ClaimedToken>, values: &Values<'_>) -> Judged<JwtKeysFor> {
         if let Some(template) = &self.detached {
@@ -210,13 +219,13 @@ impl Proof for JwtProof {
         match &self.keys {
             JwtKeys::Public(_) => Ok(JwtKeysFor::ToFind.into()),
             #[cfg(feature = "asymmetric")]
-            JwtKeys::Given(keys) => keys.find(values.head, None).and_then(|keys| Ok(JwtKeysFor::Given(keys))),
+            JwtKeys::Given(keys) => keys.find(values, None).and_then(|keys| Ok(JwtKeysFor::Given(keys))),
             #[cfg(feature = "certificates")]
             JwtKeys::Chain => Ok(JwtKeysFor::ToFind.into()),
             JwtKeys::Shared(kind, keys) => {
                 let (kind, is_whole) = (*kind, !self.place.in_body() && self.detached.is_none());
                 let (text, own) = (token.text.clone(), keys.clone());
-                keys.find(values.head, None).and_then(move |found| {
+                keys.find(values, None).and_then(move |found| {
                     if is_whole {
                         proven(&text, kind, &own.tried(&found)?).map(JwtKeysFor::Proven)
                     } else {

@@ -79,7 +79,7 @@ impl MacProof {
 
 impl Proof for MacProof {
     type Offer = Candidates;
-    type Keys = KeysFor<Mac>;
+    type Keys = KeysFor;
     /// The MACs of what has arrived.
     type Progress = Option<Macs>;
 
@@ -93,9 +93,9 @@ impl Proof for MacProof {
     }
 
     #[inline]
-    fn start(&self, _: &Candidates, values: &Values<'_>) -> Judged<KeysFor<Mac>> {
+    fn start(&self, _: &Candidates, values: &Values<'_>) -> Judged<KeysFor> {
         self.text.template.check(values)?;
-        Ok(self.keys.find(values.head, None))
+        Ok(self.keys.find(values, None))
     }
 
     fn receive(&self, run: Run<'_, Self>, values: &Values<'_>, chunk: &[u8]) {
@@ -140,7 +140,7 @@ impl Proof for MacProof {
         Some(&self.keys)
     }
 
-    fn mac<'a>(&'a self, keys: &'a KeysFor<Mac>, index: usize) -> Option<&'a Mac> {
+    fn mac<'a>(&'a self, keys: &'a KeysFor, index: usize) -> Option<&'a Mac> {
         self.keys.tried(keys).ok()?.ring.iter().nth(index)
     }
 

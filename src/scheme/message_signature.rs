@@ -55,8 +55,8 @@ enum MessageKeys {
 
 /// The keys for one request.
 pub(crate) enum MessageKeysFor {
-    Shared(KeysFor<Mac>),
-    Given(KeysFor<PublicKey>),
+    Shared(KeysFor),
+    Given(KeysFor),
     #[cfg(feature = "fetch")]
     ToFetch,
 }
@@ -133,11 +133,20 @@ impl Proof for MessageProof {
         Ok(offered)
     }
 
+    fn shares_head(&self) -> bool {
+        match &self.keys {
+            MessageKeys::Shared(keys) => keys.see_whole_head(),
+            MessageKeys::Given(keys) => keys.see_whole_head(),
+            #[cfg(feature = "fetch")]
+            MessageKeys::ById(..) => false,
+        }
+    }
+
     fn start(&self, offer: &Vec<Offered>, values: &Values<'_>) -> Judged<MessageKeysFor> {
         let _ = offer;
         match &self.keys {
-            MessageKeys::Shared(keys) => keys.find(values.head, None).and_then(|keys| Ok(MessageKeysFor::Shared(keys))),
-            MessageKeys::Given(keys) => keys.find(values.head, None).and_then(|keys| Ok(MessageKeysFor::Given(keys))),
+            MessageKeys::Shared(keys) => keys.find(values, None).and_then(|keys| Ok(MessageKeysFor::Shared(keys))),
+            MessageKeys::Given(keys) => keys.find(values, None).and_then(|keys| Ok(MessageKeysFor::Given(keys))),
             #[cfg(feature = "fetch")]
             MessageKeys::ById(..) => {
                 offer.iter().try_for_each(|it| {

@@ -73,6 +73,11 @@ pub(crate) trait Proof: Clone + Send + Sync + 'static {
         self.places().iter().any(|place| place.is_there(head, body))
     }
 
+    /// Returns whether keys are looked up by the whole head.
+    fn shares_head(&self) -> bool {
+        self.mac_keys().is_some_and(Keys::see_whole_head)
+    }
+
     /// Returns what the proof covers.
     fn covers(&self, fields: &Fields) -> Signed {
         self.text().map_or_else(Signed::default, |text| text.covers(fields))

@@ -64,7 +64,7 @@ fn fetched(algorithm: Algorithm, settings: &Settings) -> Result<Option<Arc<dyn F
 impl Proof for PublicKeyProof {
     type Offer = Vec<Vec<u8>>;
     /// `None` if the key is to be fetched.
-    type Keys = Option<KeysFor<PublicKey>>;
+    type Keys = Option<KeysFor>;
     type Progress = ();
 
     fn text(&self) -> Option<&SignedText> {
@@ -75,10 +75,14 @@ impl Proof for PublicKeyProof {
         self.text.signature.read_up_to(head, body, self.algorithm.longest_signature())
     }
 
-    fn start(&self, _: &Vec<Vec<u8>>, values: &Values<'_>) -> Judged<Option<KeysFor<PublicKey>>> {
+    fn shares_head(&self) -> bool {
+        matches!(&self.keys, PublicKeys::Given(keys) if keys.see_whole_head())
+    }
+
+    fn start(&self, _: &Vec<Vec<u8>>, values: &Values<'_>) -> Judged<Option<KeysFor>> {
         self.text.template.check(values)?;
         match &self.keys {
-            PublicKeys::Given(keys) => keys.find(values.head, None).and_then(|keys| Ok(Some(keys))),
+            PublicKeys::Given(keys) => keys.find(values, None).and_then(|keys| Ok(Some(keys))),
             #[cfg(feature = "fetch")]
             PublicKeys::Fetched(keys) => {
                 keys.check(values.head)?;

@@ -15,6 +15,7 @@ use crate::clues::Clues;
 use crate::config::ConfigError;
 use crate::provider::{Begin, Facts, MaybeReady, Outcome, Provider, Recognition};
 use crate::rejection::{Reason, Rejection};
+use crate::secrets::HeadRef;
 use crate::text::Text;
 use crate::time::{Clock, Tolerance};
 
@@ -59,6 +60,7 @@ pub(crate) struct Inner {
     /// The status of a request without a signature, if the sender then sends it again with one.
     pub(crate) unsigned: Option<StatusCode>,
     pub(crate) is_timed: bool,
+    pub(crate) shares_head: bool,
     /// The forms in which the sender signs, the usual one first. There is at least one.
     pub(crate) forms: Vec<AnyForm>,
     /// What the scheme was made from.
@@ -77,6 +79,7 @@ impl Scheme {
             own.body_limit = own.body_limit.max(other.body_limit);
             own.handshakes.extend(other.handshakes);
             own.is_timed |= other.is_timed;
+            own.shares_head |= other.shares_head;
             own.forms.extend(other.forms);
             // What one form verified may be verified by the other when it is repeated, and so by another code.
             own.forms.iter_mut().for_each(AnyForm::leave_body_unnamed);
@@ -164,12 +167,33 @@ impl Scheme {
         }
     }
 
+    fn begin_by(&self, head: HeadRef<'_>, clock: &dyn Clock) -> Judged<Begin<SchemeVerification>> {
+        let inner = &*self.0;
+        // Schemes without timestamps never read the clock.
+        let now = if inner.is_timed { clock.now() } else { SystemTime::UNIX_EPOCH };
+        for handshake in &inner.handshakes {
+            if let Some(begun) = handshake.begin(head.parts()) {
+                return begun?.and_then(|begun| {
+                    Ok(match begun {
+                        Begin::Answer(answer) => Begin::Answer(answer),
+                        Begin::Verify(answer) => Begin::Verify(SchemeVerification(State::Question(answer))),
+                    })
+                });
+            }
+        }
+        match &inner.forms[..] {
+            // Nearly every request.
+            [form] if form.is_for(head.parts()) => begin_one(form, head, now),
+            _ => self.begin_all(head, now),
+        }
+    }
+
     /// Begins with every form that the head fits.
     #[cold]
-    fn begin_all(&self, head: &Parts, now: SystemTime) -> Judged<Begin<SchemeVerification>> {
+    fn begin_all(&self, head: HeadRef<'_>, now: SystemTime) -> Judged<Begin<SchemeVerification>> {
         let mut begun = Vec::new();
         let mut fault: Option<Rejection> = None;
-        for form in self.forms_for(head) {
+        for form in self.forms_for(head.parts()) {
             match begin_one(form, head, now) {
                 Ok(verification) => begun.push(verification),
                 // That something is wrong tells more than that something is missing.
@@ -186,7 +210,7 @@ impl Scheme {
         let methods = || self.0.forms.iter().flat_map(AnyForm::methods);
         Err(match fault {
             Some(fault) => fault,
-            None if methods().any(|method| *method == head.method) => Reason::MissingSignature.into(),
+            None if methods().any(|method| *method == head.parts().method) => Reason::MissingSignature.into(),
             None => Rejection::wrong_method(methods()),
         })
     }
@@ -195,7 +219,7 @@ impl Scheme {
 /// Begins with one form.
 // Apart from the two that call it, as it is large.
 #[inline(never)]
-fn begin_one(form: &AnyForm, head: &Parts, now: SystemTime) -> Judged<Begin<SchemeVerification>> {
+fn begin_one(form: &AnyForm, head: HeadRef<'_>, now: SystemTime) -> Judged<Begin<SchemeVerification>> {
     form.begin(head, now, |first| Begin::Verify(SchemeVerification(State::Verify { first, rest: Vec::new() })))
 }
 
@@ -271,24 +295,19 @@ impl Provider for Scheme {
     }
 
     fn begin(&self, head: &Parts, clock: &dyn Clock) -> Result<MaybeReady<Begin<SchemeVerification>>, Rejection> {
-        let inner = &*self.0;
-        // Schemes without timestamps never read the clock.
-        let now = if inner.is_timed { clock.now() } else { SystemTime::UNIX_EPOCH };
-        for handshake in &inner.handshakes {
-            if let Some(begun) = handshake.begin(head) {
-                return begun?.and_then(|begun| {
-                    Ok(match begun {
-                        Begin::Answer(answer) => Begin::Answer(answer),
-                        Begin::Verify(answer) => Begin::Verify(SchemeVerification(State::Question(answer))),
-                    })
-                });
-            }
-        }
-        match &inner.forms[..] {
-            // Nearly every request.
-            [form] if form.is_for(head) => begin_one(form, head, now),
-            _ => self.begin_all(head, now),
-        }
+        self.begin_by(head.into(), clock)
+    }
+
+    fn shares_head(&self) -> bool {
+        self.0.shares_head
+    }
+
+    fn begin_shared(
+        &self,
+        head: &Arc<Parts>,
+        clock: &dyn Clock,
+    ) -> Result<MaybeReady<Begin<SchemeVerification>>, Rejection> {
+        self.begin_by(head.into(), clock)
     }
 
     fn receive(&self, verification: &mut SchemeVerification, head: &Parts, chunk: &[u8]) {

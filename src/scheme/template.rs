@@ -12,6 +12,7 @@ use crate::delivery::{Signed, SignedText};
 use crate::encoding::Encoding;
 use crate::public_url::PublicUrl;
 use crate::rejection::{Reason, Rejection};
+use crate::secrets::HeadRef;
 #[cfg(feature = "testing")]
 use crate::sign::{SignError, Unsigned};
 use crate::uri::requested_uri;
@@ -93,6 +94,8 @@ impl Written {
 /// The parts of a request that may be signed, as they were received.
 pub(crate) struct Values<'a> {
     pub(crate) head: &'a Parts,
+    /// The head once more, if it is shared, for a look-up to hold.
+    pub(crate) shared: Option<&'a Arc<Parts>>,
     /// When the request came.
     #[cfg_attr(not(all(feature = "asymmetric", feature = "fetch")), allow(dead_code))]
     pub(crate) now: SystemTime,
@@ -102,11 +105,19 @@ pub(crate) struct Values<'a> {
     pub(crate) id: Option<&'a [u8]>,
 }
 
+impl<'a> From<&Values<'a>> for HeadRef<'a> {
+    #[inline]
+    fn from(values: &Values<'a>) -> Self {
+        values.shared.map_or_else(|| values.head.into(), Into::into)
+    }
+}
+
 #[cfg(feature = "testing")]
 impl<'a> From<&'a Unsigned<'_>> for Values<'a> {
     fn from(it: &'a Unsigned<'_>) -> Self {
         Self {
             head: it.head,
+            shared: None,
             now: it.now,
             body: it.body,
             timestamp: it.timestamp.as_deref().map(str::as_bytes),
@@ -413,6 +424,7 @@ mod tests {
         let template = Template::parse(template, Some(&url), &[]).map_err(|error| error.to_string())?;
         let (head, ()) = http::Request::post("/hook?a=1").header("x-h", "H").body(()).unwrap().into_parts();
         let values = Values {
+            shared: None,
             head: &head,
             now: SystemTime::UNIX_EPOCH,
             body: b"b=2&a=1",

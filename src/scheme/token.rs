@@ -36,7 +36,7 @@ impl TokenProof {
 
 impl Proof for TokenProof {
     type Offer = Token;
-    type Keys = KeysFor<Token>;
+    type Keys = KeysFor;
     type Progress = ();
 
     fn places(&self) -> &[Place] {
@@ -49,8 +49,12 @@ impl Proof for TokenProof {
         Ok(Token::of(value.as_bytes()))
     }
 
-    fn start(&self, _: &Token, values: &Values<'_>) -> Judged<KeysFor<Token>> {
-        Ok(self.keys.find(values.head, None))
+    fn shares_head(&self) -> bool {
+        self.keys.see_whole_head()
+    }
+
+    fn start(&self, _: &Token, values: &Values<'_>) -> Judged<KeysFor> {
+        Ok(self.keys.find(values, None))
     }
 
     fn finish(&self, run: Run<'_, Self>, _: &Values<'_>, _: &[u8]) -> Judged<MatchedKey> {

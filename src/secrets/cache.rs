@@ -1,11 +1,8 @@
 //! Looked-up secrets, kept for a while: one look-up for many requests of a tenant.
 
-use std::borrow::Borrow;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::fmt;
-use std::future::Future;
-use std::hash::{Hash, Hasher};
-use std::pin::Pin;
+use std::hash::{BuildHasher as _, RandomState};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -15,17 +12,25 @@ use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{HeaderName, Request, Uri};
 
-use crate::maybe_ready::MaybeReady;
+use crate::maybe_ready::{BoxFuture, MaybeReady};
 use crate::rejection::{Reason, Rejection};
 use crate::text::Text;
 use crate::time::{Clock, SystemClock};
 
-use super::head::Head;
-use super::keyring::{Kept, Keyring, KeysFor, TenantKey};
+use super::head::{Head, HeadRef};
+use super::keyring::{AnyKeyring, Kept, KeysFor, TenantKey};
+use super::source::{FindKeys, KeyMaker, LookUp};
+use super::table::Table;
 
 /// The most look-ups at a time for tenants that the cache doesn't know. A client can invent any
 /// number of tenants; this is what the source of the secrets has to bear of them at once.
 const MAX_LOOKUPS: usize = 64;
+
+/// The most parts that known tenants are divided into. Two requests wait for each other only if
+/// their tenants are in one, and hold it for the time of a look into its table.
+const MAX_SHARDS: usize = 16;
+/// A part is for at least this many tenants.
+const MIN_SHARD: usize = 512;
 
 /// How long a source that failed is left alone if there are secrets of before.
 const RETRY_AFTER_FAILURE: Duration = Duration::from_secs(1);
@@ -125,6 +130,12 @@ impl CachePolicy {
         self.headers.iter().filter_map(|name| HeaderName::from_bytes(name.as_bytes()).ok())
     }
 
+    /// Returns whether secrets are used without asking again.
+    fn is_fresh(&self, kept: &Kept<dyn AnyKeyring>, now: SystemTime) -> bool {
+        is_within(kept.found, now, self.fresh_for)
+            || kept.failed.is_some_and(|failed| is_within(failed, now, RETRY_AFTER_FAILURE))
+    }
+
     /// Returns what the look-up gets to see of a request: what tells tenants apart, and nothing
     /// else. So no secret can be kept under a key that lacks what chose it.
     fn visible(&self, parts: &Parts, hint: Option<Text>) -> Head {
@@ -136,7 +147,7 @@ impl CachePolicy {
                 visible.headers.append(name.clone(), value.clone());
             }
         }
-        Head::from_parts(visible, hint)
+        Head::new(Arc::new(visible), hint)
     }
 }
 
@@ -167,36 +178,50 @@ impl fmt::Debug for CachePolicy {
 ///
 /// There is no task: a look-up is driven by the requests that wait for it. If one of them goes
 /// away, the others carry on.
-pub(crate) struct KeyCache<K> {
-    policy: CachePolicy,
+pub(super) struct KeyCache {
+    policy: Arc<CachePolicy>,
     /// Those of the policy, read once.
     headers: Vec<HeaderName>,
-    state: Arc<Mutex<Tenants<K>>>,
+    hasher: RandomState,
+    look_up: Arc<LookUp>,
+    maker: Arc<KeyMaker>,
+    tenants: Arc<Tenants>,
 }
 
-struct Tenants<K> {
-    known: Generations<Keyring<K>>,
-    unknown: Generations<()>,
+struct Tenants {
+    known: Box<[Mutex<Table<dyn AnyKeyring>>]>,
+    /// Locked before a part of the known ones, if both are.
+    others: Mutex<Others>,
+}
+
+struct Others {
+    unknown: Table<()>,
     /// What every unknown tenant's signature is tried with.
-    decoy: Option<KeysFor<K>>,
-    lookups: HashMap<TenantKey, WeakShared<KeyLookup<K>>>,
+    decoy: Option<KeysFor>,
+    lookups: HashMap<TenantKey, WeakShared<KeyLookup>>,
 }
 
-type KeyLookup<K> = Pin<Box<dyn Future<Output = Result<KeysFor<K>, Rejection>> + Send>>;
+type KeyLookup = BoxFuture<Result<KeysFor, Rejection>>;
 
-impl<K: Clone + Send + Sync + 'static> KeyCache<K> {
-    pub(super) fn new(policy: CachePolicy) -> Self {
-        let state = Tenants {
-            known: Generations::new(policy.max_tenants),
-            unknown: Generations::new(policy.max_unknown),
-            decoy: None,
-            lookups: HashMap::new(),
-        };
-        Self { headers: policy.header_names().collect(), policy, state: Arc::new(Mutex::new(state)) }
+/// A tenant's key and its hash.
+struct Tenant {
+    key: TenantKey,
+    hash: u64,
+}
+
+impl KeyCache {
+    pub(super) fn new(policy: CachePolicy, look_up: Arc<LookUp>, maker: Arc<KeyMaker>) -> Self {
+        let shards = (policy.max_tenants / MIN_SHARD).clamp(1, MAX_SHARDS);
+        let share = |shard| policy.max_tenants / shards + usize::from(shard < policy.max_tenants % shards);
+        let known = (0..shards).map(|shard| Mutex::new(Table::new(share(shard)))).collect();
+        let others = Others { unknown: Table::new(policy.max_unknown), decoy: None, lookups: HashMap::new() };
+        let headers = policy.header_names().collect();
+        let tenants = Arc::new(Tenants { known, others: Mutex::new(others) });
+        Self { policy: Arc::new(policy), headers, hasher: RandomState::new(), look_up, maker, tenants }
     }
 
     /// Returns the key of a tenant: every part that is visible, with its length before it.
-    fn key(&self, parts: &Parts, hint: Option<&Text>) -> TenantKey {
+    fn tenant(&self, parts: &Parts, hint: Option<&Text>) -> Tenant {
         // No head has 4 GiB.
         let short = |len: usize| u32::try_from(len).unwrap_or(u32::MAX).to_le_bytes();
         let mut key = TenantKey::new();
@@ -215,165 +240,138 @@ impl<K: Clone + Send + Sync + 'static> KeyCache<K> {
             values.iter().for_each(|value| push(value.as_bytes()));
         }
         push(hint.map_or(b"", |hint| hint.as_bytes()));
-        key
+        let hash = self.hasher.hash_one(&key[..]);
+        Tenant { key, hash }
     }
 
-    /// Returns the keys of the request's tenant, kept or from `look_up`.
-    pub(super) fn find<F>(
+    /// Finds the keys of a tenant that is not known, or was known too long ago.
+    #[cold]
+    fn find_anew(
         &self,
-        parts: &Parts,
+        tenant: Tenant,
+        is_known: bool,
+        head: &Parts,
         hint: Option<Text>,
-        look_up: impl FnOnce(Head) -> F,
-    ) -> MaybeReady<KeysFor<K>>
-    where
-        F: Future<Output = Result<KeysFor<K>, Rejection>> + Send + 'static,
-    {
-        let key = self.key(parts, hint.as_ref());
-        let now = self.policy.clock.now();
-        let mut tenants = lock(&self.state);
-        let kept = tenants.known.get(&key);
-        if let Some(kept) = kept
-            && (is_within(kept.found, now, self.policy.fresh_for)
-                || kept.failed.is_some_and(|failed| is_within(failed, now, RETRY_AFTER_FAILURE)))
+        now: SystemTime,
+    ) -> MaybeReady<KeysFor> {
+        let mut others = lock(&self.tenants.others);
+        // Another request may have found it meanwhile.
+        if let Some(kept) =
+            self.tenants.known(&tenant).get(tenant.hash, &tenant.key).filter(|kept| self.policy.is_fresh(kept, now))
         {
             return KeysFor::Kept(kept.clone()).into();
         }
-        let is_known = kept.is_some();
-        if tenants.unknown.get(&key).is_some_and(|kept| is_within(kept.found, now, self.policy.unknown_for))
-            && let Some(decoy) = &tenants.decoy
+        let unknown = others.unknown.get(tenant.hash, &tenant.key);
+        if unknown.is_some_and(|kept| is_within(kept.found, now, self.policy.unknown_for))
+            && let Some(decoy) = &others.decoy
         {
             return decoy.clone().into();
         }
-        if let Some(lookup) = tenants.lookups.get(&key[..]).and_then(WeakShared::upgrade) {
+        if let Some(lookup) = others.lookups.get(&tenant.key).and_then(WeakShared::upgrade) {
             return MaybeReady::Pending(Box::pin(lookup));
         }
-        if tenants.lookups.len() >= MAX_LOOKUPS {
-            tenants.lookups.retain(|_, lookup| lookup.upgrade().is_some());
+        if others.lookups.len() >= MAX_LOOKUPS {
+            others.lookups.retain(|_, lookup| lookup.upgrade().is_some());
         }
-        if !is_known && tenants.lookups.len() >= MAX_LOOKUPS {
+        if !is_known && others.lookups.len() >= MAX_LOOKUPS {
             let busy = Rejection::new(Reason::SecretUnavailable).with_detail("too many unknown tenants are asked for");
             return MaybeReady::pending(async { Err(busy) });
         }
-        let lookup = self.launch(key.clone(), look_up(self.policy.visible(parts, hint)));
+        let key = tenant.key.clone();
+        let lookup = self.launch(tenant, self.policy.visible(head, hint));
         if let Some(weak) = lookup.downgrade() {
-            tenants.lookups.insert(key, weak);
+            others.lookups.insert(key, weak);
         }
         MaybeReady::Pending(Box::pin(lookup))
     }
 
     /// Starts a look-up that leaves its result in the cache before anyone who waits for it goes on.
-    fn launch<F>(&self, key: TenantKey, look_up: F) -> Shared<KeyLookup<K>>
-    where
-        F: Future<Output = Result<KeysFor<K>, Rejection>> + Send + 'static,
-    {
-        let (state, policy) = (self.state.clone(), self.policy.clone());
-        let lookup: KeyLookup<K> = Box::pin(async move {
+    fn launch(&self, tenant: Tenant, visible: Head) -> Shared<KeyLookup> {
+        let (tenants, policy) = (self.tenants.clone(), self.policy.clone());
+        let look_up = (self.look_up)(visible, self.maker.clone());
+        let lookup: KeyLookup = Box::pin(async move {
             let found = look_up.await;
-            let now = policy.clock.now();
-            let mut tenants = lock(&state);
-            tenants.lookups.remove(&key);
-            match found {
-                Ok(KeysFor::Found { ring, known: true }) => {
-                    tenants.known.insert(Kept { key, found: now, failed: None, value: Keyring::clone(&ring) });
-                    Ok(KeysFor::Found { ring, known: true })
-                }
-                Ok(decoy) => {
-                    tenants.known.remove(&key);
-                    tenants.unknown.insert(Kept { key, found: now, failed: None, value: () });
-                    tenants.decoy = Some(decoy.clone());
-                    Ok(decoy)
-                }
-                Err(rejection) => {
-                    let stale_for = policy.fresh_for.saturating_add(policy.stale_for);
-                    match tenants.known.get(&key) {
-                        Some(kept) if is_within(kept.found, now, stale_for) => {
-                            let kept = Kept { failed: Some(now), ..Kept::clone(kept) };
-                            Ok(KeysFor::Kept(tenants.known.insert(kept)))
-                        }
-                        _ => Err(rejection),
-                    }
-                }
-            }
+            tenants.keep(tenant, found, &policy)
         });
         lookup.shared()
     }
 }
 
-fn lock<K>(state: &Mutex<Tenants<K>>) -> MutexGuard<'_, Tenants<K>> {
-    state.lock().unwrap_or_else(PoisonError::into_inner)
+impl FindKeys for KeyCache {
+    fn find(&self, head: HeadRef<'_>, hint: Option<Text>) -> MaybeReady<KeysFor> {
+        let tenant = self.tenant(head.parts(), hint.as_ref());
+        let now = self.policy.clock.now();
+        let is_known = match self.tenants.known(&tenant).get(tenant.hash, &tenant.key) {
+            // Nearly every request.
+            Some(kept) if self.policy.is_fresh(kept, now) => return KeysFor::Kept(kept.clone()).into(),
+            kept => kept.is_some(),
+        };
+        self.find_anew(tenant, is_known, head.parts(), hint, now)
+    }
+
+    /// What a look-up sees is taken out of the head.
+    fn sees_whole_head(&self) -> bool {
+        false
+    }
+}
+
+impl Tenants {
+    /// Returns the part of the known tenants that may have this one. Its table goes by the upper
+    /// half of the hash.
+    fn known(&self, tenant: &Tenant) -> MutexGuard<'_, Table<dyn AnyKeyring>> {
+        #[allow(clippy::cast_possible_truncation, reason = "it is one of 16")]
+        let shard = (((tenant.hash & 0xffff_ffff) * self.known.len() as u64) >> 32) as usize;
+        lock(&self.known[shard])
+    }
+
+    /// Keeps what a look-up has found, and returns the keys to be tried.
+    fn keep(
+        &self,
+        tenant: Tenant,
+        found: Result<KeysFor, Rejection>,
+        policy: &CachePolicy,
+    ) -> Result<KeysFor, Rejection> {
+        let now = policy.clock.now();
+        let mut others = lock(&self.others);
+        let mut known = self.known(&tenant);
+        let Tenant { key, hash } = tenant;
+        others.lookups.remove(&key);
+        match found {
+            Ok(KeysFor::Found { ring, known: true }) => {
+                known.insert(hash, ring.kept(key, now, None));
+                Ok(KeysFor::Found { ring, known: true })
+            }
+            Ok(decoy) => {
+                known.remove(hash, &key);
+                others.unknown.insert(hash, Arc::new(Kept { key, found: now, failed: None, value: () }));
+                others.decoy = Some(decoy.clone());
+                Ok(decoy)
+            }
+            Err(rejection) => {
+                let stale_for = policy.fresh_for.saturating_add(policy.stale_for);
+                let kept = known.get(hash, &key).filter(|kept| is_within(kept.found, now, stale_for)).cloned();
+                let kept = kept.ok_or(rejection)?.failed_at(now);
+                known.insert(hash, kept.clone());
+                Ok(KeysFor::Kept(kept))
+            }
+        }
+    }
+}
+
+impl Kept<dyn AnyKeyring> {
+    fn failed_at(&self, now: SystemTime) -> Arc<Self> {
+        self.value.kept(self.key.clone(), self.found, Some(now))
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Returns whether less than `duration` has passed. A clock that was set back makes everything old.
 fn is_within(start: SystemTime, now: SystemTime, duration: Duration) -> bool {
     now.duration_since(start).is_ok_and(|passed| passed < duration)
 }
-
-/// A bounded set that forgets what was not used for longest, in two halves: what is used moves to
-/// the young one, and once that is full, the old one is dropped.
-struct Generations<T> {
-    half: usize,
-    young: HashSet<ByKey<T>>,
-    old: HashSet<ByKey<T>>,
-}
-
-/// What is kept of a tenant, found by its key. It is in one piece of memory, behind a pointer:
-/// among a million tenants, a hit takes as long as the memory does to answer, once for each piece.
-struct ByKey<T>(Arc<Kept<T>>);
-
-impl<T> Generations<T> {
-    fn new(entries: usize) -> Self {
-        Self { half: (entries / 2).max(1), young: HashSet::new(), old: HashSet::new() }
-    }
-
-    fn get(&mut self, key: &[u8]) -> Option<&Arc<Kept<T>>> {
-        if !self.old.is_empty()
-            && !self.young.contains(key)
-            && let Some(ByKey(kept)) = self.old.take(key)
-        {
-            self.put(kept);
-        }
-        self.young.get(key).map(|ByKey(kept)| kept)
-    }
-
-    fn insert(&mut self, kept: Kept<T>) -> Arc<Kept<T>> {
-        let kept = Arc::new(kept);
-        self.put(kept.clone());
-        kept
-    }
-
-    fn put(&mut self, kept: Arc<Kept<T>>) {
-        if self.young.len() >= self.half && !self.young.contains(&kept.key[..]) {
-            self.old = std::mem::take(&mut self.young);
-        }
-        self.old.remove(&kept.key[..]);
-        self.young.replace(ByKey(kept));
-    }
-
-    fn remove(&mut self, key: &[u8]) {
-        self.young.remove(key);
-        self.old.remove(key);
-    }
-}
-
-impl<T> Borrow<[u8]> for ByKey<T> {
-    fn borrow(&self) -> &[u8] {
-        &self.0.key
-    }
-}
-
-impl<T> Hash for ByKey<T> {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.0.key[..].hash(state);
-    }
-}
-
-impl<T> PartialEq for ByKey<T> {
-    fn eq(&self, other: &Self) -> bool {
-        self.0.key == other.0.key
-    }
-}
-
-impl<T> Eq for ByKey<T> {}
 
 #[cfg(test)]
 mod tests {
@@ -447,7 +445,8 @@ mod tests {
     async fn find_by(keys: &Keys<String>, head: &Parts) -> Result<Option<String>, Reason> {
         let found = keys.find(head, None).wait().await.map_err(|rejection| rejection.reason())?;
         let found = keys.tried(&found).unwrap();
-        Ok(found.known.then(|| found.ring.iter().next().unwrap().clone()))
+        let tried = keys.tried(&found).unwrap();
+        Ok(tried.known.then(|| tried.ring.iter().next().unwrap().clone()))
     }
 
     #[tokio::test]
@@ -512,10 +511,11 @@ mod tests {
         let asked = source.asked();
         find(&keys, "/a").await.unwrap();
         assert_eq!(source.asked(), asked);
-        let Keys::Lookup { cache: Some(cache), .. } = &keys else { panic!() };
-        let tenants = lock(&cache.state);
-        assert!(tenants.unknown.young.len() + tenants.unknown.old.len() <= 10_000);
-        assert!(tenants.lookups.is_empty());
+        let Keys::Lookup(keys) = &keys else { panic!() };
+        let keys: &dyn std::any::Any = &**keys;
+        let others = lock(&keys.downcast_ref::<KeyCache>().unwrap().tenants.others);
+        assert_eq!(others.unknown.len(), 10_000);
+        assert!(others.lookups.is_empty());
     }
 
     #[tokio::test]

@@ -12,6 +12,9 @@ use crate::text::Text;
 /// [`Deref`].
 ///
 /// None of it is verified. Use it to choose which secret to try, and for nothing else.
+///
+/// It is the request's own head, which goes on to the handler once the look-up's future has ended.
+/// If your program still holds the `Head` by then, the handler gets a copy.
 #[derive(Clone)]
 pub struct Head {
     parts: Arc<Parts>,
@@ -19,12 +22,8 @@ pub struct Head {
 }
 
 impl Head {
-    pub(crate) fn new(parts: &Parts, hint: Option<Text>) -> Self {
-        Self::from_parts(parts.clone(), hint)
-    }
-
-    pub(super) fn from_parts(parts: Parts, hint: Option<Text>) -> Self {
-        Self { parts: Arc::new(parts), hint }
+    pub(super) fn new(parts: Arc<Parts>, hint: Option<Text>) -> Self {
+        Self { parts, hint }
     }
 
     /// Returns what the message itself says about its signer, if the sender has such a thing: for
@@ -48,5 +47,45 @@ impl Deref for Head {
 
     fn deref(&self) -> &Parts {
         &self.parts
+    }
+}
+
+/// The head of a request, by which something may be looked up: shared, if whoever drives the
+/// verification has lent it for that.
+#[derive(Clone, Copy)]
+pub(crate) struct HeadRef<'a> {
+    parts: &'a Parts,
+    shared: Option<&'a Arc<Parts>>,
+}
+
+impl<'a> HeadRef<'a> {
+    #[inline]
+    pub(crate) fn parts(self) -> &'a Parts {
+        self.parts
+    }
+
+    /// Returns the shared head, or `None` if there is none.
+    #[inline]
+    pub(crate) fn shared(self) -> Option<&'a Arc<Parts>> {
+        self.shared
+    }
+
+    /// Returns the head for a future to hold: the shared one, or a clone.
+    pub(crate) fn to_shared(self) -> Arc<Parts> {
+        self.shared.cloned().unwrap_or_else(|| Arc::new(self.parts.clone()))
+    }
+}
+
+impl<'a> From<&'a Parts> for HeadRef<'a> {
+    #[inline]
+    fn from(parts: &'a Parts) -> Self {
+        Self { parts, shared: None }
+    }
+}
+
+impl<'a> From<&'a Arc<Parts>> for HeadRef<'a> {
+    #[inline]
+    fn from(shared: &'a Arc<Parts>) -> Self {
+        Self { parts: shared, shared: Some(shared) }
     }
 }

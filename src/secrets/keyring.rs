@@ -1,5 +1,6 @@
 //! The keys of one sender: usually one, a few while secrets are rotated.
 
+use std::any::Any;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -10,15 +11,6 @@ use crate::rejection::{Reason, Rejection};
 
 use super::print::KeyPrint;
 use super::secret::{MAX_SECRETS, Secret};
-
-/// Makes a key of a secret.
-pub(super) type MakeKey<K> = dyn Fn(&Secret) -> Result<K, ConfigError> + Send + Sync;
-
-/// The keys of a secret, and what made them. It is held, so that no other has its address.
-struct KeysMade<K> {
-    make: Arc<MakeKey<K>>,
-    ring: Arc<Keyring<K>>,
-}
 
 /// One to [`MAX_SECRETS`] keys. Cloning a single key, the common case, doesn't allocate.
 #[derive(Clone)]
@@ -36,22 +28,6 @@ impl<K> Keyring<K> {
     ) -> Result<Option<Self>, ConfigError> {
         let ring = Self::new(secrets.iter().map(make))?;
         Ok(ring.map(|ring| Self { prints: secrets.iter().map(KeyPrint::of).collect(), ..ring }))
-    }
-
-    /// Returns the keyring of one secret alone, and whether it was made before.
-    pub(super) fn of(secret: &Secret, make: &Arc<MakeKey<K>>) -> Result<(Arc<Self>, bool), ConfigError>
-    where
-        K: Send + Sync + 'static,
-    {
-        let made = secret.made().get().and_then(|made| made.downcast_ref::<KeysMade<K>>());
-        if let Some(made) = made.filter(|made| Arc::ptr_eq(&made.make, make)) {
-            return Ok((made.ring.clone(), true));
-        }
-        let ring = Self::from_secrets(std::slice::from_ref(secret), &**make)?;
-        let ring = Arc::new(ring.ok_or_else(|| ConfigError::missing("there is no secret"))?);
-        // If the keys of another provider are kept, they stay.
-        let _ = secret.made().set(Box::new(KeysMade { make: make.clone(), ring: ring.clone() }));
-        Ok((ring, false))
     }
 
     /// Collects the keys, or returns `None` if there are none.
@@ -94,16 +70,29 @@ impl<K> Keyring<K> {
     }
 }
 
+/// A keyring of a kind that whoever finds it doesn't know.
+pub(crate) trait AnyKeyring: Any + Send + Sync {
+    /// Returns a copy that is in one piece of memory with what a cache knows of it: among a million
+    /// tenants, a hit takes as long as the memory does to answer, once for each piece.
+    fn kept(&self, key: TenantKey, found: SystemTime, failed: Option<SystemTime>) -> Arc<Kept<dyn AnyKeyring>>;
+}
+
+impl<K: Clone + Send + Sync + 'static> AnyKeyring for Keyring<K> {
+    fn kept(&self, key: TenantKey, found: SystemTime, failed: Option<SystemTime>) -> Arc<Kept<dyn AnyKeyring>> {
+        Arc::new(Kept { key, found, failed, value: self.clone() })
+    }
+}
+
 /// Which keys one request is verified with: see [`Keys::tried`](super::Keys::tried).
 #[derive(Clone)]
-pub(crate) enum KeysFor<K> {
+pub(crate) enum KeysFor {
     /// The provider's own, which it holds anyway: no reference to them is counted.
     Own,
     /// Those that a look-up has found. They aren't `known` if they are a decoy, so that an unknown
     /// tenant takes as long as a known one.
-    Found { ring: Arc<Keyring<K>>, known: bool },
+    Found { ring: Arc<dyn AnyKeyring>, known: bool },
     /// A tenant's that a cache keeps.
-    Kept(Arc<Kept<Keyring<K>>>),
+    Kept(Arc<Kept<dyn AnyKeyring>>),
 }
 
 /// The keys that the signature of a request is tried with.
@@ -116,8 +105,7 @@ pub(crate) struct TriedKeys<'a, K> {
 pub(super) type TenantKey = SmallVec<[u8; 96]>;
 
 /// What a cache keeps of a tenant.
-#[derive(Clone)]
-pub(crate) struct Kept<T> {
+pub(crate) struct Kept<T: ?Sized> {
     pub(super) key: TenantKey,
     pub(super) found: SystemTime,
     /// The last failure to find it anew.
@@ -125,15 +113,16 @@ pub(crate) struct Kept<T> {
     pub(super) value: T,
 }
 
-impl<K> KeysFor<K> {
-    /// Returns the keys that were looked up, if they were.
+impl KeysFor {
+    /// Returns the keys that were looked up, if they were and are of this kind.
     #[inline]
-    pub(super) fn looked_up(&self) -> Option<TriedKeys<'_, K>> {
-        match self {
-            Self::Own => None,
-            Self::Found { ring, known } => Some(TriedKeys { ring, known: *known }),
-            Self::Kept(kept) => Some(TriedKeys { ring: &kept.value, known: true }),
-        }
+    pub(super) fn looked_up<K: 'static>(&self) -> Option<TriedKeys<'_, K>> {
+        let (ring, known): (&dyn Any, bool) = match self {
+            Self::Own => return None,
+            Self::Found { ring, known } => (&**ring, *known),
+            Self::Kept(kept) => (&kept.value, true),
+        };
+        ring.downcast_ref().map(|ring| TriedKeys { ring, known })
     }
 }
 

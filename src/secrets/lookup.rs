@@ -2,27 +2,20 @@
 
 use std::fmt;
 use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-
-use http::request::Parts;
-use smallvec::SmallVec;
 
 use crate::config::ConfigError;
-use crate::maybe_ready::MaybeReady;
-use crate::rejection::{BoxError, Reason, Rejection};
+use crate::maybe_ready::{BoxFuture, MaybeReady};
+use crate::rejection::{Reason, Rejection};
 #[cfg(feature = "testing")]
 use crate::sign::SignError;
 use crate::text::Text;
 
 use super::cache::{CachePolicy, KeyCache};
-use super::head::Head;
-use super::keyring::{Keyring, KeysFor, MakeKey, TriedKeys};
+use super::head::{Head, HeadRef};
+use super::keyring::{Keyring, KeysFor, TriedKeys};
 use super::secret::Secret;
-
-type FoundSecrets = Pin<Box<dyn Future<Output = Result<SmallVec<[Secret; 1]>, BoxError>> + Send>>;
-type Lookup = Arc<dyn Fn(Head) -> FoundSecrets + Send + Sync>;
+use super::source::{self, FindKeys, KeyMaker, LookupSource, Wanted};
 
 /// The secrets that a sender may sign with: one, several during rotation, or looked up by request.
 ///
@@ -53,7 +46,7 @@ pub struct Secrets(SecretSource);
 #[derive(Clone)]
 enum SecretSource {
     Fixed(Vec<Secret>),
-    Lookup { find: Lookup, policy: Option<CachePolicy> },
+    Lookup(LookupSource),
 }
 
 impl Secrets {
@@ -70,20 +63,13 @@ impl Secrets {
     /// each of which leaves out what the other one finds.
     pub(crate) fn partition(self, is_of_kind: fn(&str) -> bool) -> (Option<Self>, Option<Self>) {
         let [kind, others] = [true, false].map(|wanted| {
-            let fits = move |secret: &Secret| secret.text().is_some_and(is_of_kind) == wanted;
+            let wanted = Wanted { is_of_kind, wanted };
             match &self.0 {
                 SecretSource::Fixed(secrets) => {
-                    let secrets: Vec<_> = secrets.iter().filter(|secret| fits(secret)).cloned().collect();
+                    let secrets: Vec<_> = secrets.iter().filter(|secret| wanted.fits(secret)).cloned().collect();
                     (!secrets.is_empty()).then(|| Self::new(secrets))
                 }
-                SecretSource::Lookup { find, policy } => {
-                    let find = find.clone();
-                    let find = move |head: Head| -> FoundSecrets {
-                        let found = find(head);
-                        Box::pin(async move { Ok(found.await?.into_iter().filter(fits).collect()) })
-                    };
-                    Some(Self(SecretSource::Lookup { find: Arc::new(find), policy: policy.clone() }))
-                }
+                SecretSource::Lookup(source) => Some(Self(SecretSource::Lookup(source.clone().only(wanted)))),
             }
         });
         (kind, others)
@@ -96,7 +82,7 @@ impl Secrets {
     pub(crate) fn fixed(&self) -> &[Secret] {
         match &self.0 {
             SecretSource::Fixed(secrets) => secrets,
-            SecretSource::Lookup { .. } => &[],
+            SecretSource::Lookup(_) => &[],
         }
     }
 }
@@ -105,7 +91,7 @@ impl fmt::Debug for Secrets {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
             SecretSource::Fixed(secrets) => write!(f, "Secrets({})", secrets.len()),
-            SecretSource::Lookup { .. } => f.write_str("Secrets(lookup)"),
+            SecretSource::Lookup(_) => f.write_str("Secrets(lookup)"),
         }
     }
 }
@@ -192,14 +178,14 @@ impl Secrets {
         T: IntoIterator<Item: Into<Secret>>,
         E: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
-        let find = move |head: Head| -> FoundSecrets {
+        let look_up = move |head: Head, maker: Arc<KeyMaker>| -> BoxFuture<Result<KeysFor, Rejection>> {
             let found = find(head);
             Box::pin(async move {
-                let secrets = found.await.map_err(Into::into)?;
-                Ok(secrets.into_iter().map(Into::into).collect())
+                let secrets = found.await.map_err(|error| source::unavailable(error.into()))?;
+                maker.keys(secrets.into_iter().map(Into::into).collect())
             })
         };
-        Self(SecretSource::Lookup { find: Arc::new(find), policy: None })
+        Self(SecretSource::Lookup(LookupSource::new(Arc::new(look_up))))
     }
 
     /// Keeps what a [look-up](Self::lookup) finds, so that a request costs a look-up only now and
@@ -228,11 +214,16 @@ impl Secrets {
     /// # async fn secret_of(_: &str) -> Result<Option<Secret>, std::io::Error> { Ok(None) }
     /// ```
     #[must_use]
-    pub fn cached(mut self, cache: CachePolicy) -> Self {
-        if let SecretSource::Lookup { policy, .. } = &mut self.0 {
-            *policy = Some(cache);
+    pub fn cached(self, cache: CachePolicy) -> Self {
+        match self.0 {
+            SecretSource::Lookup(source) => {
+                let open = move |look_up, maker| -> Arc<dyn FindKeys> {
+                    Arc::new(KeyCache::new(cache.clone(), look_up, maker))
+                };
+                Self(SecretSource::Lookup(source.opened_by(Arc::new(open))))
+            }
+            SecretSource::Fixed(_) => self,
         }
-        self
     }
 
     /// Turns secrets into a provider's keys, now or, for a look-up, with each request.
@@ -240,15 +231,13 @@ impl Secrets {
         self,
         make: impl Fn(&Secret) -> Result<K, ConfigError> + Send + Sync + 'static,
     ) -> Result<Keys<K>, ConfigError> {
+        let make = move |secrets: &[Secret]| {
+            let keyring = Keyring::from_secrets(secrets, &make)?;
+            keyring.map(Arc::new).ok_or_else(|| ConfigError::missing("there is no secret"))
+        };
         match self.0 {
-            SecretSource::Fixed(secrets) => match Keyring::from_secrets(&secrets, make)? {
-                Some(keyring) => Ok(Keys::Fixed(Arc::new(keyring))),
-                None => Err(ConfigError::missing("there is no secret")),
-            },
-            SecretSource::Lookup { find, policy } => {
-                let cache = policy.map(|policy| Arc::new(KeyCache::new(policy)));
-                Ok(Keys::Lookup { find, make: Arc::new(make), decoy: Arc::new(Decoy::new()), cache })
-            }
+            SecretSource::Fixed(secrets) => make(&secrets).map(Keys::Fixed),
+            SecretSource::Lookup(source) => Ok(Keys::Lookup(source.keys(Arc::new(move |secrets| Ok(make(secrets)?))))),
         }
     }
 }
@@ -257,19 +246,20 @@ impl Secrets {
 #[derive(Clone)]
 pub(crate) enum Keys<K> {
     Fixed(Arc<Keyring<K>>),
-    Lookup { find: Lookup, make: Arc<MakeKey<K>>, decoy: Arc<Decoy>, cache: Option<Arc<KeyCache<K>>> },
+    Lookup(Arc<dyn FindKeys>),
 }
 
-/// The key tried for an unknown tenant. No signature made with it is ever accepted. It is as long
-/// as most keys are: one that is longer than a hash function's block, 64 bytes, is hashed first,
-/// and would take longer than a tenant's.
-pub(crate) const DECOY: &[u8] = b"a decoy: no tenant has this key.";
-
-impl<K: Clone + Send + Sync + 'static> Keys<K> {
+impl<K> Keys<K> {
     /// Returns whether the keys have to be looked up for each request.
     #[cfg(feature = "jwt")]
     pub(crate) fn are_looked_up(&self) -> bool {
-        matches!(self, Self::Lookup { .. })
+        matches!(self, Self::Lookup(_))
+    }
+
+    /// Returns whether they are looked up by the whole head, which [`find`](Self::find) clones
+    /// unless it is shared.
+    pub(crate) fn see_whole_head(&self) -> bool {
+        matches!(self, Self::Lookup(keys) if keys.sees_whole_head())
     }
 
     /// Returns the key that tests sign with.
@@ -277,79 +267,33 @@ impl<K: Clone + Send + Sync + 'static> Keys<K> {
     pub(crate) fn signing_key(&self) -> Result<&K, SignError> {
         match self {
             Self::Fixed(keyring) => Ok(keyring.first()),
-            Self::Lookup { .. } => Err(SignError::new("its secrets are looked up")),
+            Self::Lookup(_) => Err(SignError::new("its secrets are looked up")),
         }
     }
 
     /// Finds which keys a request is verified with. `hint` may help a look-up: see
     /// [`Head::unverified_hint`].
-    pub(crate) fn find(&self, parts: &Parts, hint: Option<Text>) -> MaybeReady<KeysFor<K>> {
+    #[inline]
+    pub(crate) fn find<'a>(&self, head: impl Into<HeadRef<'a>>, hint: Option<Text>) -> MaybeReady<KeysFor> {
         match self {
             Self::Fixed(_) => KeysFor::Own.into(),
-            Self::Lookup { find, make, decoy, cache } => {
-                let look_up = |head| make_keys(find(head), make.clone(), decoy.clone());
-                match cache {
-                    Some(cache) => cache.find(parts, hint, look_up),
-                    None => MaybeReady::pending(look_up(Head::new(parts, hint))),
-                }
-            }
+            Self::Lookup(keys) => keys.find(head.into(), hint),
         }
     }
 }
 
-impl<K> Keys<K> {
+impl<K: 'static> Keys<K> {
     /// Returns the keys that [`find`](Self::find) has found for a request, to try its signature
     /// with.
     #[inline]
-    pub(crate) fn tried<'a>(&'a self, found: &'a KeysFor<K>) -> Result<TriedKeys<'a, K>, Rejection> {
+    pub(crate) fn tried<'a>(&'a self, found: &'a KeysFor) -> Result<TriedKeys<'a, K>, Rejection> {
         match (self, found) {
             (Self::Fixed(keyring), KeysFor::Own) => Ok(TriedKeys::known(keyring)),
             // Not reached, as keys of one kind are only found by keys of that kind.
             (Self::Fixed(_), _) => Err(Reason::SecretUnavailable.into()),
-            (Self::Lookup { .. }, found) => found.looked_up().ok_or_else(|| Reason::SecretUnavailable.into()),
+            (Self::Lookup(_), found) => found.looked_up().ok_or_else(|| Reason::SecretUnavailable.into()),
         }
     }
-}
-
-/// The secret that stands for that of an unknown tenant. Its key is made anew wherever the keys of
-/// tenants are, and kept where theirs are kept, so that one takes as long as the other.
-pub(crate) struct Decoy {
-    kept: Secret,
-    is_new: AtomicBool,
-}
-
-impl Decoy {
-    fn new() -> Self {
-        Self { kept: Secret::from_bytes(DECOY), is_new: AtomicBool::new(true) }
-    }
-
-    fn secret(&self) -> Secret {
-        if self.is_new.load(Ordering::Relaxed) { Secret::from_bytes(DECOY) } else { self.kept.clone() }
-    }
-}
-
-async fn make_keys<K: Send + Sync + 'static>(
-    found: FoundSecrets,
-    make: Arc<MakeKey<K>>,
-    decoy: Arc<Decoy>,
-) -> Result<KeysFor<K>, Rejection> {
-    let unusable = |error: ConfigError| {
-        Rejection::new(Reason::SecretUnavailable).with_detail("a looked-up secret isn't a key").with_source(error)
-    };
-    let mut secrets = found.await.map_err(|error| Rejection::new(Reason::SecretUnavailable).with_source(error))?;
-    let known = !secrets.is_empty();
-    if !known {
-        secrets.push(decoy.secret());
-    }
-    if let [only] = &secrets[..] {
-        let (ring, was_kept) = Keyring::of(only, &make).map_err(unusable)?;
-        if known {
-            decoy.is_new.store(!was_kept, Ordering::Relaxed);
-        }
-        return Ok(KeysFor::Found { ring, known });
-    }
-    let keyring = Keyring::from_secrets(&secrets, &*make).map_err(unusable)?;
-    keyring.map(|ring| KeysFor::Found { ring: Arc::new(ring), known }).ok_or_else(|| Reason::SecretUnavailable.into())
 }
 
 #[cfg(test)]

@@ -6,15 +6,18 @@ mod keyring;
 mod lookup;
 mod print;
 mod secret;
+mod source;
+mod table;
 mod token;
 
 pub use cache::CachePolicy;
 pub use head::Head;
+pub(crate) use head::HeadRef;
 pub(crate) use keyring::{Keyring, KeysFor, MatchedKey, TriedKeys};
-#[cfg(feature = "asymmetric")]
-pub(crate) use lookup::DECOY;
 pub(crate) use lookup::Keys;
 pub use lookup::Secrets;
 pub(crate) use print::KeyPrint;
 pub use secret::{KeyFormat, MAX_SECRETS, Secret};
+#[cfg(feature = "asymmetric")]
+pub(crate) use source::DECOY;
 pub(crate) use token::Token;

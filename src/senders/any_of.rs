@@ -13,6 +13,7 @@ use crate::config::ConfigError;
 use crate::delivery::Sender;
 use crate::provider::{Begin, Facts, MaybeReady, Outcome, Provider, Recognition};
 use crate::rejection::{Reason, Rejection};
+use crate::secrets::HeadRef;
 use crate::text::Text;
 use crate::time::Clock;
 
@@ -91,11 +92,25 @@ impl<P: Provider> AnyOf<P> {
         self.providers.iter().map(|member| &member.provider)
     }
 
-    fn begin_one(&self, index: usize, head: &Parts, clock: &dyn Clock) -> Result<MaybeReady<Begun<P>>, Rejection> {
+    fn begin_by(&self, head: HeadRef<'_>, clock: &dyn Clock) -> Result<MaybeReady<Begun<P>>, Rejection> {
+        let recognized = |wanted| {
+            let providers = self.providers().enumerate();
+            providers.filter(move |(_, provider)| provider.recognizes(head.parts()) == wanted).map(|(index, _)| index)
+        };
+        if let Some(index) = recognized(Recognition::Yes).next() {
+            return self.begin_one(index, head, clock);
+        }
+        self.begin_all(recognized(Recognition::Perhaps), head, clock)
+    }
+
+    fn begin_one(&self, index: usize, head: HeadRef<'_>, clock: &dyn Clock) -> Result<MaybeReady<Begun<P>>, Rejection> {
         let provider = &self.providers[index].provider;
         let verify =
             move |verification| Begin::Verify(AnyOfVerification { first: (index, verification), others: Vec::new() });
-        let begun = provider.begin(head, clock);
+        let begun = match head.shared() {
+            Some(shared) => provider.begin_shared(shared, clock),
+            None => provider.begin(head.parts(), clock),
+        };
         // Nearly every request, with one copy of the verification.
         if let Ok(MaybeReady::Ready(Begin::Verify(verification))) = begun {
             return Ok(MaybeReady::Ready(verify(verification)));
@@ -110,7 +125,7 @@ impl<P: Provider> AnyOf<P> {
     fn begin_all(
         &self,
         candidates: impl Iterator<Item = usize>,
-        head: &Parts,
+        head: HeadRef<'_>,
         clock: &dyn Clock,
     ) -> Result<MaybeReady<Begun<P>>, Rejection> {
         let begun: Vec<_> = candidates.map(|index| self.begin_one(index, head, clock)).collect();
@@ -213,14 +228,19 @@ impl<P: Provider> Provider for AnyOf<P> {
     }
 
     fn begin(&self, head: &Parts, clock: &dyn Clock) -> Result<MaybeReady<Begin<Self::Verification>>, Rejection> {
-        let recognized = |wanted| {
-            let providers = self.providers().enumerate();
-            providers.filter(move |(_, provider)| provider.recognizes(head) == wanted).map(|(index, _)| index)
-        };
-        if let Some(index) = recognized(Recognition::Yes).next() {
-            return self.begin_one(index, head, clock);
-        }
-        self.begin_all(recognized(Recognition::Perhaps), head, clock)
+        self.begin_by(head.into(), clock)
+    }
+
+    fn shares_head(&self) -> bool {
+        self.providers().any(P::shares_head)
+    }
+
+    fn begin_shared(
+        &self,
+        head: &Arc<Parts>,
+        clock: &dyn Clock,
+    ) -> Result<MaybeReady<Begin<Self::Verification>>, Rejection> {
+        self.begin_by(head.into(), clock)
     }
 
     fn receive(&self, verification: &mut Self::Verification, head: &Parts, chunk: &[u8]) {

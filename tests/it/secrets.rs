@@ -1,15 +1,22 @@
 //! Secrets that rotate and secrets of tenants.
 
-use std::sync::Arc;
+use std::convert::Infallible;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, UNIX_EPOCH};
 
 use axum::Router;
 use axum::routing::post;
 use bytes::Bytes;
-use http::Request;
+use http::request::Parts;
+use http::{Request, Response};
 use http_body_util::Full;
-use tower_webhook::{CachePolicy, CdrManager, Delivery, Head, Secret, Secrets, WebhookLayer, testing};
+use tower::{Layer as _, ServiceExt as _};
+use tower_webhook::provider::{Begin, Behavior, MaybeReady, Outcome, Provider, Recognition};
+use tower_webhook::{
+    AnyOf, AnyProvider, CachePolicy, CdrManager, Clock, Delivery, Head, Rejection, Secret, Secrets, Text, Verdict,
+    WebhookLayer, testing,
+};
 
 use crate::support::{Server, serve};
 
@@ -127,4 +134,163 @@ async fn five_thousand_forgeries_cost_one_look_up() {
         assert_eq!(server.send(signed_by("any", "/down")).await.status, 503);
     }
     assert_eq!(asked.load(Ordering::Relaxed), 4);
+}
+
+/// An entry of the extensions that counts its clones, which are those of the head.
+#[derive(Default)]
+struct Counts(Arc<AtomicUsize>);
+
+impl Clone for Counts {
+    fn clone(&self) -> Self {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        Self(self.0.clone())
+    }
+}
+
+fn is_whole(head: &Parts) -> bool {
+    head.method == "POST"
+        && head.uri.path() != "/"
+        && head.headers.contains_key("x-cdr-signature")
+        && head.extensions.get::<Counts>().is_some()
+}
+
+/// Sends a request, and returns the status, how often its head was cloned, and whether the handler
+/// was called; it gets the whole head.
+async fn send<P: Provider>(layer: &WebhookLayer<P>, secret: &str, path: &str) -> (u16, usize, bool) {
+    let (counts, called) = (Counts::default(), Arc::new(AtomicUsize::new(0)));
+    let (clones, calls) = (counts.0.clone(), called.clone());
+    let mut request = signed_by(secret, path);
+    request.extensions_mut().insert(counts);
+    let handler = tower::service_fn(async move |request: Request<Full<Bytes>>| {
+        assert!(is_whole(&request.into_parts().0));
+        calls.fetch_add(1, Ordering::Relaxed);
+        Ok::<_, Infallible>(Response::new(Full::<Bytes>::default()))
+    });
+    let status = layer.layer(handler).oneshot(request).await.unwrap().status();
+    (status.as_u16(), clones.load(Ordering::Relaxed), called.load(Ordering::Relaxed) > 0)
+}
+
+async fn find_later(head: Head) -> Result<Vec<Secret>, std::io::Error> {
+    tokio::task::yield_now().await;
+    find(head).await
+}
+
+#[tokio::test]
+async fn a_look_up_borrows_the_head_and_the_handler_gets_it_back() {
+    let at_once = CdrManager::new(Secrets::lookup(find)).unwrap();
+    let later = CdrManager::new(Secrets::lookup(find_later)).unwrap();
+    for sender in [at_once.clone(), later.clone(), at_once.or(later)] {
+        let layer = WebhookLayer::new(sender.clone());
+        assert_eq!(send(&layer, "secret of one", "/one").await, (200, 0, true));
+        assert_eq!(send(&WebhookLayer::new(Arc::new(sender.clone())), "secret of one", "/one").await, (200, 0, true));
+        let any = AnyProvider::new(AnyOf::new([AnyProvider::new(sender)]).unwrap());
+        assert_eq!(send(&WebhookLayer::new(any), "secret of two", "/two").await, (200, 0, true));
+    }
+}
+
+#[tokio::test]
+async fn a_head_that_the_program_still_holds_is_cloned_for_the_handler() {
+    let held = Arc::new(Mutex::new(Vec::new()));
+    let holds = held.clone();
+    let secrets = Secrets::lookup(move |head: Head| {
+        holds.lock().unwrap().push(head.clone());
+        find_later(head)
+    });
+    let layer = WebhookLayer::new(CdrManager::new(secrets).unwrap());
+    assert_eq!(send(&layer, "secret of one", "/one").await, (200, 1, true));
+    assert!(is_whole(&held.lock().unwrap()[0]));
+}
+
+/// A provider that asserts that whatever it is asked about has a whole head.
+struct Asserts<P>(P);
+
+impl<P: Provider> Provider for Asserts<P> {
+    type Verification = P::Verification;
+
+    fn name(&self) -> &Text {
+        self.0.name()
+    }
+
+    fn behavior(&self) -> &Behavior {
+        self.0.behavior()
+    }
+
+    fn recognizes(&self, head: &Parts) -> Recognition {
+        self.0.recognizes(head)
+    }
+
+    fn begin(&self, _: &Parts, _: &dyn Clock) -> Result<MaybeReady<Begin<P::Verification>>, Rejection> {
+        panic!("the head can be shared")
+    }
+
+    fn shares_head(&self) -> bool {
+        self.0.shares_head()
+    }
+
+    fn begin_shared(
+        &self,
+        head: &Arc<Parts>,
+        clock: &dyn Clock,
+    ) -> Result<MaybeReady<Begin<P::Verification>>, Rejection> {
+        assert!(is_whole(head));
+        self.0.begin_shared(head, clock)
+    }
+
+    fn receive(&self, verification: &mut P::Verification, head: &Parts, chunk: &[u8]) {
+        assert!(is_whole(head));
+        self.0.receive(verification, head, chunk);
+    }
+
+    fn finish(
+        &self,
+        verification: &mut P::Verification,
+        head: &Parts,
+        body: &Bytes,
+        rest: &[u8],
+    ) -> Result<MaybeReady<Outcome>, Rejection> {
+        assert!(is_whole(head));
+        self.0.finish(verification, head, body, rest)
+    }
+
+    fn refuse(&self, head: &Parts, rejection: Rejection) -> Rejection {
+        assert!(is_whole(head));
+        self.0.refuse(head, rejection)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_head_is_whole_again_whatever_a_look_up_comes_to() {
+    for secrets in [Secrets::lookup(find), Secrets::lookup(find_later)] {
+        let layer = WebhookLayer::new(Asserts(CdrManager::new(secrets).unwrap()));
+        for (path, secret, status) in [
+            ("/one", "secret of one", 200),
+            ("/one", "forged", 401),
+            ("/unknown", "secret of one", 401),
+            ("/down", "secret of one", 503),
+            ("/slow", "secret of one", 503),
+        ] {
+            assert_eq!(send(&layer, secret, path).await, (status, 0, status == 200), "{path}");
+        }
+        // In observe mode the handler gets every request.
+        let layer = layer.observe_only();
+        for (path, verdict) in [("/one", true), ("/unknown", false), ("/slow", false)] {
+            let mut request = signed_by("secret of one", path);
+            request.extensions_mut().insert(Counts::default());
+            let handler = tower::service_fn(async move |request: Request<Full<Bytes>>| {
+                let head = request.into_parts().0;
+                assert!(is_whole(&head));
+                assert_eq!(matches!(head.extensions.get(), Some(Verdict::Verified)), verdict);
+                Ok::<_, Infallible>(Response::new(Full::<Bytes>::default()))
+            });
+            assert_eq!(layer.layer(handler).oneshot(request).await.unwrap().status(), 200, "{path}");
+        }
+        // What is announced as too long is refused before anything is looked up.
+        let mut request = signed_by("secret of one", "/one");
+        request.extensions_mut().insert(Counts::default());
+        let layer = layer.with_body_limit(1);
+        let handler = tower::service_fn(async |_: Request<Full<Bytes>>| {
+            Ok::<_, Infallible>(Response::new(Full::<Bytes>::default()))
+        });
+        assert_eq!(layer.layer(handler).oneshot(request).await.unwrap().status(), 413);
+    }
 }

@@ -27,7 +27,7 @@ use crate::jwt::{self, Backend};
 use crate::mac::{Mac, MacKind};
 use crate::provider::{Begin, Behavior, Facts, MaybeReady, Outcome, Provider, Recognition};
 use crate::rejection::Rejection;
-use crate::secrets::{KeyFormat, Keys, Secrets};
+use crate::secrets::{HeadRef, KeyFormat, Keys, Secrets};
 use crate::senders::knowledge;
 use crate::text::Text;
 use crate::time::Clock;
@@ -191,7 +191,8 @@ impl Connect {
         self
     }
 
-    fn judge(&self, head: &Parts, now: SystemTime) -> Result<MaybeReady<Begin<ConnectVerification>>, Rejection> {
+    fn judge(&self, by: HeadRef<'_>, now: SystemTime) -> Result<MaybeReady<Begin<ConnectVerification>>, Rejection> {
+        let head = by.parts();
         if !METHODS.contains(&head.method) {
             return Err(Rejection::wrong_method(&METHODS));
         }
@@ -205,13 +206,13 @@ impl Connect {
         } else {
             None
         };
-        match self.keys.find(head, hint) {
+        match self.keys.find(by, hint) {
             MaybeReady::Ready(found) => {
                 let keys = self.keys.tried(&found)?;
                 ConnectVerification::begin(&self.rules, &token, &keys, now).map(|it| Begin::Verify(it).into())
             }
             MaybeReady::Pending(found) => {
-                let (own, rules, head) = (self.keys.clone(), self.rules.clone(), head.clone());
+                let (own, rules, head) = (self.keys.clone(), self.rules.clone(), by.to_shared());
                 Ok(MaybeReady::pending(async move {
                     let found = found.await?;
                     let keys = own.tried(&found)?;
@@ -243,7 +244,19 @@ impl Provider for Connect {
     }
 
     fn begin(&self, head: &Parts, clock: &dyn Clock) -> Result<MaybeReady<Begin<ConnectVerification>>, Rejection> {
-        self.judge(head, clock.now())
+        self.judge(head.into(), clock.now())
+    }
+
+    fn shares_head(&self) -> bool {
+        self.keys.see_whole_head()
+    }
+
+    fn begin_shared(
+        &self,
+        head: &Arc<Parts>,
+        clock: &dyn Clock,
+    ) -> Result<MaybeReady<Begin<ConnectVerification>>, Rejection> {
+        self.judge(head.into(), clock.now())
     }
 
     fn finish(
