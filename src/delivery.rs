@@ -125,8 +125,8 @@ impl Delivery {
     }
 
     /// Keeps the headers of the request.
-    pub(crate) fn set_headers(&mut self, headers: HeaderMap) {
-        self.beside_mut().headers = Some(headers);
+    pub(crate) fn keep_headers(&mut self, headers: &HeaderMap) {
+        self.beside_mut().headers = Some(headers.clone());
     }
 
     /// Adds a function that makes a payload.

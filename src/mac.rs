@@ -141,7 +141,7 @@ where
 }
 
 /// The keys of this kind, which are all.
-fn of_kind<'a, K: OtherMac + Clone>(all: &mut dyn Iterator<Item = &'a dyn OtherMac>) -> SmallVec<[K; 1]> {
+fn of_kind<K: OtherMac + Clone>(all: &mut dyn Iterator<Item = &dyn OtherMac>) -> SmallVec<[K; 1]> {
     all.filter_map(|key| (key as &dyn Any).downcast_ref::<K>()).cloned().collect()
 }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{self, HeaderName, HeaderValue};
-use http::{HeaderMap, Method, Response, StatusCode};
+use http::{Method, Response, StatusCode};
 
 use crate::text::Text;
 
@@ -260,7 +260,7 @@ struct Why {
 struct Extra {
     status: Option<StatusCode>,
     retry_after: Option<Duration>,
-    headers: HeaderMap,
+    headers: Vec<(HeaderName, HeaderValue)>,
 }
 
 impl Rejection {
@@ -328,7 +328,7 @@ impl Rejection {
     /// Adds a header to the reply, such as `WWW-Authenticate`.
     #[must_use]
     pub fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
-        self.extra().headers.append(name, value);
+        self.extra().headers.push((name, value));
         self
     }
 
@@ -373,7 +373,7 @@ impl Rejection {
         }
         if let Some(extra) = &self.0.extra {
             for (name, value) in &extra.headers {
-                headers.append(name, value.clone());
+                headers.append(name.clone(), value.clone());
             }
         }
         response.extensions_mut().insert(self);

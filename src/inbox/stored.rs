@@ -130,7 +130,7 @@ impl Record {
                 request.headers_mut().insert(name, value);
             }
         }
-        delivery.set_headers(request.headers().clone());
+        delivery.keep_headers(request.headers());
         request.extensions_mut().insert(delivery);
         request.extensions_mut().insert(InboxAttempt { id, number, received_at: self.received_at });
         #[cfg(feature = "axum")]

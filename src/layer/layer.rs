@@ -25,7 +25,7 @@ use super::future::{Driver, Stage};
 use super::service::WebhookService;
 use super::shared::{self, WebhookSettings};
 use crate::body::MemoryBudget;
-use crate::delivery::Sender;
+use crate::delivery::{Delivery, Sender};
 #[cfg(feature = "axum")]
 use crate::grpc::Protocol;
 #[cfg(feature = "axum")]
@@ -89,7 +89,7 @@ impl<P: Provider> WebhookLayer<P> {
                 clock: Arc::new(SystemClock),
                 on_reject: None,
                 observe_only: false,
-                keeps_headers: false,
+                keep_headers: None,
                 room: shared::room(),
                 #[cfg(feature = "inspect")]
                 diagnosis: None,
@@ -157,7 +157,7 @@ impl<P> WebhookLayer<P> {
     /// the delivery alone.
     #[must_use]
     pub fn keep_headers(self) -> Self {
-        self.with(|shared| shared.keeps_headers = true)
+        self.with(|shared| shared.keep_headers = Some(Delivery::keep_headers))
     }
 
     /// Turns observe mode on: nothing is refused. The handler gets every request, with a

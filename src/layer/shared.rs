@@ -34,7 +34,8 @@ pub(crate) struct WebhookSettings<P> {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) on_reject: Option<Arc<OnReject>>,
     pub(crate) observe_only: bool,
-    pub(crate) keeps_headers: bool,
+    /// Keeps the headers, if that is wanted.
+    pub(crate) keep_headers: Option<fn(&mut Delivery, &HeaderMap)>,
     pub(crate) room: Extensions,
     #[cfg(feature = "inspect")]
     pub(crate) diagnosis: Option<Arc<dyn Diagnose>>,
@@ -91,8 +92,8 @@ impl<P: Provider> WebhookSettings<P> {
         }
         #[cfg(feature = "inbox")]
         delivery.expect_as(&self.sender);
-        if self.keeps_headers {
-            delivery.set_headers(headers.clone());
+        if let Some(keep) = self.keep_headers {
+            keep(delivery, headers);
         }
         if watch.is_traced() {
             watch.delivered(delivery.id(), delivery.event(), delivery.body().len(), delivery.key_index());
@@ -187,7 +188,7 @@ impl<P> Clone for WebhookSettings<P> {
             clock: self.clock.clone(),
             on_reject: self.on_reject.clone(),
             observe_only: self.observe_only,
-            keeps_headers: self.keeps_headers,
+            keep_headers: self.keep_headers,
             room: self.room.clone(),
             #[cfg(feature = "inspect")]
             diagnosis: self.diagnosis.clone(),

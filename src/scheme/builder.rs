@@ -29,6 +29,7 @@ use super::custom::{CustomProof, Rule};
 use super::form::{AnyForm, Form};
 use super::scheme::{Inner, Scheme};
 use super::settings::Settings;
+use super::several::{SEVERAL, Several};
 use super::signed_text::BodyHash;
 use super::source::{SignatureSpec, Source, TimestampSpec};
 use super::template::{CustomPiece, Values, Written};
@@ -51,6 +52,7 @@ pub struct SchemeBuilder {
     behavior: Behavior,
     /// Other forms in which the sender signs.
     others: Vec<Self>,
+    several: Option<&'static Several>,
 }
 
 type Make = dyn Fn(&mut Settings) -> Result<AnyForm, ConfigError> + Send + Sync;
@@ -80,6 +82,7 @@ impl SchemeBuilder {
             unsigned: None,
             behavior: Behavior::UNKNOWN,
             others: Vec::new(),
+            several: None,
         }
     }
 
@@ -293,6 +296,7 @@ impl SchemeBuilder {
     /// Adds another form in which the sender signs, with the same secrets.
     pub(crate) fn or(mut self, other: Self) -> Self {
         self.others.push(other);
+        self.several = Some(&SEVERAL);
         self
     }
 
@@ -337,6 +341,7 @@ impl SchemeBuilder {
             is_timed: forms.iter().any(AnyForm::is_timed),
             shares_head: forms.iter().any(AnyForm::shares_head),
             forms,
+            several: self.several,
             #[cfg(feature = "inspect")]
             clues: Clues {
                 public_url: self.settings.public_url.as_ref().and_then(PublicUrl::as_base),

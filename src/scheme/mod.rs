@@ -16,6 +16,7 @@ mod public_key;
 #[allow(clippy::module_inception, reason = "the scheme itself, of which the other files are the parts")]
 pub(crate) mod scheme;
 mod settings;
+mod several;
 mod signed_text;
 mod source;
 mod template;

@@ -21,6 +21,7 @@ use crate::time::{Clock, Tolerance};
 
 use super::form::{AnyAttempt, AnyForm, foreign};
 use super::proof::Judged;
+use super::several::{SEVERAL, Several};
 use crate::handshake::{AnswerUnsigned, Handshake};
 
 /// A sender that is described in a few declarative lines.
@@ -63,6 +64,8 @@ pub(crate) struct Inner {
     pub(crate) shares_head: bool,
     /// The forms in which the sender signs, the usual one first. There is at least one.
     pub(crate) forms: Vec<AnyForm>,
+    /// What tries several forms. It is there if there are several.
+    pub(super) several: Option<&'static Several>,
     /// What the scheme was made from.
     #[cfg(feature = "inspect")]
     pub(crate) clues: Clues,
@@ -81,6 +84,7 @@ impl Scheme {
             own.is_timed |= other.is_timed;
             own.shares_head |= other.shares_head;
             own.forms.extend(other.forms);
+            own.several = Some(&SEVERAL);
             // What one form verified may be verified by the other when it is repeated, and so by another code.
             own.forms.iter_mut().for_each(AnyForm::leave_body_unnamed);
         })
@@ -148,7 +152,7 @@ impl Scheme {
         self
     }
 
-    fn forms_for<'a>(&'a self, head: &'a Parts) -> impl Iterator<Item = &'a AnyForm> {
+    pub(super) fn forms_for<'a>(&'a self, head: &'a Parts) -> impl Iterator<Item = &'a AnyForm> {
         self.0.forms.iter().filter(|form| form.is_for(head))
     }
 
@@ -160,7 +164,7 @@ impl Scheme {
 
     /// Decides by the form that has begun the attempt.
     #[inline]
-    fn finish_one(&self, attempt: &mut AnyAttempt, head: &Parts, body: &Bytes, rest: &[u8]) -> Judged<Outcome> {
+    pub(super) fn finish_one(&self, attempt: &mut AnyAttempt, head: &Parts, body: &Bytes, rest: &[u8]) -> Judged<Outcome> {
         match self.form_of(attempt) {
             Some(form) => form.finish(attempt, &self.0.handshakes, head, body, rest),
             None => Err(foreign()),
@@ -184,75 +188,30 @@ impl Scheme {
         match &inner.forms[..] {
             // Nearly every request.
             [form] if form.is_for(head.parts()) => begin_one(form, head, now),
-            _ => self.begin_all(head, now),
+            forms => match inner.several {
+                Some(several) if forms.len() > 1 => (several.begin)(self, head, now),
+                _ => Err(self.no_form(head.parts())),
+            },
         }
     }
 
-    /// Begins with every form that the head fits.
+    /// Refuses a head that no form is for.
     #[cold]
-    fn begin_all(&self, head: HeadRef<'_>, now: SystemTime) -> Judged<Begin<SchemeVerification>> {
-        let mut begun = Vec::new();
-        let mut fault: Option<Rejection> = None;
-        for form in self.forms_for(head.parts()) {
-            match begin_one(form, head, now) {
-                Ok(verification) => begun.push(verification),
-                // That something is wrong tells more than that something is missing.
-                Err(rejection) => match &fault {
-                    Some(first) if first.reason() != Reason::MissingSignature => {}
-                    Some(_) if rejection.reason() == Reason::MissingSignature => {}
-                    _ => fault = Some(rejection),
-                },
-            }
-        }
-        if !begun.is_empty() {
-            return Ok(joined(begun.remove(0), begun));
-        }
+    pub(super) fn no_form(&self, head: &Parts) -> Rejection {
         let methods = || self.0.forms.iter().flat_map(AnyForm::methods);
-        Err(match fault {
-            Some(fault) => fault,
-            None if methods().any(|method| *method == head.parts().method) => Reason::MissingSignature.into(),
-            None => Rejection::wrong_method(methods()),
-        })
+        if methods().any(|method| *method == head.method) {
+            Reason::MissingSignature.into()
+        } else {
+            Rejection::wrong_method(methods())
+        }
     }
 }
 
 /// Begins with one form.
 // Apart from the two that call it, as it is large.
 #[inline(never)]
-fn begin_one(form: &AnyForm, head: HeadRef<'_>, now: SystemTime) -> Judged<Begin<SchemeVerification>> {
+pub(super) fn begin_one(form: &AnyForm, head: HeadRef<'_>, now: SystemTime) -> Judged<Begin<SchemeVerification>> {
     form.begin(head, now, |first| Begin::Verify(SchemeVerification(State::Verify { first, rest: Vec::new() })))
-}
-
-/// Makes one verification of those that several forms have begun, of which some may wait for their
-/// keys. There is at least one.
-fn joined(
-    mut first: MaybeReady<Begin<SchemeVerification>>,
-    others: Vec<MaybeReady<Begin<SchemeVerification>>>,
-) -> MaybeReady<Begin<SchemeVerification>> {
-    let is_ready = |begun: &MaybeReady<_>| matches!(begun, MaybeReady::Ready(_));
-    if let MaybeReady::Ready(Begin::Verify(SchemeVerification(State::Verify { rest, .. }))) = &mut first
-        && others.iter().all(is_ready)
-    {
-        let ready = others.into_iter().filter_map(|other| if let MaybeReady::Ready(it) = other { Some(it) } else { None });
-        rest.extend(ready.filter_map(only_attempt));
-        return first;
-    }
-    MaybeReady::pending(async move {
-        let mut first = first.wait().await?;
-        if let Begin::Verify(SchemeVerification(State::Verify { rest, .. })) = &mut first {
-            for other in others {
-                rest.extend(only_attempt(other.wait().await?));
-            }
-        }
-        Ok(first)
-    })
-}
-
-fn only_attempt(begun: Begin<SchemeVerification>) -> Option<AnyAttempt> {
-    match begun {
-        Begin::Verify(SchemeVerification(State::Verify { first, .. })) => Some(first),
-        _ => None,
-    }
 }
 
 impl Provider for Scheme {
@@ -332,15 +291,10 @@ impl Provider for Scheme {
                 Some(answer) => Ok(Outcome::Answer(answer).into()),
                 None => Err(self.0.forms.first().map_or_else(|| Reason::MissingSignature.into(), AnyForm::missing)),
             },
-            State::Verify { first, rest: others } if others.is_empty() => self.finish_one(first, head, body, rest),
-            State::Verify { first, rest: others } => {
-                let mut verdict = self.finish_one(first, head, body, rest);
-                // All are tried, so that the time does not tell which one fitted.
-                for other in others {
-                    verdict = better(verdict, self.finish_one(other, head, body, rest));
-                }
-                verdict
-            }
+            State::Verify { first, rest: others } => match self.0.several {
+                Some(several) if !others.is_empty() => (several.finish)(self, first, others, head, body, rest),
+                _ => self.finish_one(first, head, body, rest),
+            },
         }
     }
 
@@ -370,27 +324,10 @@ impl Provider for Scheme {
     }
 }
 
-/// Chooses the first verdict that accepts. Of two rejections, a failure of ours goes before a fault
-/// of the request. A verdict that waits for a key is waited for only to be compared.
-fn better(first: Judged<Outcome>, second: Judged<Outcome>) -> Judged<Outcome> {
-    match (first, second) {
-        (Err(first), Err(second)) if !first.reason().is_transient() && second.reason().is_transient() => Err(second),
-        (Err(first), Err(_)) => Err(first),
-        (Ok(MaybeReady::Ready(outcome)), _) | (Err(_), Ok(MaybeReady::Ready(outcome))) => Ok(outcome.into()),
-        (first, second) => {
-            Ok(MaybeReady::pending(async move { better(settled(first).await, settled(second).await)?.wait().await }))
-        }
-    }
-}
-
-async fn settled(verdict: Judged<Outcome>) -> Judged<Outcome> {
-    verdict?.wait().await.map(MaybeReady::Ready)
-}
-
 /// A request being verified by a [`Scheme`].
-pub struct SchemeVerification(State);
+pub struct SchemeVerification(pub(super) State);
 
-enum State {
+pub(super) enum State {
     Verify {
         first: AnyAttempt,
         /// More than nothing if the head fits several forms of the scheme.
