@@ -444,8 +444,8 @@ mod tests {
 
     async fn find_by(keys: &Keys<String>, head: &Parts) -> Result<Option<String>, Reason> {
         let found = keys.find(head, None).wait().await.map_err(|rejection| rejection.reason())?;
-        let tried = keys.tried(&found).unwrap();
-        Ok(tried.known.then(|| tried.ring.iter().next().unwrap().clone()))
+        let found = keys.tried(&found).unwrap();
+        Ok(found.known.then(|| found.ring.iter().next().unwrap().clone()))
     }
 
     #[tokio::test]

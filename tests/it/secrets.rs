@@ -161,10 +161,10 @@ async fn send<P: Provider>(layer: &WebhookLayer<P>, secret: &str, path: &str) ->
     let (clones, calls) = (counts.0.clone(), called.clone());
     let mut request = signed_by(secret, path);
     request.extensions_mut().insert(counts);
-    let handler = tower::service_fn(async move |request: Request<Full<Bytes>>| {
+    let handler = tower::service_fn(move |request: Request<Full<Bytes>>| {
         assert!(is_whole(&request.into_parts().0));
         calls.fetch_add(1, Ordering::Relaxed);
-        Ok::<_, Infallible>(Response::new(Full::<Bytes>::default()))
+        async { Ok::<_, Infallible>(Response::new(Full::<Bytes>::default())) }
     });
     let status = layer.layer(handler).oneshot(request).await.unwrap().status();
     (status.as_u16(), clones.load(Ordering::Relaxed), called.load(Ordering::Relaxed) > 0)
@@ -276,11 +276,11 @@ async fn the_head_is_whole_again_whatever_a_look_up_comes_to() {
         for (path, verdict) in [("/one", true), ("/unknown", false), ("/slow", false)] {
             let mut request = signed_by("secret of one", path);
             request.extensions_mut().insert(Counts::default());
-            let handler = tower::service_fn(async move |request: Request<Full<Bytes>>| {
+            let handler = tower::service_fn(move |request: Request<Full<Bytes>>| {
                 let head = request.into_parts().0;
                 assert!(is_whole(&head));
                 assert_eq!(matches!(head.extensions.get(), Some(Verdict::Verified)), verdict);
-                Ok::<_, Infallible>(Response::new(Full::<Bytes>::default()))
+                async { Ok::<_, Infallible>(Response::new(Full::<Bytes>::default())) }
             });
             assert_eq!(layer.layer(handler).oneshot(request).await.unwrap().status(), 200, "{path}");
         }
