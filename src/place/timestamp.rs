@@ -18,7 +18,8 @@ pub(crate) struct Timestamp {
     pub(crate) tolerance: Tolerance,
     /// Whether a signed body may lack it.
     pub(crate) optional: bool,
-    /// How it is read: with the timestamp, so that a program whose senders sign none can't read any.
+    /// How it is read: with the timestamp, so that a program whose senders sign none can't read
+    /// any.
     read: Read,
 }
 

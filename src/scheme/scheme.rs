@@ -348,3 +348,47 @@ impl fmt::Debug for Scheme {
         f.debug_struct("Scheme").field("name", &self.0.name).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use http::Request;
+
+    use super::*;
+    use crate::scheme::header;
+    use crate::time::SystemClock;
+
+    const BODY: &[u8] = b"what do ya want for nothing?";
+    const SIGNATURE: &str = "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843";
+
+    fn scheme(name: &'static str) -> Scheme {
+        let scheme = Scheme::hmac_sha256().signature(header("x-signature").hex());
+        scheme.secret("Jefe").build(name).unwrap()
+    }
+
+    #[test]
+    fn only_the_scheme_that_has_begun_a_verification_ends_it() {
+        let (head, ()) = Request::post("/").header("x-signature", SIGNATURE).body(()).unwrap().into_parts();
+        let body = Bytes::from_static(BODY);
+        let begin = |scheme: &Scheme| match scheme.begin(&head, &SystemClock).unwrap() {
+            MaybeReady::Ready(Begin::Verify(verification)) => verification,
+            _ => panic!("the head is signed"),
+        };
+        let ended = |scheme: &Scheme, begun: &mut SchemeVerification, fed: usize| {
+            scheme.receive(begun, &head, &body[..fed]);
+            match scheme.finish(begun, &head, &body, &body[fed..]) {
+                Ok(MaybeReady::Ready(Outcome::Deliver(_))) => Ok(()),
+                Ok(_) => panic!("nothing is pending or asked"),
+                Err(rejection) => Err(rejection.reason()),
+            }
+        };
+        let (one, other, either) = (scheme("one"), scheme("other"), scheme("either").or(scheme("or")));
+        for fed in [0, 5] {
+            for scheme in [&one, &either] {
+                assert_eq!(ended(&scheme.clone(), &mut begin(scheme), fed), Ok(()));
+            }
+            for (by, ends) in [(&one, &other), (&one, &either), (&either, &one)] {
+                assert_eq!(ended(ends, &mut begin(by), fed), Err(Reason::NoDelivery), "{by:?} {ends:?}");
+            }
+        }
+    }
+}

@@ -301,6 +301,23 @@ mod tests {
     use super::*;
 
     #[test]
+    fn keys_that_were_found_elsewhere_are_tried_by_nobody() {
+        let keys = |secrets: Secrets| secrets.into_keys(|_| Ok(1_u8)).unwrap();
+        let fixed = keys(Secrets::new(["secret"]));
+        let looked_up = keys(Secrets::lookup(|_| async { Ok::<_, BoxError>(Some(Secret::new("secret"))) }));
+        let ring = Arc::new(Keyring::new([Ok(2)]).unwrap().unwrap());
+        let found = |known| KeysFor::Found { ring: ring.clone(), known };
+        assert!(fixed.tried(&KeysFor::Own).is_ok_and(|keys| keys.known && keys.ring.only() == Some(&1)));
+        assert!(fixed.tried(&found(true)).is_err());
+        assert!(looked_up.tried(&KeysFor::Own).is_err());
+        for known in [true, false] {
+            assert!(
+                looked_up.tried(&found(known)).is_ok_and(|keys| keys.known == known && keys.ring.only() == Some(&2))
+            );
+        }
+    }
+
+    #[test]
     fn debug_prints_no_part_of_a_secret() {
         assert_eq!(format!("{:?}", Secrets::new(["hunter2", "hunter3"])), "Secrets(2)");
     }
