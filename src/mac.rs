@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 
 use hmac::block_api::HmacCore;
-use hmac::digest::block_api::{BlockSizeUser as _, Buffer, CoreProxy as _, FixedOutputCore as _, UpdateCore as _};
+use hmac::digest::block_api::{Buffer, CoreProxy as _, FixedOutputCore as _, UpdateCore as _};
 use hmac::digest::{Digest as _, KeyInit, Output};
 use hmac::{EagerHash, Hmac, Mac as _};
 use sha1::Sha1;
