@@ -14,7 +14,7 @@ use crate::headers::{LONGEST_HEADER, required};
 use crate::mac::{Digest, Mac};
 use crate::provider::{Begin, MaybeReady};
 use crate::rejection::{Reason, Rejection};
-use crate::secrets::{Keys, KeysFor};
+use crate::secrets::{Keys, TriedKeys};
 use crate::urlencoded;
 
 use crate::place::header_name;
@@ -316,8 +316,11 @@ impl Handshake {
                 let (answer, index) = (answer.clone(), *index);
                 let (challenge, keys) = (query_parameter(head, parameter)?, keys.as_ref()?);
                 challenge.and_then(|challenge| {
-                    let answer = move |keys| by_one(&keys, index, &*answer, &challenge).map(Begin::Answer);
-                    keys.find(head, None).and_then(answer)
+                    let own = keys.clone();
+                    keys.find(head, None).and_then(move |found| {
+                        let keys = own.tried(&found)?;
+                        by_one(&keys, index, &*answer, &challenge).map(Begin::Answer)
+                    })
                 })
             }
             Kind::UnsignedBody { answer, .. } => Ok(Begin::Verify(answer.clone()).into()),
@@ -341,7 +344,7 @@ impl fmt::Debug for Handshake {
     }
 }
 
-fn by_one(keys: &KeysFor<Mac>, index: usize, answer: &AnswerByKey, challenge: &str) -> Result<Answer, Rejection> {
+fn by_one(keys: &TriedKeys<'_, Mac>, index: usize, answer: &AnswerByKey, challenge: &str) -> Result<Answer, Rejection> {
     match keys.ring.iter().take(index.saturating_add(1)).last() {
         Some(mac) if keys.known => answer(mac, challenge),
         _ => Err(Reason::UnknownTenant.into()),

@@ -242,7 +242,12 @@ const DEFAULT_RETRY_AFTER: Duration = Duration::from_secs(5);
 /// assert_eq!(rejection.to_string(), "a certificate or key could not be fetched: the certificate host is down");
 /// ```
 #[derive(Clone)]
-pub struct Rejection {
+pub struct Rejection(Box<Why>);
+
+/// What a rejection is made of. It is boxed, as nearly every function returns one or something else:
+/// the something else would be moved in room for it, and each of them would know how to drop it.
+#[derive(Clone)]
+struct Why {
     reason: Reason,
     detail: Option<Cow<'static, str>>,
     provider: Option<Text>,
@@ -250,7 +255,7 @@ pub struct Rejection {
     extra: Option<Box<Extra>>,
 }
 
-/// Rarely used fields, boxed to keep [`Rejection`] small.
+/// Rarely used fields, boxed because a refusal should be cheap.
 #[derive(Clone, Debug, Default)]
 struct Extra {
     status: Option<StatusCode>,
@@ -261,8 +266,9 @@ struct Extra {
 impl Rejection {
     /// Creates a rejection for this reason.
     #[must_use]
+    #[cold]
     pub fn new(reason: Reason) -> Self {
-        Self { reason, detail: None, provider: None, source: None, extra: None }
+        Self(Box::new(Why { reason, detail: None, provider: None, source: None, extra: None }))
     }
 
     /// Refuses a method that is not one of these.
@@ -280,7 +286,7 @@ impl Rejection {
     /// must hold no secret and no part of a body.
     #[must_use]
     pub fn with_detail(mut self, detail: impl Into<Cow<'static, str>>) -> Self {
-        self.detail = Some(detail.into());
+        self.0.detail = Some(detail.into());
         self
     }
 
@@ -288,7 +294,7 @@ impl Rejection {
     /// part of a body.
     #[must_use]
     pub fn with_source(mut self, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
-        self.source = Some(source.into().into());
+        self.0.source = Some(source.into().into());
         self
     }
 
@@ -299,10 +305,10 @@ impl Rejection {
     ///   lose the message. [`Reason::InFlight`] takes a 409 as well.
     #[must_use]
     pub fn with_status(mut self, status: StatusCode) -> Self {
-        let fits = if !self.reason.is_transient() {
+        let fits = if !self.0.reason.is_transient() {
             status.is_client_error()
         } else if status == StatusCode::CONFLICT {
-            self.reason == Reason::InFlight
+            self.0.reason == Reason::InFlight
         } else {
             status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS
         };
@@ -329,25 +335,25 @@ impl Rejection {
     /// Returns the reason for the rejection.
     #[must_use]
     pub fn reason(&self) -> Reason {
-        self.reason
+        self.0.reason
     }
 
     /// Returns the text for the operator, if there is one.
     #[cfg(feature = "inspect")]
     pub(crate) fn detail(&self) -> Option<&str> {
-        self.detail.as_deref()
+        self.0.detail.as_deref()
     }
 
     /// Returns the name of the provider that refused, if it is known.
     #[must_use]
     pub fn provider(&self) -> Option<&str> {
-        self.provider.as_deref()
+        self.0.provider.as_deref()
     }
 
     /// Returns the status of the reply.
     #[must_use]
     pub fn status(&self) -> StatusCode {
-        self.extra.as_deref().and_then(|extra| extra.status).unwrap_or(self.reason.status())
+        self.0.extra.as_deref().and_then(|extra| extra.status).unwrap_or(self.0.reason.status())
     }
 
     /// Converts the rejection into the reply to the sender: the status, an RFC 9457 problem that
@@ -360,12 +366,12 @@ impl Rejection {
         *response.status_mut() = status;
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
-        if status.is_server_error() || self.reason.is_transient() {
-            let wait = self.extra.as_deref().and_then(|extra| extra.retry_after).unwrap_or(DEFAULT_RETRY_AFTER);
+        if status.is_server_error() || self.0.reason.is_transient() {
+            let wait = self.0.extra.as_deref().and_then(|extra| extra.retry_after).unwrap_or(DEFAULT_RETRY_AFTER);
             let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
-        if let Some(extra) = &self.extra {
+        if let Some(extra) = &self.0.extra {
             for (name, value) in &extra.headers {
                 headers.append(name, value.clone());
             }
@@ -377,8 +383,8 @@ impl Rejection {
     /// Sets 503 for what the sender should send again: a body that the network cut short or held up
     /// is nobody's last word. A status that was chosen before stays.
     pub(crate) fn repeatable(mut self) -> Self {
-        let is_chosen = self.extra.as_deref().is_some_and(|extra| extra.status.is_some());
-        if !is_chosen && matches!(self.reason, Reason::BodyTimeout | Reason::BodyBroken) {
+        let is_chosen = self.0.extra.as_deref().is_some_and(|extra| extra.status.is_some());
+        if !is_chosen && matches!(self.0.reason, Reason::BodyTimeout | Reason::BodyBroken) {
             self.extra().status = Some(StatusCode::SERVICE_UNAVAILABLE);
         }
         self
@@ -392,12 +398,12 @@ impl Rejection {
     }
 
     pub(crate) fn with_provider(mut self, provider: &Text) -> Self {
-        self.provider.get_or_insert_with(|| provider.clone());
+        self.0.provider.get_or_insert_with(|| provider.clone());
         self
     }
 
     fn extra(&mut self) -> &mut Extra {
-        self.extra.get_or_insert_default()
+        self.0.extra.get_or_insert_default()
     }
 }
 
@@ -409,9 +415,9 @@ impl From<Reason> for Rejection {
 
 impl fmt::Display for Rejection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.detail {
-            Some(detail) => write!(f, "{}: {detail}", self.reason),
-            None => fmt::Display::fmt(&self.reason, f),
+        match &self.0.detail {
+            Some(detail) => write!(f, "{}: {detail}", self.0.reason),
+            None => fmt::Display::fmt(&self.0.reason, f),
         }
     }
 }
@@ -419,18 +425,18 @@ impl fmt::Display for Rejection {
 impl fmt::Debug for Rejection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Rejection")
-            .field("reason", &self.reason)
-            .field("detail", &self.detail)
-            .field("provider", &self.provider)
+            .field("reason", &self.0.reason)
+            .field("detail", &self.0.detail)
+            .field("provider", &self.0.provider)
             .field("status", &self.status())
-            .field("source", &self.source)
+            .field("source", &self.0.source)
             .finish()
     }
 }
 
 impl Error for Rejection {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
-        self.source.as_deref().map(|source| source as _)
+        self.0.source.as_deref().map(|source| source as _)
     }
 }
 

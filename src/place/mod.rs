@@ -2,6 +2,7 @@
 
 #[cfg(feature = "testing")]
 mod put;
+mod read;
 mod signature;
 mod timestamp;
 
@@ -14,16 +15,12 @@ use http::request::Parts;
 use memchr::{memchr, memchr2};
 
 use crate::config::ConfigError;
-use crate::encoding::Encoding;
 use crate::headers::{self, LONGEST_HEADER, single};
-use crate::multipart;
-use crate::pointer;
 use crate::provider::Recognition;
 use crate::rejection::{Reason, Rejection};
 use crate::text::Text;
-use crate::uri::requested_uri;
-use crate::urlencoded;
 
+use read::Read;
 pub(crate) use signature::{Candidates, Signature};
 pub(crate) use timestamp::Timestamp;
 
@@ -51,6 +48,7 @@ pub(crate) enum Spot {
 #[derive(Clone, Debug)]
 pub(crate) struct Place {
     pub(crate) spot: Spot,
+    read: Read,
     pub(crate) prefix: Cow<'static, str>,
     /// The separators of a list, of which one may be there twice.
     pub(crate) list: Option<[u8; 2]>,
@@ -93,7 +91,7 @@ impl Value<'_> {
 impl Place {
     /// Returns whether the value is in the body, so that it is known only at the end.
     pub(crate) fn in_body(&self) -> bool {
-        matches!(self.spot, Spot::Json(_) | Spot::Form(_) | Spot::Part(_) | Spot::Body)
+        matches!(self.read, Read::Body(_))
     }
 
     /// Returns whether the head has the value.
@@ -110,9 +108,7 @@ impl Place {
             Spot::Header(name) | Spot::InHeader(name, _) => headers::has(head, name),
             Spot::Numbered(stem) => head.headers.keys().any(|name| name.as_str().starts_with(stem.as_str())),
             Spot::Bearer | Spot::Basic => headers::has(head, &AUTHORIZATION),
-            Spot::Query(parameter) => {
-                matches!(urlencoded::query_field(head, parameter, Reason::MalformedSignature), Ok(Some(_)) | Err(_))
-            }
+            Spot::Query(_) => !matches!(self.raw(head, b"", Reason::MalformedSignature), Ok(None)),
             Spot::PathEnd | Spot::Json(_) | Spot::Form(_) | Spot::Part(_) | Spot::Body => return Recognition::Perhaps,
         }
         .into()
@@ -162,53 +158,20 @@ impl Place {
         malformed: Reason,
         longest: usize,
     ) -> Result<Option<Value<'a>>, Rejection> {
-        Ok(match &self.spot {
-            Spot::Header(name) => single(head, name, longest)?.map(|value| Value::Header(value, 0..value.len())),
-            Spot::Numbered(_) => None,
-            Spot::Bearer => {
-                let Some(value) = single(head, &AUTHORIZATION, longest)? else { return Ok(None) };
-                let token = headers::bearer(value).ok_or_else(|| self.unreadable(malformed))?;
-                Some(Value::Header(value, value.len() - token.len()..value.len()))
-            }
-            Spot::Basic => {
-                let Some(value) = single(head, &AUTHORIZATION, longest)? else { return Ok(None) };
-                let credentials = headers::basic(value).ok_or_else(|| self.unreadable(malformed))?;
-                Some(Value::Decoded(credentials.into()))
-            }
-            Spot::Query(parameter) => {
-                urlencoded::query_field(head, parameter, Reason::MalformedSignature)?.map(Value::Decoded)
-            }
-            Spot::PathEnd => {
-                let path = requested_uri(head).path();
-                let segment = path.rsplit('/').next().unwrap_or_default().as_bytes();
-                (!segment.is_empty()).then_some(Value::Decoded(Cow::Borrowed(segment)))
-            }
-            Spot::Json(pointer) => pointer::member(body, pointer)
-                .map_err(|fault| Rejection::new(Reason::MalformedBody).with_source(fault))?
-                .map(|text| Value::Decoded(Cow::Owned(text.into_bytes()))),
-            Spot::Form(_) | Spot::Part(_) => self.field(body)?.map(Value::Decoded),
-            Spot::InHeader(name, pointer) => {
-                let Some(value) = single(head, name, longest)? else { return Ok(None) };
-                let json = Encoding::Base64.decode(value.as_bytes());
-                let found = json.and_then(|json| pointer::member(&json, pointer).ok()?);
-                Some(Value::Decoded(Cow::Owned(found.ok_or_else(|| self.unreadable(malformed))?.into_bytes())))
-            }
-            Spot::Body => Some(Value::Decoded(Cow::Borrowed(body))),
-        })
-    }
-
-    /// Returns the whole field of a form.
-    fn field<'a>(&self, body: &'a [u8]) -> Result<Option<Cow<'a, [u8]>>, Rejection> {
-        match &self.spot {
-            Spot::Form(field) => urlencoded::field(body, field, Reason::MalformedBody),
-            Spot::Part(field) => Ok(multipart::field(body, field)?.map(Cow::Borrowed)),
-            _ => Ok(None),
+        if let Spot::Header(name) = &self.spot {
+            return Ok(single(head, name, longest)?.map(|value| Value::Header(value, 0..value.len())));
+        }
+        match self.read {
+            Read::Header => Ok(None),
+            Read::Head(read) => read(self, head, malformed, longest),
+            Read::Body(read) => Ok(read(&self.spot, body)?.map(Value::Decoded)),
         }
     }
 
-    /// Returns the whole field of a verified form as a text.
+    /// Returns the whole field of a verified body as a text.
     pub(crate) fn verified_field(&self, body: &[u8]) -> Option<Text> {
-        Some(String::from_utf8(self.field(body).ok()??.into_owned()).ok()?.into())
+        let Read::Body(read) = self.read else { return None };
+        Some(String::from_utf8(read(&self.spot, body).ok()??.into_owned()).ok()?.into())
     }
 
     /// Returns the value behind the prefix, or `None` if it is absent. `malformed` is the reason to

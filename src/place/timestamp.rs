@@ -18,12 +18,30 @@ pub(crate) struct Timestamp {
     pub(crate) tolerance: Tolerance,
     /// Whether a signed body may lack it.
     pub(crate) optional: bool,
+    /// How it is read: with the timestamp, so that a program whose senders sign none can't read any.
+    read: Read,
 }
 
+type Read = fn(&Timestamp, &mut Option<(Text, SystemTime)>, &Parts, &[u8], SystemTime) -> Result<(), Rejection>;
+
 impl Timestamp {
+    pub(crate) fn new(place: Place, format: TimeFormat, tolerance: Tolerance) -> Self {
+        Self { place, format, tolerance, optional: false, read: Self::read_at }
+    }
+
     /// Puts the timestamp as it was written, and the time it stands for, into `read`.
     #[inline]
     pub(crate) fn read(
+        &self,
+        read: &mut Option<(Text, SystemTime)>,
+        head: &Parts,
+        body: &[u8],
+        now: SystemTime,
+    ) -> Result<(), Rejection> {
+        (self.read)(self, read, head, body, now)
+    }
+
+    fn read_at(
         &self,
         read: &mut Option<(Text, SystemTime)>,
         head: &Parts,

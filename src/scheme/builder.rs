@@ -29,8 +29,9 @@ use super::custom::{CustomProof, Rule};
 use super::form::{AnyForm, Form};
 use super::scheme::{Inner, Scheme};
 use super::settings::Settings;
+use super::signed_text::BodyHash;
 use super::source::{SignatureSpec, Source, TimestampSpec};
-use super::template::{CustomPiece, Values};
+use super::template::{CustomPiece, Values, Written};
 use crate::handshake::Handshake;
 use crate::place::header_name;
 
@@ -68,7 +69,7 @@ macro_rules! setters {
 impl SchemeBuilder {
     pub(super) fn new(make: impl Fn(&Settings) -> Result<AnyForm, ConfigError> + Send + Sync + 'static) -> Self {
         let settings =
-            Settings { methods: vec![Method::POST], template: Cow::Borrowed("{body}"), ..Settings::default() };
+            Settings { methods: vec![Method::POST], ..Settings::default() };
         Self {
             make: Arc::new(make),
             settings,
@@ -123,11 +124,11 @@ impl SchemeBuilder {
         ///
         /// Anything else is literal text. The text must cover the body by `{body}`, `{params}` or
         /// `{body_sha256}`, or else by a [hash](Self::with_body_hash).
-        pub fn signed(self, template: impl Into<Cow<'static, str>>) settings.template = template.into();
+        pub fn signed(self, template: impl Into<Cow<'static, str>>) settings.template = Some(Written::new(template.into()));
 
         /// Sets where the SHA-256 of the body is, in a place that is signed. The body is compared with
         /// it.
-        pub fn with_body_hash(self, hash: SignatureSpec) settings.body_hash = self.take("body_hash", hash.0);
+        pub fn with_body_hash(self, hash: SignatureSpec) settings.body_hash = self.take("body_hash", hash.0).map(BodyHash::new);
 
         /// Sets where the id of the event or delivery is. It is required in a request only if it is
         /// signed.
@@ -222,7 +223,7 @@ impl SchemeBuilder {
     /// Sets what is signed, for the few senders that don't sign their body: anyone who has seen one
     /// signed request can send any body with its signature.
     pub fn signed_without_the_body(mut self, template: impl Into<Cow<'static, str>>) -> Self {
-        self.settings.template = template.into();
+        self.settings.template = Some(Written::new(template.into()));
         self.settings.body_unsigned = true;
         self
     }
@@ -349,6 +350,6 @@ impl SchemeBuilder {
 
 impl fmt::Debug for SchemeBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SchemeBuilder").field("template", &self.settings.template).finish_non_exhaustive()
+        f.debug_struct("SchemeBuilder").field("template", &self.settings.template.as_ref().map_or("{body}", |template| &template.text)).finish_non_exhaustive()
     }
 }

@@ -100,7 +100,7 @@ impl Proof for CustomProof {
     }
 
     fn finish(&self, run: Run<'_, Self>, _: &Values<'_>, _: &[u8]) -> Judged<MatchedKey> {
-        let keys = run.keys;
+        let keys = self.keys.tried(run.keys)?;
         let mut signed = run.offer.iter().map(|item| keys.ring.first_that(|mac| item.is_by(mac)));
         let first = signed.next().flatten();
         keys.verdict(first.filter(|_| signed.all(|key| key.is_some()))).map(MaybeReady::Ready)

@@ -3,6 +3,7 @@
 
 #[cfg(feature = "inspect")]
 use std::borrow::Cow;
+use std::ptr;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -52,7 +53,7 @@ pub(crate) struct Form<P> {
 
 impl<P: Proof> Form<P> {
     /// Makes a form of these settings and a proof, and checks that they fit together.
-    pub(crate) fn new(settings: &Settings, proof: P) -> Result<Arc<Self>, ConfigError> {
+    pub(crate) fn new(settings: &Settings, proof: P) -> Result<Self, ConfigError> {
         if settings.methods.is_empty() {
             return Err(ConfigError::missing("the scheme accepts no method"));
         }
@@ -78,7 +79,7 @@ impl<P: Proof> Form<P> {
         if !names.is_empty() {
             Arc::make_mut(fields.in_body.get_or_insert_default()).signed_headers = names;
         }
-        Ok(Arc::new(Self {
+        Ok(Self {
             methods: settings.methods.clone(),
             applies: settings.applies,
             signed,
@@ -86,7 +87,12 @@ impl<P: Proof> Form<P> {
             is_in_body: proof.is_in_body(),
             fields,
             proof,
-        }))
+        })
+    }
+
+    #[inline]
+    fn id(&self) -> FormId {
+        FormId(ptr::from_ref(self).addr())
     }
 
     /// Returns whether the form is for such a request.
@@ -125,7 +131,7 @@ impl<P: Proof> Form<P> {
     /// large.
     #[inline]
     pub(crate) fn begin<T: Send + 'static>(
-        self: &Arc<Self>,
+        &self,
         head: &Parts,
         now: SystemTime,
         wrap: impl FnOnce(Attempt<P>) -> T + Send + 'static,
@@ -133,7 +139,7 @@ impl<P: Proof> Form<P> {
         let mut read = Unverified::new(now);
         let offer = if self.is_in_body { P::Offer::default() } else { self.proof.read(head, b"", &mut read)? };
         self.fields.read(&mut read, head)?;
-        let form = self.clone();
+        let form = self.id();
         match self.proof.start(&offer, &read.values(head, b""))? {
             MaybeReady::Ready(keys) => {
                 Ok(MaybeReady::Ready(wrap(Attempt { form, read, offer, keys, progress: P::Progress::default() })))
@@ -214,50 +220,58 @@ fn signed_headers(fields: &Fields, signed: Signed, template: Option<&Template>) 
     own.chain(in_text).filter_map(Place::whole_header).cloned().collect()
 }
 
+/// Which form it is, of all that there are at a time: where it is in memory. A scheme's forms stay
+/// where they are once it is shared.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct FormId(usize);
+
 /// A request being verified by a form.
 pub(crate) struct Attempt<P: Proof> {
-    form: Arc<Form<P>>,
+    /// The form that has begun it, and that alone may decide. It isn't held, as whoever drives the
+    /// verification has the scheme.
+    form: FormId,
     read: Unverified,
     offer: P::Offer,
     keys: P::Keys,
     progress: P::Progress,
 }
 
-impl<P: Proof> Attempt<P> {
-    pub(crate) fn receive(&mut self, head: &Parts, chunk: &[u8]) {
-        let Self { form, read, offer, keys, progress } = self;
-        form.proof.receive(Run { offer, keys, progress }, &read.values(head, b""), chunk);
+impl<P: Proof> Form<P> {
+    fn receive(&self, attempt: &mut Attempt<P>, head: &Parts, chunk: &[u8]) {
+        let Attempt { read, offer, keys, progress, .. } = attempt;
+        self.proof.receive(Run { offer, keys, progress }, &read.values(head, b""), chunk);
     }
 
     /// Called once.
     #[inline]
-    pub(crate) fn finish(
-        &mut self,
+    fn finish(
+        &self,
+        attempt: &mut Attempt<P>,
         handshakes: &[Handshake],
         head: &Parts,
         body: &Bytes,
         rest: &[u8],
     ) -> Judged<Outcome> {
-        let Self { form, read, offer, keys, progress } = self;
-        if form.is_in_body {
-            *offer = form.proof.read(head, body, read)?;
+        let Attempt { read, offer, keys, progress, .. } = attempt;
+        if self.is_in_body {
+            *offer = self.proof.read(head, body, read)?;
         }
-        form.fields.read_text(read, head, body)?;
-        match form.proof.finish(Run { offer, keys, progress }, &read.values(head, body), rest)? {
+        self.fields.read_text(read, head, body)?;
+        match self.proof.finish(Run { offer, keys, progress }, &read.values(head, body), rest)? {
             MaybeReady::Ready(key) => {
-                form.check_body(read, head, body)?;
+                self.check_body(read, head, body)?;
                 for handshake in handshakes {
-                    if let Some(answer) = handshake.finish(head, body, form.proof.mac(keys, key.index))? {
+                    if let Some(answer) = handshake.finish(head, body, self.proof.mac(keys, key.index))? {
                         return Ok(Outcome::Answer(answer).into());
                     }
                 }
-                let text = form.signed_text(read, head, body)?;
-                Ok(Outcome::Deliver(form.verified(read, offer, key, text)).into())
+                let text = self.signed_text(read, head, body)?;
+                Ok(Outcome::Deliver(self.verified(read, offer, key, text)).into())
             }
             MaybeReady::Pending(key) => {
-                form.check_body(read, head, body)?;
-                let text = form.signed_text(read, head, body)?;
-                let verified = form.verified(read, offer, MatchedKey::default(), text);
+                self.check_body(read, head, body)?;
+                let text = self.signed_text(read, head, body)?;
+                let verified = self.verified(read, offer, MatchedKey::default(), text);
                 Ok(MaybeReady::pending(async move { key.await.map(|_| Outcome::Deliver(verified)) }))
             }
         }
@@ -269,7 +283,7 @@ macro_rules! kinds {
         /// A form of a scheme, by any kind of proof.
         #[derive(Clone)]
         pub(crate) enum AnyForm {
-            $($(#[$feature])? $kind(Arc<Form<$proof>>),)*
+            $($(#[$feature])? $kind(Form<$proof>),)*
         }
 
         /// A request being verified by a form of a scheme.
@@ -290,25 +304,39 @@ macro_rules! kinds {
                     $($(#[$feature])? Self::$kind(form) => form.begin(head, now, |it| wrap(AnyAttempt::$kind(it))),)*
                 }
             }
-        }
 
-        impl AnyAttempt {
-            pub(crate) fn receive(&mut self, head: &Parts, chunk: &[u8]) {
-                match self {
-                    $($(#[$feature])? Self::$kind(attempt) => attempt.receive(head, chunk),)*
+            /// Returns whether this very form has begun the attempt.
+            #[inline]
+            pub(crate) fn has_begun(&self, attempt: &AnyAttempt) -> bool {
+                match (self, attempt) {
+                    $($(#[$feature])? (Self::$kind(form), AnyAttempt::$kind(it)) => form.id() == it.form,)*
+                    _ => false,
                 }
             }
 
+            /// Takes the next part of the body, for an attempt that the form has begun.
+            pub(crate) fn receive(&self, attempt: &mut AnyAttempt, head: &Parts, chunk: &[u8]) {
+                match (self, attempt) {
+                    $($(#[$feature])? (Self::$kind(form), AnyAttempt::$kind(it)) => form.receive(it, head, chunk),)*
+                    _ => {}
+                }
+            }
+
+            /// Decides on an attempt that the form has begun.
             #[inline]
             pub(crate) fn finish(
-                &mut self,
+                &self,
+                attempt: &mut AnyAttempt,
                 handshakes: &[Handshake],
                 head: &Parts,
                 body: &Bytes,
                 rest: &[u8],
             ) -> Judged<Outcome> {
-                match self {
-                    $($(#[$feature])? Self::$kind(attempt) => attempt.finish(handshakes, head, body, rest),)*
+                match (self, attempt) {
+                    $($(#[$feature])? (Self::$kind(form), AnyAttempt::$kind(it)) => {
+                        form.finish(it, handshakes, head, body, rest)
+                    })*
+                    _ => Err(foreign()),
                 }
             }
         }
@@ -322,6 +350,13 @@ macro_rules! kinds {
             };
         }
     };
+}
+
+/// Refuses an attempt that another form has begun: a bug in whatever drives the scheme, and never a
+/// success.
+#[cold]
+pub(super) fn foreign() -> Rejection {
+    Rejection::new(Reason::NoDelivery).with_detail("another provider began this verification")
 }
 
 // The kinds of proof: a new one is a file, and a line here.
@@ -411,12 +446,12 @@ impl AnyForm {
 
     /// Has no part of the proof name the body.
     pub(super) fn leave_body_unnamed(&mut self) {
-        of_form!(self, form => Arc::make_mut(form).proof.leave_body_unnamed());
+        of_form!(self, form => form.proof.leave_body_unnamed());
     }
 
     /// Sets the tolerance, and returns whether there is one to be set.
     pub(crate) fn set_tolerance(&mut self, tolerance: Tolerance) -> bool {
-        let own = of_form!(self, form => Arc::make_mut(form).tolerance_mut());
+        let own = of_form!(self, form => form.tolerance_mut());
         own.map(|own| *own = tolerance).is_some()
     }
 }

@@ -23,7 +23,7 @@ use crate::public_key::Verifies as _;
 #[cfg(feature = "asymmetric")]
 use crate::public_key::{PublicKey, matching_key};
 use crate::rejection::{Reason, Rejection};
-use crate::secrets::{Keys, KeysFor, MatchedKey};
+use crate::secrets::{Keys, KeysFor, MatchedKey, TriedKeys};
 #[cfg(feature = "testing")]
 use crate::sign::{SignError, SignResult, SignWith, Signer, Unsigned};
 use crate::text::Text;
@@ -60,13 +60,12 @@ enum JwtKeys {
 /// What is known of the signature before the body is.
 pub(crate) enum JwtKeysFor {
     Proven(MatchedKey),
-    Shared(MacKind, KeysFor<Mac>),
+    Shared(KeysFor<Mac>),
     #[cfg(feature = "asymmetric")]
     Given(KeysFor<PublicKey>),
-    /// The key may have to be fetched, which waits until everything else is right.
-    ToFind(Jwks),
-    #[cfg(feature = "certificates")]
-    Chain,
+    /// The key may have to be fetched, which waits until everything else is right, or the token
+    /// brings it.
+    ToFind,
 }
 
 impl JwtProof {
@@ -75,7 +74,7 @@ impl JwtProof {
         if settings.signature.is_some() {
             return Err(ConfigError::conflict("a token has its signature inside: the scheme has both"));
         }
-        let template = || Template::parse(&settings.template, settings.public_url.as_ref(), &settings.pieces);
+        let template = || Template::of(settings.template.as_ref(), settings.public_url.as_ref(), &settings.pieces);
         let detached = rules.is_detached.then(template).transpose().map_err(|error| error.with_setting("signed"))?;
         let kind = match rules.algorithm {
             Algorithm::HS384 => MacKind::Sha384,
@@ -143,8 +142,8 @@ impl JwtProof {
     }
 }
 
-fn proven(text: &[u8], kind: MacKind, keys: &KeysFor<Mac>) -> Result<MatchedKey, Rejection> {
-    match Token::split_within(text, usize::MAX)?.verify_mac(&keys.ring, kind) {
+fn proven(text: &[u8], kind: MacKind, keys: &TriedKeys<'_, Mac>) -> Result<MatchedKey, Rejection> {
+    match Token::split_within(text, usize::MAX)?.verify_mac(keys.ring, kind) {
         Err(fault) if keys.known => Err(fault),
         matched => keys.verdict(matched.ok()),
     }
@@ -210,19 +209,19 @@ impl Proof for JwtProof {
             template.check(values)?;
         }
         match &self.keys {
-            JwtKeys::Public(jwks) => Ok(JwtKeysFor::ToFind(jwks.clone()).into()),
+            JwtKeys::Public(_) => Ok(JwtKeysFor::ToFind.into()),
             #[cfg(feature = "asymmetric")]
             JwtKeys::Given(keys) => keys.find(values.head, None).and_then(|keys| Ok(JwtKeysFor::Given(keys))),
             #[cfg(feature = "certificates")]
-            JwtKeys::Chain => Ok(JwtKeysFor::Chain.into()),
+            JwtKeys::Chain => Ok(JwtKeysFor::ToFind.into()),
             JwtKeys::Shared(kind, keys) => {
                 let (kind, is_whole) = (*kind, !self.place.in_body() && self.detached.is_none());
-                let text = token.text.clone();
-                keys.find(values.head, None).and_then(move |keys| {
+                let (text, own) = (token.text.clone(), keys.clone());
+                keys.find(values.head, None).and_then(move |found| {
                     if is_whole {
-                        proven(&text, kind, &keys).map(JwtKeysFor::Proven)
+                        proven(&text, kind, &own.tried(&found)?).map(JwtKeysFor::Proven)
                     } else {
-                        Ok(JwtKeysFor::Shared(kind, keys))
+                        Ok(JwtKeysFor::Shared(found))
                     }
                 })
             }
@@ -232,17 +231,20 @@ impl Proof for JwtProof {
     fn finish(&self, run: Run<'_, Self>, values: &Values<'_>, _: &[u8]) -> Judged<MatchedKey> {
         let token = &**run.offer;
         self.rules.check_hash(token, values.body)?;
-        match run.keys {
-            JwtKeysFor::Proven(key) => Ok(MaybeReady::Ready(*key)),
-            JwtKeysFor::Shared(kind, keys) => proven(&self.whole(token, values)?, *kind, keys).map(MaybeReady::Ready),
+        match (&self.keys, run.keys) {
+            (_, JwtKeysFor::Proven(key)) => Ok(MaybeReady::Ready(*key)),
+            (JwtKeys::Shared(kind, keys), JwtKeysFor::Shared(found)) => {
+                proven(&self.whole(token, values)?, *kind, &keys.tried(found)?).map(MaybeReady::Ready)
+            }
             #[cfg(feature = "asymmetric")]
-            JwtKeysFor::Given(keys) => {
+            (JwtKeys::Given(keys), JwtKeysFor::Given(found)) => {
+                let keys = keys.tried(found)?;
                 let whole = self.whole(token, values)?;
                 let (message, signature) = Token::split_within(&whole, usize::MAX)?.signed()?;
-                keys.verdict(matching_key(&keys.ring, message, &[signature])).map(MaybeReady::Ready)
+                keys.verdict(matching_key(keys.ring, message, &[signature])).map(MaybeReady::Ready)
             }
             #[cfg(feature = "certificates")]
-            JwtKeysFor::Chain => {
+            (JwtKeys::Chain, JwtKeysFor::ToFind) => {
                 let mismatch = || Rejection::from(Reason::SignatureMismatch);
                 let (chain, algorithm) =
                     self.rules.chain.as_ref().zip(of_signature(self.rules.algorithm)).ok_or_else(mismatch)?;
@@ -254,7 +256,7 @@ impl Proof for JwtProof {
                 }
                 Ok(MatchedKey::default().into())
             }
-            JwtKeysFor::ToFind(jwks) => {
+            (JwtKeys::Public(jwks), JwtKeysFor::ToFind) => {
                 let beside = self.key_id.as_ref().map(|id| id.text(values.head, b"", Reason::MalformedSignature));
                 let beside = beside.transpose()?.flatten();
                 let named = || match &self.key_id {
@@ -271,6 +273,8 @@ impl Proof for JwtProof {
                     Ok(MatchedKey::default())
                 }))
             }
+            // Not reached, as `start` has found the keys of this very proof.
+            _ => Err(Reason::SignatureMismatch.into()),
         }
     }
 

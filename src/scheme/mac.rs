@@ -8,7 +8,7 @@ use crate::place::Candidates;
 use crate::pointer;
 use crate::provider::MaybeReady;
 use crate::rejection::{Reason, Rejection};
-use crate::secrets::{Keys, KeysFor, MatchedKey};
+use crate::secrets::{Keyring, Keys, KeysFor, MatchedKey};
 
 use super::fields::Unverified;
 use super::proof::{Judged, Proof, Run};
@@ -40,28 +40,40 @@ impl MacProof {
     }
 
     #[inline(always)]
-    fn matching(&self, run: Run<'_, Self>, values: &Values<'_>, rest: &[u8]) -> Result<Option<usize>, Rejection> {
-        match run.keys.ring.only() {
+    fn matching(
+        &self,
+        ring: &Keyring<Mac>,
+        run: Run<'_, Self>,
+        values: &Values<'_>,
+        rest: &[u8],
+    ) -> Result<Option<usize>, Rejection> {
+        match ring.only() {
             // Nearly every request.
             Some(only) if run.progress.is_none() && self.text.template.is_body() => {
                 Ok(only.of(values.body).is_among(run.offer.iter()).then_some(0))
             }
-            _ => self.matching_text(run, values, rest),
+            _ => self.matching_text(ring, run, values, rest),
         }
     }
 
-    fn matching_text(&self, run: Run<'_, Self>, values: &Values<'_>, rest: &[u8]) -> Result<Option<usize>, Rejection> {
-        let (offer, keys, template) = (run.offer, run.keys, &self.text.template);
+    fn matching_text(
+        &self,
+        ring: &Keyring<Mac>,
+        run: Run<'_, Self>,
+        values: &Values<'_>,
+        rest: &[u8],
+    ) -> Result<Option<usize>, Rejection> {
+        let (offer, template) = (run.offer, &self.text.template);
         if let Some(mut macs) = run.progress.take() {
             macs.update(rest);
             template.feed_after(values, &mut |bytes| macs.update(bytes))?;
             return Ok(matching_key(macs.finish(), offer.iter()));
         }
-        if let Some(only) = keys.ring.only() {
+        if let Some(only) = ring.only() {
             let code = only.over(|sink| template.feed(values, sink))?;
             return Ok(code.is_among(offer.iter()).then_some(0));
         }
-        let mut macs = Macs::by(&keys.ring);
+        let mut macs = Macs::by(ring);
         template.feed(values, &mut |bytes| macs.update(bytes))?;
         Ok(matching_key(macs.finish(), offer.iter()))
     }
@@ -94,7 +106,8 @@ impl Proof for MacProof {
         }
         if run.progress.is_none() {
             // If that fails, it fails again when the whole is judged, and is refused there.
-            let mut macs = Macs::by(&run.keys.ring);
+            let Ok(keys) = self.keys.tried(run.keys) else { return };
+            let mut macs = Macs::by(keys.ring);
             if self.text.template.feed_before(values, &mut |bytes| macs.update(bytes)).is_ok() {
                 *run.progress = Some(macs);
             }
@@ -106,8 +119,8 @@ impl Proof for MacProof {
 
     #[inline]
     fn finish(&self, run: Run<'_, Self>, values: &Values<'_>, rest: &[u8]) -> Judged<MatchedKey> {
-        let keys = run.keys;
-        let matched = self.matching(run, values, rest)?;
+        let keys = self.keys.tried(run.keys)?;
+        let matched = self.matching(keys.ring, run, values, rest)?;
         let key = keys.verdict(matched).map_err(|rejection| self.text.explain(rejection, values.head))?;
         // SHA-256 of secret and text can be continued by anyone who has seen one: nothing may follow the
         // JSON value.
@@ -131,8 +144,8 @@ impl Proof for MacProof {
         Some(&self.keys)
     }
 
-    fn mac<'a>(&self, keys: &'a KeysFor<Mac>, index: usize) -> Option<&'a Mac> {
-        keys.ring.iter().nth(index)
+    fn mac<'a>(&'a self, keys: &'a KeysFor<Mac>, index: usize) -> Option<&'a Mac> {
+        self.keys.tried(keys).ok()?.ring.iter().nth(index)
     }
 
     #[cfg(feature = "testing")]

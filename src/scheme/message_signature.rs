@@ -18,9 +18,7 @@ use crate::provider::{MaybeReady, Recognition};
 use crate::public_key::Verifies as _;
 use crate::public_key::{PublicKey, matching_key};
 use crate::public_url::PublicUrl;
-#[cfg(feature = "fetch")]
-use crate::rejection::Reason;
-use crate::rejection::Rejection;
+use crate::rejection::{Reason, Rejection};
 use crate::secrets::{Keys, KeysFor, MatchedKey};
 #[cfg(feature = "testing")]
 use crate::sign::{SignResult, Signer, Unsigned};
@@ -60,7 +58,7 @@ pub(crate) enum MessageKeysFor {
     Shared(KeysFor<Mac>),
     Given(KeysFor<PublicKey>),
     #[cfg(feature = "fetch")]
-    ById(KeyLookup, Algorithm),
+    ToFetch,
 }
 
 impl MessageProof {
@@ -141,11 +139,11 @@ impl Proof for MessageProof {
             MessageKeys::Shared(keys) => keys.find(values.head, None).and_then(|keys| Ok(MessageKeysFor::Shared(keys))),
             MessageKeys::Given(keys) => keys.find(values.head, None).and_then(|keys| Ok(MessageKeysFor::Given(keys))),
             #[cfg(feature = "fetch")]
-            MessageKeys::ById(keys, algorithm) => {
+            MessageKeys::ById(..) => {
                 offer.iter().try_for_each(|it| {
                     KeyLookup::check(it.keyid.as_deref().unwrap_or_default(), &"`signature-input`")
                 })?;
-                Ok(MessageKeysFor::ById(keys.clone(), *algorithm).into())
+                Ok(MessageKeysFor::ToFetch.into())
             }
         }
     }
@@ -155,20 +153,22 @@ impl Proof for MessageProof {
             check_digest(values.head, values.body)?;
         }
         let offer = std::mem::take(run.offer);
-        match run.keys {
-            MessageKeysFor::Shared(keys) => {
+        match (&self.keys, run.keys) {
+            (MessageKeys::Shared(keys), MessageKeysFor::Shared(found)) => {
+                let keys = keys.tried(found)?;
                 let by = |it: &Offered| {
                     let codes = keys.ring.iter().map(|mac| mac.of(&it.base));
                     matching_mac(codes, [Digest::new(&it.signature)].iter())
                 };
                 keys.verdict(offer.iter().filter_map(by).next()).map(MaybeReady::Ready)
             }
-            MessageKeysFor::Given(keys) => {
-                let by = |it: &Offered| matching_key(&keys.ring, &it.base, std::slice::from_ref(&it.signature));
+            (MessageKeys::Given(keys), MessageKeysFor::Given(found)) => {
+                let keys = keys.tried(found)?;
+                let by = |it: &Offered| matching_key(keys.ring, &it.base, std::slice::from_ref(&it.signature));
                 keys.verdict(offer.iter().find_map(by)).map(MaybeReady::Ready)
             }
             #[cfg(feature = "fetch")]
-            MessageKeysFor::ById(keys, algorithm) => {
+            (MessageKeys::ById(keys, algorithm), MessageKeysFor::ToFetch) => {
                 let (keys, algorithm, now) = (keys.clone(), *algorithm, values.now);
                 Ok(MaybeReady::pending(async move {
                     for it in offer {
@@ -180,6 +180,8 @@ impl Proof for MessageProof {
                     Err(Reason::SignatureMismatch.into())
                 }))
             }
+            // Not reached, as `start` has found the keys of this very proof.
+            _ => Err(Reason::SignatureMismatch.into()),
         }
     }
 

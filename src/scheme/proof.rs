@@ -31,7 +31,7 @@ pub(crate) trait Proof: Clone + Send + Sync + 'static {
     /// What one request offers as its proof. The default stands for an offer that is still in the
     /// body.
     type Offer: Default + Send + 'static;
-    /// The keys for one request.
+    /// Which keys one request is verified with.
     type Keys: Send + 'static;
     /// What was computed of the body so far.
     type Progress: Default + Send + 'static;
@@ -127,7 +127,7 @@ pub(crate) trait Proof: Clone + Send + Sync + 'static {
     }
 
     /// Returns the key that signed, if it is one of MACs.
-    fn mac<'a>(&self, keys: &'a Self::Keys, index: usize) -> Option<&'a Mac> {
+    fn mac<'a>(&'a self, keys: &'a Self::Keys, index: usize) -> Option<&'a Mac> {
         let _ = (keys, index);
         None
     }

@@ -11,9 +11,7 @@ use crate::config::ConfigError;
 use crate::key_lookup::{FetchKey, KeysById};
 use crate::provider::MaybeReady;
 use crate::public_key::{PublicKey, matching_key};
-#[cfg(feature = "fetch")]
-use crate::rejection::Reason;
-use crate::rejection::Rejection;
+use crate::rejection::{Reason, Rejection};
 use crate::secrets::{Keys, KeysFor, MatchedKey};
 #[cfg(feature = "testing")]
 use crate::sign::{SignResult, Signer, Unsigned};
@@ -37,13 +35,6 @@ enum PublicKeys {
     Given(Keys<PublicKey>),
     #[cfg(feature = "fetch")]
     Fetched(Arc<dyn FetchKey>),
-}
-
-/// The keys for one request.
-pub(crate) enum KeysAtHand {
-    Given(KeysFor<PublicKey>),
-    #[cfg(feature = "fetch")]
-    ToFetch(Arc<dyn FetchKey>),
 }
 
 impl PublicKeyProof {
@@ -72,7 +63,8 @@ fn fetched(algorithm: Algorithm, settings: &Settings) -> Result<Option<Arc<dyn F
 
 impl Proof for PublicKeyProof {
     type Offer = Vec<Vec<u8>>;
-    type Keys = KeysAtHand;
+    /// `None` if the key is to be fetched.
+    type Keys = Option<KeysFor<PublicKey>>;
     type Progress = ();
 
     fn text(&self) -> Option<&SignedText> {
@@ -83,28 +75,29 @@ impl Proof for PublicKeyProof {
         self.text.signature.read_up_to(head, body, self.algorithm.longest_signature())
     }
 
-    fn start(&self, _: &Vec<Vec<u8>>, values: &Values<'_>) -> Judged<KeysAtHand> {
+    fn start(&self, _: &Vec<Vec<u8>>, values: &Values<'_>) -> Judged<Option<KeysFor<PublicKey>>> {
         self.text.template.check(values)?;
         match &self.keys {
-            PublicKeys::Given(keys) => keys.find(values.head, None).and_then(|keys| Ok(KeysAtHand::Given(keys))),
+            PublicKeys::Given(keys) => keys.find(values.head, None).and_then(|keys| Ok(Some(keys))),
             #[cfg(feature = "fetch")]
             PublicKeys::Fetched(keys) => {
                 keys.check(values.head)?;
-                Ok(KeysAtHand::ToFetch(keys.clone()).into())
+                Ok(None.into())
             }
         }
     }
 
     fn finish(&self, run: Run<'_, Self>, values: &Values<'_>, _: &[u8]) -> Judged<MatchedKey> {
         let message = self.text.template.whole(values)?;
-        match run.keys {
-            KeysAtHand::Given(keys) => {
-                let verdict = keys.verdict(matching_key(&keys.ring, &message, run.offer));
+        match (&self.keys, run.keys) {
+            (PublicKeys::Given(keys), Some(found)) => {
+                let keys = keys.tried(found)?;
+                let verdict = keys.verdict(matching_key(keys.ring, &message, run.offer));
                 let key = verdict.map_err(|rejection| self.text.explain(rejection, values.head))?;
                 Ok(MaybeReady::Ready(key))
             }
             #[cfg(feature = "fetch")]
-            KeysAtHand::ToFetch(keys) => {
+            (PublicKeys::Fetched(keys), None) => {
                 let (key, offer) = (keys.fetch(values.head, values.now), std::mem::take(run.offer));
                 Ok(MaybeReady::pending(async move {
                     let key = key.await?;
@@ -112,6 +105,8 @@ impl Proof for PublicKeyProof {
                     if is_signed { Ok(MatchedKey::default()) } else { Err(Reason::SignatureMismatch.into()) }
                 }))
             }
+            // Not reached, as `start` has found the keys of this very proof.
+            _ => Err(Reason::SignatureMismatch.into()),
         }
     }
 

@@ -18,7 +18,7 @@ use crate::rejection::{Reason, Rejection};
 use crate::text::Text;
 use crate::time::{Clock, Tolerance};
 
-use super::form::{AnyAttempt, AnyForm};
+use super::form::{AnyAttempt, AnyForm, foreign};
 use super::proof::Judged;
 use crate::handshake::{AnswerUnsigned, Handshake};
 
@@ -149,6 +149,21 @@ impl Scheme {
         self.0.forms.iter().filter(|form| form.is_for(head))
     }
 
+    /// Returns the form that has begun an attempt.
+    #[inline]
+    fn form_of(&self, attempt: &AnyAttempt) -> Option<&AnyForm> {
+        self.0.forms.iter().find(|form| form.has_begun(attempt))
+    }
+
+    /// Decides by the form that has begun the attempt.
+    #[inline]
+    fn finish_one(&self, attempt: &mut AnyAttempt, head: &Parts, body: &Bytes, rest: &[u8]) -> Judged<Outcome> {
+        match self.form_of(attempt) {
+            Some(form) => form.finish(attempt, &self.0.handshakes, head, body, rest),
+            None => Err(foreign()),
+        }
+    }
+
     /// Begins with every form that the head fits.
     fn begin_all(&self, head: &Parts, now: SystemTime) -> Judged<Begin<SchemeVerification>> {
         let mut begun = Vec::new();
@@ -245,7 +260,11 @@ impl Provider for Scheme {
 
     fn receive(&self, verification: &mut SchemeVerification, head: &Parts, chunk: &[u8]) {
         if let State::Verify { first, rest } = &mut verification.0 {
-            std::iter::once(first).chain(rest).for_each(|attempt| attempt.receive(head, chunk));
+            for attempt in std::iter::once(first).chain(rest) {
+                if let Some(form) = self.form_of(attempt) {
+                    form.receive(attempt, head, chunk);
+                }
+            }
         }
     }
 
@@ -256,18 +275,17 @@ impl Provider for Scheme {
         body: &Bytes,
         rest: &[u8],
     ) -> Result<MaybeReady<Outcome>, Rejection> {
-        let handshakes = &self.0.handshakes;
         match &mut verification.0 {
             State::Question(answer) => match answer(body)? {
                 Some(answer) => Ok(Outcome::Answer(answer).into()),
                 None => Err(self.0.forms.first().map_or_else(|| Reason::MissingSignature.into(), AnyForm::missing)),
             },
-            State::Verify { first, rest: others } if others.is_empty() => first.finish(handshakes, head, body, rest),
+            State::Verify { first, rest: others } if others.is_empty() => self.finish_one(first, head, body, rest),
             State::Verify { first, rest: others } => {
-                let mut verdict = first.finish(handshakes, head, body, rest);
+                let mut verdict = self.finish_one(first, head, body, rest);
                 // All are tried, so that the time does not tell which one fitted.
                 for other in others {
-                    verdict = better(verdict, other.finish(handshakes, head, body, rest));
+                    verdict = better(verdict, self.finish_one(other, head, body, rest));
                 }
                 verdict
             }

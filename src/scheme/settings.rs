@@ -1,6 +1,5 @@
 //! What a builder has gathered about one form of signing: all that a kind of proof knows of it.
 
-use std::borrow::Cow;
 use std::sync::Arc;
 
 use http::Method;
@@ -23,7 +22,8 @@ use crate::public_url::PublicUrl;
 use crate::secrets::{KeyFormat, Keys, Secrets};
 
 use super::fields::Fields;
-use super::template::CustomPiece;
+use super::signed_text::BodyHash;
+use super::template::{CustomPiece, Written};
 
 /// Returns an address that is signed, without what may be secret in it.
 pub(crate) type ShowAddress = dyn Fn(&Parts) -> Option<String> + Send + Sync;
@@ -38,13 +38,14 @@ pub(crate) struct Settings {
     /// The fields of the body that the builder was given.
     pub(crate) in_body: BodyFields,
     pub(crate) signature: Option<Signature>,
-    pub(crate) template: Cow<'static, str>,
+    /// What is signed, if that isn't the body alone.
+    pub(crate) template: Option<Written>,
     pub(crate) pieces: Vec<Arc<CustomPiece>>,
     /// The address that a piece of the sender's own holds, for the operator.
     pub(crate) address: Option<Arc<ShowAddress>>,
     /// Whether the sender is known not to sign the body.
     pub(crate) body_unsigned: bool,
-    pub(crate) body_hash: Option<Signature>,
+    pub(crate) body_hash: Option<BodyHash>,
     pub(crate) public_url: Option<PublicUrl>,
     pub(crate) key_format: KeyFormat,
     pub(crate) secrets: Option<Secrets>,

@@ -25,16 +25,29 @@ pub(crate) struct SignedText {
     pub(crate) signature: Signature,
     pub(crate) template: Template,
     /// Where a SHA-256 of the body is, in a place that is signed.
-    body_hash: Option<Signature>,
+    body_hash: Option<BodyHash>,
     /// The address that a piece of the sender's own holds, for the operator.
     address: Option<Arc<ShowAddress>>,
     /// Whether everything that is signed before the body is known before the body is.
     pub(crate) streams: bool,
 }
 
+/// Where a SHA-256 of the body is, and what compares the two. The few senders that have one bring it.
+#[derive(Clone)]
+pub(crate) struct BodyHash {
+    at: Signature,
+    check: fn(&Signature, &Parts, &[u8]) -> Result<(), Rejection>,
+}
+
+impl BodyHash {
+    pub(super) fn new(at: Signature) -> Self {
+        Self { at, check: check_hash }
+    }
+}
+
 impl SignedText {
     pub(crate) fn new(settings: &Settings) -> Result<Self, ConfigError> {
-        let template = Template::parse(&settings.template, settings.public_url.as_ref(), &settings.pieces)
+        let template = Template::of(settings.template.as_ref(), settings.public_url.as_ref(), &settings.pieces)
             .map_err(|error| error.with_setting("signed"))?;
         let body_hash = settings.body_hash.clone();
         let signed = template.covers();
@@ -90,23 +103,9 @@ impl SignedText {
     #[inline]
     pub(crate) fn check_body(&self, head: &Parts, body: &[u8]) -> Result<(), Rejection> {
         match &self.body_hash {
-            Some(hash) => Self::check_hash(hash, head, body),
+            Some(hash) => (hash.check)(&hash.at, head, body),
             None => Ok(()),
         }
-    }
-
-    fn check_hash(hash: &Signature, head: &Parts, body: &[u8]) -> Result<(), Rejection> {
-        let digest = Sha256::digest(body);
-        let claimed = hash.read(head, body, digest.len()).map_err(|rejection| match rejection.reason() {
-            Reason::MissingSignature => Rejection::new(Reason::BodyMismatch)
-                .with_detail(format!("nothing signs it, as its SHA-256 is not in {}", hash.names())),
-            _ => rejection,
-        })?;
-        if claimed.iter().any(|claimed| !bool::from(claimed.as_bytes().ct_eq(&digest))) {
-            return Err(Rejection::new(Reason::BodyMismatch)
-                .with_detail(format!("its SHA-256 is not the one in {}", hash.names())));
-        }
-        Ok(())
     }
 
     /// Describes a signature by this algorithm, for tables.
@@ -114,7 +113,7 @@ impl SignedText {
     pub(crate) fn describe(&self, algorithm: &str) -> String {
         let Self { signature, template, body_hash, .. } = self;
         let (names, encoding) = (signature.names(), signature.encoding.name());
-        let hash = body_hash.as_ref().map(|hash| format!(", the body's SHA-256 in {}", hash.names()));
+        let hash = body_hash.as_ref().map(|hash| format!(", the body's SHA-256 in {}", hash.at.names()));
         let text = template.text.escape_default();
         format!("{algorithm} in {names} ({encoding}) over `{text}`{}", hash.unwrap_or_default())
     }
@@ -125,7 +124,7 @@ impl SignedText {
         request: &mut Unsigned<'_>,
         sign: impl FnOnce(&[u8]) -> Result<Vec<u8>, SignError>,
     ) -> Result<(), SignError> {
-        if let Some(hash) = &self.body_hash {
+        if let Some(BodyHash { at: hash, .. }) = &self.body_hash {
             let text = hash.encoding.encode(&Sha256::digest(&*request.body));
             hash.places[0].put(request.head, request.body, &text)?;
         }
@@ -135,4 +134,18 @@ impl SignedText {
         }
         self.signature.places[0].put(request.head, request.body, &text)
     }
+}
+
+fn check_hash(hash: &Signature, head: &Parts, body: &[u8]) -> Result<(), Rejection> {
+    let digest = Sha256::digest(body);
+    let claimed = hash.read(head, body, digest.len()).map_err(|rejection| match rejection.reason() {
+        Reason::MissingSignature => Rejection::new(Reason::BodyMismatch)
+            .with_detail(format!("nothing signs it, as its SHA-256 is not in {}", hash.names())),
+        _ => rejection,
+    })?;
+    if claimed.iter().any(|claimed| !bool::from(claimed.as_bytes().ct_eq(&digest))) {
+        return Err(Rejection::new(Reason::BodyMismatch)
+            .with_detail(format!("its SHA-256 is not the one in {}", hash.names())));
+    }
+    Ok(())
 }

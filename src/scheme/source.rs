@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use crate::config::ConfigError;
 use crate::encoding::Encoding;
-use crate::place::{Place, Signature, Spot, Timestamp, header_name};
+#[cfg(feature = "asymmetric")]
+use crate::place::header_name;
+use crate::place::{Place, Signature, Timestamp};
 use crate::time::{TimeFormat, Tolerance};
 
 /// The default tolerance of a timestamp, on both sides. It is what most senders document.
@@ -28,26 +30,26 @@ const DEFAULT_TOLERANCE: Duration = Duration::from_secs(300);
 /// let timestamp = header("stripe-signature").list(',').prefix("t=").unix_seconds();
 /// ```
 pub fn header(name: impl AsRef<str>) -> Source {
-    Source::new(header_name(name.as_ref()).map(Spot::Header))
+    Source(Place::header_named(name.as_ref()))
 }
 
 /// Returns the place of headers that end in a number: `x-docusign-signature-1`, `-2` and so on, up
 /// to 100. They hold signatures, any of which may match.
 pub fn numbered_headers(stem: impl AsRef<str>) -> Source {
-    Source::new(header_name(stem.as_ref()).map(Spot::Numbered))
+    Source(Place::numbered(stem.as_ref()))
 }
 
 /// Returns the place of a query parameter. It is decoded.
 pub fn query(parameter: impl Into<Cow<'static, str>>) -> Source {
-    Source::new(Ok(Spot::Query(parameter.into())))
+    Source(Ok(Place::query(parameter.into())))
 }
 
 /// Returns the place of a member of a JSON body, by its pointer (RFC 6901, without escapes), such
 /// as `/event/id`. Strings, whole numbers and booleans are read.
 pub fn json(pointer: impl Into<Cow<'static, str>>) -> Source {
     let pointer = pointer.into();
-    Source::new(if pointer.starts_with('/') && !pointer.contains('~') {
-        Ok(Spot::Json(pointer))
+    Source(if pointer.starts_with('/') && !pointer.contains('~') {
+        Ok(Place::json(pointer))
     } else {
         Err(ConfigError::invalid("a JSON pointer starts with / and has no ~"))
     })
@@ -55,41 +57,41 @@ pub fn json(pointer: impl Into<Cow<'static, str>>) -> Source {
 
 /// Returns the place of a field of a form body. It is decoded.
 pub fn form(field: impl Into<Cow<'static, str>>) -> Source {
-    Source::new(Ok(Spot::Form(field.into())))
+    Source(Ok(Place::form(field.into())))
 }
 
 /// Returns the place of a field of a multipart form.
 pub(crate) fn part(field: &'static str) -> Source {
-    Source::new(Ok(Spot::Part(field)))
+    Source(Ok(Place::part(field)))
 }
 
 /// Returns the place of a member of a JSON object that is in a header, in base64.
 #[cfg(feature = "asymmetric")]
 pub(crate) fn in_header(name: &str, pointer: &'static str) -> Source {
-    Source::new(header_name(name).map(|name| Spot::InHeader(name, pointer)))
+    Source(header_name(name).map(|name| Place::in_header(name, pointer)))
 }
 
 /// Returns the place that is the whole body: that of a [token](crate::Scheme::jwt) which holds all
 /// that its sender says.
 #[cfg(feature = "jwt")]
 pub fn body() -> Source {
-    Source::new(Ok(Spot::Body))
+    Source(Ok(Place::body()))
 }
 
 /// Returns the place of the credentials of `Authorization: Bearer`.
 pub fn bearer() -> Source {
-    Source::new(Ok(Spot::Bearer))
+    Source(Ok(Place::bearer()))
 }
 
 /// Returns the place of the credentials of `Authorization: Basic`. They are decoded:
 /// `user:password`.
 pub fn basic() -> Source {
-    Source::new(Ok(Spot::Basic))
+    Source(Ok(Place::basic()))
 }
 
 /// Returns the place of the last segment of the requested path, as it was received.
 pub fn path_segment() -> Source {
-    Source::new(Ok(Spot::PathEnd))
+    Source(Ok(Place::path_end()))
 }
 
 /// A place in a request: see [`header`].
@@ -98,10 +100,6 @@ pub fn path_segment() -> Source {
 pub struct Source(pub(crate) Result<Place, ConfigError>);
 
 impl Source {
-    fn new(spot: Result<Spot, ConfigError>) -> Self {
-        Self(spot.map(|spot| Place { spot, prefix: Cow::Borrowed(""), list: None, scope: None }))
-    }
-
     pub(crate) fn check(&self) -> Result<(), ConfigError> {
         self.0.as_ref().map(drop).map_err(ConfigError::clone)
     }
@@ -118,7 +116,10 @@ impl Source {
     /// Sets where the scope is that an id is unique within. Where it is there, the id is the two of
     /// them.
     pub(crate) fn scoped_by(self, scope: Self) -> Self {
-        Self(self.0.and_then(|place| Ok(Place { scope: Some(Box::new(scope.0?)), ..place })))
+        Self(self.0.and_then(|mut place| {
+            place.scope = Some(Box::new(scope.0?));
+            Ok(place)
+        }))
     }
 
     /// Reads the value as a list with this separator, usually `,`, `;` or a space. Spaces around
@@ -128,9 +129,10 @@ impl Source {
     /// Call it again for a list of lists, as of a sender that writes `t=1,v1=a t=1,v1=b` while its
     /// secret is rotated. What must be there once then may be there in each, if it is the same.
     pub fn list(self, separator: char) -> Self {
-        Self(self.0.and_then(|place| {
+        Self(self.0.and_then(|mut place| {
             let separator = ascii(separator, "a list separator is one ASCII character")?;
-            Ok(Place { list: Some([place.list.map_or(separator, |[first, _]| first), separator]), ..place })
+            place.list = Some([place.list.map_or(separator, |[first, _]| first), separator]);
+            Ok(place)
         }))
     }
 
@@ -171,7 +173,7 @@ impl Source {
 
     fn timestamp(self, format: TimeFormat) -> TimestampSpec {
         let tolerance = Tolerance::within(DEFAULT_TOLERANCE);
-        TimestampSpec(self.0.map(|place| Timestamp { place, format, tolerance, optional: false }))
+        TimestampSpec(self.0.map(|place| Timestamp::new(place, format, tolerance)))
     }
 }
 
@@ -216,13 +218,19 @@ impl TimestampSpec {
 
     /// Sets how far the timestamp may be from now, with a distance for each side.
     pub fn with_tolerance(self, tolerance: Tolerance) -> Self {
-        Self(self.0.map(|timestamp| Timestamp { tolerance, ..timestamp }))
+        Self(self.0.map(|mut timestamp| {
+            timestamp.tolerance = tolerance;
+            timestamp
+        }))
     }
 
     /// Accepts requests without a timestamp. Only for timestamps in a body that is signed: their
     /// absence is signed too.
     pub(crate) fn optional(self) -> Self {
-        Self(self.0.map(|timestamp| Timestamp { optional: true, ..timestamp }))
+        Self(self.0.map(|mut timestamp| {
+            timestamp.optional = true;
+            timestamp
+        }))
     }
 }
 

@@ -1,5 +1,6 @@
 //! What a sender signs: a template of literals and parts of the request.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -64,6 +65,29 @@ pub(crate) struct Template {
     has_body: bool,
     /// Whether the head may lack what a piece is made of.
     needs_head: bool,
+    /// What pieces do. A template that is the body alone has none, and a program of such senders has
+    /// none of their code.
+    of_pieces: Option<OfPieces>,
+}
+
+/// What the pieces of a template do.
+#[derive(Clone, Copy)]
+struct OfPieces {
+    feed: fn(&Piece, &Values<'_>, &mut dyn FnMut(&[u8])) -> Result<(), Rejection>,
+    shown_url: fn(&PublicUrl, &Parts) -> Option<String>,
+}
+
+/// A template as it is written, and what reads it.
+#[derive(Clone)]
+pub(crate) struct Written {
+    pub(crate) text: Cow<'static, str>,
+    parse: fn(&str, Option<&PublicUrl>, &[Arc<CustomPiece>]) -> Result<Template, ConfigError>,
+}
+
+impl Written {
+    pub(crate) fn new(text: Cow<'static, str>) -> Self {
+        Self { text, parse: Template::parse }
+    }
 }
 
 /// The parts of a request that may be signed, as they were received.
@@ -92,6 +116,30 @@ impl<'a> From<&'a Unsigned<'_>> for Values<'a> {
 }
 
 impl Template {
+    /// Reads the template that a sender signs: the body alone, unless it is said.
+    pub(crate) fn of(
+        written: Option<&Written>,
+        url: Option<&PublicUrl>,
+        custom: &[Arc<CustomPiece>],
+    ) -> Result<Self, ConfigError> {
+        match written {
+            Some(written) => (written.parse)(&written.text, url, custom),
+            None => Ok(Self::body()),
+        }
+    }
+
+    fn body() -> Self {
+        Self {
+            #[cfg(any(test, feature = "inspect", feature = "testing"))]
+            text: "{body}".into(),
+            before: Vec::new(),
+            after: Vec::new(),
+            has_body: true,
+            needs_head: false,
+            of_pieces: None,
+        }
+    }
+
     /// Reads a template such as `{timestamp}.{body}`. Braces have no other use in it. `{url}` needs
     /// the public address, and a custom piece goes before another one of its name.
     pub(crate) fn parse(text: &str, url: Option<&PublicUrl>, custom: &[Arc<CustomPiece>]) -> Result<Self, ConfigError> {
@@ -105,6 +153,7 @@ impl Template {
             after: Vec::new(),
             has_body: false,
             needs_head: false,
+            of_pieces: Some(OfPieces { feed: Piece::feed, shown_url: PublicUrl::shown }),
         };
         let mut rest = text;
         while !rest.is_empty() {
@@ -189,7 +238,8 @@ impl Template {
 
     /// Returns the address that is signed, without what may be secret in it.
     pub(crate) fn url(&self, head: &Parts) -> Option<String> {
-        self.pieces().find_map(|piece| if let Piece::Url(url) = piece { url.shown(head) } else { None })
+        let shown = self.of_pieces?.shown_url;
+        self.pieces().find_map(|piece| if let Piece::Url(url) = piece { shown(url, head) } else { None })
     }
 
     /// Returns whether the text before the body is known before the body is.
@@ -204,15 +254,24 @@ impl Template {
     }
 
     fn check_pieces(&self, values: &Values<'_>) -> Result<(), Rejection> {
-        self.pieces().filter(|piece| piece.may_lack_in_head()).try_for_each(|piece| piece.feed(values, &mut |_| {}))
+        self.feed_each(self.pieces().filter(|piece| piece.may_lack_in_head()), values, &mut |_| {})
+    }
+
+    fn feed_each<'a>(
+        &self,
+        mut pieces: impl Iterator<Item = &'a Piece>,
+        values: &Values<'_>,
+        sink: &mut dyn FnMut(&[u8]),
+    ) -> Result<(), Rejection> {
+        self.of_pieces.map_or(Ok(()), |of| pieces.try_for_each(|piece| (of.feed)(piece, values, sink)))
     }
 
     pub(super) fn feed_before(&self, values: &Values<'_>, sink: &mut dyn FnMut(&[u8])) -> Result<(), Rejection> {
-        self.before.iter().try_for_each(|piece| piece.feed(values, sink))
+        self.feed_each(self.before.iter(), values, sink)
     }
 
     pub(super) fn feed_after(&self, values: &Values<'_>, sink: &mut dyn FnMut(&[u8])) -> Result<(), Rejection> {
-        self.after.iter().try_for_each(|piece| piece.feed(values, sink))
+        self.feed_each(self.after.iter(), values, sink)
     }
 
     /// Feeds the whole text, once the body is there.
@@ -249,8 +308,8 @@ impl Template {
         let values = &Values { timestamp: None, ..*values };
         let feed = |pieces: &[Piece]| {
             let mut text = Vec::new();
-            let mut pieces = pieces.iter().filter(|piece| !piece.is_time(time));
-            pieces.try_for_each(|piece| piece.feed(values, &mut |bytes| text.extend_from_slice(bytes)))?;
+            let pieces = pieces.iter().filter(|piece| !piece.is_time(time));
+            self.feed_each(pieces, values, &mut |bytes| text.extend_from_slice(bytes))?;
             Ok::<_, Rejection>(text)
         };
         Ok(SignedText { before: feed(&self.before)?, has_body: self.has_body, after: feed(&self.after)? })

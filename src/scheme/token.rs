@@ -54,7 +54,8 @@ impl Proof for TokenProof {
     }
 
     fn finish(&self, run: Run<'_, Self>, _: &Values<'_>, _: &[u8]) -> Judged<MatchedKey> {
-        run.keys.verdict(run.keys.ring.first_that(|token| token.is(run.offer))).map(MaybeReady::Ready)
+        let keys = self.keys.tried(run.keys)?;
+        keys.verdict(keys.ring.first_that(|token| token.is(run.offer))).map(MaybeReady::Ready)
     }
 
     #[cfg(feature = "testing")]

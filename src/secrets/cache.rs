@@ -236,7 +236,7 @@ impl<K: Clone + Send + Sync + 'static> KeyCache<K> {
             && (is_within(kept.found, now, self.policy.fresh_for)
                 || kept.failed.is_some_and(|failed| is_within(failed, now, RETRY_AFTER_FAILURE)))
         {
-            return KeysFor::kept(kept.clone()).into();
+            return KeysFor::Kept(kept.clone()).into();
         }
         let is_known = kept.is_some();
         if tenants.unknown.get(&key).is_some_and(|kept| is_within(kept.found, now, self.policy.unknown_for))
@@ -273,9 +273,9 @@ impl<K: Clone + Send + Sync + 'static> KeyCache<K> {
             let mut tenants = lock(&state);
             tenants.lookups.remove(&key);
             match found {
-                Ok(keys) if keys.known => {
-                    tenants.known.insert(Kept { key, found: now, failed: None, value: Keyring::clone(&keys.ring) });
-                    Ok(keys)
+                Ok(KeysFor::Found { ring, known: true }) => {
+                    tenants.known.insert(Kept { key, found: now, failed: None, value: Keyring::clone(&ring) });
+                    Ok(KeysFor::Found { ring, known: true })
                 }
                 Ok(decoy) => {
                     tenants.known.remove(&key);
@@ -288,7 +288,7 @@ impl<K: Clone + Send + Sync + 'static> KeyCache<K> {
                     match tenants.known.get(&key) {
                         Some(kept) if is_within(kept.found, now, stale_for) => {
                             let kept = Kept { failed: Some(now), ..Kept::clone(kept) };
-                            Ok(KeysFor::kept(tenants.known.insert(kept)))
+                            Ok(KeysFor::Kept(tenants.known.insert(kept)))
                         }
                         _ => Err(rejection),
                     }
@@ -446,6 +446,7 @@ mod tests {
 
     async fn find_by(keys: &Keys<String>, head: &Parts) -> Result<Option<String>, Reason> {
         let found = keys.find(head, None).wait().await.map_err(|rejection| rejection.reason())?;
+        let found = keys.tried(&found).unwrap();
         Ok(found.known.then(|| found.ring.iter().next().unwrap().clone()))
     }
 

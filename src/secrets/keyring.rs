@@ -1,6 +1,5 @@
 //! The keys of one sender: usually one, a few while secrets are rotated.
 
-use std::ops::Deref;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -95,18 +94,22 @@ impl<K> Keyring<K> {
     }
 }
 
-/// The keys for one request.
+/// Which keys one request is verified with: see [`Keys::tried`](super::Keys::tried).
 #[derive(Clone)]
-pub(crate) struct KeysFor<K> {
-    pub(crate) ring: Ring<K>,
-    /// False if the ring holds a decoy, so that an unknown tenant takes as long as a known one.
-    pub(crate) known: bool,
+pub(crate) enum KeysFor<K> {
+    /// The provider's own, which it holds anyway: no reference to them is counted.
+    Own,
+    /// Those that a look-up has found. They aren't `known` if they are a decoy, so that an unknown
+    /// tenant takes as long as a known one.
+    Found { ring: Arc<Keyring<K>>, known: bool },
+    /// A tenant's that a cache keeps.
+    Kept(Arc<Kept<Keyring<K>>>),
 }
 
-/// A keyring that is shared: a sender's own, or a tenant's that a cache keeps.
-pub(crate) enum Ring<K> {
-    Own(Arc<Keyring<K>>),
-    Kept(Arc<Kept<Keyring<K>>>),
+/// The keys that the signature of a request is tried with.
+pub(crate) struct TriedKeys<'a, K> {
+    pub(crate) ring: &'a Keyring<K>,
+    pub(crate) known: bool,
 }
 
 /// What tells a tenant from others.
@@ -122,35 +125,23 @@ pub(crate) struct Kept<T> {
     pub(super) value: T,
 }
 
-impl<K> Deref for Ring<K> {
-    type Target = Keyring<K>;
-
-    #[inline]
-    fn deref(&self) -> &Keyring<K> {
-        match self {
-            Self::Own(ring) => ring,
-            Self::Kept(kept) => &kept.value,
-        }
-    }
-}
-
-impl<K> Clone for Ring<K> {
-    fn clone(&self) -> Self {
-        match self {
-            Self::Own(ring) => Self::Own(ring.clone()),
-            Self::Kept(kept) => Self::Kept(kept.clone()),
-        }
-    }
-}
-
 impl<K> KeysFor<K> {
-    /// The keys of a known sender or tenant.
-    pub(super) fn known(ring: Arc<Keyring<K>>) -> Self {
-        Self { ring: Ring::Own(ring), known: true }
+    /// Returns the keys that were looked up, if they were.
+    #[inline]
+    pub(super) fn looked_up(&self) -> Option<TriedKeys<'_, K>> {
+        match self {
+            Self::Own => None,
+            Self::Found { ring, known } => Some(TriedKeys { ring, known: *known }),
+            Self::Kept(kept) => Some(TriedKeys { ring: &kept.value, known: true }),
+        }
     }
+}
 
-    pub(super) fn kept(kept: Arc<Kept<Keyring<K>>>) -> Self {
-        Self { ring: Ring::Kept(kept), known: true }
+impl<'a, K> TriedKeys<'a, K> {
+    /// Those of a known sender.
+    #[inline]
+    pub(super) fn known(ring: &'a Keyring<K>) -> Self {
+        Self { ring, known: true }
     }
 
     /// Refuses a request that no key has signed. The decoy that stands for an unknown tenant's key

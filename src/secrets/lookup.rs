@@ -18,7 +18,7 @@ use crate::text::Text;
 
 use super::cache::{CachePolicy, KeyCache};
 use super::head::Head;
-use super::keyring::{Keyring, KeysFor, MakeKey, Ring};
+use super::keyring::{Keyring, KeysFor, MakeKey, TriedKeys};
 use super::secret::Secret;
 
 type FoundSecrets = Pin<Box<dyn Future<Output = Result<SmallVec<[Secret; 1]>, BoxError>> + Send>>;
@@ -281,10 +281,11 @@ impl<K: Clone + Send + Sync + 'static> Keys<K> {
         }
     }
 
-    /// Finds the keys for a request. `hint` may help a look-up: see [`Head::unverified_hint`].
+    /// Finds which keys a request is verified with. `hint` may help a look-up: see
+    /// [`Head::unverified_hint`].
     pub(crate) fn find(&self, parts: &Parts, hint: Option<Text>) -> MaybeReady<KeysFor<K>> {
         match self {
-            Self::Fixed(keyring) => KeysFor::known(keyring.clone()).into(),
+            Self::Fixed(_) => KeysFor::Own.into(),
             Self::Lookup { find, make, decoy, cache } => {
                 let look_up = |head| make_keys(find(head), make.clone(), decoy.clone());
                 match cache {
@@ -292,6 +293,20 @@ impl<K: Clone + Send + Sync + 'static> Keys<K> {
                     None => MaybeReady::pending(look_up(Head::new(parts, hint))),
                 }
             }
+        }
+    }
+}
+
+impl<K> Keys<K> {
+    /// Returns the keys that [`find`](Self::find) has found for a request, to try its signature
+    /// with.
+    #[inline]
+    pub(crate) fn tried<'a>(&'a self, found: &'a KeysFor<K>) -> Result<TriedKeys<'a, K>, Rejection> {
+        match (self, found) {
+            (Self::Fixed(keyring), KeysFor::Own) => Ok(TriedKeys::known(keyring)),
+            // Not reached, as keys of one kind are only found by keys of that kind.
+            (Self::Fixed(_), _) => Err(Reason::SecretUnavailable.into()),
+            (Self::Lookup { .. }, found) => found.looked_up().ok_or_else(|| Reason::SecretUnavailable.into()),
         }
     }
 }
@@ -331,12 +346,10 @@ async fn make_keys<K: Send + Sync + 'static>(
         if known {
             decoy.is_new.store(!was_kept, Ordering::Relaxed);
         }
-        return Ok(KeysFor { ring: Ring::Own(ring), known });
+        return Ok(KeysFor::Found { ring, known });
     }
     let keyring = Keyring::from_secrets(&secrets, &*make).map_err(unusable)?;
-    keyring
-        .map(|ring| KeysFor { ring: Ring::Own(Arc::new(ring)), known })
-        .ok_or_else(|| Reason::SecretUnavailable.into())
+    keyring.map(|ring| KeysFor::Found { ring: Arc::new(ring), known }).ok_or_else(|| Reason::SecretUnavailable.into())
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ mod token;
 
 pub use cache::CachePolicy;
 pub use head::Head;
-pub(crate) use keyring::{Keyring, KeysFor, MatchedKey};
+pub(crate) use keyring::{Keyring, KeysFor, MatchedKey, TriedKeys};
 #[cfg(feature = "asymmetric")]
 pub(crate) use lookup::DECOY;
 pub(crate) use lookup::Keys;

@@ -206,14 +206,16 @@ impl Connect {
             None
         };
         match self.keys.find(head, hint) {
-            MaybeReady::Ready(keys) => {
-                ConnectVerification::begin(&self.rules, &token, keys, now).map(|it| Begin::Verify(it).into())
+            MaybeReady::Ready(found) => {
+                let keys = self.keys.tried(&found)?;
+                ConnectVerification::begin(&self.rules, &token, &keys, now).map(|it| Begin::Verify(it).into())
             }
-            MaybeReady::Pending(keys) => {
-                let (rules, head) = (self.rules.clone(), head.clone());
+            MaybeReady::Pending(found) => {
+                let (own, rules, head) = (self.keys.clone(), self.rules.clone(), head.clone());
                 Ok(MaybeReady::pending(async move {
-                    let keys = keys.await?;
-                    ConnectVerification::begin(&rules, &rules.token(&head)?, keys, now).map(Begin::Verify)
+                    let found = found.await?;
+                    let keys = own.tried(&found)?;
+                    ConnectVerification::begin(&rules, &rules.token(&head)?, &keys, now).map(Begin::Verify)
                 }))
             }
         }

@@ -16,7 +16,7 @@ use crate::jwt::{Times, Token};
 use crate::mac::Mac;
 use crate::provider::Outcome;
 use crate::rejection::{Reason, Rejection};
-use crate::secrets::{KeyPrint, KeysFor};
+use crate::secrets::{KeyPrint, TriedKeys};
 use crate::text::Text;
 
 use super::payload::ConnectPayload;
@@ -37,10 +37,10 @@ impl ConnectVerification {
     pub(super) fn begin(
         rules: &TokenRules,
         token: &Token<'_>,
-        keys: KeysFor<Mac>,
+        keys: &TriedKeys<'_, Mac>,
         now: SystemTime,
     ) -> Result<Self, Rejection> {
-        let verdict = token.verify_hs256(&keys.ring);
+        let verdict = token.verify_hs256(keys.ring);
         if !keys.known {
             return Err(Reason::UnknownTenant.into());
         }

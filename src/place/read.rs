@@ -1,0 +1,147 @@
+//! How a value is read that isn't a whole header. A place brings its reader with it, so that a
+//! program has those alone that its senders need.
+
+use std::borrow::Cow;
+
+use http::header::AUTHORIZATION;
+#[cfg(feature = "asymmetric")]
+use http::header::HeaderName;
+use http::request::Parts;
+
+use crate::config::ConfigError;
+#[cfg(feature = "asymmetric")]
+use crate::encoding::Encoding;
+use crate::headers::{self, single};
+use crate::multipart;
+use crate::pointer;
+use crate::rejection::{Reason, Rejection};
+use crate::uri::requested_uri;
+use crate::urlencoded;
+
+use super::{Place, Spot, Value, header_name};
+
+/// How the value at a place is read.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Read {
+    /// From a header, as it is.
+    Header,
+    /// From the head.
+    Head(ReadHead),
+    /// From the body, which is empty as long as it isn't known.
+    Body(ReadBody),
+}
+
+/// It gets the reason to refuse what isn't in the sender's form, and the longest header.
+type ReadHead = for<'a> fn(&Place, &'a Parts, Reason, usize) -> Result<Option<Value<'a>>, Rejection>;
+type ReadBody = for<'a> fn(&Spot, &'a [u8]) -> Result<Option<Cow<'a, [u8]>>, Rejection>;
+
+impl Place {
+    fn new(spot: Spot, read: Read) -> Self {
+        Self { spot, read, prefix: Cow::Borrowed(""), list: None, scope: None }
+    }
+
+    pub(crate) fn header_named(name: &str) -> Result<Self, ConfigError> {
+        Ok(Self::new(Spot::Header(header_name(name)?), Read::Header))
+    }
+
+    pub(crate) fn numbered(stem: &str) -> Result<Self, ConfigError> {
+        Ok(Self::new(Spot::Numbered(header_name(stem)?), Read::Header))
+    }
+
+    pub(crate) fn bearer() -> Self {
+        Self::new(
+            Spot::Bearer,
+            Read::Head(|place, head, malformed, longest| {
+                let Some(value) = single(head, &AUTHORIZATION, longest)? else { return Ok(None) };
+                let token = headers::bearer(value).ok_or_else(|| place.unreadable(malformed))?;
+                Ok(Some(Value::Header(value, value.len() - token.len()..value.len())))
+            }),
+        )
+    }
+
+    pub(crate) fn basic() -> Self {
+        Self::new(
+            Spot::Basic,
+            Read::Head(|place, head, malformed, longest| {
+                let Some(value) = single(head, &AUTHORIZATION, longest)? else { return Ok(None) };
+                let credentials = headers::basic(value).ok_or_else(|| place.unreadable(malformed))?;
+                Ok(Some(Value::Decoded(credentials.into())))
+            }),
+        )
+    }
+
+    pub(crate) fn query(parameter: Cow<'static, str>) -> Self {
+        Self::new(
+            Spot::Query(parameter),
+            Read::Head(|place, head, _, _| {
+                let Spot::Query(parameter) = &place.spot else { return Ok(None) };
+                Ok(urlencoded::query_field(head, parameter, Reason::MalformedSignature)?.map(Value::Decoded))
+            }),
+        )
+    }
+
+    pub(crate) fn path_end() -> Self {
+        Self::new(
+            Spot::PathEnd,
+            Read::Head(|_, head, _, _| {
+                let path = requested_uri(head).path();
+                let segment = path.rsplit('/').next().unwrap_or_default().as_bytes();
+                Ok((!segment.is_empty()).then_some(Value::Decoded(Cow::Borrowed(segment))))
+            }),
+        )
+    }
+
+    /// A member of a JSON object that is in a header, in base64.
+    #[cfg(feature = "asymmetric")]
+    pub(crate) fn in_header(name: HeaderName, pointer: &'static str) -> Self {
+        Self::new(
+            Spot::InHeader(name, pointer),
+            Read::Head(|place, head, malformed, longest| {
+                let Spot::InHeader(name, pointer) = &place.spot else { return Ok(None) };
+                let Some(value) = single(head, name, longest)? else { return Ok(None) };
+                let json = Encoding::Base64.decode(value.as_bytes());
+                let found = json.and_then(|json| pointer::member(&json, pointer).ok()?);
+                Ok(Some(Value::Decoded(Cow::Owned(found.ok_or_else(|| place.unreadable(malformed))?.into_bytes()))))
+            }),
+        )
+    }
+
+    pub(crate) fn json(pointer: Cow<'static, str>) -> Self {
+        Self::new(
+            Spot::Json(pointer),
+            Read::Body(|spot, body| {
+                let Spot::Json(pointer) = spot else { return Ok(None) };
+                let found = pointer::member(body, pointer);
+                let found = found.map_err(|fault| Rejection::new(Reason::MalformedBody).with_source(fault))?;
+                Ok(found.map(|text| Cow::Owned(text.into_bytes())))
+            }),
+        )
+    }
+
+    pub(crate) fn form(field: Cow<'static, str>) -> Self {
+        Self::new(
+            Spot::Form(field),
+            Read::Body(|spot, body| {
+                let Spot::Form(field) = spot else { return Ok(None) };
+                urlencoded::field(body, field, Reason::MalformedBody)
+            }),
+        )
+    }
+
+    /// A field of a multipart form.
+    pub(crate) fn part(field: &'static str) -> Self {
+        Self::new(
+            Spot::Part(field),
+            Read::Body(|spot, body| {
+                let Spot::Part(field) = spot else { return Ok(None) };
+                Ok(multipart::field(body, field)?.map(Cow::Borrowed))
+            }),
+        )
+    }
+
+    /// The whole body.
+    #[cfg(feature = "jwt")]
+    pub(crate) fn body() -> Self {
+        Self::new(Spot::Body, Read::Body(|_, body| Ok(Some(Cow::Borrowed(body)))))
+    }
+}
