@@ -244,8 +244,9 @@ const DEFAULT_RETRY_AFTER: Duration = Duration::from_secs(5);
 #[derive(Clone)]
 pub struct Rejection(Box<Why>);
 
-/// What a rejection is made of. It is boxed, as nearly every function returns one or something else:
-/// the something else would be moved in room for it, and each of them would know how to drop it.
+/// What a rejection is made of. It is boxed, as nearly every function returns one or something
+/// else: the something else would be moved in room for it, and each of them would know how to drop
+/// it.
 #[derive(Clone)]
 struct Why {
     reason: Reason,

@@ -18,7 +18,8 @@ pub(crate) struct Timestamp {
     pub(crate) tolerance: Tolerance,
     /// Whether a signed body may lack it.
     pub(crate) optional: bool,
-    /// How it is read: with the timestamp, so that a program whose senders sign none can't read any.
+    /// How it is read: with the timestamp, so that a program whose senders sign none can't read
+    /// any.
     read: Read,
 }
 
@@ -50,7 +51,7 @@ impl Timestamp {
     ) -> Result<(), Rejection> {
         let place = &self.place;
         let missing = || Rejection::new(Reason::MissingHeader).with_detail(format!("there is no timestamp in {place}"));
-        let (text, time) = read.insert((Text::default(), now));
+        let (text, time) = read.insert((Text::EMPTY, now));
         if !place.read_text(text, head, body, Reason::MalformedTimestamp)? {
             *read = None;
             return if self.optional { Ok(()) } else { Err(missing()) };

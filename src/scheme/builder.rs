@@ -68,8 +68,7 @@ macro_rules! setters {
 
 impl SchemeBuilder {
     pub(super) fn new(make: impl Fn(&Settings) -> Result<AnyForm, ConfigError> + Send + Sync + 'static) -> Self {
-        let settings =
-            Settings { methods: vec![Method::POST], ..Settings::default() };
+        let settings = Settings { methods: vec![Method::POST], ..Settings::default() };
         Self {
             make: Arc::new(make),
             settings,
@@ -350,6 +349,8 @@ impl SchemeBuilder {
 
 impl fmt::Debug for SchemeBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SchemeBuilder").field("template", &self.settings.template.as_ref().map_or("{body}", |template| &template.text)).finish_non_exhaustive()
+        f.debug_struct("SchemeBuilder")
+            .field("template", &self.settings.template.as_ref().map_or("{body}", |template| &template.text))
+            .finish_non_exhaustive()
     }
 }

@@ -32,7 +32,8 @@ pub(crate) struct SignedText {
     pub(crate) streams: bool,
 }
 
-/// Where a SHA-256 of the body is, and what compares the two. The few senders that have one bring it.
+/// Where a SHA-256 of the body is, and what compares the two. The few senders that have one bring
+/// it.
 #[derive(Clone)]
 pub(crate) struct BodyHash {
     at: Signature,
@@ -144,8 +145,9 @@ fn check_hash(hash: &Signature, head: &Parts, body: &[u8]) -> Result<(), Rejecti
         _ => rejection,
     })?;
     if claimed.iter().any(|claimed| !bool::from(claimed.as_bytes().ct_eq(&digest))) {
-        return Err(Rejection::new(Reason::BodyMismatch)
-            .with_detail(format!("its SHA-256 is not the one in {}", hash.names())));
+        return Err(
+            Rejection::new(Reason::BodyMismatch).with_detail(format!("its SHA-256 is not the one in {}", hash.names()))
+        );
     }
     Ok(())
 }

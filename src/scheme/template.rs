@@ -65,8 +65,8 @@ pub(crate) struct Template {
     has_body: bool,
     /// Whether the head may lack what a piece is made of.
     needs_head: bool,
-    /// What pieces do. A template that is the body alone has none, and a program of such senders has
-    /// none of their code.
+    /// What pieces do. A template that is the body alone has none, and a program of such senders
+    /// has none of their code.
     of_pieces: Option<OfPieces>,
 }
 
