@@ -21,8 +21,8 @@ use crate::secrets::Keyring;
 /// The longest digest, that of SHA-512.
 pub(crate) const MAX_DIGEST: usize = 64;
 
-/// How a code is made of a key and a text. It brings what makes it, so that a program has those hash
-/// functions alone that its senders use.
+/// How a code is made of a key and a text. It brings what makes it, so that a program has those
+/// hash functions alone that its senders use.
 #[derive(Clone, Copy)]
 pub(crate) struct MacKind {
     pub(crate) name: &'static str,
@@ -255,9 +255,11 @@ impl Macs {
         let own = |key: &Mac| if let Mac::Sha256(key) = key { Some(key.clone()) } else { None };
         match keys.first() {
             Mac::Sha256(_) => Self::Sha256(Hmacs::new(keys.iter().filter_map(own).collect())),
-            Mac::Other(first) => Self::Other(
-                first.begin(&mut keys.iter().filter_map(|key| if let Mac::Other(key) = key { Some(&**key) } else { None })),
-            ),
+            Mac::Other(first) => {
+                Self::Other(first.begin(
+                    &mut keys.iter().filter_map(|key| if let Mac::Other(key) = key { Some(&**key) } else { None }),
+                ))
+            }
         }
     }
 
@@ -371,7 +373,8 @@ mod tests {
     #[test]
     fn several_keys_are_fed_the_same_text_however_it_is_split() {
         let text: Vec<u8> = (0..=255).cycle().take(1000).collect();
-        for kind in [MacKind::SHA1, MacKind::SHA256, MacKind::SHA384, MacKind::SHA512, MacKind::SECRET_THEN_TEXT_SHA256] {
+        for kind in [MacKind::SHA1, MacKind::SHA256, MacKind::SHA384, MacKind::SHA512, MacKind::SECRET_THEN_TEXT_SHA256]
+        {
             let keys = || ["a", "b", "c"].map(|key| Mac::new(kind, key.as_bytes()));
             let expected: Vec<_> = keys().into_iter().map(|mac| mac.unwrap().of(&text)).collect();
             for chunk in [1, 7, 64, 127, 128, 129, 300, 1000] {

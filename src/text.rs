@@ -51,6 +51,9 @@ struct HeaderPart {
 const MAX_INLINE: usize = 38;
 
 impl Text {
+    /// An empty text, with room for a short one.
+    pub(crate) const EMPTY: Self = Self(TextRepr::Inline([0; MAX_INLINE], 0));
+
     /// Creates a text from a literal.
     #[must_use]
     pub const fn from_static(text: &'static str) -> Self {
@@ -95,26 +98,27 @@ impl Text {
     /// Creates a text that shares a part of a header's value. Returns `None` if the value isn't
     /// visible ASCII.
     pub(crate) fn from_header_part(value: &HeaderValue, part: Range<usize>) -> Option<Self> {
-        let mut text = Self::default();
+        let mut text = Self::EMPTY;
         text.set_header_part(value, part)?;
         Some(text)
     }
 
-    /// Becomes the text that [`from_header_part`](Self::from_header_part) returns, in its place:
-    /// the processor waits for a copy of a text that was just written.
+    /// Becomes the text that [`from_header_part`](Self::from_header_part) returns. If it is
+    /// [empty](Self::EMPTY), a short one is written in its place: the processor waits for a copy
+    /// of what was just written.
     #[inline]
     pub(crate) fn set_header_part(&mut self, value: &HeaderValue, part: Range<usize>) -> Option<()> {
         // As `to_str`: a header's value has no control characters but tabs.
         let text = value.as_bytes().get(part.clone()).filter(|_| value.as_bytes().is_ascii())?;
-        if text.len() <= MAX_INLINE {
-            self.0 = TextRepr::Inline([0; MAX_INLINE], text.len().try_into().ok()?);
-            if let TextRepr::Inline(bytes, _) = &mut self.0 {
-                bytes.get_mut(..text.len())?.copy_from_slice(text);
-            }
-        } else {
-            let (start, end) = (part.start.try_into().ok()?, part.end.try_into().ok()?);
-            self.0 = TextRepr::Header(HeaderPart { start, end, value: value.clone() });
+        if let TextRepr::Inline(bytes, len) = &mut self.0
+            && let Some(start) = bytes.get_mut(..text.len())
+        {
+            start.copy_from_slice(text);
+            *len = text.len().try_into().ok()?;
+            return Some(());
         }
+        let (start, end) = (part.start.try_into().ok()?, part.end.try_into().ok()?);
+        self.0 = TextRepr::Header(HeaderPart { start, end, value: value.clone() });
         Some(())
     }
 }

@@ -25,8 +25,9 @@ use crate::rejection::Rejection;
 use crate::secrets::{KeyFormat, Secret, Secrets};
 use crate::text::Text;
 
+use super::any_form::AnyForm;
 use super::custom::{CustomProof, Rule};
-use super::form::{AnyForm, Form};
+use super::form::Form;
 use super::scheme::{Inner, Scheme};
 use super::settings::Settings;
 use super::several::{SEVERAL, Several};

@@ -14,7 +14,9 @@ use crate::delivery::Signed;
 use crate::jwt::TEST_KID;
 #[cfg(any(feature = "asymmetric", feature = "testing"))]
 use crate::jwt::of_signature;
-use crate::jwt::{Algorithm, Backend, ClaimedToken, Jwks, JwtRules, LONGEST_TOKEN, ProvenClaims, Token, challenge, malformed};
+use crate::jwt::{
+    Algorithm, Backend, ClaimedToken, Jwks, JwtRules, LONGEST_TOKEN, ProvenClaims, Token, challenge, malformed,
+};
 use crate::mac::{Mac, MacKind};
 use crate::place::{Place, Spot};
 use crate::provider::MaybeReady;

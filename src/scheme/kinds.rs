@@ -8,8 +8,9 @@ use crate::mac::MacKind;
 #[cfg(feature = "asymmetric")]
 use crate::message_signatures::MessageRules;
 
+use super::any_form::AnyForm;
 use super::builder::SchemeBuilder;
-use super::form::{AnyForm, Form};
+use super::form::Form;
 #[cfg(feature = "jwt")]
 use super::jwt::JwtProof;
 use super::mac::MacProof;

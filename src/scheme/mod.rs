@@ -1,5 +1,6 @@
 //! Senders as a few declarative lines: where the signature is, what it covers, how it is made.
 
+mod any_form;
 mod builder;
 mod custom;
 mod fields;
@@ -35,10 +36,12 @@ pub use crate::jwt::{Jwks, JwtClaims, JwtRules};
 pub use crate::key_lookup::KeyLookup;
 #[cfg(feature = "asymmetric")]
 pub use crate::message_signatures::MessageRules;
+#[cfg(feature = "testing")]
+pub(crate) use any_form::{AnyForm, DrivenForm, of_form};
 pub use builder::SchemeBuilder;
 pub(crate) use custom::{Item, Rule};
 #[cfg(feature = "testing")]
-pub(crate) use form::{AnyForm, DrivenForm, Form, of_form};
+pub(crate) use form::Form;
 #[cfg(feature = "testing")]
 pub(crate) use proof::Proof;
 pub(crate) use scheme::Scheme;

@@ -19,7 +19,8 @@ use crate::secrets::HeadRef;
 use crate::text::Text;
 use crate::time::{Clock, Tolerance};
 
-use super::form::{AnyAttempt, AnyForm, foreign};
+use super::any_form::{AnyAttempt, AnyForm};
+use super::form::foreign;
 use super::proof::Judged;
 use super::several::{SEVERAL, Several};
 use crate::handshake::{AnswerUnsigned, Handshake};
@@ -164,7 +165,13 @@ impl Scheme {
 
     /// Decides by the form that has begun the attempt.
     #[inline]
-    pub(super) fn finish_one(&self, attempt: &mut AnyAttempt, head: &Parts, body: &Bytes, rest: &[u8]) -> Judged<Outcome> {
+    pub(super) fn finish_one(
+        &self,
+        attempt: &mut AnyAttempt,
+        head: &Parts,
+        body: &Bytes,
+        rest: &[u8],
+    ) -> Judged<Outcome> {
         match self.form_of(attempt) {
             Some(form) => form.finish(attempt, &self.0.handshakes, head, body, rest),
             None => Err(foreign()),

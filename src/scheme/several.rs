@@ -1,5 +1,5 @@
-//! Several forms of one scheme, all of which are tried. Schemes that have several bring it, so that a
-//! program of others hasn't got it.
+//! Several forms of one scheme, all of which are tried. Schemes that have several bring it, so that
+//! a program of others hasn't got it.
 
 use std::time::SystemTime;
 
@@ -10,7 +10,7 @@ use crate::provider::{Begin, MaybeReady, Outcome};
 use crate::rejection::{Reason, Rejection};
 use crate::secrets::HeadRef;
 
-use super::form::AnyAttempt;
+use super::any_form::AnyAttempt;
 use super::proof::Judged;
 use super::scheme::{Scheme, SchemeVerification, State, begin_one};
 
@@ -25,24 +25,24 @@ type Finish = fn(&Scheme, &mut AnyAttempt, &mut [AnyAttempt], &Parts, &Bytes, &[
 pub(super) static SEVERAL: Several = Several { begin, finish };
 
 /// Begins with every form that the head fits.
-    fn begin(scheme: &Scheme, head: HeadRef<'_>, now: SystemTime) -> Judged<Begin<SchemeVerification>> {
-        let mut begun = Vec::new();
-        let mut fault: Option<Rejection> = None;
-        for form in scheme.forms_for(head.parts()) {
-            match begin_one(form, head, now) {
-                Ok(verification) => begun.push(verification),
-                // That something is wrong tells more than that something is missing.
-                Err(rejection) => match &fault {
-                    Some(first) if first.reason() != Reason::MissingSignature => {}
-                    Some(_) if rejection.reason() == Reason::MissingSignature => {}
-                    _ => fault = Some(rejection),
-                },
-            }
+fn begin(scheme: &Scheme, head: HeadRef<'_>, now: SystemTime) -> Judged<Begin<SchemeVerification>> {
+    let mut begun = Vec::new();
+    let mut fault: Option<Rejection> = None;
+    for form in scheme.forms_for(head.parts()) {
+        match begin_one(form, head, now) {
+            Ok(verification) => begun.push(verification),
+            // That something is wrong tells more than that something is missing.
+            Err(rejection) => match &fault {
+                Some(first) if first.reason() != Reason::MissingSignature => {}
+                Some(_) if rejection.reason() == Reason::MissingSignature => {}
+                _ => fault = Some(rejection),
+            },
         }
-        if !begun.is_empty() {
-            return Ok(joined(begun.remove(0), begun));
-        }
-        Err(fault.unwrap_or_else(|| scheme.no_form(head.parts())))
+    }
+    if !begun.is_empty() {
+        return Ok(joined(begun.remove(0), begun));
+    }
+    Err(fault.unwrap_or_else(|| scheme.no_form(head.parts())))
 }
 
 /// All are tried, so that the time does not tell which one fitted.
@@ -71,7 +71,8 @@ fn joined(
     if let MaybeReady::Ready(Begin::Verify(SchemeVerification(State::Verify { rest, .. }))) = &mut first
         && others.iter().all(is_ready)
     {
-        let ready = others.into_iter().filter_map(|other| if let MaybeReady::Ready(it) = other { Some(it) } else { None });
+        let ready =
+            others.into_iter().filter_map(|other| if let MaybeReady::Ready(it) = other { Some(it) } else { None });
         rest.extend(ready.filter_map(only_attempt));
         return first;
     }
