@@ -299,6 +299,7 @@ impl<K: 'static> Keys<K> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::rejection::BoxError;
 
     #[test]
     fn keys_that_were_found_elsewhere_are_tried_by_nobody() {
