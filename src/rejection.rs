@@ -274,10 +274,16 @@ impl Rejection {
 
     /// Refuses a method that is not one of these.
     pub(crate) fn wrong_method<'a>(methods: impl IntoIterator<Item = &'a Method>) -> Self {
-        let mut allowed: Vec<_> = methods.into_iter().map(Method::as_str).collect();
-        allowed.dedup();
+        let (mut allowed, mut last) = (String::new(), "");
+        for method in methods.into_iter().map(Method::as_str) {
+            if method != last {
+                allowed += if last.is_empty() { "" } else { ", " };
+                allowed += method;
+                last = method;
+            }
+        }
         let rejection = Self::new(Reason::MethodNotAllowed);
-        match allowed.join(", ").try_into() {
+        match allowed.try_into() {
             Ok(allowed) => rejection.with_header(header::ALLOW, allowed),
             Err(_) => rejection,
         }

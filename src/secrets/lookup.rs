@@ -306,7 +306,7 @@ mod tests {
         let keys = |secrets: Secrets| secrets.into_keys(|_| Ok(1_u8)).unwrap();
         let fixed = keys(Secrets::new(["secret"]));
         let looked_up = keys(Secrets::lookup(|_| async { Ok::<_, BoxError>(Some(Secret::new("secret"))) }));
-        let ring = Arc::new(Keyring::new([Ok(2)]).unwrap().unwrap());
+        let ring = Arc::new(Keyring::new([Ok(2_u8)]).unwrap().unwrap());
         let found = |known| KeysFor::Found { ring: ring.clone(), known };
         assert!(fixed.tried(&KeysFor::Own).is_ok_and(|keys| keys.known && keys.ring.only() == Some(&1)));
         assert!(fixed.tried(&found(true)).is_err());
