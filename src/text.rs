@@ -258,6 +258,23 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_part_of_a_header_is_the_same_text_whether_it_is_copied_or_shared() {
+        let letters: String = ('a'..='z').cycle().take(2 * MAX_INLINE).collect();
+        let value = HeaderValue::from_str(&letters).unwrap();
+        for part in [0..0, 3..4, 1..MAX_INLINE + 1, 1..MAX_INLINE + 2, 0..letters.len()] {
+            let mut text = Text::EMPTY;
+            text.set_header_part(&value, part.clone()).unwrap();
+            assert_eq!((text.as_str(), text.as_bytes()), (&letters[part.clone()], letters[part.clone()].as_bytes()));
+            // One that has a text is overwritten.
+            text.set_header_part(&value, 2..5).unwrap();
+            assert_eq!(text, "cde");
+            assert_eq!(Text::from_header_part(&value, part.clone()).unwrap(), letters[part]);
+        }
+        assert!(Text::EMPTY.set_header_part(&value, 0..letters.len() + 1).is_none());
+        assert!(Text::EMPTY.set_header_part(&HeaderValue::from_bytes(b"abc\xff").unwrap(), 0..2).is_none());
+    }
+
+    #[test]
     fn it_is_a_string_wherever_one_is_asked_for() {
         let header = HeaderValue::from_static("v1=push");
         let part = Text::from_header_part(&header, 3..7).unwrap();

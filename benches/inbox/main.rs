@@ -39,7 +39,7 @@ fn main() {
         Some("serve") => apps::serve(&arguments[1..]),
         Some("fill") => stored::fill(&arguments[1], number(2), number(3)),
         Some("open") => stored::open(&arguments[1]),
-        Some("churn") => stored::churn(&arguments[1], number(2)),
+        Some("finish") => stored::finish(&arguments[1], number(2)),
         _ => {
             // Requests are sent by one thread, so that the servers have the rest of the machine.
             let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
@@ -304,7 +304,7 @@ impl Bench {
 
     fn many_done(&mut self) {
         let path = self.folder.file("churn.db");
-        let mut part = Part::start(&["churn", &path, &self.many.to_string()]);
+        let mut part = Part::start(&["finish", &path, &self.many.to_string()]);
         assert_eq!(part.line(), "done");
         let mib = stored::bytes(Path::new(&path)) as f64 / f64::from(1 << 20);
         let what = format!("MiB of file and log after {} were put and done, their keys kept", self.many);

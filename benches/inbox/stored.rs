@@ -55,7 +55,7 @@ pub fn open(path: &str) {
 }
 
 /// Puts deliveries and has them done at once, a wave at a time, with what a worker does beside it.
-pub fn churn(path: &str, count: usize) {
+pub fn finish(path: &str, count: usize) {
     run(async {
         let store = SqliteStore::open(path).unwrap();
         let day = Duration::from_secs(24 * 60 * 60);

@@ -24,6 +24,7 @@ use crate::observe;
 use crate::rejection::{Reason, Rejection};
 use crate::verdict::Verdict;
 
+use super::record::Entry;
 use super::settings::InboxSettings;
 use super::store::{InboxError, Put};
 use super::stored::key_with_body;
@@ -124,7 +125,11 @@ impl Drop for Storing {
 /// Stores a delivery and returns the answer for its sender.
 async fn accept(settings: Arc<InboxSettings>, delivery: Delivery, head: Parts) -> Response<Bytes> {
     let started = Instant::now();
-    match put(&settings, &delivery, &head).await {
+    let mut entry = settings.record(&delivery, &head).seal(&settings.seal);
+    entry.lane = settings.lane(&delivery);
+    // All that is stored of it is in the entry, and it may take a while until that is stored.
+    drop(head);
+    match put(&settings, entry).await {
         Ok(outcome) => {
             observe::inbox_put(started.elapsed());
             observe::inbox(delivery.provider(), outcome);
@@ -134,9 +139,7 @@ async fn accept(settings: Arc<InboxSettings>, delivery: Delivery, head: Parts) -
     }
 }
 
-async fn put(settings: &InboxSettings, delivery: &Delivery, head: &Parts) -> Result<&'static str, Rejection> {
-    let mut entry = settings.record(delivery, head).seal(&settings.seal);
-    entry.lane = settings.lane(delivery);
+async fn put(settings: &InboxSettings, mut entry: Entry) -> Result<&'static str, Rejection> {
     let largest = settings.store.largest_record();
     if entry.record.len() > largest {
         // A sender that was answered 503 would try again and again.

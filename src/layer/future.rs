@@ -82,7 +82,7 @@ pub(crate) enum Stage<V> {
     /// Nothing has been done yet.
     Begin,
     /// It waits for a secret, and may have lent the head for that.
-    LookUp { pending: PendingBegin<V>, lent: Option<Lent>, deadline: Deadline },
+    LookUp(Box<(PendingBegin<V>, Option<Lent>, Deadline)>),
     /// The body arrives. In observe mode there may be a verdict already, and then no verification.
     Receive(Box<(Option<V>, Receiver)>),
     /// The body is complete, and the verdict waits for a key or a certificate.
@@ -182,7 +182,8 @@ impl<'a, P: Provider> Driver<'a, P> {
         loop {
             let next = match stage {
                 Stage::Begin => self.begin(body.as_mut(), cx),
-                Stage::LookUp { pending, lent, deadline } => {
+                Stage::LookUp(waiting) => {
+                    let (pending, lent, deadline) = &mut **waiting;
                     let found = match pending.as_mut().poll(cx) {
                         Poll::Ready(found) => found,
                         Poll::Pending => {
@@ -257,7 +258,7 @@ impl<'a, P: Provider> Driver<'a, P> {
                 Ok(Poll::Pending) => {
                     let mut deadline = Deadline::new(Some(shared.lookup_timeout));
                     let is_over = deadline.poll(cx).is_ready();
-                    let stage = Stage::LookUp { pending, lent, deadline };
+                    let stage = Stage::LookUp(Box::new((pending, lent, deadline)));
                     return if is_over { Next::Stage(stage) } else { Next::Wait(stage) };
                 }
                 Err(rejection) => {
@@ -295,7 +296,7 @@ impl<'a, P: Provider> Driver<'a, P> {
             // Not reached, as what was pending has been polled.
             Ok(MaybeReady::Pending(pending)) => {
                 let deadline = Deadline::new(Some(shared.lookup_timeout));
-                Next::Stage(Stage::LookUp { pending, lent: None, deadline })
+                Next::Stage(Stage::LookUp(Box::new((pending, None, deadline))))
             }
             Err(rejection) => self.begun(Err(rejection), &*body),
         }

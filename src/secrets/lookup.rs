@@ -13,7 +13,7 @@ use crate::text::Text;
 
 use super::cache::{CachePolicy, KeyCache};
 use super::head::{Head, HeadRef};
-use super::keyring::{Keyring, KeysFor, TriedKeys};
+use super::keyring::{AnyKeyring, Keyring, KeysFor, TriedKeys};
 use super::secret::Secret;
 use super::source::{self, FindKeys, KeyMaker, LookupSource, Wanted};
 
@@ -62,8 +62,8 @@ impl Secrets {
     /// Divides secrets into those that are texts of a kind, and the others. A look-up becomes two,
     /// each of which leaves out what the other one finds.
     pub(crate) fn partition(self, is_of_kind: fn(&str) -> bool) -> (Option<Self>, Option<Self>) {
-        let [kind, others] = [true, false].map(|wanted| {
-            let wanted = Wanted { is_of_kind, wanted };
+        let [kind, others] = [true, false].map(|is_kind_wanted| {
+            let wanted = Wanted { is_of_kind, is_kind_wanted };
             match &self.0 {
                 SecretSource::Fixed(secrets) => {
                     let secrets: Vec<_> = secrets.iter().filter(|secret| wanted.fits(secret)).cloned().collect();
@@ -237,7 +237,10 @@ impl Secrets {
         };
         match self.0 {
             SecretSource::Fixed(secrets) => make(&secrets).map(Keys::Fixed),
-            SecretSource::Lookup(source) => Ok(Keys::Lookup(source.keys(Arc::new(move |secrets| Ok(make(secrets)?))))),
+            SecretSource::Lookup(source) => {
+                let make = move |secrets: &[Secret]| make(secrets).map(|ring| -> Arc<dyn AnyKeyring> { ring });
+                Ok(Keys::Lookup(source.keys(Arc::new(make))))
+            }
         }
     }
 }

@@ -49,12 +49,12 @@ pub(super) struct LookupSource {
 #[derive(Clone, Copy)]
 pub(super) struct Wanted {
     pub(super) is_of_kind: fn(&str) -> bool,
-    pub(super) wanted: bool,
+    pub(super) is_kind_wanted: bool,
 }
 
 impl Wanted {
     pub(super) fn fits(&self, secret: &Secret) -> bool {
-        secret.text().is_some_and(self.is_of_kind) == self.wanted
+        secret.text().is_some_and(self.is_of_kind) == self.is_kind_wanted
     }
 }
 
@@ -128,25 +128,22 @@ impl KeyMaker {
         if let Some(wanted) = &self.wanted {
             secrets.retain(|secret| wanted.fits(secret));
         }
+        let known = !secrets.is_empty();
+        if !known {
+            let is_new = self.is_decoy_new.load(Ordering::Relaxed);
+            secrets.push(if is_new { Secret::from_bytes(DECOY) } else { self.decoy.clone() });
+        }
         let ring = match &secrets[..] {
-            [] => return self.decoy_keys().map(|ring| KeysFor::Found { ring, known: false }),
             [only] => self.keys_of(only).map(|(ring, was_made)| {
-                self.is_decoy_new.store(!was_made, Ordering::Relaxed);
+                if known {
+                    self.is_decoy_new.store(!was_made, Ordering::Relaxed);
+                }
                 ring
             }),
             several => (self.make)(several),
         };
-        ring.map(|ring| KeysFor::Found { ring, known: true }).map_err(unusable)
-    }
-
-    fn decoy_keys(&self) -> Result<Arc<dyn AnyKeyring>, Rejection> {
-        let is_new = self.is_decoy_new.load(Ordering::Relaxed);
-        let made = if is_new {
-            (self.make)(&[Secret::from_bytes(DECOY)])
-        } else {
-            self.keys_of(&self.decoy).map(|(ring, _)| ring)
-        };
-        made.map_err(unusable)
+        ring.map(|ring| KeysFor::Found { ring, known })
+            .map_err(|error| unavailable(error.into()).with_detail("a looked-up secret isn't a key"))
     }
 
     /// Returns the keys of one secret alone, and whether they were made before.
@@ -160,10 +157,6 @@ impl KeyMaker {
         let _ = secret.made().set(Box::new(KeysMade { make: self.make.clone(), ring: ring.clone() }));
         Ok((ring, false))
     }
-}
-
-fn unusable(error: ConfigError) -> Rejection {
-    Rejection::new(Reason::SecretUnavailable).with_detail("a looked-up secret isn't a key").with_source(error)
 }
 
 pub(super) fn unavailable(error: BoxError) -> Rejection {

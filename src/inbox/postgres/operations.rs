@@ -98,6 +98,33 @@ pub(super) async fn insert(db: &impl Db, entries: &[Entry]) -> Result<Vec<Option
     let line =
         |entry: &Entry| Some(Line { scope: entry.scope.as_str().to_owned(), key: entry.line()?.as_str().to_owned() });
     let lines = Lines::lock(db, entries.iter().filter_map(line).collect()).await?;
+    let ids = match entries {
+        [entry] => vec![put_one(db, entry).await?],
+        _ => put_all(db, entries).await?,
+    };
+    lines.settle(db, entries.iter().map(|entry| entry.received_at).max().unwrap_or(UNIX_EPOCH)).await?;
+    Ok(ids.into_iter().map(|id| id.map(DeliveryId)).collect())
+}
+
+async fn put_one(db: &impl Db, entry: &Entry) -> Result<Option<i64>> {
+    let parameters: [(&(dyn ToSql + Sync), Type); 11] = [
+        (&&entry.unique_key.short()[..], Type::BYTEA),
+        (&entry.body_digest, Type::INT8),
+        (&entry.scope.as_str(), Type::TEXT),
+        (&entry.provider.as_str(), Type::TEXT),
+        (&entry.event.as_deref(), Type::TEXT),
+        (&entry.event_id.as_deref(), Type::TEXT),
+        (&entry.order_key.as_deref(), Type::TEXT),
+        (&entry.line().map(Text::as_str), Type::TEXT),
+        (&i16::from(entry.format), Type::INT2),
+        (&entry.received_at, Type::TIMESTAMPTZ),
+        (&&entry.record[..], Type::BYTEA),
+    ];
+    let sql = "SELECT webhook_inbox.put_one($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)";
+    db.query_typed_one(sql, &parameters).await?.try_get(0)
+}
+
+async fn put_all(db: &impl Db, entries: &[Entry]) -> Result<Vec<Option<i64>>> {
     let keys: Vec<&[u8]> = entries.iter().map(|entry| &entry.unique_key.short()[..]).collect();
     let bodies: Vec<i64> = entries.iter().map(|entry| entry.body_digest).collect();
     let scopes: Vec<&str> = entries.iter().map(|entry| entry.scope.as_str()).collect();
@@ -123,9 +150,7 @@ pub(super) async fn insert(db: &impl Db, entries: &[Entry]) -> Result<Vec<Option
         (&records, Type::BYTEA_ARRAY),
     ];
     let sql = "SELECT webhook_inbox.put($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)";
-    let ids: Vec<Option<i64>> = db.query_typed_one(sql, &parameters).await?.try_get(0)?;
-    lines.settle(db, entries.iter().map(|entry| entry.received_at).max().unwrap_or(UNIX_EPOCH)).await?;
-    Ok(ids.into_iter().map(|id| id.map(DeliveryId)).collect())
+    db.query_typed_one(sql, &parameters).await?.try_get(0)
 }
 
 /// Answers for a delivery whose key is known. `None` if it no longer is.

@@ -11,7 +11,7 @@ const MIGRATION_LOCK: i64 = 0x7768_6962;
 
 /// Each step is applied once, in order. Once released, a version only adds to the tables of the one
 /// before, so that an older process can go on beside a newer one.
-const STEPS: [&str; 3] = [
+const STEPS: [&str; 4] = [
     "
 CREATE TABLE webhook_inbox.delivery (
     id bigint PRIMARY KEY,
@@ -127,6 +127,28 @@ BEGIN
 END $$;
 DROP TRIGGER count_in ON webhook_inbox.delivery;
 DROP FUNCTION webhook_inbox.count_in();
+",
+    "
+-- Stores a single delivery, which waits for no other and so should take the least time: to take arrays apart takes the
+-- server as long as to store it. Returns its number, or NULL if its key is known.
+CREATE FUNCTION webhook_inbox.put_one(
+    key bytea, body bigint, scope text, provider text, event text, event_id text, order_key text, line text,
+    format smallint, received_at timestamptz, record bytea) RETURNS bigint LANGUAGE plpgsql AS $$
+DECLARE
+    id bigint := nextval('webhook_inbox.delivery_id');
+BEGIN
+    INSERT INTO webhook_inbox.unique_key (key, body, delivery) VALUES (key, body, id) ON CONFLICT DO NOTHING;
+    IF NOT FOUND THEN
+        RETURN NULL;
+    END IF;
+    INSERT INTO webhook_inbox.delivery
+        (id, scope, provider, event, event_id, key, order_key, line, format, state, received_at, due_at)
+        VALUES (id, scope, provider, event, event_id, key, order_key, line, format, 'waiting', received_at,
+            CASE WHEN line IS NULL THEN received_at END);
+    INSERT INTO webhook_inbox.record VALUES (id, record);
+    INSERT INTO webhook_inbox.count VALUES (scope, 'waiting', 1);
+    RETURN id;
+END $$;
 ",
 ];
 

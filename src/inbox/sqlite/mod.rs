@@ -2,7 +2,9 @@
 
 mod columns;
 mod leases;
+mod log;
 mod operations;
+mod queue;
 mod read;
 mod recent;
 mod reserve;
@@ -11,6 +13,7 @@ mod writer;
 
 use std::fmt;
 use std::future::Future;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -26,11 +29,13 @@ use super::store::{
     Page, Pruned, Put, Reaped, Replay, Retention, Stats, Take, Taken, Token,
 };
 use leases::Leases;
+use log::Log;
+use queue::{Queue, Work};
 use read::Conditions;
 use recent::Recent;
 use reserve::Reserve;
 use schema::FileError;
-use writer::{Queue, Settings, Work, Writer, failed};
+use writer::{Settings, Writer, failed};
 
 /// How long a put may take by default. Senders wait for ten seconds or longer, most of them.
 pub const DEFAULT_PUT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -186,6 +191,9 @@ impl SqliteBuilder {
         // If it fails, the store opens anyway: what it holds can be worked off.
         reserve.acquire();
         let queue = Arc::new(Queue::new(settings.queue_bytes));
+        let without_thread = |error: io::Error| {
+            InboxError::new(InboxErrorKind::Unavailable, "the writing thread cannot be started").with_source(error)
+        };
         let writer = Writer {
             path: path.clone(),
             settings,
@@ -197,11 +205,10 @@ impl SqliteBuilder {
             unreadable: Vec::new(),
             reserve,
             tried_at: None,
-            logged: 0,
+            log: Log::start(&path).map_err(without_thread)?,
         };
-        std::thread::Builder::new().name("webhook-inbox".to_owned()).spawn(move || writer.run()).map_err(|error| {
-            InboxError::new(InboxErrorKind::Unavailable, "the writing thread cannot be started").with_source(error)
-        })?;
+        let thread = std::thread::Builder::new().name("webhook-inbox".to_owned());
+        thread.spawn(move || writer.run()).map_err(without_thread)?;
         Ok(SqliteStore { shared: Arc::new(Shared { path, settings, queue, reader: Mutex::new(None) }) })
     }
 }

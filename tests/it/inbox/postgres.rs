@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 use tokio_postgres::NoTls;
 use tower_webhook::inbox::postgres::PostgresStore;
 use tower_webhook::inbox::{Filter, InboxErrorKind, InboxStore as _, Outcome, Page, Put, State, Take};
-use tower_webhook::testing::{inbox_entry, inbox_suite};
+use tower_webhook::testing::{inbox_entry, inbox_record_is_whole, inbox_suite};
 
 use super::postgres_server::{PgBouncer, Postgres};
 use crate::support::until;
@@ -217,4 +217,58 @@ async fn what_fails_within_a_transaction_is_not_acknowledged() {
     assert!(store.put(inbox_entry(SCOPE, "evt_1", b"{}")).await.is_err());
     client.batch_execute("ALTER TABLE webhook_inbox.record DROP CONSTRAINT broken").await.unwrap();
     assert!(matches!(store.put(inbox_entry(SCOPE, "evt_1", b"{}")).await, Ok(Put::Stored(_))));
+}
+
+/// Of those that are stored with one statement, some are known and some stand in lines.
+#[tokio::test]
+async fn many_at_once_are_each_stored_as_if_alone() {
+    let server = Postgres::start().await;
+    let store = PostgresStore::connect(server.url()).await.unwrap();
+    let entry = |n: usize| {
+        let mut entry = inbox_entry(SCOPE, &format!("{n}"), &[b'x'; 2048]);
+        entry.order_key = (n % 3 == 0).then(|| format!("line {}", n % 2).into());
+        entry
+    };
+    for n in 0..20 {
+        assert!(matches!(store.put(entry(n)).await, Ok(Put::Stored(_))), "{n}");
+    }
+    let mut puts = JoinSet::new();
+    for n in 0..60 {
+        let (store, entry) = (store.clone(), entry(n));
+        puts.spawn(async move { (n, store.put(entry).await.unwrap()) });
+    }
+    let mut ids = BTreeSet::new();
+    for (n, put) in puts.join_all().await {
+        match put {
+            Put::Known(State::Waiting) => assert!(n < 20, "{n}"),
+            Put::Stored(id) => assert!(n >= 20 && ids.insert(id), "{n}"),
+            other => panic!("{n} is {other:?}"),
+        }
+    }
+    let stats = store.stats(SCOPE.into()).await.unwrap();
+    assert_eq!((stats.waiting, stats.in_flight), (60, 0));
+    // All that stand in no line, and the first one of each of the two lines.
+    let attempts = store.take(take(100)).await.unwrap().attempts;
+    assert_eq!(attempts.len(), 40 + 2);
+    for attempt in attempts {
+        assert!(inbox_record_is_whole(&attempt.record));
+    }
+}
+
+#[tokio::test]
+async fn tables_of_an_earlier_version_are_brought_up_to_date() {
+    let server = Postgres::start().await;
+    let store = PostgresStore::connect(server.url()).await.unwrap();
+    store.put(inbox_entry(SCOPE, "before", b"{}")).await.unwrap();
+    let client = client(&server).await;
+    // What the fourth version added.
+    client
+        .batch_execute("DROP FUNCTION webhook_inbox.put_one; DELETE FROM webhook_inbox.version WHERE version >= 4")
+        .await
+        .unwrap();
+    assert!(store.put(inbox_entry(SCOPE, "between", b"{}")).await.is_err());
+    let store = PostgresStore::connect(server.url()).await.unwrap();
+    assert_eq!(store.put(inbox_entry(SCOPE, "before", b"{}")).await.unwrap(), Put::Known(State::Waiting));
+    assert!(matches!(store.put(inbox_entry(SCOPE, "after", b"{}")).await, Ok(Put::Stored(_))));
+    assert_eq!(store.take(take(10)).await.unwrap().attempts.len(), 2);
 }
