@@ -23,7 +23,7 @@ const MOST_OTHERS: usize = 48;
 /// The most operations that wait.
 const MOST_WAITING: usize = 4096;
 /// How long the accepts that are there wait for more, at most.
-const GATHER: Duration = Duration::from_millis(1);
+const GATHER: Duration = Duration::from_millis(2);
 
 /// What an operation works on.
 pub(super) struct Work<'a> {

@@ -74,6 +74,8 @@ impl Writer {
         if puts.is_empty() && others.is_empty() {
             return;
         }
+        // At the most, each changes a page of the keys, which come in no order.
+        self.log.wrote(others.len() as u64 * u64::from(PAGE_BYTES));
         let accepts = puts.len();
         if accepts > 0 {
             crate::observe::inbox_batch(accepts);
