@@ -11,7 +11,7 @@ use tokio::time::{Instant, timeout_at};
 use super::super::store::{InboxError, InboxErrorKind};
 
 /// The most items in one statement, and the most bytes, unless a single one is larger.
-const MOST_ITEMS: usize = 128;
+const MOST_ITEMS: usize = 256;
 const MOST_BYTES: usize = 8 * 1024 * 1024;
 /// The most items that wait, and the most bytes.
 const MOST_WAITING: usize = 4096;
