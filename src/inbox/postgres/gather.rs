@@ -11,7 +11,7 @@ use tokio::time::{Instant, timeout_at};
 use super::super::store::{InboxError, InboxErrorKind};
 
 /// The most items in one statement, and the most bytes, unless a single one is larger.
-const MOST_ITEMS: usize = 128;
+const MOST_ITEMS: usize = 256;
 const MOST_BYTES: usize = 8 * 1024 * 1024;
 /// The most items that wait, and the most bytes.
 const MOST_WAITING: usize = 4096;
@@ -209,8 +209,6 @@ mod tests {
         }
     }
 
-    const MOST: u32 = MOST_ITEMS as u32;
-
     #[tokio::test(start_paused = true)]
     async fn what_comes_while_a_statement_is_on_its_way_shares_the_next_one() {
         let (store, mut statements) = Slow::new();
@@ -251,12 +249,13 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn another_statement_begins_as_soon_as_it_is_full_and_never_a_third() {
+        let most = u32::try_from(MOST_ITEMS).unwrap();
         let (store, mut statements) = Slow::new();
         let mut results = vec![write(&store, 0).unwrap()];
         assert_eq!(statements.recv().await.unwrap(), [0]);
-        results.extend((1..=3 * MOST).map(|item| write(&store, item).unwrap()));
+        results.extend((1..=3 * most).map(|item| write(&store, item).unwrap()));
         let begun = timeout(PATIENCE / 2, statements.recv()).await;
-        assert_eq!(begun.expect("it waits for the first one").unwrap(), Vec::from_iter(1..=MOST));
+        assert_eq!(begun.expect("it waits for the first one").unwrap(), Vec::from_iter(1..=most));
         sleep(PATIENCE * 2).await;
         assert!(statements.try_recv().is_err(), "a third statement was begun");
         store.may_end.add_permits(4);

@@ -44,7 +44,7 @@ const MOST_RETRIES: u32 = 5;
 ///
 /// It makes its tables itself, in the schema `webhook_inbox`. All statements are complete in
 /// themselves, with no prepared statement and no setting of a session, so that PgBouncer in
-/// transaction mode may stand in between; what stores deliveries is a function, which each session
+/// transaction mode may stand in between; what stores deliveries are functions, which each session
 /// of the server plans once. Leases go by the database's time.
 #[derive(Clone)]
 pub struct PostgresStore {

@@ -226,7 +226,7 @@ async fn many_at_once_are_each_stored_as_if_alone() {
     let store = PostgresStore::connect(server.url()).await.unwrap();
     let entry = |n: usize| {
         let mut entry = inbox_entry(SCOPE, &format!("{n}"), &[b'x'; 2048]);
-        entry.order_key = (n % 3 == 0).then(|| format!("line {}", n % 2).into());
+        entry.order_key = n.is_multiple_of(3).then(|| format!("line {}", n % 2).into());
         entry
     };
     for n in 0..20 {
