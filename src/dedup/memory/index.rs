@@ -47,14 +47,6 @@ impl Index {
         self.slots[position] = hash & !self.place_bits() | place;
     }
 
-    /// Has the processor fetch the slot of a hash.
-    #[inline]
-    pub(super) fn touch(&self, hash: u32) {
-        if !self.slots.is_empty() {
-            std::hint::black_box(self.slots[self.home(hash)]);
-        }
-    }
-
     /// Removes a place. What follows it moves up, unless it is nearer to its home than that.
     pub(super) fn remove(&mut self, hash: u32, place: u32) {
         let Ok(mut hole) = self.position(hash, |found| found == place) else { return };

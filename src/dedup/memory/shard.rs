@@ -83,13 +83,6 @@ impl Shard {
     }
 
     pub(super) fn claim(&mut self, key: Key, token: ClaimToken, now: Moment, until: Moment) -> Claim {
-        // The commit will look for the oldest one's place in the index, which has long left the caches:
-        // it is fetched while the claim waits for its own.
-        if self.weight >= self.capacity
-            && let Some(oldest) = self.entries.get(self.oldest as usize)
-        {
-            self.index.touch(self.hasher.index_hash(&oldest.key));
-        }
         let place = match self.find(&key) {
             Ok(place) => place,
             Err(vacancy) => {
