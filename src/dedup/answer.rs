@@ -71,12 +71,6 @@ impl DoneAnswer {
         &self.body
     }
 
-    /// Returns whether there is nothing but the status.
-    #[cfg(feature = "memory-store")]
-    pub(super) fn is_mere_status(&self) -> bool {
-        self.content_type.is_none() && self.body.is_empty()
-    }
-
     /// Copies the body out of whatever buffer it is a part of, which a store would keep as a whole.
     pub(super) fn detached(&self) -> Self {
         let content_type = self.content_type.clone();
@@ -85,8 +79,9 @@ impl DoneAnswer {
 
     /// Takes the status and the type of a response, and this body.
     pub(super) fn of(status: StatusCode, headers: &HeaderMap, body: Bytes) -> Self {
-        let content_type = headers.get(CONTENT_TYPE).filter(|_| !body.is_empty()).cloned();
-        Self { status, content_type, body }
+        // Gone through as in `tells_all`.
+        let content_type = headers.iter().find(|(name, _)| **name == CONTENT_TYPE).map(|(_, value)| value);
+        Self { status, content_type: content_type.filter(|_| !body.is_empty()).cloned(), body }
     }
 
     /// Returns whether a response of these headers is told by its status, its type and its body.

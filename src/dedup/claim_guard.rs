@@ -36,7 +36,8 @@ pub(super) struct ClaimGuard {
 }
 
 impl ClaimGuard {
-    #[inline]
+    // A guard is large, and is to be written where it stays.
+    #[inline(always)]
     pub(super) fn new(settings: &Arc<DedupSettings>, delivery: &Delivery, key: Key) -> Self {
         Self {
             settings: settings.clone(),

@@ -1,5 +1,7 @@
 //! Any store behind one type, and its time-out.
 
+#[cfg(feature = "memory-store")]
+use std::any::Any;
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
@@ -10,6 +12,8 @@ use crate::body::Deadline;
 
 use super::answer::DoneAnswer;
 use super::key::{ClaimToken, Key};
+#[cfg(feature = "memory-store")]
+use super::memory::MemoryStore;
 use super::store::{Claim, Store, StoreError};
 
 /// A call of the store that borrows nothing, so that it can outlive the request.
@@ -51,6 +55,10 @@ impl<S: Store> ErasedStore for S {
         answer: &DoneAnswer,
         retention: Duration,
     ) -> Option<Result<bool, StoreError>> {
+        #[cfg(feature = "memory-store")]
+        if let Some(store) = (self as &dyn Any).downcast_ref::<MemoryStore>() {
+            return Some(Ok(store.commit_now(key, token, answer, retention)));
+        }
         self.is_ready_at_once().then(|| at_once(S::commit(self, key, token, answer.detached(), retention)))
     }
 

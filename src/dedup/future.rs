@@ -122,26 +122,33 @@ impl<S, B, R> DedupFuture<S, B, R>
 where
     S: Service<Request<B>>,
 {
+    /// Gets the service that was polled ready, and leaves a clone of it if it takes it along.
     #[inline]
-    pub(super) fn new(settings: &Arc<DedupSettings>, inner: S, request: Request<B>) -> Self {
-        let mut call = PendingCall { inner, request };
-        let mut guard = None;
+    pub(super) fn new(settings: &Arc<DedupSettings>, inner: &mut S, mut request: Request<B>) -> Self
+    where
+        S: Clone,
+    {
+        // Its parts are large, and are to be written where they stay.
+        let mut this = Self { state: DedupState::Done, guard: None };
         let begun = match &settings.key {
-            None => begin(settings, call.request.extensions(), |delivery| settings.key(delivery), &mut guard),
+            None => begin(settings, request.extensions(), |delivery| settings.key(delivery), &mut this.guard),
             Some(choose) => {
-                let (head, body) = call.request.into_parts();
+                let (head, body) = request.into_parts();
                 let key = |delivery: &Delivery| settings.named(choose(delivery, &head));
-                let begun = begin(settings, &head.extensions, key, &mut guard);
-                call.request = Request::from_parts(head, body);
+                let begun = begin(settings, &head.extensions, key, &mut this.guard);
+                request = Request::from_parts(head, body);
                 begun
             }
         };
-        let state = match begun {
-            Begun::Handle => DedupState::Handle { handling: call.handle() },
-            Begun::Claim => DedupState::Claim { call: Box::new(call) },
+        this.state = match begun {
+            Begun::Handle => DedupState::Handle { handling: inner.call(request) },
+            Begun::Claim => {
+                let clone = inner.clone();
+                DedupState::Claim { call: Box::new(PendingCall { inner: mem::replace(inner, clone), request }) }
+            }
             Begun::Reply(response) => DedupState::Reply { response },
         };
-        Self { state, guard }
+        this
     }
 }
 

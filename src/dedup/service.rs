@@ -1,7 +1,6 @@
 //! The service: starts the future of each request.
 
 use std::fmt;
-use std::mem;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
@@ -53,9 +52,7 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        let clone = self.inner.clone();
-        let ready = mem::replace(&mut self.inner, clone);
-        DedupFuture::new(&self.settings, ready, request)
+        DedupFuture::new(&self.settings, &mut self.inner, request)
     }
 }
 

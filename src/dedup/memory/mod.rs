@@ -1,5 +1,6 @@
 //! A store in this process's memory.
 
+mod answers;
 mod index;
 mod shard;
 
@@ -18,11 +19,15 @@ use shard::{KeyHasher, Moment, Shard};
 /// if handlers answer each as the one before.
 pub const DEFAULT_CAPACITY: u64 = 100_000;
 
-/// The most shards. Two deliveries wait for each other only if they are in one, and hold it for the
-/// time of a look into its index.
-const MAX_SHARDS: u64 = 16;
+/// As many shards are enough for deliveries not to wait for each other: two do only if they are in
+/// one, and hold it for the time of a look into its index.
+const ENOUGH_SHARDS: u64 = 16;
 /// A shard remembers at least this many deliveries: more than the longest answer counts for.
 const MIN_SHARD: u64 = 512;
+/// More than that are divided among more shards, as the index of a shard is made for so many.
+const MAX_SHARD: u64 = 32_768;
+/// With so many shards, deliveries are more than memory has room for.
+const MAX_SHARDS: u64 = 4096;
 
 /// A [`Store`] in memory, for one process and for tests. Clones share what is remembered. Feature
 /// `memory-store`.
@@ -51,7 +56,8 @@ impl MemoryStore {
     #[must_use]
     pub fn new(capacity: u64) -> Self {
         let capacity = capacity.max(1);
-        let shards = (capacity / MIN_SHARD).clamp(1, MAX_SHARDS);
+        let enough = (capacity / MIN_SHARD).clamp(1, ENOUGH_SHARDS);
+        let shards = capacity.div_ceil(MAX_SHARD).clamp(enough, MAX_SHARDS);
         let hasher = KeyHasher::new();
         let share = |shard| capacity / shards + u64::from(shard < capacity % shards);
         let shards = (0..shards).map(|shard| Mutex::new(Shard::new(share(shard), hasher))).collect();
@@ -65,10 +71,16 @@ impl MemoryStore {
         self
     }
 
+    /// As [`commit`](Store::commit), but copies nothing of an answer that is as the one before.
+    pub(super) fn commit_now(&self, key: Key, token: ClaimToken, answer: &DoneAnswer, retention: Duration) -> bool {
+        let (now, until) = self.span(retention);
+        self.shard(&key).commit(key, token, answer, now, until)
+    }
+
     fn shard(&self, key: &Key) -> MutexGuard<'_, Shard> {
         // A shard's index goes by the upper half of the hash.
         let shard = ((self.hasher.hash(key) & 0xffff_ffff) * self.shards.len() as u64) >> 32;
-        #[allow(clippy::cast_possible_truncation, reason = "it is one of 16")]
+        #[allow(clippy::cast_possible_truncation, reason = "it is one of 4096")]
         lock(&self.shards[shard as usize])
     }
 
@@ -100,8 +112,7 @@ impl Store for MemoryStore {
         answer: DoneAnswer,
         retention: Duration,
     ) -> Result<bool, StoreError> {
-        let (now, until) = self.span(retention);
-        Ok(self.shard(&key).commit(key, token, answer, now, until))
+        Ok(self.commit_now(key, token, &answer, retention))
     }
 
     async fn release(&self, key: Key, token: ClaimToken) -> Result<(), StoreError> {
@@ -234,7 +245,7 @@ mod tests {
     #[test]
     fn a_large_store_remembers_all_of_its_capacity_over_its_shards() {
         let store = MemoryStore::new(20_001).with_clock(|| SystemTime::UNIX_EPOCH);
-        assert_eq!(store.shards.len() as u64, MAX_SHARDS);
+        assert_eq!(store.shards.len() as u64, ENOUGH_SHARDS);
         for id in 0..100_000 {
             assert_eq!(handle(&store, id), Claim::Won);
         }

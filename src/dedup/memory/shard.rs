@@ -1,14 +1,12 @@
 //! A part of what a store in memory remembers.
 
 use std::hash::{BuildHasher as _, RandomState};
-use std::sync::Arc;
-
-use http::StatusCode;
 
 use super::super::answer::DoneAnswer;
 use super::super::key::{ClaimToken, Key};
 use super::super::store::Claim;
-use super::index::Index;
+use super::answers::Answers;
+use super::index::{Index, Vacancy};
 
 /// The length of an answer's body that makes a delivery count once more, so that answers cannot
 /// take much more memory than the capacity says.
@@ -31,8 +29,7 @@ pub(super) struct Shard {
     /// The ends of the list of done deliveries.
     oldest: u32,
     newest: u32,
-    /// The last answer that was kept. Most handlers give the same one each time, and it is shared.
-    last_answer: Option<Arc<DoneAnswer>>,
+    answers: Answers,
 }
 
 /// A cache line.
@@ -52,9 +49,7 @@ pub(super) type Moment = u64;
 enum Held {
     Claim(ClaimToken),
     Done {
-        status: StatusCode,
-        /// Unless it is a mere status.
-        answer: Option<Arc<DoneAnswer>>,
+        answer: u32,
         /// The neighbours in the list.
         older: u32,
         newer: u32,
@@ -79,7 +74,7 @@ impl Shard {
             free: NONE,
             oldest: NONE,
             newest: NONE,
-            last_answer: None,
+            answers: Answers::default(),
         }
     }
 
@@ -88,16 +83,17 @@ impl Shard {
     }
 
     pub(super) fn claim(&mut self, key: Key, token: ClaimToken, now: Moment, until: Moment) -> Claim {
-        let Some(place) = self.find(&key) else {
-            self.insert(Entry { key, until, held: Held::Claim(token) });
-            return Claim::Won;
+        let place = match self.find(&key) {
+            Ok(place) => place,
+            Err(vacancy) => {
+                self.insert(Entry { key, until, held: Held::Claim(token) }, vacancy);
+                return Claim::Won;
+            }
         };
         let entry = &self.entries[place as usize];
         match &entry.held {
             Held::Claim(owner) if *owner != token && entry.until > now => return Claim::InFlight,
-            Held::Done { status, answer, .. } if entry.until > now => {
-                return Claim::Done(answer.as_ref().map_or_else(|| DoneAnswer::new(*status), |it| (**it).clone()));
-            }
+            Held::Done { answer, .. } if entry.until > now => return Claim::Done(self.answers.get(*answer).clone()),
             _ => {}
         }
         self.set(place, Held::Claim(token), until);
@@ -108,13 +104,13 @@ impl Shard {
         &mut self,
         key: Key,
         token: ClaimToken,
-        answer: DoneAnswer,
+        answer: &DoneAnswer,
         now: Moment,
         until: Moment,
     ) -> bool {
         let place = match self.find(&key) {
-            None => self.insert(Entry { key, until, held: Held::Claim(token) }),
-            Some(place) => {
+            Err(vacancy) => self.insert(Entry { key, until, held: Held::Claim(token) }, vacancy),
+            Ok(place) => {
                 let entry = &self.entries[place as usize];
                 let is_others = !matches!(entry.held, Held::Claim(owner) if owner == token);
                 if is_others && entry.until > now {
@@ -123,14 +119,14 @@ impl Shard {
                 place
             }
         };
-        let (status, answer) = (answer.status(), self.shared(answer));
-        self.set(place, Held::Done { status, answer, older: NONE, newer: NONE }, until);
+        let answer = self.answers.add(answer);
+        self.set(place, Held::Done { answer, older: NONE, newer: NONE }, until);
         self.evict(now);
         true
     }
 
     pub(super) fn release(&mut self, key: Key, token: ClaimToken) {
-        if let Some(place) = self.find(&key)
+        if let Ok(place) = self.find(&key)
             && matches!(self.entries[place as usize].held, Held::Claim(owner) if owner == token)
         {
             self.remove(place);
@@ -148,24 +144,14 @@ impl Shard {
         }
     }
 
-    /// What is kept of an answer: nothing of a mere status.
-    fn shared(&mut self, answer: DoneAnswer) -> Option<Arc<DoneAnswer>> {
-        if answer.is_mere_status() {
-            return None;
-        }
-        match &self.last_answer {
-            Some(last) if **last == answer => {}
-            _ => self.last_answer = Some(Arc::new(answer)),
-        }
-        self.last_answer.clone()
-    }
-
-    fn find(&self, key: &Key) -> Option<u32> {
+    #[inline]
+    fn find(&self, key: &Key) -> Result<u32, Vacancy> {
         self.index.find(self.hasher.index_hash(key), |place| self.entries[place as usize].key == *key)
     }
 
-    /// Puts an entry under a key that is free.
-    fn insert(&mut self, entry: Entry) -> u32 {
+    /// Puts an entry under a key that was looked for and is free.
+    #[inline]
+    fn insert(&mut self, entry: Entry, vacancy: Vacancy) -> u32 {
         let hash = self.hasher.index_hash(&entry.key);
         let mut place = self.free;
         match self.entries.get_mut(place as usize) {
@@ -181,7 +167,7 @@ impl Shard {
                 self.entries.push(entry);
             }
         }
-        self.index.insert(hash, place);
+        self.index.insert(hash, place, vacancy);
         place
     }
 
@@ -195,15 +181,16 @@ impl Shard {
     fn set(&mut self, place: u32, held: Held, until: Moment) {
         let entry = &mut self.entries[place as usize];
         entry.until = until;
+        let is_done = if let Held::Done { answer, .. } = &held { Some(*answer) } else { None };
         let before = std::mem::replace(&mut entry.held, held);
-        self.weight -= before.weight();
-        if let Held::Done { older, newer, .. } = before {
+        if let Held::Done { answer, older, newer } = before {
+            self.weight -= weight(self.answers.get(answer));
+            self.answers.remove(answer);
             *self.newer_than(older) = newer;
             *self.older_than(newer) = older;
         }
-        let held = &self.entries[place as usize].held;
-        self.weight += held.weight();
-        if let Held::Done { .. } = held {
+        if let Some(answer) = is_done {
+            self.weight += weight(self.answers.get(answer));
             let last = self.newest;
             *self.newer_than(last) = place;
             *self.older_than(place) = last;
@@ -228,15 +215,9 @@ impl Shard {
     }
 }
 
-impl Held {
-    fn weight(&self) -> u64 {
-        match self {
-            Self::Claim(_) | Self::Free { .. } => 0,
-            Self::Done { answer, .. } => {
-                1 + answer.as_ref().map_or(0, |answer| (answer.body().len() / ANSWER_UNIT) as u64)
-            }
-        }
-    }
+/// What a delivery with this answer counts for.
+fn weight(answer: &DoneAnswer) -> u64 {
+    1 + (answer.body().len() / ANSWER_UNIT) as u64
 }
 
 /// Hashes keys. A key is a digest already, so a part of it is as good as any; but a sender may
@@ -285,6 +266,8 @@ impl Shard {
 #[cfg(test)]
 mod tests {
     use std::collections::HashMap;
+
+    use http::StatusCode;
 
     use super::*;
 
@@ -354,7 +337,7 @@ mod tests {
                 3..6 => {
                     let status =
                         [StatusCode::OK, StatusCode::CREATED, StatusCode::ACCEPTED][usize::try_from(below(3)).unwrap()];
-                    let committed = shard.commit(key, token, answer(status), now, until);
+                    let committed = shard.commit(key, token, &answer(status), now, until);
                     assert_eq!(committed, model.commit(id, token, status, now, until));
                 }
                 6 => {
