@@ -52,7 +52,10 @@ const MAX_INLINE: usize = 38;
 
 impl Text {
     /// An empty text, with room for a short one.
-    pub(crate) const EMPTY: Self = Self(TextRepr::Inline([0; MAX_INLINE], 0));
+    #[inline]
+    pub(crate) const fn empty() -> Self {
+        Self(TextRepr::Inline([0; MAX_INLINE], 0))
+    }
 
     /// Creates a text from a literal.
     #[must_use]
@@ -98,13 +101,13 @@ impl Text {
     /// Creates a text that shares a part of a header's value. Returns `None` if the value isn't
     /// visible ASCII.
     pub(crate) fn from_header_part(value: &HeaderValue, part: Range<usize>) -> Option<Self> {
-        let mut text = Self::EMPTY;
+        let mut text = Self::empty();
         text.set_header_part(value, part)?;
         Some(text)
     }
 
     /// Becomes the text that [`from_header_part`](Self::from_header_part) returns. If it is
-    /// [empty](Self::EMPTY), a short one is written in its place: the processor waits for a copy
+    /// [empty](Self::empty()), a short one is written in its place: the processor waits for a copy
     /// of what was just written.
     #[inline]
     pub(crate) fn set_header_part(&mut self, value: &HeaderValue, part: Range<usize>) -> Option<()> {
@@ -262,7 +265,7 @@ mod tests {
         let letters: String = ('a'..='z').cycle().take(2 * MAX_INLINE).collect();
         let value = HeaderValue::from_str(&letters).unwrap();
         for part in [0..0, 3..4, 1..MAX_INLINE + 1, 1..MAX_INLINE + 2, 0..letters.len()] {
-            let mut text = Text::EMPTY;
+            let mut text = Text::empty();
             text.set_header_part(&value, part.clone()).unwrap();
             assert_eq!((text.as_str(), text.as_bytes()), (&letters[part.clone()], letters[part.clone()].as_bytes()));
             // One that has a text is overwritten.
@@ -270,8 +273,8 @@ mod tests {
             assert_eq!(text, "cde");
             assert_eq!(Text::from_header_part(&value, part.clone()).unwrap(), letters[part]);
         }
-        assert!(Text::EMPTY.set_header_part(&value, 0..letters.len() + 1).is_none());
-        assert!(Text::EMPTY.set_header_part(&HeaderValue::from_bytes(b"abc\xff").unwrap(), 0..2).is_none());
+        assert!(Text::empty().set_header_part(&value, 0..letters.len() + 1).is_none());
+        assert!(Text::empty().set_header_part(&HeaderValue::from_bytes(b"abc\xff").unwrap(), 0..2).is_none());
     }
 
     #[test]

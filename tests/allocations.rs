@@ -124,8 +124,8 @@ fn one_frame_costs_no_allocation_to_collect_and_many_cost_one_buffer() {
     row("one frame, around nothing: the delivery, the table of the extensions", "-", one - METRICS);
     assert_eq!(one, 3 + METRICS);
     row("64 frames, beyond one frame", "1", many - one);
-    // The buffer, its reference count, once the delivery and the request share it, and the running MAC, which is in a box for
-    // every hash but SHA-256.
+    // The buffer, its reference count, once the delivery and the request share it, and the running MAC,
+    // which is in a box for every hash but SHA-256.
     assert_eq!(many, one + 3);
 }
 

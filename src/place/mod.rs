@@ -224,7 +224,7 @@ impl Place {
 
     /// Returns the value as a text, behind that of its scope if it has one.
     pub(crate) fn text(&self, head: &Parts, body: &[u8], malformed: Reason) -> Result<Option<Text>, Rejection> {
-        let mut text = Text::EMPTY;
+        let mut text = Text::empty();
         let is_there = self.read_text(&mut text, head, body, malformed)?;
         Ok(is_there.then_some(text))
     }

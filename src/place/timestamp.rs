@@ -51,7 +51,7 @@ impl Timestamp {
     ) -> Result<(), Rejection> {
         let place = &self.place;
         let missing = || Rejection::new(Reason::MissingHeader).with_detail(format!("there is no timestamp in {place}"));
-        let (text, time) = read.insert((Text::EMPTY, now));
+        let (text, time) = read.insert((Text::empty(), now));
         if !place.read_text(text, head, body, Reason::MalformedTimestamp)? {
             *read = None;
             return if self.optional { Ok(()) } else { Err(missing()) };

@@ -126,7 +126,7 @@ impl Fields {
 /// Puts what is at this place of the head into `read`, and returns whether it is there.
 #[inline]
 fn read_in_head(read: &mut Option<Text>, place: &Place, head: &Parts) -> Result<bool, Rejection> {
-    let is_there = place.read_text(read.insert(Text::EMPTY), head, b"", Reason::MalformedHeader)?;
+    let is_there = place.read_text(read.insert(Text::empty()), head, b"", Reason::MalformedHeader)?;
     if !is_there {
         *read = None;
     }

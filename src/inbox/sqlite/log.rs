@@ -9,10 +9,10 @@ use std::thread::JoinHandle;
 
 use rusqlite::{Connection, Result};
 
-use super::schema::{self, FileError, PAGE_BYTES};
+use super::schema::{self, FileError, KEPT_LOG_BYTES, PAGE_BYTES};
 
 /// The log starts over once it is so long.
-const LOG_BYTES: u64 = 8 * 1024 * 1024;
+const LOG_BYTES: u64 = KEPT_LOG_BYTES / 2;
 /// The thread looks at it each time that about so much was written.
 const STEP_BYTES: u64 = LOG_BYTES / 2;
 /// If readers keep it from starting over, it is cut at this size.
@@ -26,6 +26,8 @@ const TRUNCATE_BYTES: u64 = 64 * 1024 * 1024;
 pub(super) struct Log {
     path: PathBuf,
     /// What was written to it since the thread was last told, about.
+    untold: u64,
+    /// What was written to it since it last started over, about.
     written: u64,
     /// How long it was when the thread last looked, in bytes.
     found: Arc<AtomicU64>,
@@ -41,30 +43,33 @@ impl Log {
             move || run(&path, &told, &found)
         };
         let thread = std::thread::Builder::new().name("webhook-inbox-log".to_owned()).spawn(run)?;
-        Ok(Self { path: path.to_owned(), written: 0, found, thread: Some((tell, thread)) })
+        Ok(Self { path: path.to_owned(), untold: 0, written: 0, found, thread: Some((tell, thread)) })
     }
 
     /// Counts what a commit writes.
     pub(super) fn wrote(&mut self, bytes: u64) {
+        self.untold += bytes;
         self.written += bytes;
     }
 
     /// Has the log written back if it is time to. It has to be called between transactions.
     pub(super) fn write_back(&mut self, connection: &Connection) -> Result<()> {
-        if self.written >= STEP_BYTES
+        if self.untold >= STEP_BYTES
             && let Some((tell, _)) = &self.thread
         {
-            self.written = 0;
+            self.untold = 0;
             // While it is told already, it will see this too.
             let _ = tell.try_send(());
         }
-        if self.found.load(Ordering::Relaxed) < LOG_BYTES {
+        // A thread that does not keep up isn't waited for.
+        if self.found.load(Ordering::Relaxed) < LOG_BYTES && self.written < KEPT_LOG_BYTES {
             return Ok(());
         }
         let mode = if file_bytes(&self.path) < TRUNCATE_BYTES { "PASSIVE" } else { "TRUNCATE" };
         let is_busy: bool = connection.query_row(&format!("PRAGMA wal_checkpoint({mode})"), (), |row| row.get(0))?;
         if !is_busy {
             self.found.store(0, Ordering::Relaxed);
+            self.written = 0;
         }
         Ok(())
     }

@@ -41,8 +41,8 @@ use writer::{Settings, Writer, failed};
 pub const DEFAULT_PUT_TIMEOUT: Duration = Duration::from_secs(5);
 /// The bytes that may wait to be stored by default.
 pub const DEFAULT_QUEUE_BYTES: usize = 64 * 1024 * 1024;
-/// The room on the disk that is kept for working off what is stored, by default: twice the size
-/// that the log grows to.
+/// The room on the disk that is kept for working off what is stored, by default: twice the size at
+/// which the log starts over.
 pub const DEFAULT_RESERVE: u64 = 16 * 1024 * 1024;
 /// How often the file is looked at for what other processes stored.
 const POLL: Duration = Duration::from_millis(500);

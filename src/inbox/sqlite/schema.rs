@@ -20,6 +20,10 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(2);
 /// leave up to the half empty.
 pub(super) const PAGE_BYTES: u32 = 16 * 1024;
 
+/// What the write-ahead log needed beyond so much is given back once it starts over, which it does
+/// at half of that unless much comes at once.
+pub(super) const KEPT_LOG_BYTES: u64 = 16 * 1024 * 1024;
+
 /// Pages that a connection keeps in memory, in KiB. Together with the reader's it bounds what the
 /// store takes.
 const CACHE_KIB: i64 = 8 * 1024;
@@ -147,8 +151,9 @@ pub(super) fn open_writer(path: &Path) -> Result<Connection, FileError> {
         return Err(FileError::Setting("journal_mode = WAL"));
     }
     connection.execute_batch(&format!(
-        "PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 0; PRAGMA cache_size = -{CACHE_KIB}; \
-         PRAGMA temp_store = MEMORY; PRAGMA trusted_schema = OFF; {LEAVE_NO_COPIES}"
+        "PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 0; PRAGMA journal_size_limit = {KEPT_LOG_BYTES}; \
+         PRAGMA cache_size = -{CACHE_KIB}; PRAGMA temp_store = MEMORY; PRAGMA trusted_schema = OFF; \
+         {LEAVE_NO_COPIES}"
     ))?;
     let synchronous: i32 = connection.query_row("PRAGMA synchronous", (), |row| row.get(0))?;
     if synchronous < 2 {
