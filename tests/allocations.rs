@@ -25,10 +25,19 @@ async fn bare(body: Bytes) -> &'static str {
     "ok"
 }
 
+/// One that signs by HMAC-SHA256, as most do.
+fn usual_provider() -> tower_webhook::Scheme {
+    tower_webhook::senders::github("Jefe").unwrap()
+}
+
 /// A signed request whose body is shared memory, as the bodies that hyper reads are.
 fn signed(len: usize) -> Request<Full<Bytes>> {
+    signed_by(&provider(), len)
+}
+
+fn signed_by(provider: &tower_webhook::Scheme, len: usize) -> Request<Full<Bytes>> {
     let body = BytesMut::from(&*vec![b'x'; len + 1]).split_to(len).freeze();
-    testing::sign(&provider(), Request::post("/").body(body).unwrap()).unwrap()
+    testing::sign(provider, Request::post("/").body(body).unwrap()).unwrap()
 }
 
 /// The allocations of one call, once everything that is made on first use has been made.
@@ -111,22 +120,29 @@ fn around_nothing<P: Provider, B: http_body::Body<Data = Bytes, Error: std::erro
 #[test]
 fn one_frame_costs_no_allocation_to_collect_and_many_cost_one_buffer() {
     let whole = Bytes::from(vec![b'x'; 1 << 20]);
-    let frames = |size: usize| {
-        move || {
-            let (head, _) = signed(1 << 20).into_parts();
-            let steps = (0..1 << 20).step_by(size).map(|at| Step::Data(whole.slice(at..at + size)));
-            let hint = http_body::SizeHint::with_exact(1 << 20);
-            Request::from_parts(head, ScriptedBody::new(steps.collect::<Vec<_>>()).with_size_hint(hint))
-        }
-    };
-    let one = allocations(around_nothing(WebhookLayer::new(provider())), frames.clone()(1 << 20));
-    let many = allocations(around_nothing(WebhookLayer::new(provider())), frames(1 << 14));
-    row("one frame, around nothing: the delivery, the table of the extensions", "-", one - METRICS);
-    assert_eq!(one, 3 + METRICS);
-    row("64 frames, beyond one frame", "1", many - one);
-    // The buffer, its reference count, once the delivery and the request share it, and the running MAC,
-    // which is in a box for every hash but SHA-256.
-    assert_eq!(many, one + 3);
+    // The buffer, its reference count, once the delivery and the request share it, and a box for a
+    // running MAC, if its hash isn't SHA-256.
+    for (name, provider, beyond) in [("SHA-256", usual_provider(), 2), ("SHA-512", provider(), 3)] {
+        let frames = |size: usize| {
+            let (whole, provider) = (whole.clone(), &provider);
+            move || {
+                let (head, _) = signed_by(provider, 1 << 20).into_parts();
+                let steps = (0..1 << 20).step_by(size).map(|at| Step::Data(whole.slice(at..at + size)));
+                let hint = http_body::SizeHint::with_exact(1 << 20);
+                Request::from_parts(head, ScriptedBody::new(steps.collect::<Vec<_>>()).with_size_hint(hint))
+            }
+        };
+        let one = allocations(around_nothing(WebhookLayer::new(provider.clone())), frames(1 << 20));
+        let many = allocations(around_nothing(WebhookLayer::new(provider.clone())), frames(1 << 14));
+        row(
+            &format!("one frame, {name}, around nothing: the delivery, the table of the extensions"),
+            "-",
+            one - METRICS,
+        );
+        assert_eq!(one, 3 + METRICS);
+        row(&format!("64 frames, {name}, beyond one frame"), "1", many - one);
+        assert_eq!(many, one + beyond);
+    }
 }
 
 /// A body that has not begun to arrive.

@@ -20,7 +20,6 @@ use crate::provider::Recognition;
 use crate::rejection::{Reason, Rejection};
 use crate::text::Text;
 
-use read::Read;
 pub(crate) use signature::{Candidates, Signature};
 pub(crate) use timestamp::Timestamp;
 
@@ -55,6 +54,21 @@ pub(crate) struct Place {
     /// Where the scope is that an id is unique within.
     pub(crate) scope: Option<Box<Place>>,
 }
+
+/// How the value at a place is read.
+#[derive(Clone, Copy, Debug)]
+enum Read {
+    /// From a header, as it is.
+    Header,
+    /// From the head.
+    Head(ReadHead),
+    /// From the body, which is empty as long as it isn't known.
+    Body(ReadBody),
+}
+
+/// It gets the reason to refuse what isn't in the sender's form, and the longest header.
+type ReadHead = for<'a> fn(&Place, &'a Parts, Reason, usize) -> Result<Option<Value<'a>>, Rejection>;
+type ReadBody = for<'a> fn(&Spot, &'a [u8]) -> Result<Option<Cow<'a, [u8]>>, Rejection>;
 
 /// A value that was found: a header's own, or one that had to be decoded.
 pub(crate) enum Value<'a> {

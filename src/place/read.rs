@@ -6,7 +6,6 @@ use std::borrow::Cow;
 use http::header::AUTHORIZATION;
 #[cfg(feature = "asymmetric")]
 use http::header::HeaderName;
-use http::request::Parts;
 
 use crate::config::ConfigError;
 #[cfg(feature = "asymmetric")]
@@ -18,22 +17,7 @@ use crate::rejection::{Reason, Rejection};
 use crate::uri::requested_uri;
 use crate::urlencoded;
 
-use super::{Place, Spot, Value, header_name};
-
-/// How the value at a place is read.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Read {
-    /// From a header, as it is.
-    Header,
-    /// From the head.
-    Head(ReadHead),
-    /// From the body, which is empty as long as it isn't known.
-    Body(ReadBody),
-}
-
-/// It gets the reason to refuse what isn't in the sender's form, and the longest header.
-type ReadHead = for<'a> fn(&Place, &'a Parts, Reason, usize) -> Result<Option<Value<'a>>, Rejection>;
-type ReadBody = for<'a> fn(&Spot, &'a [u8]) -> Result<Option<Cow<'a, [u8]>>, Rejection>;
+use super::{Place, Read, Spot, Value, header_name};
 
 impl Place {
     fn new(spot: Spot, read: Read) -> Self {

@@ -26,12 +26,12 @@ use crate::secrets::{KeyFormat, Secret, Secrets};
 use crate::text::Text;
 
 use super::any_form::AnyForm;
+use super::body_hash::BodyHash;
 use super::custom::{CustomProof, Rule};
 use super::form::Form;
-use super::scheme::{Inner, Scheme};
+use super::scheme::{Inner, Scheme, Several};
 use super::settings::Settings;
-use super::several::{SEVERAL, Several};
-use super::signed_text::BodyHash;
+use super::several::SEVERAL;
 use super::source::{SignatureSpec, Source, TimestampSpec};
 use super::template::{CustomPiece, Values, Written};
 use crate::handshake::Handshake;

@@ -1,6 +1,7 @@
 //! Senders as a few declarative lines: where the signature is, what it covers, how it is made.
 
 mod any_form;
+mod body_hash;
 mod builder;
 mod custom;
 mod fields;

@@ -22,7 +22,6 @@ use crate::time::{Clock, Tolerance};
 use super::any_form::{AnyAttempt, AnyForm};
 use super::form::foreign;
 use super::proof::Judged;
-use super::several::{SEVERAL, Several};
 use crate::handshake::{AnswerUnsigned, Handshake};
 
 /// A sender that is described in a few declarative lines.
@@ -73,24 +72,6 @@ pub(crate) struct Inner {
 }
 
 impl Scheme {
-    /// Accepts what either of the two accepts: for a sender that is about to change how it signs.
-    /// The handshakes are those of both, the body limit is the larger one, and everything else
-    /// is that of the first.
-    #[must_use]
-    pub fn or(self, other: Self) -> Self {
-        let other = Arc::unwrap_or_clone(other.0);
-        self.with(|own| {
-            own.body_limit = own.body_limit.max(other.body_limit);
-            own.handshakes.extend(other.handshakes);
-            own.is_timed |= other.is_timed;
-            own.shares_head |= other.shares_head;
-            own.forms.extend(other.forms);
-            own.several = Some(&SEVERAL);
-            // What one form verified may be verified by the other when it is repeated, and so by another code.
-            own.forms.iter_mut().for_each(AnyForm::leave_body_unnamed);
-        })
-    }
-
     /// Sets another tolerance of the timestamp than the sender's usual one.
     ///
     /// # Errors
@@ -148,7 +129,7 @@ impl Scheme {
         self.with(|own| own.behavior = behavior)
     }
 
-    fn with(mut self, set: impl FnOnce(&mut Inner)) -> Self {
+    pub(super) fn with(mut self, set: impl FnOnce(&mut Inner)) -> Self {
         set(Arc::make_mut(&mut self.0));
         self
     }
@@ -220,6 +201,14 @@ impl Scheme {
 pub(super) fn begin_one(form: &AnyForm, head: HeadRef<'_>, now: SystemTime) -> Judged<Begin<SchemeVerification>> {
     form.begin(head, now, |first| Begin::Verify(SchemeVerification(State::Verify { first, rest: Vec::new() })))
 }
+
+/// What a scheme does with several forms.
+pub(super) struct Several {
+    pub(super) begin: fn(&Scheme, HeadRef<'_>, SystemTime) -> Judged<Begin<SchemeVerification>>,
+    pub(super) finish: Finish,
+}
+
+type Finish = fn(&Scheme, &mut AnyAttempt, &mut [AnyAttempt], &Parts, &Bytes, &[u8]) -> Judged<Outcome>;
 
 impl Provider for Scheme {
     type Verification = SchemeVerification;

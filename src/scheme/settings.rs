@@ -22,8 +22,8 @@ use crate::public_key::PublicKey;
 use crate::public_url::PublicUrl;
 use crate::secrets::{KeyFormat, Keys, Secret, Secrets};
 
+use super::body_hash::BodyHash;
 use super::fields::Fields;
-use super::signed_text::BodyHash;
 use super::template::{CustomPiece, Written};
 
 type DecodeKey = fn(&Secret, KeyFormat) -> Result<Zeroizing<Vec<u8>>, ConfigError>;

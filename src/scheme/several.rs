@@ -1,6 +1,7 @@
 //! Several forms of one scheme, all of which are tried. Schemes that have several bring it, so that
 //! a program of others hasn't got it.
 
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use bytes::Bytes;
@@ -10,19 +11,31 @@ use crate::provider::{Begin, MaybeReady, Outcome};
 use crate::rejection::{Reason, Rejection};
 use crate::secrets::HeadRef;
 
-use super::any_form::AnyAttempt;
+use super::any_form::{AnyAttempt, AnyForm};
 use super::proof::Judged;
-use super::scheme::{Scheme, SchemeVerification, State, begin_one};
-
-/// What a scheme does with several forms.
-pub(super) struct Several {
-    pub(super) begin: fn(&Scheme, HeadRef<'_>, SystemTime) -> Judged<Begin<SchemeVerification>>,
-    pub(super) finish: Finish,
-}
-
-type Finish = fn(&Scheme, &mut AnyAttempt, &mut [AnyAttempt], &Parts, &Bytes, &[u8]) -> Judged<Outcome>;
+use super::scheme::{Scheme, SchemeVerification, Several, State, begin_one};
 
 pub(super) static SEVERAL: Several = Several { begin, finish };
+
+impl Scheme {
+    /// Accepts what either of the two accepts: for a sender that is about to change how it signs.
+    /// The handshakes are those of both, the body limit is the larger one, and everything else
+    /// is that of the first.
+    #[must_use]
+    pub fn or(self, other: Self) -> Self {
+        let other = Arc::unwrap_or_clone(other.0);
+        self.with(|own| {
+            own.body_limit = own.body_limit.max(other.body_limit);
+            own.handshakes.extend(other.handshakes);
+            own.is_timed |= other.is_timed;
+            own.shares_head |= other.shares_head;
+            own.forms.extend(other.forms);
+            own.several = Some(&SEVERAL);
+            // What one form verified may be verified by the other when it is repeated, and so by another code.
+            own.forms.iter_mut().for_each(AnyForm::leave_body_unnamed);
+        })
+    }
+}
 
 /// Begins with every form that the head fits.
 fn begin(scheme: &Scheme, head: HeadRef<'_>, now: SystemTime) -> Judged<Begin<SchemeVerification>> {

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use http::request::Parts;
+#[cfg(feature = "testing")]
 use sha2::{Digest as _, Sha256};
-use subtle::ConstantTimeEq as _;
 
 use crate::config::ConfigError;
 use crate::delivery::Signed;
@@ -12,6 +12,7 @@ use crate::rejection::{Reason, Rejection};
 #[cfg(feature = "testing")]
 use crate::sign::SignError;
 
+use super::body_hash::BodyHash;
 use super::fields::Fields;
 use super::settings::{Settings, ShowAddress};
 use super::template::Template;
@@ -30,20 +31,6 @@ pub(crate) struct SignedText {
     address: Option<Arc<ShowAddress>>,
     /// Whether everything that is signed before the body is known before the body is.
     pub(crate) streams: bool,
-}
-
-/// Where a SHA-256 of the body is, and what compares the two. The few senders that have one bring
-/// it.
-#[derive(Clone)]
-pub(crate) struct BodyHash {
-    at: Signature,
-    check: fn(&Signature, &Parts, &[u8]) -> Result<(), Rejection>,
-}
-
-impl BodyHash {
-    pub(super) fn new(at: Signature) -> Self {
-        Self { at, check: check_hash }
-    }
 }
 
 impl SignedText {
@@ -108,7 +95,7 @@ impl SignedText {
     /// Compares the body with its signed hash, if there is one.
     pub(crate) fn check_body(&self, head: &Parts, body: &[u8]) -> Result<(), Rejection> {
         match &self.body_hash {
-            Some(hash) => (hash.check)(&hash.at, head, body),
+            Some(hash) => hash.check(head, body),
             None => Ok(()),
         }
     }
@@ -139,19 +126,4 @@ impl SignedText {
         }
         self.signature.places[0].put(request.head, request.body, &text)
     }
-}
-
-fn check_hash(hash: &Signature, head: &Parts, body: &[u8]) -> Result<(), Rejection> {
-    let digest = Sha256::digest(body);
-    let claimed = hash.read(head, body, digest.len()).map_err(|rejection| match rejection.reason() {
-        Reason::MissingSignature => Rejection::new(Reason::BodyMismatch)
-            .with_detail(format!("nothing signs it, as its SHA-256 is not in {}", hash.names())),
-        _ => rejection,
-    })?;
-    if claimed.iter().any(|claimed| !bool::from(claimed.as_bytes().ct_eq(&digest))) {
-        return Err(
-            Rejection::new(Reason::BodyMismatch).with_detail(format!("its SHA-256 is not the one in {}", hash.names()))
-        );
-    }
-    Ok(())
 }
