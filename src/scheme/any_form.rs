@@ -19,7 +19,7 @@ use crate::rejection::{Reason, Rejection};
 use crate::secrets::{HeadRef, Keys};
 use crate::time::Tolerance;
 
-#[cfg(feature = "testing")]
+#[cfg(all(feature = "inspect", feature = "testing"))]
 use super::fields::Fields;
 use super::form::{Attempt, Form, FormId, foreign};
 use super::mac::MacProof;
@@ -88,7 +88,7 @@ pub(crate) trait DrivenForm: Send + Sync {
         rest: &[u8],
     ) -> Judged<Outcome>;
     fn boxed(&self) -> Box<dyn DrivenForm>;
-    #[cfg(feature = "testing")]
+    #[cfg(all(feature = "inspect", feature = "testing"))]
     fn fields(&self) -> &Fields;
     #[cfg(all(feature = "inspect", feature = "testing"))]
     fn proof_places(&self) -> &[Place];
@@ -214,7 +214,7 @@ impl<P: Proof> DrivenForm for Form<P> {
         self.tolerance_mut().map(|own| *own = tolerance).is_some()
     }
 
-    #[cfg(feature = "testing")]
+    #[cfg(all(feature = "inspect", feature = "testing"))]
     fn fields(&self) -> &Fields {
         &self.fields
     }

@@ -7,7 +7,7 @@ use rusqlite::{Connection, Result};
 /// So many keys are gathered before they are written into the table of keys, in its order. Each
 /// would otherwise change a page of its own, as keys come in no order, and that page would be most
 /// of what an accept writes. The more there are, the more of them share a page.
-const AT_ONCE: usize = 65_536;
+const AT_ONCE: usize = 32_768;
 /// So many of them are written in one transaction, so that no accept waits for all.
 const IN_A_TRANSACTION: usize = 1024;
 
