@@ -79,7 +79,7 @@ pub(crate) trait OtherMac: Any + Send + Sync {
 }
 
 /// The codes of one text by keys of another kind.
-pub(crate) trait OtherMacs: Send + Sync {
+pub(crate) trait OtherMacs: Send {
     fn update(&mut self, bytes: &[u8]);
 
     fn finish(self: Box<Self>) -> SmallVec<[Digest; 1]>;
@@ -117,7 +117,7 @@ impl Mac {
 fn other_key<D: EagerHash + 'static>(key: &[u8]) -> Option<Mac>
 where
     HmacCore<D>: Send + Sync,
-    Hmacs<D>: Send + Sync,
+    Hmacs<D>: Send,
 {
     Some(Mac::Other(Arc::new(HmacCore::<D>::new_from_slice(key).ok()?)))
 }
@@ -125,7 +125,7 @@ where
 impl<D: EagerHash + 'static> OtherMac for HmacCore<D>
 where
     Self: Send + Sync,
-    Hmacs<D>: Send + Sync,
+    Hmacs<D>: Send,
 {
     fn over(&self, feed: &mut dyn FnMut(&mut dyn FnMut(&[u8]))) -> Digest {
         let Ok(code) = hmac_over::<D, Infallible>(self, |sink| {
@@ -282,7 +282,7 @@ impl Macs {
 
 impl<D: EagerHash> OtherMacs for Hmacs<D>
 where
-    Self: Send + Sync,
+    Self: Send,
 {
     fn update(&mut self, bytes: &[u8]) {
         self.update(bytes);

@@ -42,7 +42,7 @@ pub(crate) enum AnyForm {
 pub(crate) enum AnyAttempt {
     Mac(Attempt<MacProof>),
     /// By any kind of proof, as the form that has begun it knows.
-    Other(FormId, Box<dyn Any + Send + Sync>),
+    Other(FormId, Box<dyn Any + Send>),
 }
 
 /// What a scheme does with a form, whatever its kind of proof.

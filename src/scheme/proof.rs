@@ -30,11 +30,11 @@ pub(crate) type Judged<T> = Result<MaybeReady<T>, Rejection>;
 pub(crate) trait Proof: Clone + Send + Sync + 'static {
     /// What one request offers as its proof. The default stands for an offer that is still in the
     /// body.
-    type Offer: Default + Send + Sync + 'static;
+    type Offer: Default + Send + 'static;
     /// Which keys one request is verified with.
-    type Keys: Send + Sync + 'static;
+    type Keys: Send + 'static;
     /// What was computed of the body so far.
-    type Progress: Default + Send + Sync + 'static;
+    type Progress: Default + Send + 'static;
 
     /// Returns where the signature is and what it signs, if a template describes it.
     fn text(&self) -> Option<&SignedText> {
