@@ -30,8 +30,8 @@ use crate::handshake::Handshake;
 use crate::sign::{SignResult, Signer, Unsigned};
 
 /// A form by any kind of proof. Nearly every sender signs with MACs, and its requests cost no box.
-/// Whoever makes another kind of form brings what that kind does: a program has the code of those
-/// kinds alone that its senders use.
+/// The constructor of another kind of form brings what that kind does: a program has the code of
+/// those kinds alone that its senders use.
 #[derive(Clone)]
 pub(crate) enum AnyForm {
     Mac(Form<MacProof>),

@@ -215,7 +215,7 @@ impl FormId {
 
 /// A request being verified by a form.
 pub(crate) struct Attempt<P: Proof> {
-    /// The form that has begun it, and that alone may decide. It isn't held, as whoever drives the
+    /// The form that has begun it, and that alone may decide. It isn't held, as what drives the
     /// verification has the scheme.
     pub(super) form: FormId,
     read: Unverified,

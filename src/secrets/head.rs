@@ -50,7 +50,7 @@ impl Deref for Head {
     }
 }
 
-/// The head of a request, by which something may be looked up: shared, if whoever drives the
+/// The head of a request, by which something may be looked up: shared, if the driver of the
 /// verification has lent it for that.
 #[derive(Clone, Copy)]
 pub(crate) struct HeadRef<'a> {

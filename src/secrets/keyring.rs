@@ -70,7 +70,7 @@ impl<K> Keyring<K> {
     }
 }
 
-/// A keyring of a kind that whoever finds it doesn't know.
+/// A keyring of a kind that what finds it doesn't know.
 pub(crate) trait AnyKeyring: Any + Send + Sync {
     /// Returns a copy that is in one piece of memory with what a cache knows of it: among a million
     /// tenants, a hit takes as long as the memory does to answer, once for each piece.
