@@ -6,6 +6,7 @@
 //! in turns.
 
 mod apps;
+mod growth;
 mod load;
 #[path = "../../tests/it/inbox/postgres_server.rs"]
 #[allow(dead_code, reason = "the tests use more of it")]
@@ -13,6 +14,8 @@ mod postgres_server;
 mod process;
 mod stored;
 mod support;
+#[path = "../speed/svg.rs"]
+mod svg;
 mod table;
 
 use std::collections::HashSet;
@@ -40,6 +43,8 @@ fn main() {
         Some("fill") => stored::fill(&arguments[1], number(2), number(3)),
         Some("open") => stored::open(&arguments[1]),
         Some("finish") => stored::finish(&arguments[1], number(2)),
+        Some("grow") => stored::grow(&arguments[1]),
+        Some("growth") => growth::draw(Path::new(&arguments[1])),
         _ => {
             // Requests are sent by one thread, so that the servers have the rest of the machine.
             let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();

@@ -12,13 +12,15 @@ use tower_webhook::testing::inbox_entry;
 use tower_webhook::{Clock as _, SystemClock};
 
 use crate::load::BODY_LEN;
-use crate::{apps, now};
+use crate::{apps, now, quantile};
 
 const SCOPE: &str = "benchmark";
 /// Puts at the same time.
 const AT_ONCE: usize = 256;
 pub const TURNS: usize = 7;
 const CALLS_A_TURN: usize = 20;
+/// What growth is measured at. A turn takes as many as it puts, so that they stay.
+pub const BACKLOGS: [usize; 4] = [10_000, 30_000, 100_000, 1_000_000];
 
 /// Fills a store with `few` deliveries and one with `many`, and prints the seconds for a put of 32
 /// and for a take of 32, with few and with many, in turns. It then says that it is full and goes on
@@ -40,6 +42,25 @@ pub fn fill(path: &str, few: usize, many: usize) {
         println!("full");
         loop {
             put(&large, &mut names, AT_ONCE).await;
+        }
+    });
+}
+
+/// Prints the seconds for a put of 32 and for a take of 32, once that many deliveries wait, for
+/// each of [`BACKLOGS`].
+pub fn grow(path: &str) {
+    run(async {
+        let mut names = 0..;
+        let store = SqliteStore::open(path).unwrap();
+        for count in BACKLOGS {
+            let missing = count - names.start;
+            put_all(&store, &mut names, missing).await;
+            let mut times = [const { Vec::new() }; 2];
+            for _ in 0..TURNS {
+                times[0].push(time(async || put(&store, &mut names, 32).await).await);
+                times[1].push(time(async || assert_eq!(take(&store, 32).await.len(), 32)).await);
+            }
+            times.iter_mut().for_each(|times| println!("{}", quantile(times, 0.5)));
         }
     });
 }

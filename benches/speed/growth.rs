@@ -9,7 +9,7 @@ use tower_webhook::{Secret, Secrets, WebhookLayer};
 use crate::apps::{self, signed};
 use crate::cases::around;
 use crate::paired::compare;
-use crate::svg::Chart;
+use crate::svg::{Chart, number};
 use crate::{cases, loopback};
 
 const KIB: usize = 1 << 10;
@@ -116,14 +116,5 @@ fn bytes(len: f64) -> String {
         len if len >= 1_048_576.0 => format!("{} MiB", len / 1_048_576.0),
         len if len >= 1024.0 => format!("{} KiB", len / 1024.0),
         len => format!("{len} B"),
-    }
-}
-
-fn number(value: f64) -> String {
-    match value {
-        value if value >= 1e6 => format!("{:.0}M", value / 1e6),
-        value if value >= 1e4 => format!("{:.0}k", value / 1e3),
-        value if value >= 100.0 || value.fract() == 0.0 => format!("{value:.0}"),
-        value => format!("{value:.1}"),
     }
 }

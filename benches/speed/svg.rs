@@ -110,6 +110,16 @@ impl Chart<'_> {
     }
 }
 
+/// How a number is written on an axis.
+pub fn number(value: f64) -> String {
+    match value {
+        value if value >= 1e6 => format!("{:.0}M", value / 1e6),
+        value if value >= 1e4 => format!("{:.0}k", value / 1e3),
+        value if value >= 100.0 || value.fract() == 0.0 => format!("{value:.0}"),
+        value => format!("{value:.1}"),
+    }
+}
+
 /// Returns the next number of the form 1, 2, 2.5 or 5 times a power of ten.
 fn round_up(value: f64) -> f64 {
     let unit = 10_f64.powf(value.log10().floor());
