@@ -126,7 +126,9 @@ macro_rules! senders {
         #[doc = $errors]
         #[cfg(all($(feature = $feature),*))]
         pub fn $name($($argument: $type),*) -> Result<Scheme, crate::config::ConfigError> {
-            // What is generic is compiled where it is called, and so it is as little as can be.
+            // What is generic is compiled where it is called, and so it is as little as can be. The rest is inline, as it is
+            // compiled in no program then but those that have this sender.
+            #[inline]
             fn $name($($argument: $inner),*) -> Result<Scheme, crate::config::ConfigError> {
                 let $of = $scheme;
                 $built.with_behavior(super::knowledge::$name).build(stringify!($name))
