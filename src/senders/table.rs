@@ -39,6 +39,7 @@ impl Sender {
     /// # Errors
     ///
     /// Where something is missing or wrong in it, or means nothing to this sender.
+    #[inline]
     pub fn build(&self, mut config: SenderConfig) -> Result<Scheme, ConfigError> {
         let mut scheme = (self.build)(&mut config)?;
         if let Some(tolerance) = config.take_tolerance() {
