@@ -311,6 +311,7 @@ impl Rejection {
     /// - A transient reason takes a 5xx or 429, as a status that tells the sender to give up would
     ///   lose the message. [`Reason::InFlight`] takes a 409 as well.
     #[must_use]
+    #[inline]
     pub fn with_status(mut self, status: StatusCode) -> Self {
         let fits = if !self.0.reason.is_transient() {
             status.is_client_error()
@@ -327,6 +328,7 @@ impl Rejection {
 
     /// Sets the `Retry-After` of a transient failure. It is rounded up to whole seconds.
     #[must_use]
+    #[inline]
     pub fn with_retry_after(mut self, wait: Duration) -> Self {
         self.extra().retry_after = Some(wait);
         self
@@ -399,6 +401,7 @@ impl Rejection {
 
     /// Sets a status for a sender whose document asks for it, whether it fits the reason or not.
     #[cfg_attr(not(feature = "jwt"), allow(dead_code))]
+    #[inline]
     pub(crate) fn with_documented_status(mut self, status: StatusCode) -> Self {
         self.extra().status = Some(status);
         self

@@ -62,6 +62,7 @@ type Make = dyn Fn(&mut Settings) -> Result<AnyForm, ConfigError> + Send + Sync;
 macro_rules! setters {
     ($($(#[$meta:meta])* $visibility:vis fn $name:ident($self:ident, $value:ident: $type:ty) $($field:ident).+ = $into:expr;)*) => {$(
         $(#[$meta])*
+        #[inline]
         $visibility fn $name(mut $self, $value: $type) -> Self {
             $self.$($field).+ = $into;
             $self
@@ -196,6 +197,7 @@ impl SchemeBuilder {
     /// Looks the sender's public key up by the id at this place of the head. The id is not signed:
     /// any key that the look-up returns is the sender's.
     #[cfg(all(feature = "asymmetric", feature = "fetch"))]
+    #[inline]
     pub fn with_key_lookup(self, id: Source, keys: KeyLookup) -> Self {
         self.key_id(id).with_keyid_lookup(keys)
     }
@@ -257,6 +259,7 @@ impl SchemeBuilder {
         self
     }
 
+    #[inline]
     pub(crate) fn at(mut self, url: PublicUrl) -> Self {
         self.settings.public_url = Some(url);
         self
@@ -265,12 +268,14 @@ impl SchemeBuilder {
     /// Takes the address from `X-Forwarded-Proto` and `X-Forwarded-Host` (or `Host`), unless one is
     /// [set](Self::with_public_url). Use it only for a service that can be reached through such a
     /// proxy alone: other clients can write anything there.
+    #[inline]
     pub fn with_trusted_forwarded_headers(mut self) -> Self {
         self.settings.public_url.get_or_insert(PublicUrl::Forwarded);
         self
     }
 
     /// Adds a question that the sender asks beside its deliveries.
+    #[inline]
     pub fn with_handshake(mut self, handshake: Handshake) -> Self {
         self.handshakes.push(handshake);
         self
@@ -288,15 +293,17 @@ impl SchemeBuilder {
     }
 
     /// Chooses the requests that this form of signing is for. `about` says the same in a table.
+    #[inline]
     pub(crate) fn only_if(mut self, about: &'static str, applies: fn(&Parts) -> bool) -> Self {
         self.settings.applies = Some((about, applies));
         self
     }
 
     /// Adds another form in which the sender signs, with the same secrets.
+    #[inline]
     pub(crate) fn or(mut self, other: Self) -> Self {
         self.others.push(other);
-        self.several = Some(&SEVERAL);
+        self.several = Some(SEVERAL);
         self
     }
 

@@ -86,6 +86,7 @@ pub(crate) struct Written {
 }
 
 impl Written {
+    #[inline]
     pub(crate) fn new(text: Cow<'static, str>) -> Self {
         Self { text, parse: Template::parse }
     }
@@ -153,6 +154,7 @@ impl Template {
 
     /// Reads a template such as `{timestamp}.{body}`. Braces have no other use in it. `{url}` needs
     /// the public address, and a custom piece goes before another one of its name.
+    #[inline]
     pub(crate) fn parse(text: &str, url: Option<&PublicUrl>, custom: &[Arc<CustomPiece>]) -> Result<Self, ConfigError> {
         if text.is_empty() {
             return Err(ConfigError::invalid("the signed template is empty"));
@@ -193,6 +195,7 @@ impl Template {
         Ok(template)
     }
 
+    #[inline]
     fn push(&mut self, piece: Piece) {
         self.needs_head |= piece.may_lack_in_head();
         if self.has_body { &mut self.after } else { &mut self.before }.push(piece);
@@ -286,6 +289,7 @@ impl Template {
     }
 
     /// Feeds the whole text, once the body is there.
+    #[inline]
     pub(super) fn feed(&self, values: &Values<'_>, sink: &mut dyn FnMut(&[u8])) -> Result<(), Rejection> {
         self.feed_before(values, sink)?;
         if self.has_body {
@@ -328,6 +332,7 @@ impl Template {
 }
 
 impl Piece {
+    #[inline]
     fn named(name: &str, url: Option<&PublicUrl>) -> Result<Self, ConfigError> {
         Ok(match name {
             "timestamp" => Self::Timestamp,
@@ -384,6 +389,7 @@ impl Piece {
         matches!(self, Self::Timestamp) || time.is_some_and(|time| self.is_of(&time.place))
     }
 
+    #[inline]
     fn feed(&self, values: &Values<'_>, sink: &mut dyn FnMut(&[u8])) -> Result<(), Rejection> {
         match self {
             Self::Literal(bytes) => sink(bytes),
