@@ -296,11 +296,10 @@ impl Handshake {
 
     /// Takes the keys that the sender signs with, if they are keys of MACs and the answer needs
     /// one.
-    pub(crate) fn by_keys_of(mut self, mac_keys: Option<&Keys<Mac>>) -> Self {
+    pub(crate) fn by_keys_of(&mut self, mac_keys: Option<&Keys<Mac>>) {
         if let Kind::QueryMac(question) = &mut self.0 {
             question.keys = mac_keys.cloned();
         }
-        self
     }
 
     /// Sets the position of the key that answers, if one does.

@@ -242,11 +242,12 @@ const DEFAULT_RETRY_AFTER: Duration = Duration::from_secs(5);
 /// assert_eq!(rejection.to_string(), "a certificate or key could not be fetched: the certificate host is down");
 /// ```
 #[derive(Clone)]
-pub struct Rejection(Box<Why>);
+pub struct Rejection(Arc<Why>);
 
-/// What a rejection is made of. It is boxed, as nearly every function returns one or something
-/// else: the something else would be moved in room for it, and each of them would know how to drop
-/// it.
+/// What a rejection is made of. It is behind a pointer, as nearly every function returns one or
+/// something else: the something else would be moved in room for it. The pointer counts its
+/// references, so that all that drops a rejection calls one function for it, and a clone copies
+/// nothing.
 #[derive(Clone)]
 struct Why {
     reason: Reason,
@@ -269,7 +270,7 @@ impl Rejection {
     #[must_use]
     #[cold]
     pub fn new(reason: Reason) -> Self {
-        Self(Box::new(Why { reason, detail: None, provider: None, source: None, extra: None }))
+        Self(Arc::new(Why { reason, detail: None, provider: None, source: None, extra: None }))
     }
 
     /// Refuses a method that is not one of these.
@@ -293,7 +294,7 @@ impl Rejection {
     /// must hold no secret and no part of a body.
     #[must_use]
     pub fn with_detail(mut self, detail: impl Into<Cow<'static, str>>) -> Self {
-        self.0.detail = Some(detail.into());
+        self.why().detail = Some(detail.into());
         self
     }
 
@@ -301,7 +302,7 @@ impl Rejection {
     /// part of a body.
     #[must_use]
     pub fn with_source(mut self, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
-        self.0.source = Some(source.into().into());
+        self.why().source = Some(source.into().into());
         self
     }
 
@@ -408,12 +409,19 @@ impl Rejection {
     }
 
     pub(crate) fn with_provider(mut self, provider: &Text) -> Self {
-        self.0.provider.get_or_insert_with(|| provider.clone());
+        if self.0.provider.is_none() {
+            self.why().provider = Some(provider.clone());
+        }
         self
     }
 
     fn extra(&mut self) -> &mut Extra {
-        self.0.extra.get_or_insert_default()
+        self.why().extra.get_or_insert_default()
+    }
+
+    /// Returns what is to be changed: a copy, if it is shared.
+    fn why(&mut self) -> &mut Why {
+        Arc::make_mut(&mut self.0)
     }
 }
 

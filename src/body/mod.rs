@@ -6,7 +6,7 @@ mod deadline;
 mod receive;
 mod response;
 
-pub(crate) use budget::Lease;
+pub(crate) use budget::{Lease, Ledger};
 pub use budget::MemoryBudget;
 pub(crate) use deadline::Deadline;
 pub(crate) use receive::{Received, Receiver, check_announced};

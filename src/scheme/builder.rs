@@ -62,7 +62,6 @@ type Make = dyn Fn(&mut Settings) -> Result<AnyForm, ConfigError> + Send + Sync;
 macro_rules! setters {
     ($($(#[$meta:meta])* $visibility:vis fn $name:ident($self:ident, $value:ident: $type:ty) $($field:ident).+ = $into:expr;)*) => {$(
         $(#[$meta])*
-        #[inline]
         $visibility fn $name(mut $self, $value: $type) -> Self {
             $self.$($field).+ = $into;
             $self
@@ -337,12 +336,15 @@ impl SchemeBuilder {
                 "a challenge is answered with a MAC, which could be the signature of a request: the signed template has no {body}",
             ));
         }
-        let by_keys = |handshake: Handshake| handshake.by_keys_of(forms[0].mac_keys());
+        let mut handshakes = self.handshakes;
+        for handshake in &mut handshakes {
+            handshake.by_keys_of(forms[0].mac_keys());
+        }
         Ok(Scheme(Arc::new(Inner {
             name,
             body_limit: self.body_limit.unwrap_or(self.behavior.body_limit()),
             behavior: self.behavior,
-            handshakes: self.handshakes.into_iter().map(by_keys).collect(),
+            handshakes,
             refusal: self.refusal,
             unsigned: self.unsigned,
             is_timed: forms.iter().any(AnyForm::is_timed),

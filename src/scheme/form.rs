@@ -191,14 +191,19 @@ impl<P: Proof> Form<P> {
 
 /// Returns the headers of which nothing but the signed value is in them.
 fn signed_headers(fields: &Fields, signed: Signed, template: Option<&Template>) -> Vec<HeaderName> {
-    let own = [
-        (signed.timestamp, fields.timestamp.as_ref().map(|timestamp| &timestamp.place)),
-        (signed.id, fields.id.as_ref()),
-        (signed.event, fields.event.as_ref()),
-    ];
-    let own = own.into_iter().filter_map(|(is_signed, place)| place.filter(|_| is_signed));
-    let in_text = template.into_iter().flat_map(Template::places);
-    own.chain(in_text).filter_map(Place::whole_header).cloned().collect()
+    let mut headers = Vec::new();
+    let mut add = |is_signed: bool, place: Option<&Place>| {
+        if let Some(name) = place.filter(|_| is_signed).and_then(Place::whole_header) {
+            headers.push(name.clone());
+        }
+    };
+    add(signed.timestamp, fields.timestamp.as_ref().map(|timestamp| &timestamp.place));
+    add(signed.id, fields.id.as_ref());
+    add(signed.event, fields.event.as_ref());
+    if let Some(template) = template {
+        template.places().for_each(|place| add(true, Some(place)));
+    }
+    headers
 }
 
 /// Which form it is, of all that there are at a time: where it is in memory. A scheme's forms stay
