@@ -274,9 +274,9 @@ impl Rejection {
     }
 
     /// Refuses a method that is not one of these.
-    pub(crate) fn wrong_method<'a>(methods: impl IntoIterator<Item = &'a Method>) -> Self {
+    pub(crate) fn wrong_method(methods: &[Method]) -> Self {
         let (mut allowed, mut last) = (String::new(), "");
-        for method in methods.into_iter().map(Method::as_str) {
+        for method in methods.iter().map(Method::as_str) {
             if method != last {
                 allowed += if last.is_empty() { "" } else { ", " };
                 allowed += method;

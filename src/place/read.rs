@@ -3,21 +3,23 @@
 
 use std::borrow::Cow;
 
-use http::header::AUTHORIZATION;
-#[cfg(feature = "asymmetric")]
-use http::header::HeaderName;
+use http::header::{AUTHORIZATION, HeaderName};
+use http::request::Parts;
 
 use crate::config::ConfigError;
 #[cfg(feature = "asymmetric")]
 use crate::encoding::Encoding;
-use crate::headers::{self, single};
+use crate::headers::{self, LONGEST_HEADER, single};
 use crate::multipart;
 use crate::pointer;
 use crate::rejection::{Reason, Rejection};
 use crate::uri::requested_uri;
 use crate::urlencoded;
 
-use super::{Place, Read, Spot, Value, header_name};
+use super::{Place, Read, Spot, TakeEach, Value, header_name};
+
+/// The most numbered headers that are looked for: DocuSign signs with up to 100 keys.
+const MAX_NUMBERED: usize = 100;
 
 impl Place {
     fn new(spot: Spot, read: Read) -> Self {
@@ -28,8 +30,26 @@ impl Place {
         Ok(Self::new(Spot::Header(header_name(name)?), Read::Header))
     }
 
+    #[inline]
     pub(crate) fn numbered(stem: &str) -> Result<Self, ConfigError> {
-        Ok(Self::new(Spot::Numbered(header_name(stem)?), Read::Header))
+        Ok(Self::new(Spot::Numbered(header_name(stem)?), Read::Each(Self::each_numbered)))
+    }
+
+    #[inline]
+    fn each_numbered(&self, head: &Parts, take: &mut TakeEach<'_>) -> Result<usize, Rejection> {
+        let Spot::Numbered(stem) = &self.spot else { return Ok(0) };
+        let is_numbered = |name: &HeaderName| {
+            let number = name.as_str().strip_prefix(stem.as_str()).filter(|number| !number.starts_with(['0', '+']));
+            number.and_then(|number| number.parse().ok()).is_some_and(|number: usize| number <= MAX_NUMBERED)
+        };
+        let mut count = 0;
+        for name in head.headers.keys().filter(|name| is_numbered(name)) {
+            if let Some(value) = single(head, name, LONGEST_HEADER)? {
+                take(self.behind_prefix(value)?)?;
+                count += 1;
+            }
+        }
+        Ok(count)
     }
 
     pub(crate) fn bearer() -> Self {

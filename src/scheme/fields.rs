@@ -70,9 +70,9 @@ impl Fields {
                 Some(found) if found == value => {}
                 None => return Err(Rejection::new(Reason::MissingHeader).with_detail(format!("`{name}`"))),
                 Some(_) => {
-                    return Err(
-                        Rejection::new(Reason::UnacceptableAlgorithm).with_detail(format!("`{name}` is not {value:?}"))
-                    );
+                    let wanted = value.to_str().unwrap_or_default();
+                    return Err(Rejection::new(Reason::UnacceptableAlgorithm)
+                        .with_detail(format!("`{name}` is not {wanted:?}")));
                 }
             }
         }

@@ -191,11 +191,14 @@ impl Scheme {
     /// Refuses a head that no form is for.
     #[cold]
     pub(super) fn no_form(&self, head: &Parts) -> Rejection {
-        let methods = || self.0.forms.iter().flat_map(AnyForm::methods);
-        if methods().any(|method| *method == head.method) {
+        let mut methods = Vec::new();
+        for form in &self.0.forms {
+            methods.extend_from_slice(form.methods());
+        }
+        if methods.contains(&head.method) {
             Reason::MissingSignature.into()
         } else {
-            Rejection::wrong_method(methods())
+            Rejection::wrong_method(&methods)
         }
     }
 }

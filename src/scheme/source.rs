@@ -7,7 +7,7 @@ use crate::config::ConfigError;
 use crate::encoding::{DecodeExactly, Encoding, decode_base64, decode_base64url, decode_hex};
 #[cfg(feature = "asymmetric")]
 use crate::place::header_name;
-use crate::place::{Place, Signature, Timestamp};
+use crate::place::{List, Place, Signature, Timestamp};
 use crate::time::{TimeFormat, Tolerance};
 
 /// The default tolerance of a timestamp, on both sides. It is what most senders document.
@@ -140,7 +140,8 @@ impl Source {
     pub fn list(self, separator: char) -> Self {
         Self(self.0.and_then(|mut place| {
             let separator = ascii(separator, "a list separator is one ASCII character")?;
-            place.list = Some([place.list.map_or(separator, |[first, _]| first), separator]);
+            let first = place.list.map_or(separator, |outer| outer.separators[0]);
+            place.list = Some(List::new([first, separator]));
             Ok(place)
         }))
     }

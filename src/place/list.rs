@@ -1,0 +1,98 @@
+//! Values that are lists: a prefix chooses the entries that are meant. What makes a place a list brings
+//! what reads it, so that a program of other places has none of it.
+
+use std::ops::Range;
+
+use memchr::{memchr, memchr2};
+
+use crate::rejection::{Reason, Rejection};
+
+use super::{Place, TakeEach, behind};
+
+/// The most signatures in one list. Senders that rotate send two; each candidate costs a comparison
+/// with every key.
+const MAX_IN_LIST: usize = 16;
+
+/// How a value is read that is a list.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct List {
+    /// What separates its entries. The two may be the same.
+    pub(crate) separators: [u8; 2],
+    /// Finds the entry that is there once.
+    pub(super) only: FindOnly,
+    /// Hands on each entry, and returns how many there are.
+    pub(super) each: TakeAll,
+}
+
+type FindOnly = fn(&Place, List, &[u8], Reason) -> Result<Option<Range<usize>>, Rejection>;
+type TakeAll = fn(&Place, List, &[u8], &mut TakeEach<'_>) -> Result<usize, Rejection>;
+
+impl List {
+    #[inline]
+    pub(crate) fn new(separators: [u8; 2]) -> Self {
+        Self { separators, only, each }
+    }
+
+    /// Returns where the entries with the prefix of the place are, without it.
+    #[inline]
+    fn meant<'a>(self, place: &'a Place, list: &'a [u8]) -> Entries<'a> {
+        Entries { list, separators: self.separators, prefix: place.prefix.as_bytes(), next: 0 }
+    }
+}
+
+#[inline]
+fn only(place: &Place, list: List, whole: &[u8], malformed: Reason) -> Result<Option<Range<usize>>, Rejection> {
+    let mut meant = list.meant(place, whole);
+    let first = meant.next();
+    // In a list of lists, each of the inner ones has the value.
+    let is_same = |other: &Range<usize>| {
+        list.separators[0] != list.separators[1]
+            && first.as_ref().is_some_and(|first| whole[first.clone()] == whole[other.clone()])
+    };
+    match meant.find(|other| !is_same(other)) {
+        Some(_) => Err(Rejection::new(malformed).with_detail(format!("{place} has more than one value"))),
+        None => Ok(first),
+    }
+}
+
+#[inline]
+fn each(place: &Place, list: List, whole: &[u8], take: &mut TakeEach<'_>) -> Result<usize, Rejection> {
+    let mut count = 0;
+    for part in list.meant(place, whole) {
+        count += 1;
+        if count > MAX_IN_LIST {
+            return Err(Rejection::new(Reason::TooManySignatures)
+                .with_detail(format!("{place} lists more than {MAX_IN_LIST}")));
+        }
+        take(&whole[part])?;
+    }
+    Ok(count)
+}
+
+struct Entries<'a> {
+    list: &'a [u8],
+    separators: [u8; 2],
+    prefix: &'a [u8],
+    /// Where the next entry starts: behind the end once there is none.
+    next: usize,
+}
+
+impl Iterator for Entries<'_> {
+    type Item = Range<usize>;
+
+    #[inline]
+    fn next(&mut self) -> Option<Range<usize>> {
+        while let Some(rest) = self.list.get(self.next..) {
+            let [separator, other] = self.separators;
+            let end = if other == separator { memchr(separator, rest) } else { memchr2(separator, other, rest) };
+            let entry = &rest[..end.unwrap_or(rest.len())];
+            let value = entry.trim_ascii_start();
+            let start = self.next + (entry.len() - value.len());
+            self.next += entry.len() + 1;
+            if behind(value, self.prefix).is_some() {
+                return Some(start + self.prefix.len()..start + value.trim_ascii_end().len());
+            }
+        }
+        None
+    }
+}
