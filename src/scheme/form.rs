@@ -153,7 +153,7 @@ impl<P: Proof> Form<P> {
         body: &[u8],
     ) -> Result<Option<Box<SignedText>>, Rejection> {
         let Some(template) = self.proof.template() else { return Ok(None) };
-        template.without_time(&read.values(head, body), self.fields.timestamp.as_ref()).map(Box::new).map(Some)
+        template.without_time(&read.values(head, body), self.fields.timestamp.as_ref())
     }
 
     /// Returns what was proven of the request. What was read is taken.
@@ -201,7 +201,7 @@ fn signed_headers(fields: &Fields, signed: Signed, template: Option<&Template>) 
     add(signed.id, fields.id.as_ref());
     add(signed.event, fields.event.as_ref());
     if let Some(template) = template {
-        template.places().for_each(|place| add(true, Some(place)));
+        template.each_place(&mut |place| add(true, Some(place)));
     }
     headers
 }
