@@ -180,7 +180,20 @@ impl BodyFields {
         self.id.is_some() || self.event.is_some() || self.identity.is_some()
     }
 
+    #[inline]
+    pub(crate) fn with_signed_headers(self, signed_headers: Vec<HeaderName>) -> Self {
+        Self { signed_headers, ..self }
+    }
+
+    /// Changes fields that are shared, or makes the first.
+    #[inline]
+    pub(crate) fn change(shared: &mut Option<Arc<Self>>, change: impl FnOnce(Self) -> Self) {
+        let own = shared.take().map(Arc::unwrap_or_clone).unwrap_or_default();
+        *shared = Some(Arc::new(change(own)));
+    }
+
     /// Shares the fields between deliveries. Returns `None` if none is in the body.
+    #[cfg(any(feature = "jwt", feature = "sns", test))]
     #[inline]
     pub(crate) fn shared(self) -> Option<Arc<Self>> {
         (self.finds() || !self.signed_headers.is_empty()).then(|| Arc::new(self))

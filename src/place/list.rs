@@ -1,5 +1,5 @@
-//! Values that are lists: a prefix chooses the entries that are meant. What makes a place a list brings
-//! what reads it, so that a program of other places has none of it.
+//! Values that are lists: a prefix chooses the entries that are meant. What makes a place a list
+//! brings what reads it, so that a program of other places has none of it.
 
 use std::ops::Range;
 
@@ -42,17 +42,16 @@ impl List {
 
 #[inline]
 fn only(place: &Place, list: List, whole: &[u8], malformed: Reason) -> Result<Option<Range<usize>>, Rejection> {
-    let mut meant = list.meant(place, whole);
-    let first = meant.next();
-    // In a list of lists, each of the inner ones has the value.
-    let is_same = |other: &Range<usize>| {
-        list.separators[0] != list.separators[1]
-            && first.as_ref().is_some_and(|first| whole[first.clone()] == whole[other.clone()])
-    };
-    match meant.find(|other| !is_same(other)) {
-        Some(_) => Err(Rejection::new(malformed).with_detail(format!("{place} has more than one value"))),
-        None => Ok(first),
+    let mut first: Option<Range<usize>> = None;
+    for part in list.meant(place, whole) {
+        match &first {
+            None => first = Some(part),
+            // In a list of lists, each of the inner ones has the value.
+            Some(first) if list.separators[0] != list.separators[1] && whole[first.clone()] == whole[part.clone()] => {}
+            Some(_) => return Err(Rejection::new(malformed).with_detail(format!("{place} has more than one value"))),
+        }
     }
+    Ok(first)
 }
 
 #[inline]
@@ -61,8 +60,9 @@ fn each(place: &Place, list: List, whole: &[u8], take: &mut TakeEach<'_>) -> Res
     for part in list.meant(place, whole) {
         count += 1;
         if count > MAX_IN_LIST {
-            return Err(Rejection::new(Reason::TooManySignatures)
-                .with_detail(format!("{place} lists more than {MAX_IN_LIST}")));
+            return Err(
+                Rejection::new(Reason::TooManySignatures).with_detail(format!("{place} lists more than {MAX_IN_LIST}"))
+            );
         }
         take(&whole[part])?;
     }

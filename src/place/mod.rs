@@ -10,10 +10,12 @@ mod timestamp;
 use std::borrow::Cow;
 use std::fmt;
 use std::ops::Range;
+use std::sync::Arc;
 
 use http::header::{AUTHORIZATION, HeaderName, HeaderValue};
 use http::request::Parts;
 
+use crate::body_fields::BodyFields;
 use crate::config::ConfigError;
 use crate::headers::{self, LONGEST_HEADER, single};
 use crate::provider::Recognition;
@@ -63,15 +65,25 @@ enum Read {
     /// From the head.
     Head(ReadHead),
     /// From the body, which is empty as long as it isn't known.
-    Body(ReadBody),
+    Body(&'static FromBody),
     /// From any number of headers, by what hands on each.
     Each(ReadEach),
+}
+
+/// What is done with a value in the body.
+#[derive(Debug)]
+struct FromBody {
+    read: ReadBody,
+    /// These two add the value, as the id and as the event, to what is read of a verified body.
+    id: AddField,
+    event: AddField,
 }
 
 /// It gets the reason to refuse what isn't in the sender's form, and the longest header.
 type ReadHead = for<'a> fn(&Place, &'a Parts, Reason, usize) -> Result<Option<Value<'a>>, Rejection>;
 type ReadEach = fn(&Place, &Parts, &mut TakeEach<'_>) -> Result<usize, Rejection>;
 type TakeEach<'a> = dyn FnMut(&[u8]) -> Result<(), Rejection> + 'a;
+type AddField = fn(&Place, &mut Option<Arc<BodyFields>>);
 type ReadBody = for<'a> fn(&Spot, &'a [u8]) -> Result<Option<Cow<'a, [u8]>>, Rejection>;
 
 /// A value that was found: a header's own, or one that had to be decoded.
@@ -182,16 +194,21 @@ impl Place {
         match self.read {
             Read::Header | Read::Each(_) => Ok(None),
             Read::Head(read) => read(self, head, malformed, longest),
-            Read::Body(read) => Ok(read(&self.spot, body)?.map(Value::Decoded)),
+            Read::Body(from) => Ok((from.read)(&self.spot, body)?.map(Value::Decoded)),
         }
     }
 
-    /// Returns what reads the whole field of a verified body as a text.
-    pub(crate) fn verified_field(&self) -> impl Fn(&[u8]) -> Option<Text> + Send + Sync + 'static {
-        let (spot, read) = (self.spot.clone(), self.read);
-        move |body| {
-            let Read::Body(read) = read else { return None };
-            Some(String::from_utf8(read(&spot, body).ok()??.into_owned()).ok()?.into())
+    /// Adds the place, if it is in the body, to where the id of a verified delivery is.
+    pub(crate) fn add_id(&self, in_body: &mut Option<Arc<BodyFields>>) {
+        if let Read::Body(from) = self.read {
+            (from.id)(self, in_body);
+        }
+    }
+
+    /// As [`add_id`](Self::add_id), to where the event is.
+    pub(crate) fn add_event(&self, in_body: &mut Option<Arc<BodyFields>>) {
+        if let Read::Body(from) = self.read {
+            (from.event)(self, in_body);
         }
     }
 

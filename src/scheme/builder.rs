@@ -9,6 +9,7 @@ use http::request::Parts;
 use http::{Method, StatusCode};
 
 use crate::behavior::Behavior;
+use crate::body_fields::BodyFields;
 #[cfg(feature = "inspect")]
 use crate::clues::Clues;
 use crate::config::ConfigError;
@@ -235,26 +236,28 @@ impl SchemeBuilder {
     /// Sets how to find, in a verified body, the id that stays the same over the sender's retries,
     /// if the one that [`id`](Self::id) names does not. It is called only when
     /// [`Delivery::identity`](crate::Delivery::identity) is.
-    pub fn with_identity(mut self, choose: impl Fn(&[u8]) -> Option<Text> + Send + Sync + 'static) -> Self {
-        self.settings.in_body = self.settings.in_body.with_identity(choose);
-        self
+    pub fn with_identity(self, choose: impl Fn(&[u8]) -> Option<Text> + Send + Sync + 'static) -> Self {
+        self.change_fields(|fields| fields.with_identity(choose))
     }
 
     /// Sets the JSON pointer of the id that stays the same over the sender's retries, if the one
     /// that [`id`](Self::id) names does not.
-    pub fn with_identity_at(mut self, pointer: impl Into<Text>) -> Self {
-        self.settings.in_body = self.settings.in_body.with_identity_at(pointer);
-        self
+    pub fn with_identity_at(self, pointer: impl Into<Text>) -> Self {
+        self.change_fields(|fields| fields.with_identity_at(pointer))
     }
 
     /// Sets the JSON pointers of several values, and how they are joined into the id that stays the
     /// same over the sender's retries.
     pub fn with_identity_from<T: Into<Text>>(
-        mut self,
+        self,
         pointers: impl IntoIterator<Item = T>,
         join: impl Fn(&[Option<Cow<'_, str>>]) -> Option<Text> + Send + Sync + 'static,
     ) -> Self {
-        self.settings.in_body = self.settings.in_body.with_identity_from(pointers, join);
+        self.change_fields(|fields| fields.with_identity_from(pointers, join))
+    }
+
+    fn change_fields(mut self, change: impl FnOnce(BodyFields) -> BodyFields) -> Self {
+        BodyFields::change(&mut self.settings.in_body, change);
         self
     }
 

@@ -7,12 +7,10 @@ use std::time::SystemTime;
 
 use bytes::Bytes;
 use http::Method;
-use http::header::HeaderName;
 use http::request::Parts;
 
 use crate::config::ConfigError;
 use crate::delivery::{Signed, SignedText, Verified};
-use crate::place::Place;
 use crate::provider::{Facts, MaybeReady, Outcome};
 use crate::rejection::{Reason, Rejection};
 use crate::secrets::{HeadRef, MatchedKey};
@@ -49,7 +47,7 @@ impl<P: Proof> Form<P> {
             return Err(ConfigError::missing("the scheme accepts no method"));
         }
         let mut fields = mem::take(&mut settings.fields);
-        let mut in_body = fields.with_own(mem::take(&mut settings.in_body))?;
+        let mut in_body = fields.with_own(settings.in_body.take())?;
         let in_text = proof.template().map(Template::covers).unwrap_or_default();
         (fields.timestamp_in_text, fields.id_in_text) = (in_text.timestamp, in_text.id);
         let signed = proof.covers(&fields);
@@ -67,8 +65,8 @@ impl<P: Proof> Form<P> {
         if signed.body && settings.body_unsigned {
             return Err(ConfigError::conflict("the scheme signs the body after all"));
         }
-        in_body.signed_headers = signed_headers(&fields, signed, proof.template());
-        fields.in_body = in_body.shared();
+        proof.keep_signed_headers(&fields.signed_places(signed), &mut in_body);
+        fields.in_body = in_body;
         Ok(Self {
             methods: mem::take(&mut settings.methods),
             applies: settings.applies,
@@ -187,23 +185,6 @@ impl<P: Proof> Form<P> {
             parsed,
         }
     }
-}
-
-/// Returns the headers of which nothing but the signed value is in them.
-fn signed_headers(fields: &Fields, signed: Signed, template: Option<&Template>) -> Vec<HeaderName> {
-    let mut headers = Vec::new();
-    let mut add = |is_signed: bool, place: Option<&Place>| {
-        if let Some(name) = place.filter(|_| is_signed).and_then(Place::whole_header) {
-            headers.push(name.clone());
-        }
-    };
-    add(signed.timestamp, fields.timestamp.as_ref().map(|timestamp| &timestamp.place));
-    add(signed.id, fields.id.as_ref());
-    add(signed.event, fields.event.as_ref());
-    if let Some(template) = template {
-        template.each_place(&mut |place| add(true, Some(place)));
-    }
-    headers
 }
 
 /// Which form it is, of all that there are at a time: where it is in memory. A scheme's forms stay

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use http::request::Parts;
 use sha2::{Digest as _, Sha256};
 
+use crate::body_fields::BodyFields;
 use crate::config::ConfigError;
 use crate::delivery::Signed;
 use crate::encoding::Encoding;
@@ -17,7 +18,7 @@ use crate::uri::requested_uri;
 use crate::urlencoded;
 
 use super::source;
-use super::template::{AroundBody, CustomPiece, Template, Values, Written};
+use super::template::{AroundBody, CustomPiece, Template, Values, Written, keep_signed_headers};
 
 /// A piece of the signed text.
 enum Piece {
@@ -161,6 +162,11 @@ impl AroundBody for Pieces {
                 take(place);
             }
         }
+    }
+
+    #[inline]
+    fn keep_signed_headers(&self, of: &Template, own: &[Option<&Place>], in_body: &mut Option<Arc<BodyFields>>) {
+        keep_signed_headers(own, Some(of), in_body);
     }
 
     #[inline]

@@ -195,11 +195,7 @@ impl Scheme {
         for form in &self.0.forms {
             methods.extend_from_slice(form.methods());
         }
-        if methods.contains(&head.method) {
-            Reason::MissingSignature.into()
-        } else {
-            Rejection::wrong_method(&methods)
-        }
+        if methods.contains(&head.method) { Reason::MissingSignature.into() } else { Rejection::wrong_method(&methods) }
     }
 }
 

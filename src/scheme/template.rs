@@ -6,6 +6,7 @@ use std::time::SystemTime;
 
 use http::request::Parts;
 
+use crate::body_fields::BodyFields;
 use crate::config::ConfigError;
 use crate::delivery::{Signed, SignedText};
 use crate::place::{Place, Timestamp};
@@ -35,8 +36,8 @@ pub(crate) struct Template {
     pub(super) has_body: bool,
     /// Whether the head may lack what a piece is made of.
     pub(super) needs_head: bool,
-    /// The pieces around the body. A template that is the body alone has none, and a program of such
-    /// senders has none of their code.
+    /// The pieces around the body. A template that is the body alone has none, and a program of
+    /// such senders has none of their code.
     pub(super) around: Option<Arc<dyn AroundBody>>,
 }
 
@@ -47,6 +48,7 @@ pub(super) trait AroundBody: Send + Sync {
     fn check(&self, values: &Values<'_>) -> Result<(), Rejection>;
     fn covers(&self) -> Signed;
     fn each_place(&self, take: &mut dyn FnMut(&Place));
+    fn keep_signed_headers(&self, of: &Template, own: &[Option<&Place>], in_body: &mut Option<Arc<BodyFields>>);
     fn has(&self, place: &Place) -> bool;
     fn shown_url(&self, head: &Parts) -> Option<String>;
     fn streams(&self) -> bool;
@@ -128,6 +130,13 @@ impl Template {
     pub(super) fn each_place(&self, take: &mut dyn FnMut(&Place)) {
         if let Some(around) = &self.around {
             around.each_place(take);
+        }
+    }
+
+    /// Keeps which headers are signed. By the body alone, none is.
+    pub(super) fn keep_signed_headers(&self, own: &[Option<&Place>], in_body: &mut Option<Arc<BodyFields>>) {
+        if let Some(around) = &self.around {
+            around.keep_signed_headers(self, own, in_body);
         }
     }
 
@@ -213,5 +222,24 @@ impl Template {
         let Some(around) = &self.around else { return Ok(None) };
         let [before, after] = around.without_time(&Values { timestamp: None, ..*values }, time)?;
         Ok(Some(Box::new(SignedText { before, has_body: self.has_body, after })))
+    }
+}
+
+/// Keeps the headers of which nothing but the signed value is in them: those of these places, and
+/// those that the template names.
+#[inline]
+pub(super) fn keep_signed_headers(
+    own: &[Option<&Place>],
+    template: Option<&Template>,
+    in_body: &mut Option<Arc<BodyFields>>,
+) {
+    let mut headers = Vec::new();
+    let mut add = |place: &Place| headers.extend(place.whole_header().cloned());
+    own.iter().flatten().for_each(|place| add(place));
+    if let Some(template) = template {
+        template.each_place(&mut add);
+    }
+    if !headers.is_empty() {
+        BodyFields::change(in_body, |fields| fields.with_signed_headers(headers));
     }
 }
