@@ -7,25 +7,11 @@ use memchr::{memchr, memchr2};
 
 use crate::rejection::{Reason, Rejection};
 
-use super::{Place, TakeEach, behind};
+use super::{List, Place, TakeEach, behind};
 
 /// The most signatures in one list. Senders that rotate send two; each candidate costs a comparison
 /// with every key.
 const MAX_IN_LIST: usize = 16;
-
-/// How a value is read that is a list.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct List {
-    /// What separates its entries. The two may be the same.
-    pub(crate) separators: [u8; 2],
-    /// Finds the entry that is there once.
-    pub(super) only: FindOnly,
-    /// Hands on each entry, and returns how many there are.
-    pub(super) each: TakeAll,
-}
-
-type FindOnly = fn(&Place, List, &[u8], Reason) -> Result<Option<Range<usize>>, Rejection>;
-type TakeAll = fn(&Place, List, &[u8], &mut TakeEach<'_>) -> Result<usize, Rejection>;
 
 impl List {
     #[inline]

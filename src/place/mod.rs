@@ -22,7 +22,6 @@ use crate::provider::Recognition;
 use crate::rejection::{Reason, Rejection};
 use crate::text::Text;
 
-pub(crate) use list::List;
 pub(crate) use signature::{Candidates, Signature};
 pub(crate) use timestamp::Timestamp;
 
@@ -56,6 +55,20 @@ pub(crate) struct Place {
     /// Where the scope is that an id is unique within.
     pub(crate) scope: Option<Box<Place>>,
 }
+
+/// How a value is read that is a list.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct List {
+    /// What separates its entries. The two may be the same.
+    pub(crate) separators: [u8; 2],
+    /// Finds the entry that is there once.
+    only: FindOnly,
+    /// Hands on each entry, and returns how many there are.
+    each: TakeAll,
+}
+
+type FindOnly = fn(&Place, List, &[u8], Reason) -> Result<Option<Range<usize>>, Rejection>;
+type TakeAll = fn(&Place, List, &[u8], &mut TakeEach<'_>) -> Result<usize, Rejection>;
 
 /// How the value at a place is read.
 #[derive(Clone, Copy, Debug)]
