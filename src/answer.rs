@@ -31,6 +31,7 @@ pub struct Answer {
 impl Answer {
     /// Creates an answer without a body.
     #[must_use]
+    #[inline]
     pub fn empty(status: StatusCode) -> Self {
         let mut response = Response::new(Bytes::new());
         *response.status_mut() = status;
@@ -50,6 +51,7 @@ impl Answer {
     }
 
     /// Creates a 200 with a JSON object of texts.
+    #[inline]
     pub(crate) fn object(members: &[(&str, &str)]) -> Self {
         let members: serde_json::Map<_, _> =
             members.iter().map(|(name, text)| ((*name).to_owned(), (*text).into())).collect();
@@ -58,6 +60,7 @@ impl Answer {
 
     /// Sets a header.
     #[must_use]
+    #[inline]
     pub fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
         self.response.headers_mut().insert(name, value);
         self
@@ -67,6 +70,7 @@ impl Answer {
     /// it: for protocols in which a failure is answered like a success, or must not be told
     /// from it.
     #[must_use]
+    #[inline]
     pub fn with_report(mut self, rejection: Rejection) -> Self {
         self.report = Some(Box::new(rejection));
         self
@@ -74,19 +78,23 @@ impl Answer {
 
     /// Returns the status.
     #[must_use]
+    #[inline]
     pub fn status(&self) -> StatusCode {
         self.response.status()
     }
 
     /// Takes the rejection that is to be reported.
+    #[inline]
     pub(crate) fn take_report(&mut self) -> Option<Rejection> {
         self.report.take().map(|report| *report)
     }
 
+    #[inline]
     pub(crate) fn into_response(self) -> Response<Bytes> {
         self.response
     }
 
+    #[inline]
     fn with_type(content_type: &'static str, body: Bytes) -> Self {
         let mut response = Response::new(body);
         let headers = response.headers_mut();
@@ -98,6 +106,7 @@ impl Answer {
 
 /// Prints no header and no part of the body, which may be a MAC or what a sender keeps secret.
 impl fmt::Debug for Answer {
+    #[inline]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Answer")
             .field("status", &self.response.status())

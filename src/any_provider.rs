@@ -119,6 +119,7 @@ impl Provider for AnyProvider {
         self.body_limit
     }
 
+    #[inline]
     fn facts(&self) -> Vec<Facts> {
         let mut facts = self.provider.facts();
         if self.body_limit != self.provider.body_limit() {

@@ -71,6 +71,7 @@ pub(crate) struct FoundId {
 impl BodyFields {
     /// Creates a set of fields of which none is in the body.
     #[must_use]
+    #[inline]
     pub fn new() -> Self {
         Self::default()
     }
@@ -155,32 +156,51 @@ impl BodyFields {
         self
     }
 
+    #[inline]
     fn at(&mut self, pointer: Text) -> Field {
         self.pointers.push(pointer);
         Field::At(self.pointers.len() - 1)
     }
 
     /// Returns whether the body holds an id or what else identifies the delivery.
+    #[inline]
     pub(crate) fn has_id(&self) -> bool {
         self.id.is_some() || self.identity.is_some()
     }
 
     /// Returns whether the body holds what identifies the delivery.
+    #[inline]
     pub(crate) fn has_identity(&self) -> bool {
         self.identity.is_some()
     }
 
     /// Returns whether any field is in the body.
+    #[inline]
     pub(crate) fn finds(&self) -> bool {
         self.id.is_some() || self.event.is_some() || self.identity.is_some()
     }
 
+    #[inline]
+    pub(crate) fn with_signed_headers(self, signed_headers: Vec<HeaderName>) -> Self {
+        Self { signed_headers, ..self }
+    }
+
+    /// Changes fields that are shared, or makes the first.
+    #[inline]
+    pub(crate) fn change(shared: &mut Option<Arc<Self>>, change: impl FnOnce(Self) -> Self) {
+        let own = shared.take().map(Arc::unwrap_or_clone).unwrap_or_default();
+        *shared = Some(Arc::new(change(own)));
+    }
+
     /// Shares the fields between deliveries. Returns `None` if none is in the body.
+    #[cfg(any(feature = "jwt", feature = "sns", test))]
+    #[inline]
     pub(crate) fn shared(self) -> Option<Arc<Self>> {
         (self.finds() || !self.signed_headers.is_empty()).then(|| Arc::new(self))
     }
 
     /// Reads all fields of a body.
+    #[inline]
     pub(crate) fn read(&self, body: &[u8], parsed: Option<&(dyn Any + Send + Sync)>) -> FoundFields {
         let mut values: SmallVec<[Option<Scalar<'_>>; 3]> = self.pointers.iter().map(|_| None).collect();
         if !values.is_empty() && json::pick_each(body, self.pointers.iter().map(Text::as_str), &mut values).is_err() {
@@ -210,6 +230,7 @@ impl BodyFields {
 }
 
 impl fmt::Debug for BodyFields {
+    #[inline]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("BodyFields")
             .field("id", &self.id.is_some())

@@ -87,6 +87,7 @@ impl ConfigError {
 
     /// Names the setting at fault, or the one that holds what was named before.
     #[must_use]
+    #[inline]
     pub(crate) fn with_setting(mut self, key: &str) -> Self {
         self.setting.insert_str(0, key);
         self.setting.insert(0, '/');
@@ -123,6 +124,7 @@ impl ConfigError {
     /// assert_eq!(error.to_string(), "`header` means nothing to github at line 2 column 59");
     /// ```
     #[must_use]
+    #[inline]
     pub fn located_in(mut self, json: &str, pointer: &str) -> Self {
         let offset = offset_of(json, &format!("{pointer}{}", self.setting));
         let before = &json.as_bytes()[..offset];
@@ -134,6 +136,7 @@ impl ConfigError {
 }
 
 /// Returns where the value at a pointer begins, or the last value on the way that is there.
+#[inline]
 fn offset_of(json: &str, pointer: &str) -> usize {
     let mut at = json;
     for part in pointer.split('/').skip(1) {

@@ -125,11 +125,13 @@ impl Delivery {
     }
 
     /// Keeps the headers of the request.
+    #[inline]
     pub(crate) fn keep_headers(&mut self, headers: &HeaderMap) {
         self.beside_mut().headers = Some(headers.clone());
     }
 
     /// Adds a function that makes a payload.
+    #[inline]
     pub(crate) fn add_parser(&mut self, parser: Arc<dyn Any + Send + Sync>) {
         self.beside_mut().parsers.push(parser);
     }
@@ -139,6 +141,7 @@ impl Delivery {
         self.beside.as_ref()?.parsers.iter().rev().find_map(|parser| parser.downcast_ref())
     }
 
+    #[inline]
     fn beside_mut(&mut self) -> &mut Beside {
         Arc::make_mut(self.beside.get_or_insert_default())
     }

@@ -81,10 +81,12 @@ impl QueryMac {
         Self { parameter, answer, keys: None, index: 0, refuses, is_in: Self::is_in_head, ask: Self::ask_head }
     }
 
+    #[inline]
     fn is_in_head(&self, head: &Parts) -> bool {
         head.method == Method::GET && self.keys.is_some() && query_parameter(head, &self.parameter).is_some()
     }
 
+    #[inline]
     fn ask_head(&self, head: &Parts) -> Option<Begun> {
         let (answer, index) = (self.answer.clone(), self.index);
         let (challenge, keys) = (query_parameter(head, &self.parameter)?, self.keys.as_ref()?);
@@ -231,6 +233,7 @@ impl Handshake {
     }
 
     /// Returns the answer to a JSON object of one member of this name, which is a challenge.
+    #[inline]
     pub(crate) fn echoed(body: &[u8], member: &str) -> Option<Answer> {
         only_member(body, member).map(|challenge| Answer::object(&[(member, &challenge)]))
     }
@@ -293,11 +296,10 @@ impl Handshake {
 
     /// Takes the keys that the sender signs with, if they are keys of MACs and the answer needs
     /// one.
-    pub(crate) fn by_keys_of(mut self, mac_keys: Option<&Keys<Mac>>) -> Self {
+    pub(crate) fn by_keys_of(&mut self, mac_keys: Option<&Keys<Mac>>) {
         if let Kind::QueryMac(question) = &mut self.0 {
             question.keys = mac_keys.cloned();
         }
-        self
     }
 
     /// Sets the position of the key that answers, if one does.
@@ -357,6 +359,7 @@ impl fmt::Debug for Handshake {
     }
 }
 
+#[inline]
 fn by_one(keys: &TriedKeys<'_, Mac>, index: usize, answer: &AnswerByKey, challenge: &str) -> Result<Answer, Rejection> {
     match keys.ring.iter().take(index.saturating_add(1)).last() {
         Some(mac) if keys.known => answer(mac, challenge),
@@ -365,6 +368,7 @@ fn by_one(keys: &TriedKeys<'_, Mac>, index: usize, answer: &AnswerByKey, challen
 }
 
 /// Returns a query parameter that is a challenge, or `None` if it is absent.
+#[inline]
 pub(crate) fn query_parameter(head: &Parts, parameter: &str) -> Option<Result<String, Rejection>> {
     match urlencoded::query_field(head, parameter, Reason::MalformedHeader) {
         Ok(None) => None,
@@ -374,6 +378,7 @@ pub(crate) fn query_parameter(head: &Parts, parameter: &str) -> Option<Result<St
 }
 
 /// Returns the text that is all that a JSON object has, as the member of this name.
+#[inline]
 pub(crate) fn only_member(body: &[u8], name: &str) -> Option<String> {
     let object: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(body).ok()?;
     let text = object.get(name).filter(|_| object.len() == 1)?.as_str()?;
@@ -387,6 +392,7 @@ fn is_challenge(text: &[u8]) -> bool {
 
 /// Returns the MAC of a challenge of letters, digits and `+/_=-`, which no JSON event is made of:
 /// the MAC of any other text could be the signature of a forgery.
+#[inline]
 pub(crate) fn challenge_mac(mac: &Mac, challenge: &str) -> Result<Digest, Rejection> {
     if challenge.is_empty() || !is_challenge(challenge.as_bytes()) {
         return Err(Rejection::new(Reason::MalformedHeader).with_detail("the challenge is not one of this sender"));
@@ -403,6 +409,7 @@ fn no_challenge(body: &[u8]) -> Result<(), Rejection> {
 }
 
 /// Returns a text that may be echoed.
+#[inline]
 pub(crate) fn printable(text: &[u8]) -> Result<String, Rejection> {
     match std::str::from_utf8(text) {
         Ok(text) if text.len() <= MAX_ECHO && text.bytes().all(|byte| matches!(byte, b' '..=b'~')) => {
@@ -413,6 +420,7 @@ pub(crate) fn printable(text: &[u8]) -> Result<String, Rejection> {
 }
 
 /// Answers with a challenge as plain text.
+#[inline]
 pub(crate) fn echo(text: &str) -> Result<Answer, Rejection> {
     if text.is_empty() {
         return Err(Rejection::new(Reason::MalformedHeader).with_detail("a challenge is empty"));

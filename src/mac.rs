@@ -152,22 +152,26 @@ struct SecretThenText(Sha256);
 struct SecretsThenText(SmallVec<[SecretThenText; 1]>);
 
 impl OtherMac for SecretThenText {
+    #[inline]
     fn over(&self, feed: &mut dyn FnMut(&mut dyn FnMut(&[u8]))) -> Digest {
         let mut hash = self.0.clone();
         feed(&mut |bytes| hash.update(bytes));
         Digest::new(&hash.finalize())
     }
 
+    #[inline]
     fn begin(&self, all: &mut dyn Iterator<Item = &dyn OtherMac>) -> Box<dyn OtherMacs> {
         Box::new(SecretsThenText(of_kind(all)))
     }
 }
 
 impl OtherMacs for SecretsThenText {
+    #[inline]
     fn update(&mut self, bytes: &[u8]) {
         self.0.iter_mut().for_each(|hash| hash.0.update(bytes));
     }
 
+    #[inline]
     fn finish(self: Box<Self>) -> SmallVec<[Digest; 1]> {
         self.0.into_iter().map(|hash| Digest::new(&hash.0.finalize())).collect()
     }

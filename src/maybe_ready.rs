@@ -72,12 +72,14 @@ impl<T: Send + 'static> MaybeReady<T> {
 }
 
 impl<T> From<T> for MaybeReady<T> {
+    #[inline]
     fn from(value: T) -> Self {
         Self::Ready(value)
     }
 }
 
 impl<T: fmt::Debug> fmt::Debug for MaybeReady<T> {
+    #[inline]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Ready(value) => f.debug_tuple("Ready").field(value).finish(),

@@ -18,6 +18,7 @@ const LONGEST_HEAD: usize = 8 * 1024;
 const LONGEST_DELIMITER: usize = 72;
 
 /// Returns whether the head says that the body is such a form.
+#[inline]
 pub(crate) fn is_multipart(head: &Parts) -> bool {
     let essence = |text: &str| {
         let end = text.find(';').unwrap_or(text.len());
@@ -28,6 +29,7 @@ pub(crate) fn is_multipart(head: &Parts) -> bool {
 
 /// Returns the one value of a field. A field that comes twice is refused, and so is a body without
 /// an end.
+#[inline]
 pub(crate) fn field<'a>(body: &'a [u8], name: &str) -> Result<Option<&'a [u8]>, Rejection> {
     let malformed = |detail| Rejection::new(Reason::MalformedBody).with_detail(detail);
     let broken = || malformed("it is no complete multipart form");
@@ -55,6 +57,7 @@ pub(crate) fn field<'a>(body: &'a [u8], name: &str) -> Result<Option<&'a [u8]>, 
 }
 
 /// Returns whether a part's head names this field. The name of a file is no field's.
+#[inline]
 fn is_named(head: &[u8], name: &str) -> bool {
     let Ok(head) = std::str::from_utf8(head) else { return false };
     let disposition = head.split("\r\n").filter_map(|line| line.split_once(':'));
@@ -67,6 +70,7 @@ fn is_named(head: &[u8], name: &str) -> bool {
         .any(|parameter| parameter.strip_prefix("name=").is_some_and(|value| value == quoted || value == name))
 }
 
+#[inline]
 fn find(text: &[u8], wanted: &[u8]) -> Option<usize> {
     let mut from = 0;
     while let Some(at) = text[from..].iter().position(|byte| *byte == wanted[0]) {

@@ -24,6 +24,7 @@ pub(crate) enum PublicUrl {
 
 /// Prints no address, which may hold a password.
 impl fmt::Debug for PublicUrl {
+    #[inline]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Base(_) => "Base(..)",
@@ -33,6 +34,7 @@ impl fmt::Debug for PublicUrl {
 }
 
 impl PublicUrl {
+    #[inline]
     pub(crate) fn base(text: &str) -> Result<Self, ConfigError> {
         let faulty =
             || ConfigError::invalid("the public URL is not http(s)://host, perhaps with a path, and nothing behind it");
@@ -48,6 +50,7 @@ impl PublicUrl {
     }
 
     /// Returns the path that requested paths are appended to, without a slash at the end.
+    #[inline]
     pub(crate) fn path(&self) -> &str {
         match self {
             Self::Base(base) => {
@@ -60,6 +63,7 @@ impl PublicUrl {
 
     /// Returns the address, if it is configured.
     #[cfg(feature = "inspect")]
+    #[inline]
     pub(crate) fn as_base(&self) -> Option<String> {
         match self {
             Self::Base(base) => Some(base.to_string()),
@@ -69,6 +73,7 @@ impl PublicUrl {
 
     /// Returns the other spellings of a configured address: with and without the port, with and
     /// without a user.
+    #[inline]
     pub(crate) fn other_spellings(&self) -> Vec<Self> {
         let Self::Base(base) = self else { return Vec::new() };
         let Some((scheme, rest)) = base.split_once("://") else { return Vec::new() };
@@ -117,6 +122,7 @@ impl PublicUrl {
 impl PublicUrl {
     /// Returns the whole address for the operator, without user, password and the values of the
     /// query.
+    #[inline]
     pub(crate) fn shown(&self, head: &Parts) -> Option<String> {
         let mut text = Vec::new();
         self.feed(head, |bytes| text.extend_from_slice(bytes)).ok()?;
@@ -139,6 +145,7 @@ const PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 
 /// One value: a list would be several proxies, of which only the nearest is known to us.
+#[inline]
 fn forwarded(head: &Parts, name: HeaderName) -> Result<Option<&str>, Rejection> {
     let Some(value) = single(head, &name, LONGEST_HEADER)? else { return Ok(None) };
     match value.to_str() {
@@ -147,6 +154,7 @@ fn forwarded(head: &Parts, name: HeaderName) -> Result<Option<&str>, Rejection> 
     }
 }
 
+#[inline]
 fn missing() -> Rejection {
     Rejection::new(Reason::MissingHeader)
         .with_detail("the proxy sends no `x-forwarded-proto`, or neither `x-forwarded-host` nor `host` names us")

@@ -242,11 +242,12 @@ const DEFAULT_RETRY_AFTER: Duration = Duration::from_secs(5);
 /// assert_eq!(rejection.to_string(), "a certificate or key could not be fetched: the certificate host is down");
 /// ```
 #[derive(Clone)]
-pub struct Rejection(Box<Why>);
+pub struct Rejection(Arc<Why>);
 
-/// What a rejection is made of. It is boxed, as nearly every function returns one or something
-/// else: the something else would be moved in room for it, and each of them would know how to drop
-/// it.
+/// What a rejection is made of. It is behind a pointer, as nearly every function returns one or
+/// something else: the something else would be moved in room for it. The pointer counts its
+/// references, so that all that drops a rejection calls one function for it, and a clone copies
+/// nothing.
 #[derive(Clone)]
 struct Why {
     reason: Reason,
@@ -269,13 +270,13 @@ impl Rejection {
     #[must_use]
     #[cold]
     pub fn new(reason: Reason) -> Self {
-        Self(Box::new(Why { reason, detail: None, provider: None, source: None, extra: None }))
+        Self(Arc::new(Why { reason, detail: None, provider: None, source: None, extra: None }))
     }
 
     /// Refuses a method that is not one of these.
-    pub(crate) fn wrong_method<'a>(methods: impl IntoIterator<Item = &'a Method>) -> Self {
+    pub(crate) fn wrong_method(methods: &[Method]) -> Self {
         let (mut allowed, mut last) = (String::new(), "");
-        for method in methods.into_iter().map(Method::as_str) {
+        for method in methods.iter().map(Method::as_str) {
             if method != last {
                 allowed += if last.is_empty() { "" } else { ", " };
                 allowed += method;
@@ -293,7 +294,7 @@ impl Rejection {
     /// must hold no secret and no part of a body.
     #[must_use]
     pub fn with_detail(mut self, detail: impl Into<Cow<'static, str>>) -> Self {
-        self.0.detail = Some(detail.into());
+        self.why().detail = Some(detail.into());
         self
     }
 
@@ -301,7 +302,7 @@ impl Rejection {
     /// part of a body.
     #[must_use]
     pub fn with_source(mut self, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
-        self.0.source = Some(source.into().into());
+        self.why().source = Some(source.into().into());
         self
     }
 
@@ -311,6 +312,7 @@ impl Rejection {
     /// - A transient reason takes a 5xx or 429, as a status that tells the sender to give up would
     ///   lose the message. [`Reason::InFlight`] takes a 409 as well.
     #[must_use]
+    #[inline]
     pub fn with_status(mut self, status: StatusCode) -> Self {
         let fits = if !self.0.reason.is_transient() {
             status.is_client_error()
@@ -327,6 +329,7 @@ impl Rejection {
 
     /// Sets the `Retry-After` of a transient failure. It is rounded up to whole seconds.
     #[must_use]
+    #[inline]
     pub fn with_retry_after(mut self, wait: Duration) -> Self {
         self.extra().retry_after = Some(wait);
         self
@@ -399,18 +402,26 @@ impl Rejection {
 
     /// Sets a status for a sender whose document asks for it, whether it fits the reason or not.
     #[cfg_attr(not(feature = "jwt"), allow(dead_code))]
+    #[inline]
     pub(crate) fn with_documented_status(mut self, status: StatusCode) -> Self {
         self.extra().status = Some(status);
         self
     }
 
     pub(crate) fn with_provider(mut self, provider: &Text) -> Self {
-        self.0.provider.get_or_insert_with(|| provider.clone());
+        if self.0.provider.is_none() {
+            self.why().provider = Some(provider.clone());
+        }
         self
     }
 
     fn extra(&mut self) -> &mut Extra {
-        self.0.extra.get_or_insert_default()
+        self.why().extra.get_or_insert_default()
+    }
+
+    /// Returns what is to be changed: a copy, if it is shared.
+    fn why(&mut self) -> &mut Why {
+        Arc::make_mut(&mut self.0)
     }
 }
 

@@ -16,6 +16,7 @@ use crate::uri::requested_uri;
 const MAX_FIELDS: usize = 1000;
 
 /// Returns whether the head says that the body is a form.
+#[inline]
 pub(crate) fn is_form(head: &Parts) -> bool {
     let Some(value) = headers::first(head, &CONTENT_TYPE) else { return false };
     let text = value.as_bytes();
@@ -36,6 +37,7 @@ fn fields(text: &[u8]) -> impl Iterator<Item = Option<Field<'_>>> {
 }
 
 /// The one value of a field. A field that comes twice is refused.
+#[inline]
 pub(crate) fn field<'a>(text: &'a [u8], name: &str, malformed: Reason) -> Result<Option<Cow<'a, [u8]>>, Rejection> {
     let mut found = None;
     for (count, field) in fields(text).enumerate() {
@@ -51,6 +53,7 @@ pub(crate) fn field<'a>(text: &'a [u8], name: &str, malformed: Reason) -> Result
 }
 
 /// The one value of a field of the query, as [`field`] returns it.
+#[inline]
 pub(crate) fn query_field<'a>(
     head: &'a Parts,
     name: &str,
@@ -84,10 +87,12 @@ pub(crate) fn feed_sorted(body: &[u8], mut sink: impl FnMut(&[u8])) -> Result<()
     Ok(())
 }
 
+#[inline]
 fn badly_escaped(reason: Reason) -> Rejection {
     Rejection::new(reason).with_detail("a form field is not well escaped")
 }
 
+#[inline]
 fn decode(text: &[u8]) -> Option<Cow<'_, [u8]>> {
     if !text.iter().any(|byte| matches!(byte, b'%' | b'+')) {
         return Some(Cow::Borrowed(text));
@@ -104,6 +109,7 @@ fn decode(text: &[u8]) -> Option<Cow<'_, [u8]>> {
     Some(Cow::Owned(out))
 }
 
+#[inline]
 fn hex_digit(byte: u8) -> Option<u8> {
     match byte {
         b'0'..=b'9' => Some(byte - b'0'),
@@ -115,6 +121,7 @@ fn hex_digit(byte: u8) -> Option<u8> {
 
 /// Writes a field as a form does.
 #[cfg(feature = "testing")]
+#[inline]
 pub(crate) fn encode(text: &str) -> String {
     let mut out = String::new();
     for byte in text.bytes() {

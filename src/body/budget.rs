@@ -63,6 +63,7 @@ struct Claim {
 impl MemoryBudget {
     /// Creates a budget of this many bytes.
     #[must_use]
+    #[inline]
     pub fn new(bytes: usize) -> Self {
         Self(Arc::new(Mutex::new(Account { limit: bytes, used: 0, holders: HashMap::new(), next_id: 0 })))
     }
@@ -74,8 +75,18 @@ impl MemoryBudget {
     }
 
     fn lock(&self) -> MutexGuard<'_, Account> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
+
+    /// Returns what leases take their memory from.
+    #[inline]
+    pub(crate) fn ledger(&self) -> Arc<dyn Ledger> {
+        self.0.clone()
+    }
+}
+
+fn lock(account: &Mutex<Account>) -> MutexGuard<'_, Account> {
+    account.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Account {
@@ -127,16 +138,26 @@ pub(crate) struct Lease {
 
 /// Who holds the memory of a lease. It is what gives it back, so that a lease without a budget
 /// costs nothing to drop.
-struct Share {
-    budget: MemoryBudget,
+pub(crate) struct Share {
+    ledger: Arc<dyn Ledger>,
     id: u64,
     claim: Arc<Claim>,
 }
 
+/// The account of a budget, as a lease knows it: what it does is in the programs alone that have a
+/// budget.
+pub(crate) trait Ledger: Send + Sync {
+    fn open(self: Arc<Self>) -> Box<Share>;
+    fn grant(&self, share: &Share, bytes: usize) -> Result<(), Reason>;
+    fn wait(&self, share: &Share, waker: &Waker) -> Result<(), Reason>;
+    fn complete(&self, share: &Share) -> Result<(), Reason>;
+    fn close(&self, id: u64);
+}
+
 impl Lease {
     #[inline]
-    pub(crate) fn new(budget: Option<&MemoryBudget>) -> Self {
-        Self { of: budget.map(Share::of), held: 0 }
+    pub(crate) fn new(budget: Option<&Arc<dyn Ledger>>) -> Self {
+        Self { of: budget.map(|ledger| ledger.clone().open()), held: 0 }
     }
 
     /// Sees that at least this much is held.
@@ -144,7 +165,7 @@ impl Lease {
     pub(super) fn hold(&mut self, bytes: usize) -> Result<(), Reason> {
         if bytes > self.held {
             if let Some(share) = &self.of {
-                share.grant(bytes)?;
+                share.ledger.grant(share, bytes)?;
             }
             self.held = bytes;
         }
@@ -153,54 +174,59 @@ impl Lease {
 
     /// Has this task woken should its memory be revoked while it waits. Fails if it has been.
     pub(super) fn wait(&self, waker: &Waker) -> Result<(), Reason> {
-        self.of.as_ref().map_or(Ok(()), |share| share.wait(waker))
+        self.of.as_ref().map_or(Ok(()), |share| share.ledger.wait(share, waker))
     }
 
     /// Keeps what is held: the body is complete. Fails if it was revoked just now.
     #[inline]
     pub(super) fn complete(&self) -> Result<(), Reason> {
-        self.of.as_ref().map_or(Ok(()), |share| share.complete())
+        self.of.as_ref().map_or(Ok(()), |share| share.ledger.complete(share))
     }
 }
 
-// None of this is compiled into the path of a request without a budget.
-impl Share {
-    #[cold]
-    fn of(budget: &MemoryBudget) -> Box<Self> {
-        let mut account = budget.lock();
+impl Ledger for Mutex<Account> {
+    #[inline]
+    fn open(self: Arc<Self>) -> Box<Share> {
+        let mut account = lock(&self);
         let id = account.next_id;
         account.next_id += 1;
         drop(account);
-        Box::new(Self { budget: budget.clone(), id, claim: Arc::default() })
+        Box::new(Share { ledger: self, id, claim: Arc::default() })
     }
 
-    #[cold]
-    fn grant(&self, bytes: usize) -> Result<(), Reason> {
-        self.budget.lock().grant(self.id, &self.claim, bytes)
+    #[inline]
+    fn grant(&self, share: &Share, bytes: usize) -> Result<(), Reason> {
+        lock(self).grant(share.id, &share.claim, bytes)
     }
 
-    #[cold]
-    fn wait(&self, waker: &Waker) -> Result<(), Reason> {
-        self.claim.waker.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&Some(waker.clone()));
+    #[inline]
+    fn wait(&self, share: &Share, waker: &Waker) -> Result<(), Reason> {
+        let claim = &share.claim;
+        claim.waker.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&Some(waker.clone()));
         // Looked at after the waker is in place, so that no revocation falls between.
-        if self.claim.revoked.load(Ordering::Relaxed) { Err(Reason::Overloaded) } else { Ok(()) }
+        if claim.revoked.load(Ordering::Relaxed) { Err(Reason::Overloaded) } else { Ok(()) }
     }
 
-    #[cold]
-    fn complete(&self) -> Result<(), Reason> {
+    #[inline]
+    fn complete(&self, share: &Share) -> Result<(), Reason> {
         // Under the account's lock, as a revocation is.
-        let _account = self.budget.lock();
-        self.claim.complete.store(true, Ordering::Relaxed);
-        if self.claim.revoked.load(Ordering::Relaxed) { Err(Reason::Overloaded) } else { Ok(()) }
+        let _account = lock(self);
+        share.claim.complete.store(true, Ordering::Relaxed);
+        if share.claim.revoked.load(Ordering::Relaxed) { Err(Reason::Overloaded) } else { Ok(()) }
+    }
+
+    #[inline]
+    fn close(&self, id: u64) {
+        let mut account = lock(self);
+        if let Some(holder) = account.holders.remove(&id) {
+            account.used -= holder.held;
+        }
     }
 }
 
 impl Drop for Share {
     fn drop(&mut self) {
-        let mut account = self.budget.lock();
-        if let Some(holder) = account.holders.remove(&self.id) {
-            account.used -= holder.held;
-        }
+        self.ledger.close(self.id);
     }
 }
 
@@ -221,7 +247,7 @@ mod tests {
     use super::*;
 
     fn lease(budget: &MemoryBudget) -> Lease {
-        Lease::new(Some(budget))
+        Lease::new(Some(&budget.ledger()))
     }
 
     #[test]

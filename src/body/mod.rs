@@ -6,8 +6,8 @@ mod deadline;
 mod receive;
 mod response;
 
-pub(crate) use budget::Lease;
 pub use budget::MemoryBudget;
+pub(crate) use budget::{Lease, Ledger};
 pub(crate) use deadline::Deadline;
 pub(crate) use receive::{Received, Receiver, check_announced};
 pub use response::ResponseBody;

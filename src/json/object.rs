@@ -37,6 +37,7 @@ const MAX_UNSORTED: usize = 16;
 impl Object {
     /// Reads an object. Returns `None` if the text isn't one, or if two of its members have the
     /// same name.
+    #[inline]
     pub(crate) fn read(text: &Bytes) -> Option<Self> {
         let whole = std::str::from_utf8(text).ok()?;
         let mut json = serde_json::Deserializer::from_str(whole);
@@ -49,10 +50,12 @@ impl Object {
         (!object.has_a_name_twice()).then_some(object)
     }
 
+    #[inline]
     fn is_sorted(&self) -> bool {
         self.members.len() > MAX_UNSORTED
     }
 
+    #[inline]
     fn has_a_name_twice(&self) -> bool {
         let same = |a: &Member, b: &Member| a.name(&self.text) == b.name(&self.text);
         if self.is_sorted() {
@@ -63,16 +66,19 @@ impl Object {
     }
 
     /// Returns the text of the whole object.
+    #[inline]
     pub(crate) fn text(&self) -> &[u8] {
         &self.text
     }
 
     #[cfg(feature = "jwt")]
+    #[inline]
     pub(crate) fn bytes(&self) -> &Bytes {
         &self.text
     }
 
     /// Returns the text of a member's value.
+    #[inline]
     pub(crate) fn get(&self, name: &str) -> Option<&[u8]> {
         let name = name.as_bytes();
         let member = if self.is_sorted() {
@@ -88,6 +94,7 @@ impl Object {
         serde_json::from_slice::<Option<T>>(self.get(name)?).ok()?
     }
 
+    #[inline]
     pub(crate) fn contains(&self, name: &str) -> bool {
         self.get(name).is_some()
     }
@@ -102,16 +109,19 @@ impl Object {
 }
 
 impl Member {
+    #[inline]
     fn name<'a>(&'a self, text: &'a [u8]) -> &'a [u8] {
         self.unescaped.as_deref().map_or_else(|| part(text, &self.name), str::as_bytes)
     }
 }
 
+#[inline]
 fn part<'a>(text: &'a [u8], range: &Range<usize>) -> &'a [u8] {
     text.get(range.clone()).unwrap_or_default()
 }
 
 /// Returns the position in `whole` of a `part` that was borrowed from it.
+#[inline]
 fn place(whole: &str, part: &str) -> Range<usize> {
     let start = (part.as_ptr() as usize).saturating_sub(whole.as_ptr() as usize);
     start..start + part.len()
@@ -122,6 +132,7 @@ struct MembersOf<'a>(&'a str);
 impl<'de> Visitor<'de> for MembersOf<'de> {
     type Value = Vec<Member>;
 
+    #[inline]
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an object")
     }
@@ -144,6 +155,7 @@ impl<'de> Visitor<'de> for MembersOf<'de> {
 /// space and the spelling of strings and numbers. Numbers of any size are compared exactly. A text
 /// that isn't JSON, is nested deeper than [`MAX_DEPTH`] or has an object with two members of the
 /// same name equals nothing.
+#[inline]
 pub(crate) fn equal(a: &[u8], b: &[u8]) -> bool {
     match (std::str::from_utf8(a), std::str::from_utf8(b)) {
         (Ok(a), Ok(b)) => same(a.trim_ascii(), b.trim_ascii(), MAX_DEPTH),
@@ -152,6 +164,7 @@ pub(crate) fn equal(a: &[u8], b: &[u8]) -> bool {
 }
 
 /// Each level is read anew, so the cost is the length times the depth, which is bounded.
+#[inline]
 fn same(a: &str, b: &str, levels: usize) -> bool {
     let Some(levels) = levels.checked_sub(1) else { return false };
     if let (true, true) = (is_number(a), is_number(b)) {
@@ -191,6 +204,7 @@ struct NodeVisitor;
 impl<'de> Visitor<'de> for NodeVisitor {
     type Value = Node<'de>;
 
+    #[inline]
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("anything but a number")
     }
@@ -234,6 +248,7 @@ impl<'de> Visitor<'de> for NodeVisitor {
 #[derive(Deserialize)]
 struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
 
+#[inline]
 fn is_number(text: &str) -> bool {
     text.starts_with(|first: char| first == '-' || first.is_ascii_digit())
 }
@@ -249,6 +264,7 @@ struct ExactNumber {
 
 impl ExactNumber {
     /// Reads a JSON number. Returns `None` if the exponent doesn't fit an `i64`.
+    #[inline]
     fn read(text: &str) -> Option<Self> {
         let (negative, unsigned) = text.strip_prefix('-').map_or((false, text), |rest| (true, rest));
         let (mantissa, exponent) = unsigned.split_once(['e', 'E']).unwrap_or((unsigned, "0"));

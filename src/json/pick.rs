@@ -11,6 +11,7 @@ use smallvec::SmallVec;
 pub(crate) struct NotJson;
 
 impl fmt::Display for NotJson {
+    #[inline]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("the body isn't a single JSON value, or repeats a member that is read")
     }
@@ -50,6 +51,7 @@ pub(crate) fn pick_each<'a, 'p>(
 }
 
 /// Returns whether the text is exactly one JSON value.
+#[inline]
 pub(crate) fn is_one_value(text: &[u8]) -> bool {
     serde_json::from_slice::<IgnoredAny>(text).is_ok()
 }
@@ -66,6 +68,7 @@ struct Wanted<'p> {
 
 impl<'p> Wanted<'p> {
     /// Returns the next name or index, and the pointer behind it.
+    #[inline]
     fn step(&self) -> Option<(&'p str, Self)> {
         let path = self.rest.strip_prefix('/')?;
         let (step, rest) = path.split_at(path.find('/').unwrap_or(path.len()));
@@ -102,6 +105,7 @@ impl<'de> DeserializeSeed<'de> for Pick<'_, '_, 'de> {
 impl<'de> Visitor<'de> for Pick<'_, '_, 'de> {
     type Value = ();
 
+    #[inline]
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a JSON value")
     }
@@ -166,6 +170,7 @@ impl<'de> Visitor<'de> for Pick<'_, '_, 'de> {
 
 /// Returns whether a step of a pointer means the member of this name. In a pointer `/` is written
 /// `~1`, and `~` is `~0`.
+#[inline]
 fn is_name(step: &str, name: &str) -> bool {
     if step.contains('~') { step.replace("~1", "/").replace("~0", "~") == name } else { step == name }
 }
@@ -184,6 +189,7 @@ impl<'de, 'p> DeserializeSeed<'de> for Name<'_, 'p> {
 impl<'p> Visitor<'_> for Name<'_, 'p> {
     type Value = WantedList<'p>;
 
+    #[inline]
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a member's name")
     }

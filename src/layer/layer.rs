@@ -136,7 +136,7 @@ impl<P> WebhookLayer<P> {
     /// By default there is none.
     #[must_use]
     pub fn with_memory_budget(self, budget: &MemoryBudget) -> Self {
-        self.with(|shared| shared.budget = Some(budget.clone()))
+        self.with(|shared| shared.budget = Some(budget.ledger()))
     }
 
     /// Sets the clock. The default is the system's.

@@ -12,7 +12,7 @@ use http_body::Body;
 use crate::answer::Answer;
 #[cfg(feature = "inspect")]
 use crate::any_provider::AnyProvider;
-use crate::body::{Lease, MemoryBudget, Receiver, check_announced};
+use crate::body::{Lease, Ledger, Receiver, check_announced};
 use crate::delivery::{Delivery, Sender, Verified};
 use crate::observe::{self, End, Watch};
 use crate::provider::{Provider, Repeats};
@@ -30,7 +30,7 @@ pub(crate) struct WebhookSettings<P> {
     pub(crate) body_limit: usize,
     pub(crate) body_timeout: Option<Duration>,
     pub(crate) lookup_timeout: Duration,
-    pub(crate) budget: Option<MemoryBudget>,
+    pub(crate) budget: Option<Arc<dyn Ledger>>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) on_reject: Option<Arc<OnReject>>,
     pub(crate) observe_only: bool,
@@ -72,14 +72,17 @@ impl<P: Provider> WebhookSettings<P> {
         }
         // A delivery is large, and `insert` would move it three times.
         let mut is_new = false;
-        let delivery = extensions.get_or_insert_with(|| {
-            is_new = true;
-            Delivery::new(&self.sender, verified, body)
-        });
-        if !is_new {
+        let delivery = loop {
+            let delivery = extensions.get_or_insert_with(|| {
+                is_new = true;
+                Delivery::new(&self.sender, verified, body)
+            });
+            if is_new {
+                break delivery;
+            }
             // What a layer around this one has verified is replaced.
-            replace(delivery, &self.sender, verified, body);
-        }
+            extensions.remove::<Delivery>();
+        };
         self.delivered(watch, delivery, headers);
     }
 
@@ -169,11 +172,6 @@ impl<P: Provider> WebhookSettings<P> {
             hook(rejection);
         }
     }
-}
-
-#[cold]
-fn replace(delivery: &mut Delivery, sender: &Sender, verified: &mut Verified, body: &Bytes) {
-    *delivery = Delivery::new(sender, verified, body);
 }
 
 impl<P> Clone for WebhookSettings<P> {

@@ -1,5 +1,6 @@
 //! Where in a request a sender puts something, and what is there.
 
+mod list;
 #[cfg(feature = "testing")]
 mod put;
 mod read;
@@ -9,11 +10,12 @@ mod timestamp;
 use std::borrow::Cow;
 use std::fmt;
 use std::ops::Range;
+use std::sync::Arc;
 
 use http::header::{AUTHORIZATION, HeaderName, HeaderValue};
 use http::request::Parts;
-use memchr::{memchr, memchr2};
 
+use crate::body_fields::BodyFields;
 use crate::config::ConfigError;
 use crate::headers::{self, LONGEST_HEADER, single};
 use crate::provider::Recognition;
@@ -49,11 +51,24 @@ pub(crate) struct Place {
     pub(crate) spot: Spot,
     read: Read,
     pub(crate) prefix: Cow<'static, str>,
-    /// The separators of a list, of which one may be there twice.
-    pub(crate) list: Option<[u8; 2]>,
+    pub(crate) list: Option<List>,
     /// Where the scope is that an id is unique within.
     pub(crate) scope: Option<Box<Place>>,
 }
+
+/// How a value is read that is a list.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct List {
+    /// What separates its entries. The two may be the same.
+    pub(crate) separators: [u8; 2],
+    /// Finds the entry that is there once.
+    only: FindOnly,
+    /// Hands on each entry, and returns how many there are.
+    each: TakeAll,
+}
+
+type FindOnly = fn(&Place, List, &[u8], Reason) -> Result<Option<Range<usize>>, Rejection>;
+type TakeAll = fn(&Place, List, &[u8], &mut TakeEach<'_>) -> Result<usize, Rejection>;
 
 /// How the value at a place is read.
 #[derive(Clone, Copy, Debug)]
@@ -63,11 +78,25 @@ enum Read {
     /// From the head.
     Head(ReadHead),
     /// From the body, which is empty as long as it isn't known.
-    Body(ReadBody),
+    Body(&'static FromBody),
+    /// From any number of headers, by what hands on each.
+    Each(ReadEach),
+}
+
+/// What is done with a value in the body.
+#[derive(Debug)]
+struct FromBody {
+    read: ReadBody,
+    /// These two add the value, as the id and as the event, to what is read of a verified body.
+    id: AddField,
+    event: AddField,
 }
 
 /// It gets the reason to refuse what isn't in the sender's form, and the longest header.
 type ReadHead = for<'a> fn(&Place, &'a Parts, Reason, usize) -> Result<Option<Value<'a>>, Rejection>;
+type ReadEach = fn(&Place, &Parts, &mut TakeEach<'_>) -> Result<usize, Rejection>;
+type TakeEach<'a> = dyn FnMut(&[u8]) -> Result<(), Rejection> + 'a;
+type AddField = fn(&Place, &mut Option<Arc<BodyFields>>);
 type ReadBody = for<'a> fn(&Spot, &'a [u8]) -> Result<Option<Cow<'a, [u8]>>, Rejection>;
 
 /// A value that was found: a header's own, or one that had to be decoded.
@@ -176,18 +205,23 @@ impl Place {
             return Ok(single(head, name, longest)?.map(|value| Value::Header(value, 0..value.len())));
         }
         match self.read {
-            Read::Header => Ok(None),
+            Read::Header | Read::Each(_) => Ok(None),
             Read::Head(read) => read(self, head, malformed, longest),
-            Read::Body(read) => Ok(read(&self.spot, body)?.map(Value::Decoded)),
+            Read::Body(from) => Ok((from.read)(&self.spot, body)?.map(Value::Decoded)),
         }
     }
 
-    /// Returns what reads the whole field of a verified body as a text.
-    pub(crate) fn verified_field(&self) -> impl Fn(&[u8]) -> Option<Text> + Send + Sync + 'static {
-        let (spot, read) = (self.spot.clone(), self.read);
-        move |body| {
-            let Read::Body(read) = read else { return None };
-            Some(String::from_utf8(read(&spot, body).ok()??.into_owned()).ok()?.into())
+    /// Adds the place, if it is in the body, to where the id of a verified delivery is.
+    pub(crate) fn add_id(&self, in_body: &mut Option<Arc<BodyFields>>) {
+        if let Read::Body(from) = self.read {
+            (from.id)(self, in_body);
+        }
+    }
+
+    /// As [`add_id`](Self::add_id), to where the event is.
+    pub(crate) fn add_event(&self, in_body: &mut Option<Arc<BodyFields>>) {
+        if let Read::Body(from) = self.read {
+            (from.event)(self, in_body);
         }
     }
 
@@ -219,21 +253,11 @@ impl Place {
     /// Returns which part of a whole value is meant, or `None` if it is a list without it.
     #[inline]
     fn part_of(&self, whole: &[u8], malformed: Reason) -> Result<Option<Range<usize>>, Rejection> {
-        let Some(separators) = self.list else {
-            let value = behind(whole, self.prefix.as_bytes()).ok_or_else(|| self.without_prefix(malformed))?;
-            return Ok(Some(whole.len() - value.len()..whole.len()));
-        };
-        let mut meant = self.meant(whole, separators);
-        let first = meant.next();
-        // In a list of lists, each of the inner ones has the value.
-        let is_same = |other: &Range<usize>| {
-            separators[0] != separators[1]
-                && first.as_ref().is_some_and(|first| whole[first.clone()] == whole[other.clone()])
-        };
-        match meant.find(|other| !is_same(other)) {
-            Some(_) => Err(Rejection::new(malformed).with_detail(format!("{self} has more than one value"))),
-            None => Ok(first),
+        if let Some(list) = self.list {
+            return (list.only)(self, list, whole, malformed);
         }
+        let value = behind(whole, self.prefix.as_bytes()).ok_or_else(|| self.without_prefix(malformed))?;
+        Ok(Some(whole.len() - value.len()..whole.len()))
     }
 
     /// Returns the value as a text, behind that of its scope if it has one.
@@ -284,11 +308,6 @@ impl Place {
     fn without_prefix(&self, malformed: Reason) -> Rejection {
         Rejection::new(malformed).with_detail(format!("what {} has does not start with `{}`", self.spot, self.prefix))
     }
-
-    /// Returns where the list's entries with the prefix are, without it.
-    fn meant<'a>(&'a self, list: &'a [u8], separators: [u8; 2]) -> Entries<'a> {
-        Entries { list, separators, prefix: self.prefix.as_bytes(), next: 0 }
-    }
 }
 
 /// As `strip_prefix`, which calls a function to compare even a byte or two. Where an empty text
@@ -297,34 +316,6 @@ impl Place {
 fn behind<'a>(text: &'a [u8], prefix: &[u8]) -> Option<&'a [u8]> {
     let (start, rest) = text.split_at_checked(prefix.len())?;
     start.iter().zip(prefix).all(|(own, wanted)| own == wanted).then_some(rest)
-}
-
-struct Entries<'a> {
-    list: &'a [u8],
-    separators: [u8; 2],
-    prefix: &'a [u8],
-    /// Where the next entry starts: behind the end once there is none.
-    next: usize,
-}
-
-impl Iterator for Entries<'_> {
-    type Item = Range<usize>;
-
-    #[inline]
-    fn next(&mut self) -> Option<Range<usize>> {
-        while let Some(rest) = self.list.get(self.next..) {
-            let [separator, other] = self.separators;
-            let end = if other == separator { memchr(separator, rest) } else { memchr2(separator, other, rest) };
-            let entry = &rest[..end.unwrap_or(rest.len())];
-            let value = entry.trim_ascii_start();
-            let start = self.next + (entry.len() - value.len());
-            self.next += entry.len() + 1;
-            if behind(value, self.prefix).is_some() {
-                return Some(start + self.prefix.len()..start + value.trim_ascii_end().len());
-            }
-        }
-        None
-    }
 }
 
 impl fmt::Display for Spot {

@@ -19,7 +19,8 @@ impl Place {
         };
         for name in head.headers.keys().filter(is_own).cloned().collect::<Vec<_>>() {
             let removed = head.headers.remove(&name);
-            let (Some([separator, other]), Some(list)) = (self.list, removed.as_ref().and_then(|it| it.to_str().ok()))
+            let (Some([separator, other]), Some(list)) =
+                (self.list.map(|list| list.separators), removed.as_ref().and_then(|it| it.to_str().ok()))
             else {
                 continue;
             };
@@ -39,7 +40,7 @@ impl Place {
         match &self.spot {
             Spot::Header(name) => {
                 let whole = match (self.list, head.headers.get(name).and_then(|list| list.to_str().ok())) {
-                    (Some(separator), Some(list)) => format!("{list}{}{value}", char::from(separator[0])),
+                    (Some(own), Some(list)) => format!("{list}{}{value}", char::from(own.separators[0])),
                     _ => value,
                 };
                 set_header(head, name.clone(), whole)

@@ -2,7 +2,6 @@
 
 use std::fmt;
 
-use http::header::HeaderName;
 use http::request::Parts;
 use smallvec::SmallVec;
 
@@ -11,14 +10,9 @@ use crate::headers::{LONGEST_HEADER, single};
 use crate::mac::Digest;
 use crate::rejection::{Reason, Rejection};
 
-use super::{Place, Spot};
+use super::{Place, Read, Spot, TakeEach};
 
-/// The most signatures in one list. Senders that rotate send two; each candidate costs a comparison
-/// with every key.
-const MAX_IN_LIST: usize = 16;
-
-/// The most numbered headers that are looked for: DocuSign signs with up to 100 keys.
-const MAX_NUMBERED: usize = 100;
+const NONE_IN: &str = "none in ";
 
 /// The places of a signature, the usual one first, and its encoding.
 #[derive(Clone, Debug)]
@@ -30,7 +24,8 @@ pub(crate) struct Signature {
     decode: DecodeExactly,
     /// What ends the id of a key in front of the signature.
     pub(crate) behind: Option<u8>,
-    /// The detail if there is none, written once: most refusals are for that.
+    /// The detail if there is none, written once: most refusals are for that. Behind [`NONE_IN`] it
+    /// names the places.
     missing: String,
 }
 
@@ -39,7 +34,7 @@ pub(crate) type Candidates = SmallVec<[Digest; 1]>;
 
 impl Signature {
     pub(crate) fn new(place: Place, encoding: Encoding, decode: DecodeExactly) -> Self {
-        Self { missing: format!("none in {place}"), places: vec![place], encoding, decode, behind: None }
+        Self { missing: format!("{NONE_IN}{place}"), places: vec![place], encoding, decode, behind: None }
     }
 
     /// Adds another place.
@@ -122,9 +117,8 @@ impl Signature {
     }
 
     /// Returns where the signature may be, for details and tables.
-    pub(crate) fn names(&self) -> String {
-        let places: Vec<_> = self.places.iter().map(ToString::to_string).collect();
-        places.join(" or ")
+    pub(crate) fn names(&self) -> &str {
+        &self.missing[NONE_IN.len()..]
     }
 }
 
@@ -137,65 +131,34 @@ impl Place {
         body: &[u8],
         mut take: impl FnMut(&[u8]) -> Result<(), Rejection>,
     ) -> Result<usize, Rejection> {
-        let malformed = Reason::MalformedSignature;
         match (&self.spot, self.list) {
             // Where nearly every signature is: as `value`, in fewer steps.
             (Spot::Header(name), None) => {
                 let Some(value) = single(head, name, LONGEST_HEADER)? else { return Ok(0) };
                 take(self.behind_prefix(value)?).map(|()| 1)
             }
-            (Spot::Header(name), Some(separator)) => {
+            (Spot::Header(name), Some(list)) => {
                 let Some(value) = single(head, name, LONGEST_HEADER)? else { return Ok(0) };
-                self.each_in_list(value.as_bytes(), separator, take)
+                (list.each)(self, list, value.as_bytes(), &mut take)
             }
-            (Spot::Numbered(stem), _) => self.each_numbered(head, stem, take),
-            (_, None) => match self.value(head, body, malformed)? {
+            _ => self.each_elsewhere(head, body, &mut take),
+        }
+    }
+
+    fn each_elsewhere(&self, head: &Parts, body: &[u8], take: &mut TakeEach<'_>) -> Result<usize, Rejection> {
+        if let Read::Each(each) = self.read {
+            return each(self, head, take);
+        }
+        let malformed = Reason::MalformedSignature;
+        match self.list {
+            None => match self.value(head, body, malformed)? {
                 Some(value) => take(value.as_bytes()).map(|()| 1),
                 None => Ok(0),
             },
-            (_, Some(separator)) => {
+            Some(list) => {
                 let Some(value) = self.raw(head, body, malformed)? else { return Ok(0) };
-                self.each_in_list(value.as_bytes(), separator, take)
+                (list.each)(self, list, value.as_bytes(), take)
             }
         }
-    }
-
-    #[inline]
-    fn each_in_list(
-        &self,
-        list: &[u8],
-        separators: [u8; 2],
-        mut take: impl FnMut(&[u8]) -> Result<(), Rejection>,
-    ) -> Result<usize, Rejection> {
-        let mut count = 0;
-        for part in self.meant(list, separators) {
-            count += 1;
-            if count > MAX_IN_LIST {
-                return Err(Rejection::new(Reason::TooManySignatures)
-                    .with_detail(format!("{self} lists more than {MAX_IN_LIST}")));
-            }
-            take(&list[part])?;
-        }
-        Ok(count)
-    }
-
-    fn each_numbered(
-        &self,
-        head: &Parts,
-        stem: &HeaderName,
-        mut take: impl FnMut(&[u8]) -> Result<(), Rejection>,
-    ) -> Result<usize, Rejection> {
-        let is_numbered = |name: &HeaderName| {
-            let number = name.as_str().strip_prefix(stem.as_str()).filter(|number| !number.starts_with(['0', '+']));
-            number.and_then(|number| number.parse().ok()).is_some_and(|number: usize| number <= MAX_NUMBERED)
-        };
-        let mut count = 0;
-        for name in head.headers.keys().filter(|name| is_numbered(name)) {
-            if let Some(value) = single(head, name, LONGEST_HEADER)? {
-                take(self.behind_prefix(value)?)?;
-                count += 1;
-            }
-        }
-        Ok(count)
     }
 }

@@ -26,6 +26,7 @@ pub(crate) struct Timestamp {
 type Read = fn(&Timestamp, &mut Option<(Text, SystemTime)>, &Parts, &[u8], SystemTime) -> Result<(), Rejection>;
 
 impl Timestamp {
+    #[inline]
     pub(crate) fn new(place: Place, format: TimeFormat, tolerance: Tolerance) -> Self {
         Self { place, format, tolerance, optional: false, read: Self::read_at }
     }
@@ -42,6 +43,7 @@ impl Timestamp {
         (self.read)(self, read, head, body, now)
     }
 
+    #[inline]
     fn read_at(
         &self,
         read: &mut Option<(Text, SystemTime)>,

@@ -16,16 +16,19 @@ pub(crate) struct BodyHash {
 }
 
 impl BodyHash {
+    #[inline]
     pub(super) fn new(at: Signature) -> Self {
         Self { at, check: check_hash }
     }
 
     /// Compares the body with its hash.
+    #[inline]
     pub(super) fn check(&self, head: &Parts, body: &[u8]) -> Result<(), Rejection> {
         (self.check)(&self.at, head, body)
     }
 }
 
+#[inline]
 fn check_hash(hash: &Signature, head: &Parts, body: &[u8]) -> Result<(), Rejection> {
     let digest = Sha256::digest(body);
     let claimed = hash.read(head, body, digest.len()).map_err(|rejection| match rejection.reason() {

@@ -9,6 +9,7 @@ use http::request::Parts;
 use http::{Method, StatusCode};
 
 use crate::behavior::Behavior;
+use crate::body_fields::BodyFields;
 #[cfg(feature = "inspect")]
 use crate::clues::Clues;
 use crate::config::ConfigError;
@@ -196,6 +197,7 @@ impl SchemeBuilder {
     /// Looks the sender's public key up by the id at this place of the head. The id is not signed:
     /// any key that the look-up returns is the sender's.
     #[cfg(all(feature = "asymmetric", feature = "fetch"))]
+    #[inline]
     pub fn with_key_lookup(self, id: Source, keys: KeyLookup) -> Self {
         self.key_id(id).with_keyid_lookup(keys)
     }
@@ -234,29 +236,32 @@ impl SchemeBuilder {
     /// Sets how to find, in a verified body, the id that stays the same over the sender's retries,
     /// if the one that [`id`](Self::id) names does not. It is called only when
     /// [`Delivery::identity`](crate::Delivery::identity) is.
-    pub fn with_identity(mut self, choose: impl Fn(&[u8]) -> Option<Text> + Send + Sync + 'static) -> Self {
-        self.settings.in_body = self.settings.in_body.with_identity(choose);
-        self
+    pub fn with_identity(self, choose: impl Fn(&[u8]) -> Option<Text> + Send + Sync + 'static) -> Self {
+        self.change_fields(|fields| fields.with_identity(choose))
     }
 
     /// Sets the JSON pointer of the id that stays the same over the sender's retries, if the one
     /// that [`id`](Self::id) names does not.
-    pub fn with_identity_at(mut self, pointer: impl Into<Text>) -> Self {
-        self.settings.in_body = self.settings.in_body.with_identity_at(pointer);
-        self
+    pub fn with_identity_at(self, pointer: impl Into<Text>) -> Self {
+        self.change_fields(|fields| fields.with_identity_at(pointer))
     }
 
     /// Sets the JSON pointers of several values, and how they are joined into the id that stays the
     /// same over the sender's retries.
     pub fn with_identity_from<T: Into<Text>>(
-        mut self,
+        self,
         pointers: impl IntoIterator<Item = T>,
         join: impl Fn(&[Option<Cow<'_, str>>]) -> Option<Text> + Send + Sync + 'static,
     ) -> Self {
-        self.settings.in_body = self.settings.in_body.with_identity_from(pointers, join);
+        self.change_fields(|fields| fields.with_identity_from(pointers, join))
+    }
+
+    fn change_fields(mut self, change: impl FnOnce(BodyFields) -> BodyFields) -> Self {
+        BodyFields::change(&mut self.settings.in_body, change);
         self
     }
 
+    #[inline]
     pub(crate) fn at(mut self, url: PublicUrl) -> Self {
         self.settings.public_url = Some(url);
         self
@@ -265,12 +270,14 @@ impl SchemeBuilder {
     /// Takes the address from `X-Forwarded-Proto` and `X-Forwarded-Host` (or `Host`), unless one is
     /// [set](Self::with_public_url). Use it only for a service that can be reached through such a
     /// proxy alone: other clients can write anything there.
+    #[inline]
     pub fn with_trusted_forwarded_headers(mut self) -> Self {
         self.settings.public_url.get_or_insert(PublicUrl::Forwarded);
         self
     }
 
     /// Adds a question that the sender asks beside its deliveries.
+    #[inline]
     pub fn with_handshake(mut self, handshake: Handshake) -> Self {
         self.handshakes.push(handshake);
         self
@@ -288,15 +295,17 @@ impl SchemeBuilder {
     }
 
     /// Chooses the requests that this form of signing is for. `about` says the same in a table.
+    #[inline]
     pub(crate) fn only_if(mut self, about: &'static str, applies: fn(&Parts) -> bool) -> Self {
         self.settings.applies = Some((about, applies));
         self
     }
 
     /// Adds another form in which the sender signs, with the same secrets.
+    #[inline]
     pub(crate) fn or(mut self, other: Self) -> Self {
         self.others.push(other);
-        self.several = Some(&SEVERAL);
+        self.several = Some(SEVERAL);
         self
     }
 
@@ -330,12 +339,15 @@ impl SchemeBuilder {
                 "a challenge is answered with a MAC, which could be the signature of a request: the signed template has no {body}",
             ));
         }
-        let by_keys = |handshake: Handshake| handshake.by_keys_of(forms[0].mac_keys());
+        let mut handshakes = self.handshakes;
+        for handshake in &mut handshakes {
+            handshake.by_keys_of(forms[0].mac_keys());
+        }
         Ok(Scheme(Arc::new(Inner {
             name,
             body_limit: self.body_limit.unwrap_or(self.behavior.body_limit()),
             behavior: self.behavior,
-            handshakes: self.handshakes.into_iter().map(by_keys).collect(),
+            handshakes,
             refusal: self.refusal,
             unsigned: self.unsigned,
             is_timed: forms.iter().any(AnyForm::is_timed),

@@ -47,6 +47,7 @@ pub(crate) struct Item {
 
 impl Item {
     /// Creates an item with a signature of exactly `len` bytes.
+    #[inline]
     pub(crate) fn new(
         texts: Vec<Vec<u8>>,
         signature: &[u8],
@@ -61,6 +62,7 @@ impl Item {
     }
 
     /// Returns whether this key made the signature.
+    #[inline]
     fn is_by(&self, mac: &Mac) -> bool {
         let fits = self.texts.iter().map(|text| mac.of(text).as_bytes().ct_eq(&self.signature));
         fits.fold(Choice::from(0), |fits, next| fits | next).into()
@@ -79,26 +81,32 @@ impl Proof for CustomProof {
     type Keys = KeysFor;
     type Progress = ();
 
+    #[inline]
     fn is_in_body(&self) -> bool {
         true
     }
 
+    #[inline]
     fn recognizes(&self, _: &Parts) -> Recognition {
         Recognition::Perhaps
     }
 
+    #[inline]
     fn recognizes_body(&self, _: &Parts, body: &[u8]) -> bool {
         self.rule.items(body).is_ok()
     }
 
+    #[inline]
     fn read(&self, _: &Parts, body: &[u8], _: &mut Unverified) -> Result<Vec<Item>, Rejection> {
         self.rule.items(body)
     }
 
+    #[inline]
     fn start(&self, _: &Vec<Item>, values: &Values<'_>) -> Judged<KeysFor> {
         Ok(self.keys.find(values, None))
     }
 
+    #[inline]
     fn finish(&self, run: Run<'_, Self>, _: &Values<'_>, _: &[u8]) -> Judged<MatchedKey> {
         let keys = self.keys.tried(run.keys)?;
         let mut signed = run.offer.iter().map(|item| keys.ring.first_that(|mac| item.is_by(mac)));
@@ -106,16 +114,19 @@ impl Proof for CustomProof {
         keys.verdict(first.filter(|_| signed.all(|key| key.is_some()))).map(MaybeReady::Ready)
     }
 
+    #[inline]
     fn mac_keys(&self) -> Option<&Keys<Mac>> {
         Some(&self.keys)
     }
 
     #[cfg(feature = "testing")]
+    #[inline]
     fn describe(&self) -> String {
         self.rule.describe()
     }
 
     #[cfg(feature = "testing")]
+    #[inline]
     fn sign(&self, request: &mut Unsigned<'_>, signer: &Signer<'_>) -> SignResult {
         let Signer::Secret = signer else { return None };
         Some(self.rule.sign(request.body, &|message| Ok(self.keys.signing_key()?.of(message).as_bytes().to_vec())))

@@ -8,6 +8,7 @@ use http::request::Parts;
 
 use crate::body_fields::BodyFields;
 use crate::config::ConfigError;
+use crate::delivery::Signed;
 use crate::headers::{LONGEST_HEADER, single};
 use crate::rejection::{Reason, Rejection};
 use crate::text::Text;
@@ -42,24 +43,32 @@ pub(crate) struct Unverified {
 
 impl Fields {
     /// Adds where in the body id and event are, if they are there, to the other fields of the body.
-    pub(crate) fn with_own(&self, mut in_body: BodyFields) -> Result<BodyFields, ConfigError> {
-        let places = self.timestamp.iter().map(|timestamp| &timestamp.place).chain(&self.id).chain(&self.event);
-        if places.into_iter().any(|place| matches!(place.spot, Spot::Numbered(_) | Spot::Body)) {
+    pub(crate) fn with_own(
+        &self,
+        mut in_body: Option<Arc<BodyFields>>,
+    ) -> Result<Option<Arc<BodyFields>>, ConfigError> {
+        let unfit =
+            |place: Option<&Place>| place.is_some_and(|place| matches!(place.spot, Spot::Numbered(_) | Spot::Body));
+        let time = self.timestamp.as_ref().map(|timestamp| &timestamp.place);
+        if unfit(time) || unfit(self.id.as_ref()) || unfit(self.event.as_ref()) {
             return Err(ConfigError::conflict("numbered headers are for signatures, and the whole body is for tokens"));
         }
-        if let Some(id) = self.id.as_ref().filter(|id| id.in_body()) {
-            in_body = match &id.spot {
-                Spot::Json(pointer) => in_body.with_id_at(pointer.clone()),
-                _ => in_body.with_id(id.verified_field()),
-            };
+        if let Some(id) = &self.id {
+            id.add_id(&mut in_body);
         }
-        if let Some(event) = self.event.as_ref().filter(|event| event.in_body()) {
-            in_body = match &event.spot {
-                Spot::Json(pointer) => in_body.with_event_at(pointer.clone()),
-                _ => in_body.with_event(event.verified_field()),
-            };
+        if let Some(event) = &self.event {
+            event.add_event(&mut in_body);
         }
         Ok(in_body)
+    }
+
+    /// Returns the places of time, id and event that are signed.
+    pub(super) fn signed_places(&self, signed: Signed) -> [Option<&Place>; 3] {
+        [
+            self.timestamp.as_ref().map(|timestamp| &timestamp.place).filter(|_| signed.timestamp),
+            self.id.as_ref().filter(|_| signed.id),
+            self.event.as_ref().filter(|_| signed.event),
+        ]
     }
 
     /// Reads what is in the head.
@@ -70,9 +79,9 @@ impl Fields {
                 Some(found) if found == value => {}
                 None => return Err(Rejection::new(Reason::MissingHeader).with_detail(format!("`{name}`"))),
                 Some(_) => {
-                    return Err(
-                        Rejection::new(Reason::UnacceptableAlgorithm).with_detail(format!("`{name}` is not {value:?}"))
-                    );
+                    let wanted = value.to_str().unwrap_or_default();
+                    return Err(Rejection::new(Reason::UnacceptableAlgorithm)
+                        .with_detail(format!("`{name}` is not {wanted:?}")));
                 }
             }
         }

@@ -7,12 +7,10 @@ use std::time::SystemTime;
 
 use bytes::Bytes;
 use http::Method;
-use http::header::HeaderName;
 use http::request::Parts;
 
 use crate::config::ConfigError;
 use crate::delivery::{Signed, SignedText, Verified};
-use crate::place::Place;
 use crate::provider::{Facts, MaybeReady, Outcome};
 use crate::rejection::{Reason, Rejection};
 use crate::secrets::{HeadRef, MatchedKey};
@@ -49,7 +47,7 @@ impl<P: Proof> Form<P> {
             return Err(ConfigError::missing("the scheme accepts no method"));
         }
         let mut fields = mem::take(&mut settings.fields);
-        let mut in_body = fields.with_own(mem::take(&mut settings.in_body))?;
+        let mut in_body = fields.with_own(settings.in_body.take())?;
         let in_text = proof.template().map(Template::covers).unwrap_or_default();
         (fields.timestamp_in_text, fields.id_in_text) = (in_text.timestamp, in_text.id);
         let signed = proof.covers(&fields);
@@ -67,8 +65,8 @@ impl<P: Proof> Form<P> {
         if signed.body && settings.body_unsigned {
             return Err(ConfigError::conflict("the scheme signs the body after all"));
         }
-        in_body.signed_headers = signed_headers(&fields, signed, proof.template());
-        fields.in_body = in_body.shared();
+        proof.keep_signed_headers(&fields.signed_places(signed), &mut in_body);
+        fields.in_body = in_body;
         Ok(Self {
             methods: mem::take(&mut settings.methods),
             applies: settings.applies,
@@ -153,7 +151,7 @@ impl<P: Proof> Form<P> {
         body: &[u8],
     ) -> Result<Option<Box<SignedText>>, Rejection> {
         let Some(template) = self.proof.template() else { return Ok(None) };
-        template.without_time(&read.values(head, body), self.fields.timestamp.as_ref()).map(Box::new).map(Some)
+        template.without_time(&read.values(head, body), self.fields.timestamp.as_ref())
     }
 
     /// Returns what was proven of the request. What was read is taken.
@@ -187,18 +185,6 @@ impl<P: Proof> Form<P> {
             parsed,
         }
     }
-}
-
-/// Returns the headers of which nothing but the signed value is in them.
-fn signed_headers(fields: &Fields, signed: Signed, template: Option<&Template>) -> Vec<HeaderName> {
-    let own = [
-        (signed.timestamp, fields.timestamp.as_ref().map(|timestamp| &timestamp.place)),
-        (signed.id, fields.id.as_ref()),
-        (signed.event, fields.event.as_ref()),
-    ];
-    let own = own.into_iter().filter_map(|(is_signed, place)| place.filter(|_| is_signed));
-    let in_text = template.into_iter().flat_map(Template::places);
-    own.chain(in_text).filter_map(Place::whole_header).cloned().collect()
 }
 
 /// Which form it is, of all that there are at a time: where it is in memory. A scheme's forms stay

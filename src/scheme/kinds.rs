@@ -24,22 +24,26 @@ use super::token::TokenProof;
 
 impl Scheme {
     /// Describes a sender that signs with HMAC-SHA256.
+    #[inline]
     pub fn hmac_sha256() -> SchemeBuilder {
         Self::mac(MacKind::SHA256)
     }
 
     /// Describes a sender that signs with HMAC-SHA384.
+    #[inline]
     pub fn hmac_sha384() -> SchemeBuilder {
         Self::mac(MacKind::SHA384)
     }
 
     /// Describes a sender that signs with HMAC-SHA512.
+    #[inline]
     pub fn hmac_sha512() -> SchemeBuilder {
         Self::mac(MacKind::SHA512)
     }
 
     /// Describes a sender that signs with HMAC-SHA1. No forgery of it is known, but no new sender
     /// should choose it.
+    #[inline]
     pub fn hmac_sha1_for_legacy_senders_only() -> SchemeBuilder {
         Self::mac(MacKind::SHA1)
     }
@@ -48,6 +52,7 @@ impl Scheme {
     /// **no** HMAC: anyone who has seen one signed text can append to it and sign the result,
     /// without the secret. The body has to be one JSON value with nothing behind it, which
     /// closes that way for JSON.
+    #[inline]
     pub fn sha256_of_secret_and_text_for_legacy_senders_only() -> SchemeBuilder {
         Self::mac(MacKind::SECRET_THEN_TEXT_SHA256)
     }
@@ -66,6 +71,7 @@ impl Scheme {
     /// # Ok(())
     /// # }
     /// ```
+    #[inline]
     pub fn token(place: Source) -> SchemeBuilder {
         SchemeBuilder::new(move |settings| {
             let proof = TokenProof::new(&place, settings)?;
@@ -102,6 +108,7 @@ impl Scheme {
     /// # }
     /// ```
     #[cfg(feature = "jwt")]
+    #[inline]
     pub fn jwt(place: Source, rules: JwtRules) -> SchemeBuilder {
         SchemeBuilder::new(move |settings| {
             let proof = JwtProof::new(&place, rules.clone(), settings)?;
@@ -129,6 +136,7 @@ impl Scheme {
     /// # }
     /// ```
     #[cfg(feature = "asymmetric")]
+    #[inline]
     pub fn message_signature(rules: MessageRules) -> SchemeBuilder {
         SchemeBuilder::new(move |settings| {
             let proof = MessageProof::new(rules.clone(), settings)?;
@@ -136,6 +144,7 @@ impl Scheme {
         })
     }
 
+    #[inline]
     fn mac(kind: MacKind) -> SchemeBuilder {
         SchemeBuilder::new(move |settings| {
             let proof = MacProof::new(kind, settings)?;
@@ -144,6 +153,7 @@ impl Scheme {
     }
 
     #[cfg(feature = "asymmetric")]
+    #[inline]
     fn public(algorithm: Algorithm) -> SchemeBuilder {
         SchemeBuilder::new(move |settings| {
             let proof = PublicKeyProof::new(algorithm, settings)?;

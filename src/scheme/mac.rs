@@ -1,10 +1,13 @@
 //! Proof by a message authentication code over the signed text.
 
+use std::sync::Arc;
+
 use http::request::Parts;
 
+use crate::body_fields::BodyFields;
 use crate::config::ConfigError;
 use crate::mac::{Mac, MacKind, Macs, matching_key};
-use crate::place::Candidates;
+use crate::place::{Candidates, Place};
 use crate::provider::MaybeReady;
 use crate::rejection::{Reason, Rejection};
 use crate::secrets::{Keyring, Keys, KeysFor, MatchedKey};
@@ -85,6 +88,10 @@ impl Proof for MacProof {
 
     fn text(&self) -> Option<&SignedText> {
         Some(&self.text)
+    }
+
+    fn keep_signed_headers(&self, own: &[Option<&Place>], in_body: &mut Option<Arc<BodyFields>>) {
+        self.text.template.keep_signed_headers(own, in_body);
     }
 
     #[inline]

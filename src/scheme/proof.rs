@@ -8,6 +8,7 @@ use std::sync::Arc;
 use http::HeaderName;
 use http::request::Parts;
 
+use crate::body_fields::BodyFields;
 use crate::delivery::Signed;
 use crate::mac::Mac;
 use crate::provider::{MaybeReady, Recognition};
@@ -17,7 +18,7 @@ use crate::time::Tolerance;
 
 use super::fields::{Fields, Unverified};
 use super::signed_text::SignedText;
-use super::template::{Template, Values};
+use super::template::{Template, Values, keep_signed_headers};
 use crate::place::Place;
 #[cfg(feature = "testing")]
 use crate::sign::{SignResult, Signer, Unsigned};
@@ -81,6 +82,13 @@ pub(crate) trait Proof: Clone + Send + Sync + 'static {
     /// Returns what the proof covers.
     fn covers(&self, fields: &Fields) -> Signed {
         self.text().map_or_else(Signed::default, |text| text.covers(fields))
+    }
+
+    /// Keeps which headers have nothing but what is signed in them. `own` are the places of time,
+    /// id and event, as far as they are signed.
+    #[inline]
+    fn keep_signed_headers(&self, own: &[Option<&Place>], in_body: &mut Option<Arc<BodyFields>>) {
+        keep_signed_headers(own, self.template(), in_body);
     }
 
     /// Returns whether a verification reads the clock although the form has no timestamp.

@@ -77,6 +77,7 @@ impl Scheme {
     /// # Errors
     ///
     /// Returns an error if the scheme reads no timestamp.
+    #[inline]
     pub fn with_tolerance(self, tolerance: Tolerance) -> Result<Self, ConfigError> {
         let mut is_set = false;
         let scheme = self.with(|own| {
@@ -92,12 +93,14 @@ impl Scheme {
 
     /// Sets another limit for the body than the sender's usual one, in bytes.
     #[must_use]
+    #[inline]
     pub fn with_body_limit(self, bytes: usize) -> Self {
         self.with(|own| own.body_limit = bytes)
     }
 
     /// Adds a handshake.
     #[must_use]
+    #[inline]
     pub fn with_handshake(self, handshake: Handshake) -> Self {
         self.with(|own| own.handshakes.push(handshake))
     }
@@ -119,12 +122,14 @@ impl Scheme {
     /// # }
     /// ```
     #[must_use]
+    #[inline]
     pub fn with_challenge_key(self, index: usize) -> Self {
         self.with(|own| own.handshakes.iter_mut().for_each(|handshake| handshake.by_key(index)))
     }
 
     /// Sets how the sender behaves around its requests.
     #[must_use]
+    #[inline]
     pub fn with_behavior(self, behavior: Behavior) -> Self {
         self.with(|own| own.behavior = behavior)
     }
@@ -186,12 +191,11 @@ impl Scheme {
     /// Refuses a head that no form is for.
     #[cold]
     pub(super) fn no_form(&self, head: &Parts) -> Rejection {
-        let methods = || self.0.forms.iter().flat_map(AnyForm::methods);
-        if methods().any(|method| *method == head.method) {
-            Reason::MissingSignature.into()
-        } else {
-            Rejection::wrong_method(methods())
+        let mut methods = Vec::new();
+        for form in &self.0.forms {
+            methods.extend_from_slice(form.methods());
         }
+        if methods.contains(&head.method) { Reason::MissingSignature.into() } else { Rejection::wrong_method(&methods) }
     }
 }
 
@@ -225,6 +229,7 @@ impl Provider for Scheme {
         &self.0.behavior
     }
 
+    #[inline]
     fn facts(&self) -> Vec<Facts> {
         let inner = &*self.0;
         let mut facts = Facts::new(inner.name.clone(), inner.behavior, inner.body_limit);

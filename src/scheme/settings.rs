@@ -39,7 +39,7 @@ pub(crate) struct Settings {
     pub(crate) applies: Option<(&'static str, fn(&Parts) -> bool)>,
     pub(crate) fields: Fields,
     /// The fields of the body that the builder was given.
-    pub(crate) in_body: BodyFields,
+    pub(crate) in_body: Option<Arc<BodyFields>>,
     pub(crate) signature: Option<Signature>,
     /// What is signed, if that isn't the body alone.
     pub(crate) template: Option<Written>,

@@ -15,13 +15,15 @@ use super::any_form::{AnyAttempt, AnyForm};
 use super::proof::Judged;
 use super::scheme::{Scheme, SchemeVerification, Several, State, begin_one};
 
-pub(super) static SEVERAL: Several = Several { begin, finish };
+// A constant, as the functions of a static are in every program.
+pub(super) const SEVERAL: &Several = &Several { begin, finish };
 
 impl Scheme {
     /// Accepts what either of the two accepts: for a sender that is about to change how it signs.
     /// The handshakes are those of both, the body limit is the larger one, and everything else
     /// is that of the first.
     #[must_use]
+    #[inline]
     pub fn or(self, other: Self) -> Self {
         let other = Arc::unwrap_or_clone(other.0);
         self.with(|own| {
@@ -30,7 +32,7 @@ impl Scheme {
             own.is_timed |= other.is_timed;
             own.shares_head |= other.shares_head;
             own.forms.extend(other.forms);
-            own.several = Some(&SEVERAL);
+            own.several = Some(SEVERAL);
             // What one form verified may be verified by the other when it is repeated, and so by another code.
             own.forms.iter_mut().for_each(AnyForm::leave_body_unnamed);
         })
@@ -38,6 +40,7 @@ impl Scheme {
 }
 
 /// Begins with every form that the head fits.
+#[inline]
 fn begin(scheme: &Scheme, head: HeadRef<'_>, now: SystemTime) -> Judged<Begin<SchemeVerification>> {
     let mut begun = Vec::new();
     let mut fault: Option<Rejection> = None;
@@ -59,6 +62,7 @@ fn begin(scheme: &Scheme, head: HeadRef<'_>, now: SystemTime) -> Judged<Begin<Sc
 }
 
 /// All are tried, so that the time does not tell which one fitted.
+#[inline]
 fn finish(
     scheme: &Scheme,
     first: &mut AnyAttempt,
@@ -76,6 +80,7 @@ fn finish(
 
 /// Makes one verification of those that several forms have begun, of which some may wait for their
 /// keys. There is at least one.
+#[inline]
 fn joined(
     mut first: MaybeReady<Begin<SchemeVerification>>,
     others: Vec<MaybeReady<Begin<SchemeVerification>>>,
@@ -100,6 +105,7 @@ fn joined(
     })
 }
 
+#[inline]
 fn only_attempt(begun: Begin<SchemeVerification>) -> Option<AnyAttempt> {
     match begun {
         Begin::Verify(SchemeVerification(State::Verify { first, .. })) => Some(first),
@@ -109,6 +115,7 @@ fn only_attempt(begun: Begin<SchemeVerification>) -> Option<AnyAttempt> {
 
 /// Chooses the first verdict that accepts. Of two rejections, a failure of ours goes before a fault
 /// of the request. A verdict that waits for a key is waited for only to be compared.
+#[inline]
 fn better(first: Judged<Outcome>, second: Judged<Outcome>) -> Judged<Outcome> {
     match (first, second) {
         (Err(first), Err(second)) if !first.reason().is_transient() && second.reason().is_transient() => Err(second),

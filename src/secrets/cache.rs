@@ -60,6 +60,7 @@ pub struct CachePolicy {
 impl CachePolicy {
     /// Creates the default policy: see the setters.
     #[must_use]
+    #[inline]
     pub fn new() -> Self {
         Self {
             fresh_for: Duration::from_secs(60),
@@ -76,6 +77,7 @@ impl CachePolicy {
     /// Sets how long secrets are used without asking again. A secret that was withdrawn is accepted
     /// for as long. The default is a minute.
     #[must_use]
+    #[inline]
     pub fn with_fresh_for(mut self, duration: Duration) -> Self {
         self.fresh_for = duration;
         self
@@ -83,6 +85,7 @@ impl CachePolicy {
 
     /// Sets how long the secrets of before are used if the look-up fails. The default is an hour.
     #[must_use]
+    #[inline]
     pub fn with_stale_for(mut self, duration: Duration) -> Self {
         self.stale_for = duration;
         self
@@ -91,6 +94,7 @@ impl CachePolicy {
     /// Sets how long a tenant that has no secrets is remembered. A tenant that is added has to wait
     /// for as long if a request came before. The default is ten seconds.
     #[must_use]
+    #[inline]
     pub fn with_unknown_for(mut self, duration: Duration) -> Self {
         self.unknown_for = duration;
         self
@@ -98,6 +102,7 @@ impl CachePolicy {
 
     /// Sets how many tenants are kept. The default is 100,000.
     #[must_use]
+    #[inline]
     pub fn with_max_tenants(mut self, tenants: usize) -> Self {
         self.max_tenants = tenants;
         self
@@ -113,6 +118,7 @@ impl CachePolicy {
 
     /// Tells tenants apart by the query too, and hands it to the look-up.
     #[must_use]
+    #[inline]
     pub fn with_query(mut self) -> Self {
         self.query = true;
         self
@@ -131,6 +137,7 @@ impl CachePolicy {
     }
 
     /// Returns whether secrets are used without asking again.
+    #[inline]
     fn is_fresh(&self, kept: &Kept<dyn AnyKeyring>, now: SystemTime) -> bool {
         is_within(kept.found, now, self.fresh_for)
             || kept.failed.is_some_and(|failed| is_within(failed, now, RETRY_AFTER_FAILURE))
@@ -138,6 +145,7 @@ impl CachePolicy {
 
     /// Returns what the look-up gets to see of a request: what tells tenants apart, and nothing
     /// else. So no secret can be kept under a key that lacks what chose it.
+    #[inline]
     fn visible(&self, parts: &Parts, hint: Option<Text>) -> Head {
         let mut visible = Request::new(()).into_parts().0;
         visible.method = parts.method.clone();
@@ -151,6 +159,7 @@ impl CachePolicy {
     }
 }
 
+#[inline]
 fn without_query(uri: &Uri) -> Uri {
     let mut parts = uri.clone().into_parts();
     parts.path_and_query = uri.path().parse::<PathAndQuery>().ok();
@@ -159,12 +168,14 @@ fn without_query(uri: &Uri) -> Uri {
 }
 
 impl Default for CachePolicy {
+    #[inline]
     fn default() -> Self {
         Self::new()
     }
 }
 
 impl fmt::Debug for CachePolicy {
+    #[inline]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("CachePolicy")
             .field("fresh_for", &self.fresh_for)
@@ -210,6 +221,7 @@ struct Tenant {
 }
 
 impl KeyCache {
+    #[inline]
     pub(super) fn new(policy: CachePolicy, look_up: Arc<LookUp>, maker: Arc<KeyMaker>) -> Self {
         let shards = (policy.max_tenants / MIN_SHARD).clamp(1, MAX_SHARDS);
         let share = |shard| policy.max_tenants / shards + usize::from(shard < policy.max_tenants % shards);
@@ -221,6 +233,7 @@ impl KeyCache {
     }
 
     /// Returns the key of a tenant: every part that is visible, with its length before it.
+    #[inline]
     fn tenant(&self, parts: &Parts, hint: Option<&Text>) -> Tenant {
         // No head has 4 GiB.
         let short = |len: usize| u32::try_from(len).unwrap_or(u32::MAX).to_le_bytes();
@@ -286,6 +299,7 @@ impl KeyCache {
     }
 
     /// Starts a look-up that leaves its result in the cache before anyone who waits for it goes on.
+    #[inline]
     fn launch(&self, tenant: Tenant, visible: Head) -> Shared<KeyLookup> {
         let (tenants, policy) = (self.tenants.clone(), self.policy.clone());
         let look_up = (self.look_up)(visible, self.maker.clone());
@@ -298,6 +312,7 @@ impl KeyCache {
 }
 
 impl FindKeys for KeyCache {
+    #[inline]
     fn find(&self, head: HeadRef<'_>, hint: Option<Text>) -> MaybeReady<KeysFor> {
         let tenant = self.tenant(head.parts(), hint.as_ref());
         let now = self.policy.clock.now();
@@ -310,6 +325,7 @@ impl FindKeys for KeyCache {
     }
 
     /// What a look-up sees is taken out of the head.
+    #[inline]
     fn sees_whole_head(&self) -> bool {
         false
     }
@@ -318,6 +334,7 @@ impl FindKeys for KeyCache {
 impl Tenants {
     /// Returns the part of the known tenants that may have this one. Its table goes by the upper
     /// half of the hash.
+    #[inline]
     fn known(&self, tenant: &Tenant) -> MutexGuard<'_, Table<dyn AnyKeyring>> {
         #[allow(clippy::cast_possible_truncation, reason = "it is one of 16")]
         let shard = (((tenant.hash & 0xffff_ffff) * self.known.len() as u64) >> 32) as usize;
@@ -325,6 +342,7 @@ impl Tenants {
     }
 
     /// Keeps what a look-up has found, and returns the keys to be tried.
+    #[inline]
     fn keep(
         &self,
         tenant: Tenant,
@@ -359,6 +377,7 @@ impl Tenants {
 }
 
 impl Kept<dyn AnyKeyring> {
+    #[inline]
     fn failed_at(&self, now: SystemTime) -> Arc<Self> {
         self.value.kept(self.key.clone(), self.found, Some(now))
     }
@@ -369,6 +388,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 /// Returns whether less than `duration` has passed. A clock that was set back makes everything old.
+#[inline]
 fn is_within(start: SystemTime, now: SystemTime, duration: Duration) -> bool {
     now.duration_since(start).is_ok_and(|passed| passed < duration)
 }

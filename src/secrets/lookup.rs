@@ -61,6 +61,7 @@ impl Secrets {
 impl Secrets {
     /// Divides secrets into those that are texts of a kind, and the others. A look-up becomes two,
     /// each of which leaves out what the other one finds.
+    #[inline]
     pub(crate) fn partition(self, is_of_kind: fn(&str) -> bool) -> (Option<Self>, Option<Self>) {
         let [kind, others] = [true, false].map(|is_kind_wanted| {
             let wanted = Wanted { is_of_kind, is_kind_wanted };
@@ -214,6 +215,7 @@ impl Secrets {
     /// # async fn secret_of(_: &str) -> Result<Option<Secret>, std::io::Error> { Ok(None) }
     /// ```
     #[must_use]
+    #[inline]
     pub fn cached(self, cache: CachePolicy) -> Self {
         match self.0 {
             SecretSource::Lookup(source) => {

@@ -64,6 +64,7 @@ impl Secret {
         Self::of(KeyMaterial::Bytes(Zeroizing::new(bytes.into())))
     }
 
+    #[inline]
     fn of(material: KeyMaterial) -> Self {
         Self(Arc::new(Kept { material, made: OnceLock::new() }))
     }
@@ -82,6 +83,7 @@ impl Secret {
     /// # Errors
     ///
     /// Returns an error if the text isn't hexadecimal.
+    #[inline]
     pub fn from_hex(text: &str) -> Result<Self, ConfigError> {
         Self::decoded(Encoding::HexAnyCase, text.as_bytes(), "a secret is not hexadecimal")
     }
@@ -91,10 +93,12 @@ impl Secret {
     /// # Errors
     ///
     /// Returns an error if the text isn't base64.
+    #[inline]
     pub fn from_base64(text: &str) -> Result<Self, ConfigError> {
         Self::decoded(Encoding::Base64, text.as_bytes(), "a secret is not base64")
     }
 
+    #[inline]
     fn decoded(encoding: Encoding, text: &[u8], fault: &'static str) -> Result<Self, ConfigError> {
         encoding.decode(text).map(Self::from_bytes).ok_or(ConfigError::key(fault))
     }
@@ -109,6 +113,7 @@ impl Secret {
 
     /// Returns the secret as text, if it is one.
     #[cfg(all(feature = "inspect", feature = "testing"))]
+    #[inline]
     pub(crate) fn as_text(&self) -> Option<Cow<'_, str>> {
         match self.material() {
             KeyMaterial::Text(text) => Some(Cow::Borrowed(text)),
@@ -126,6 +131,7 @@ impl Secret {
     }
 
     /// Returns the bytes of the key, by the sender's rule for secrets that are text.
+    #[inline]
     pub(crate) fn key(&self, format: KeyFormat) -> Result<Zeroizing<Vec<u8>>, ConfigError> {
         self.key_by(|text| format.decode(text))
     }
@@ -158,6 +164,7 @@ impl fmt::Debug for Secret {
 
 /// Creates a secret from text, as [`Secret::new`] does.
 impl From<&str> for Secret {
+    #[inline]
     fn from(text: &str) -> Self {
         Self::new(text)
     }
@@ -165,6 +172,7 @@ impl From<&str> for Secret {
 
 /// Creates a secret from text, as [`Secret::new`] does.
 impl From<String> for Secret {
+    #[inline]
     fn from(text: String) -> Self {
         Self::new(text)
     }
@@ -172,6 +180,7 @@ impl From<String> for Secret {
 
 /// Creates a secret from text, as [`Secret::new`] does.
 impl From<&String> for Secret {
+    #[inline]
     fn from(text: &String) -> Self {
         Self::new(text)
     }
@@ -179,6 +188,7 @@ impl From<&String> for Secret {
 
 /// Creates a secret from text, as [`Secret::new`] does.
 impl From<Cow<'_, str>> for Secret {
+    #[inline]
     fn from(text: Cow<'_, str>) -> Self {
         Self::new(text)
     }
@@ -186,6 +196,7 @@ impl From<Cow<'_, str>> for Secret {
 
 /// Creates a secret from the bytes of a key, as [`Secret::from_bytes`] does.
 impl From<Vec<u8>> for Secret {
+    #[inline]
     fn from(bytes: Vec<u8>) -> Self {
         Self::from_bytes(bytes)
     }
@@ -193,6 +204,7 @@ impl From<Vec<u8>> for Secret {
 
 /// Creates a secret from the bytes of a key, as [`Secret::from_bytes`] does.
 impl From<&[u8]> for Secret {
+    #[inline]
     fn from(bytes: &[u8]) -> Self {
         Self::from_bytes(bytes)
     }

@@ -60,6 +60,7 @@ impl Wanted {
 
 impl LookupSource {
     /// Creates a look-up for each request.
+    #[inline]
     pub(super) fn new(look_up: Arc<LookUp>) -> Self {
         Self { look_up, open: Arc::new(|look_up, maker| Arc::new(EachTime { look_up, maker })), wanted: None }
     }
@@ -87,10 +88,12 @@ struct EachTime {
 }
 
 impl FindKeys for EachTime {
+    #[inline]
     fn find(&self, head: HeadRef<'_>, hint: Option<Text>) -> MaybeReady<KeysFor> {
         MaybeReady::Pending((self.look_up)(Head::new(head.to_shared(), hint), self.maker.clone()))
     }
 
+    #[inline]
     fn sees_whole_head(&self) -> bool {
         true
     }
@@ -124,6 +127,7 @@ impl KeyMaker {
 
     /// Returns the keys that a request is verified with if these secrets were found for it: the
     /// decoy's if there are none.
+    #[inline]
     pub(super) fn keys(&self, mut secrets: SmallVec<[Secret; 1]>) -> Result<KeysFor, Rejection> {
         if let Some(wanted) = &self.wanted {
             secrets.retain(|secret| wanted.fits(secret));
@@ -147,6 +151,7 @@ impl KeyMaker {
     }
 
     /// Returns the keys of one secret alone, and whether they were made before.
+    #[inline]
     fn keys_of(&self, secret: &Secret) -> Result<(Arc<dyn AnyKeyring>, bool), ConfigError> {
         let made = secret.made().get().and_then(|made| made.downcast_ref::<KeysMade>());
         if let Some(made) = made.filter(|made| Arc::ptr_eq(&made.make, &self.make)) {
@@ -159,6 +164,7 @@ impl KeyMaker {
     }
 }
 
+#[inline]
 pub(super) fn unavailable(error: BoxError) -> Rejection {
     Rejection::new(Reason::SecretUnavailable).with_source(error)
 }

@@ -23,6 +23,7 @@ pub struct PublicAddress(Option<String>);
 
 /// Prints no address, which may hold a password.
 impl fmt::Debug for PublicAddress {
+    #[inline]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(if self.0.is_some() { "PublicAddress(..)" } else { "PublicAddress(forwarded)" })
     }
@@ -32,10 +33,12 @@ impl PublicAddress {
     /// Takes the address from what the proxy in front of this service says: see
     /// [`with_trusted_forwarded_headers`](crate::scheme::SchemeBuilder::with_trusted_forwarded_headers).
     #[must_use]
+    #[inline]
     pub fn from_forwarded_headers() -> Self {
         Self(None)
     }
 
+    #[inline]
     pub(super) fn set(&self, scheme: SchemeBuilder) -> SchemeBuilder {
         match &self.0 {
             Some(base) => scheme.with_public_url(base),
@@ -43,12 +46,14 @@ impl PublicAddress {
         }
     }
 
+    #[inline]
     pub(super) fn resolve(&self) -> Result<PublicUrl, ConfigError> {
         self.0.as_deref().map_or(Ok(PublicUrl::Forwarded), PublicUrl::base)
     }
 }
 
 impl<T: Into<String>> From<T> for PublicAddress {
+    #[inline]
     fn from(base: T) -> Self {
         Self(Some(base.into()))
     }

@@ -48,17 +48,20 @@ pub fn adyen_payments(secrets: impl Into<Secrets>) -> Result<Scheme, ConfigError
 struct Items;
 
 impl Rule for Items {
+    #[inline]
     fn items(&self, body: &[u8]) -> Result<Vec<Item>, Rejection> {
         items(body)
     }
 
     #[cfg(feature = "testing")]
+    #[inline]
     fn describe(&self) -> String {
         "HMAC-SHA256 over eight fields of each `notificationItems` entry, in its `additionalData/hmacSignature` (base64)"
             .to_owned()
     }
 
     #[cfg(feature = "testing")]
+    #[inline]
     fn sign(&self, body: &mut Bytes, sign: &SignWith<'_>) -> Result<(), SignError> {
         let unfit = || SignError::new("the body is not in the sender's form");
         let mut json: serde_json::Value = serde_json::from_slice(body).map_err(|_| unfit())?;
@@ -128,6 +131,7 @@ struct ScalarVisitor;
 impl Visitor<'_> for ScalarVisitor {
     type Value = Scalar;
 
+    #[inline]
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a text, a whole number or a truth value")
     }
@@ -153,11 +157,13 @@ impl Visitor<'_> for ScalarVisitor {
     }
 }
 
+#[inline]
 fn read(body: &[u8]) -> Option<Vec<Fields>> {
     let notification: Notification = serde_json::from_slice(body).ok()?;
     Some(notification.items.into_iter().map(|entry| entry.item).collect())
 }
 
+#[inline]
 fn items(body: &[u8]) -> Result<Vec<Item>, Rejection> {
     let malformed = |detail| Rejection::new(Reason::MalformedBody).with_detail(detail);
     let items = read(body).ok_or_else(|| malformed("it is no notification, or has a member twice"))?;
@@ -185,6 +191,7 @@ fn items(body: &[u8]) -> Result<Vec<Item>, Rejection> {
 }
 
 impl Fields {
+    #[inline]
     fn signed(&self) -> String {
         let fields = [
             &self.psp_reference,
@@ -201,6 +208,7 @@ impl Fields {
 }
 
 /// Everything that is signed, and nothing else: the rest of the body could be changed by anyone.
+#[inline]
 fn identity(body: &[u8]) -> Option<Text> {
     let mut items: Vec<_> = read(body)?.iter().map(Fields::signed).collect();
     // In another order they are the same items.

@@ -55,6 +55,7 @@ pub fn asana(secrets: impl Into<Secrets>) -> Result<Scheme, ConfigError> {
         .build("asana")
 }
 
+#[inline]
 pub(super) fn from_config(config: &mut SenderConfig) -> Result<Scheme, ConfigError> {
     if !std::mem::take(&mut config.accept_offered_secret) {
         return asana(config.take_secrets()?);

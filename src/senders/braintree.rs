@@ -47,6 +47,7 @@ pub fn braintree(public_key: impl Into<String>, secrets: impl Into<Secrets>) -> 
 }
 
 /// A challenge of other characters could be a payload.
+#[inline]
 fn answer(mac: &Mac, challenge: &str, public_key: &str) -> Result<Answer, Rejection> {
     let is_challenge = (20..=32).contains(&challenge.len()) && challenge.bytes().all(|byte| byte.is_ascii_hexdigit());
     if !is_challenge {
@@ -57,6 +58,7 @@ fn answer(mac: &Mac, challenge: &str, public_key: &str) -> Result<Answer, Reject
 
 /// The payload as the form holds it: XML, in base64 with line feeds. A challenge is none: decoded,
 /// it does not begin as XML.
+#[inline]
 fn payload(body: &[u8]) -> Result<String, Rejection> {
     let malformed = || Rejection::new(Reason::MalformedBody).with_detail("bt_payload is not base64");
     let payload = form_field(body, "bt_payload", Reason::MalformedBody)?.ok_or_else(malformed)?;
@@ -67,6 +69,7 @@ fn payload(body: &[u8]) -> Result<String, Rejection> {
     }
 }
 
+#[inline]
 fn is_xml(payload: &str) -> bool {
     let one_line: String = payload.split('\n').collect();
     let xml = Encoding::Base64.decode(one_line.as_bytes());
@@ -78,6 +81,7 @@ struct Payload {
 }
 
 impl Rule for Payload {
+    #[inline]
     fn items(&self, body: &[u8]) -> Result<Vec<Item>, Rejection> {
         let refuse = |reason, detail| Rejection::new(reason).with_detail(detail);
         let pairs = form_field(body, "bt_signature", Reason::MalformedBody)?
@@ -106,11 +110,13 @@ impl Rule for Payload {
     }
 
     #[cfg(feature = "testing")]
+    #[inline]
     fn describe(&self) -> String {
         "HMAC-SHA1 by the hashed key over form field `bt_payload`, in form field `bt_signature` (hex)".to_owned()
     }
 
     #[cfg(feature = "testing")]
+    #[inline]
     fn sign(&self, body: &mut Bytes, sign: &SignWith<'_>) -> Result<(), SignError> {
         let payload = payload(body).map_err(|_| SignError::new("the body has no payload"))?;
         let signature = hex::encode(sign(payload.as_bytes())?);

@@ -1221,6 +1221,7 @@ senders! {
 const WECHAT_PAY_NONCE: HeaderName = HeaderName::from_static("wechatpay-nonce");
 
 /// Time and signatures as fields of one header, the signatures in hexadecimal.
+#[inline]
 fn timed_list(name: &str, separator: char, time: &'static str, signature: &'static str) -> SchemeBuilder {
     let fields = |prefix| -> Source { header(name).list(separator).prefix(prefix) };
     Scheme::hmac_sha256().signature(fields(signature).hex()).timestamp(fields(time).unix_seconds())
@@ -1228,6 +1229,7 @@ fn timed_list(name: &str, separator: char, time: &'static str, signature: &'stat
 
 /// The ids of every event in a batch, by these of their members, if each event has them. The same
 /// events in other company are another delivery.
+#[inline]
 fn ids_of(body: &[u8], array: &str, members: &[&str]) -> Option<Text> {
     let json: serde_json::Value = serde_json::from_slice(body).ok()?;
     let events = json.pointer(array)?.as_array().filter(|events| !events.is_empty())?;
@@ -1244,6 +1246,7 @@ const DOCUSIGN: [&str; 5] =
 
 /// Envelope, recipient, event, status and time; a part that is not there is empty, but for the
 /// envelope.
+#[inline]
 fn docusign_identity(values: &[Option<Cow<'_, str>>]) -> Option<Text> {
     values.first()?.as_deref().filter(|envelope| !envelope.is_empty())?;
     let parts: Vec<_> = values.iter().map(|part| part.as_deref().unwrap_or_default()).collect();
@@ -1251,6 +1254,7 @@ fn docusign_identity(values: &[Option<Cow<'_, str>>]) -> Option<Text> {
 }
 
 /// `webhook_id=` and a number, and nothing else.
+#[inline]
 fn woocommerce_ping(body: &[u8]) -> Result<Option<Answer>, Rejection> {
     let number = body.strip_prefix(b"webhook_id=").unwrap_or_default();
     let is_ping = (1..=20).contains(&number.len()) && number.iter().all(u8::is_ascii_digit);
@@ -1258,6 +1262,7 @@ fn woocommerce_ping(body: &[u8]) -> Result<Option<Answer>, Rejection> {
 }
 
 /// A member of a body that is a challenge.
+#[inline]
 fn challenge_in(body: &[u8], pointer: &str) -> Result<String, Rejection> {
     let malformed = || Rejection::new(Reason::MalformedBody).with_detail("the challenge is missing");
     let text = member(body, pointer).map_err(|_| malformed())?.ok_or_else(malformed)?;
@@ -1268,6 +1273,7 @@ fn challenge_in(body: &[u8], pointer: &str) -> Result<String, Rejection> {
 }
 
 /// Refuses a body that a challenge could be.
+#[inline]
 fn object_only(body: &[u8]) -> Result<(), Rejection> {
     match body.trim_ascii_start() {
         [b'{', ..] => Ok(()),
@@ -1275,6 +1281,7 @@ fn object_only(body: &[u8]) -> Result<(), Rejection> {
     }
 }
 
+#[inline]
 fn no_challenge() -> Rejection {
     Rejection::new(Reason::MalformedHeader).with_detail("the challenge is not one of this sender")
 }
@@ -1288,6 +1295,7 @@ fn is_uuid(text: &str) -> bool {
 }
 
 /// `ssl_check=1` and the verification token that Slack deprecated, and nothing else.
+#[inline]
 fn slack_ssl_check(body: &[u8]) -> Result<Option<Answer>, Rejection> {
     let rest = body
         .strip_prefix(b"ssl_check=1&token=")
@@ -1300,6 +1308,7 @@ fn slack_ssl_check(body: &[u8]) -> Result<Option<Answer>, Rejection> {
 /// An interaction's ping has the type 1; so has every webhook *event*, beside a member `event`. The
 /// ping of webhook events has the type 0.
 #[cfg(feature = "asymmetric")]
+#[inline]
 fn discord_ping(body: &[u8]) -> Option<Answer> {
     if member_is(body, "/type", "1") && !has_member(body, "event") {
         return Some(Answer::json(r#"{"type":1}"#));
@@ -1310,6 +1319,7 @@ fn discord_ping(body: &[u8]) -> Option<Answer> {
 }
 
 #[cfg(feature = "asymmetric")]
+#[inline]
 fn has_member(body: &[u8], name: &str) -> bool {
     let members = serde_json::from_slice::<std::collections::BTreeMap<String, serde::de::IgnoredAny>>(body);
     members.is_ok_and(|members| members.contains_key(name)) || member(body, "/event").is_err()

@@ -95,6 +95,7 @@ impl SenderConfig {
 
     /// Builds a sender that is a scheme, whichever it is.
     #[cfg(all(feature = "inspect", feature = "testing"))]
+    #[inline]
     pub(crate) fn build_any_scheme(mut self) -> Result<Scheme, ConfigError> {
         match self.provider.take().as_deref() {
             Some("scheme") => self.build_scheme(),
@@ -103,6 +104,7 @@ impl SenderConfig {
         }
     }
 
+    #[inline]
     fn build_scheme(mut self) -> Result<Scheme, ConfigError> {
         let missing = || ConfigError::missing("`scheme` is missing").with_setting("scheme");
         let config = self.scheme.take().ok_or_else(missing)?;
@@ -142,6 +144,7 @@ impl SenderConfig {
     }
 
     #[cfg(feature = "sns")]
+    #[inline]
     fn build_sns(mut self) -> Result<AnyProvider, ConfigError> {
         let mut sns = Sns::builder().topics(std::mem::take(&mut self.topics));
         if std::mem::take(&mut self.any_topic) {
@@ -174,11 +177,13 @@ impl SenderConfig {
     }
 
     #[cfg(not(feature = "sns"))]
+    #[inline]
     fn build_sns(self) -> Result<AnyProvider, ConfigError> {
         Err(ConfigError::unavailable("`aws_sns` needs the feature `sns`").with_setting("provider"))
     }
 
     #[cfg(feature = "jwt")]
+    #[inline]
     pub(crate) fn build_connect(mut self) -> Result<Connect, ConfigError> {
         self.provider = None;
         let secrets = self.take_secrets()?;

@@ -102,6 +102,7 @@ impl Report {
     /// # Errors
     ///
     /// [`ExportFailed`] where the platform says that the export failed.
+    #[inline]
     pub fn outcome(&self) -> Result<&Self, ExportFailed<'_>> {
         match self.error.as_deref() {
             None | Some("") => Ok(self),
@@ -112,6 +113,7 @@ impl Report {
     /// Returns when the token in the address ends, or `None` if the notice doesn't say so in RFC
     /// 3339.
     #[must_use]
+    #[inline]
     pub fn valid_until(&self) -> Option<SystemTime> {
         TimeFormat::Rfc3339.parse(self.valid_until_text.as_deref()?.as_bytes())
     }
@@ -119,6 +121,7 @@ impl Report {
     /// Returns whether the token in the address has ended. False if the notice doesn't say when it
     /// does.
     #[must_use]
+    #[inline]
     pub fn is_expired(&self, now: SystemTime) -> bool {
         self.valid_until().is_some_and(|end| end <= now)
     }
@@ -179,6 +182,7 @@ impl Report {
 }
 
 impl FromDelivery for Report {
+    #[inline]
     fn from_delivery(delivery: &Delivery) -> Result<Self, Rejection> {
         json(delivery.body())
     }
@@ -192,12 +196,14 @@ pub struct CallbackUrl(String);
 impl CallbackUrl {
     /// Returns the address with its token: keep it out of logs.
     #[must_use]
+    #[inline]
     pub fn expose(&self) -> &str {
         &self.0
     }
 }
 
 impl fmt::Debug for CallbackUrl {
+    #[inline]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("CallbackUrl(..)")
     }
@@ -209,6 +215,7 @@ impl fmt::Debug for CallbackUrl {
 pub struct DownloadRequest(Uri);
 
 impl<B: Default> From<DownloadRequest> for Request<B> {
+    #[inline]
     fn from(request: DownloadRequest) -> Self {
         let mut http = Request::new(B::default());
         *http.uri_mut() = request.0;
@@ -217,6 +224,7 @@ impl<B: Default> From<DownloadRequest> for Request<B> {
 }
 
 impl fmt::Debug for DownloadRequest {
+    #[inline]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "DownloadRequest(GET https://{}/..)", self.0.host().unwrap_or_default())
     }
@@ -227,6 +235,7 @@ impl fmt::Debug for DownloadRequest {
 pub struct ExportFailed<'a>(&'a str);
 
 impl fmt::Display for ExportFailed<'_> {
+    #[inline]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.0)
     }
@@ -251,6 +260,7 @@ pub enum DownloadError {
 }
 
 impl fmt::Display for DownloadError {
+    #[inline]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::ExportFailed => "the export failed, so there is no report",

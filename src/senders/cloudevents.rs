@@ -29,6 +29,7 @@ pub fn cloudevents(secrets: impl Into<Secrets>) -> Result<Scheme, ConfigError> {
         .build("cloudevents")
 }
 
+#[inline]
 pub(super) fn from_config(config: &mut SenderConfig) -> Result<Scheme, ConfigError> {
     let scheme = cloudevents(config.take_secrets()?)?;
     let origins = std::mem::take(&mut config.allow_origins);

@@ -50,6 +50,7 @@ pub fn contentful_at(secrets: impl Into<Secrets>, public_url: impl Into<PublicAd
     behind(public_url.into().resolve()?.path().to_owned(), secrets.into())
 }
 
+#[inline]
 pub(super) fn from_config(config: &mut SenderConfig) -> Result<Scheme, ConfigError> {
     match config.public_url.take() {
         Some(url) => contentful_at(config.take_secrets()?, url),
@@ -57,6 +58,7 @@ pub(super) fn from_config(config: &mut SenderConfig) -> Result<Scheme, ConfigErr
     }
 }
 
+#[inline]
 fn behind(prefix: String, secrets: Secrets) -> Result<Scheme, ConfigError> {
     let (signed, shown) = (Signed::default(), prefix.clone());
     Scheme::hmac_sha256()
@@ -78,6 +80,7 @@ fn behind(prefix: String, secrets: Secrets) -> Result<Scheme, ConfigError> {
 
 /// The path, and the query escaped as one text; then the whole escaped as JavaScript's `encodeURI`
 /// does.
+#[inline]
 fn path(prefix: &str, head: &Parts) -> String {
     let uri = requested_uri(head);
     let mut text = [prefix, uri.path()].concat();
@@ -90,6 +93,7 @@ fn path(prefix: &str, head: &Parts) -> String {
     encoded
 }
 
+#[inline]
 fn escape(text: &str, kept: &[u8], out: &mut String) {
     for byte in text.bytes() {
         if byte.is_ascii_alphanumeric() || kept.contains(&byte) {
@@ -101,6 +105,7 @@ fn escape(text: &str, kept: &[u8], out: &mut String) {
 }
 
 /// The headers that the list names, sorted, with or without the time.
+#[inline]
 fn headers(head: &Parts, with_time: bool) -> Result<Vec<u8>, Rejection> {
     let malformed = |detail| Rejection::new(Reason::MalformedHeader).with_detail(detail);
     let list = required(head, &LIST, LONGEST_HEADER)?;

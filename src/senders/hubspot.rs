@@ -60,6 +60,7 @@ pub fn hubspot_v3(secrets: impl Into<Secrets>, public_url: impl Into<PublicAddre
 
 /// The events without the number of the attempt, which is all that a repetition changes. HubSpot
 /// does not promise that an `eventId` is there once.
+#[inline]
 pub(super) fn identity(body: &[u8]) -> Option<Text> {
     let mut events: Vec<serde_json::Map<String, serde_json::Value>> = serde_json::from_slice(body).ok()?;
     for event in &mut events {
@@ -68,6 +69,7 @@ pub(super) fn identity(body: &[u8]) -> Option<Text> {
     Some(serde_json::to_string(&events).ok()?.into())
 }
 
+#[inline]
 fn undo(url: &[u8]) -> Vec<u8> {
     let mut undone = Vec::with_capacity(url.len());
     let mut rest = url;

@@ -37,6 +37,7 @@ pub fn mercado_pago(secrets: impl Into<Secrets>) -> Result<Scheme, ConfigError> 
         .build("mercado_pago")
 }
 
+#[inline]
 fn malformed(detail: &'static str) -> Rejection {
     Rejection::new(Reason::MalformedSignature).with_detail(detail)
 }
@@ -44,6 +45,7 @@ fn malformed(detail: &'static str) -> Rejection {
 /// `id:..;request-id:..;ts:..;`, without the parts that are not there. An id of letters and digits
 /// is signed in lower case. None of them may hold the `;` that stands between them: one request
 /// would be signed as another.
+#[inline]
 fn manifest(head: &Parts) -> Result<Vec<u8>, Rejection> {
     let mut manifest = String::new();
     let mut add = |name: &str, value: &str| {

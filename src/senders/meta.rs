@@ -48,6 +48,7 @@ pub fn meta(secrets: impl Into<Secrets>) -> Result<Scheme, ConfigError> {
         .build("meta")
 }
 
+#[inline]
 pub(super) fn from_config(config: &mut SenderConfig) -> Result<Scheme, ConfigError> {
     let scheme = meta(config.take_secrets()?)?;
     Ok(match config.verify_token.take() {
@@ -70,6 +71,7 @@ impl Handshake {
     }
 }
 
+#[inline]
 fn subscribe(head: &Parts, token: &Token) -> Result<Answer, Rejection> {
     let given = query_parameter(head, "hub.verify_token").unwrap_or_else(|| Ok(String::new()))?;
     // The token is judged first: the answer to a wrong one is always the same.
@@ -137,6 +139,7 @@ struct WhatsAppStatus {
 
 impl Entry {
     /// Returns whether each event in it has a message's id.
+    #[inline]
     fn is_named(&self) -> bool {
         !(self.messaging.is_empty() && self.changes.is_empty())
             && self.messaging.iter().all(|event| !event.message.mid.is_empty())
@@ -145,6 +148,7 @@ impl Entry {
 }
 
 impl ChangeValue {
+    #[inline]
     fn is_named(&self) -> bool {
         !(self.messages.is_empty() && self.statuses.is_empty())
             && self.messages.iter().all(|message| !message.id.is_empty())
@@ -154,6 +158,7 @@ impl ChangeValue {
 
 /// The body, if each event in it has a message's id. The id alone would not do: a message that was
 /// read, changed or taken back comes with the same.
+#[inline]
 fn identity(body: &[u8]) -> Option<Text> {
     let notice: Notice = serde_json::from_slice(body).ok()?;
     let is_named = !notice.entry.is_empty() && notice.entry.iter().all(Entry::is_named);

@@ -33,6 +33,7 @@ pub fn notion(secrets: impl Into<Secrets>) -> Result<Scheme, ConfigError> {
         .build("notion")
 }
 
+#[inline]
 pub(super) fn from_config(config: &mut SenderConfig) -> Result<Scheme, ConfigError> {
     if !std::mem::take(&mut config.accept_offered_secret) {
         return notion(config.take_secrets()?);

@@ -38,6 +38,7 @@ pub fn okta_in(name: &str, secrets: impl Into<Secrets>) -> Result<Scheme, Config
         .build("okta")
 }
 
+#[inline]
 pub(super) fn from_config(config: &mut SenderConfig) -> Result<Scheme, ConfigError> {
     match config.header.take() {
         Some(header) => okta_in(&header, config.take_secrets()?),

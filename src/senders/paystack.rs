@@ -41,6 +41,7 @@ pub fn paystack_in(name: &str, secrets: impl Into<Secrets>) -> Result<Scheme, Co
         .build("paystack")
 }
 
+#[inline]
 pub(super) fn from_config(config: &mut SenderConfig) -> Result<Scheme, ConfigError> {
     match config.header.take() {
         Some(header) => paystack_in(&header, config.take_secrets()?),

@@ -48,12 +48,14 @@ pub fn svix(secrets: impl Into<Secrets>) -> Result<Scheme, ConfigError> {
 }
 
 /// A sender that signs as Standard Webhooks say, with headers of this name.
+#[inline]
 pub(super) fn family(name: &str) -> SchemeBuilder {
     frame(Scheme::hmac_sha256(), name)
         .signature(header(format!("{name}-signature")).list(' ').prefix("v1,").base64())
         .with_key_format(KeyFormat::StandardWebhooks)
 }
 
+#[inline]
 fn frame(scheme: SchemeBuilder, name: &str) -> SchemeBuilder {
     scheme
         .timestamp(header(format!("{name}-timestamp")).unix_seconds())
@@ -62,6 +64,7 @@ fn frame(scheme: SchemeBuilder, name: &str) -> SchemeBuilder {
         .event(json("/type"))
 }
 
+#[inline]
 pub(super) fn from_config(config: &mut SenderConfig) -> Result<Scheme, ConfigError> {
     #[cfg(feature = "asymmetric")]
     if !config.public_keys.is_empty() {

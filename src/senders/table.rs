@@ -39,6 +39,7 @@ impl Sender {
     /// # Errors
     ///
     /// Where something is missing or wrong in it, or means nothing to this sender.
+    #[inline]
     pub fn build(&self, mut config: SenderConfig) -> Result<Scheme, ConfigError> {
         let mut scheme = (self.build)(&mut config)?;
         if let Some(tolerance) = config.take_tolerance() {
@@ -126,7 +127,9 @@ macro_rules! senders {
         #[doc = $errors]
         #[cfg(all($(feature = $feature),*))]
         pub fn $name($($argument: $type),*) -> Result<Scheme, crate::config::ConfigError> {
-            // What is generic is compiled where it is called, and so it is as little as can be.
+            // What is generic is compiled where it is called, and so it is as little as can be. The rest is inline, as it is
+            // compiled in no program then but those that have this sender.
+            #[inline]
             fn $name($($argument: $inner),*) -> Result<Scheme, crate::config::ConfigError> {
                 let $of = $scheme;
                 $built.with_behavior(super::knowledge::$name).build(stringify!($name))

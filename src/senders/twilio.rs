@@ -46,6 +46,7 @@ pub fn twilio(secrets: impl Into<Secrets>, public_url: impl Into<PublicAddress>)
     others.into_iter().try_fold(at(url)?, |scheme, url| Ok(scheme.or(at(url)?)))
 }
 
+#[inline]
 fn no_body(values: &Values<'_>) -> Result<Vec<u8>, Rejection> {
     if values.body.is_empty() {
         return Ok(Vec::new());
@@ -55,6 +56,7 @@ fn no_body(values: &Values<'_>) -> Result<Vec<u8>, Rejection> {
 
 /// What is signed of a form. Its bytes are not: `%41` could stand for `A`, and would make another
 /// delivery of it.
+#[inline]
 pub(super) fn signed_fields(body: &[u8]) -> Option<Text> {
     let mut fields = Vec::new();
     feed_sorted(body, |bytes| fields.extend_from_slice(bytes)).ok()?;

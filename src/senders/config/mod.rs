@@ -67,6 +67,7 @@ macro_rules! settings {
             }
 
             /// Returns the first setting that is still there.
+            #[inline]
             fn first_left(&self) -> Option<&'static str> {
                 $(if self.$field.is_set() {
                     return Some(stringify!($field));
@@ -201,6 +202,7 @@ impl BasicAuth {
 }
 
 impl fmt::Debug for BasicAuth {
+    #[inline]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("BasicAuth(..)")
     }
@@ -214,6 +216,7 @@ trait Setting: Sized {
 
 /// In a file, a setting is there or not, and `null` is a value like any other.
 impl<T: for<'de> Deserialize<'de>> Setting for Option<T> {
+    #[inline]
     fn is_set(&self) -> bool {
         self.is_some()
     }
@@ -224,6 +227,7 @@ impl<T: for<'de> Deserialize<'de>> Setting for Option<T> {
 }
 
 impl<T: for<'de> Deserialize<'de>> Setting for Vec<T> {
+    #[inline]
     fn is_set(&self) -> bool {
         !self.is_empty()
     }
@@ -234,6 +238,7 @@ impl<T: for<'de> Deserialize<'de>> Setting for Vec<T> {
 }
 
 impl Setting for bool {
+    #[inline]
     fn is_set(&self) -> bool {
         *self
     }
@@ -250,6 +255,7 @@ impl<'de> Deserialize<'de> for SenderConfig {
         impl<'de> Visitor<'de> for Keys {
             type Value = SenderConfig;
 
+            #[inline]
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("the settings of a sender")
             }
@@ -270,6 +276,7 @@ impl<'de> Deserialize<'de> for SenderConfig {
 }
 
 impl SenderConfig {
+    #[inline]
     pub(super) fn take_secrets(&mut self) -> Result<Secrets, ConfigError> {
         if self.secrets.is_empty() {
             return Err(ConfigError::missing("`secrets` is missing or empty").with_setting("secrets"));
@@ -278,6 +285,7 @@ impl SenderConfig {
     }
 
     #[cfg(feature = "asymmetric")]
+    #[inline]
     pub(super) fn take_public_keys(&mut self) -> Result<Secrets, ConfigError> {
         if self.public_keys.is_empty() {
             return Err(ConfigError::missing("`public_keys` is missing or empty").with_setting("public_keys"));
@@ -285,6 +293,7 @@ impl SenderConfig {
         Ok(Secrets::new(std::mem::take(&mut self.public_keys)))
     }
 
+    #[inline]
     pub(super) fn take_address(&mut self) -> Result<PublicAddress, ConfigError> {
         let missing = || {
             ConfigError::missing("the sender signs the address that it was given: set `public_url`")
@@ -293,6 +302,7 @@ impl SenderConfig {
         self.address().ok_or_else(missing)
     }
 
+    #[inline]
     pub(super) fn address(&mut self) -> Option<PublicAddress> {
         let is_forwarded = std::mem::take(&mut self.trust_forwarded_headers);
         match self.public_url.take() {
@@ -303,6 +313,7 @@ impl SenderConfig {
 
     /// The keys at `jwks_url`, or at the sender's own address.
     #[cfg(feature = "jwt")]
+    #[inline]
     pub(super) fn take_jwks(&mut self, usual: Option<&str>) -> Result<crate::scheme::Jwks, ConfigError> {
         let url = self.jwks_url.take();
         let missing = || ConfigError::missing("`jwks_url` is missing");
@@ -311,11 +322,13 @@ impl SenderConfig {
         keys.map_err(|error| error.with_setting("jwks_url"))
     }
 
+    #[inline]
     pub(super) fn take_tolerance(&mut self) -> Option<Tolerance> {
         self.tolerance_seconds.take().map(|seconds| Tolerance::within(Duration::from_secs(seconds)))
     }
 
     /// Refuses what nobody took.
+    #[inline]
     pub(super) fn finish(mut self, sender: &str) -> Result<(), ConfigError> {
         // Where a service is reached is the same for all its senders.
         self.address();
@@ -327,6 +340,7 @@ impl SenderConfig {
 }
 
 impl fmt::Debug for SenderConfig {
+    #[inline]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SenderConfig").field("provider", &self.provider).finish_non_exhaustive()
     }

@@ -50,6 +50,7 @@ enum Format {
 }
 
 impl From<Written> for Encoding {
+    #[inline]
     fn from(written: Written) -> Self {
         match written {
             Written::Hex => Self::Hex,
@@ -62,11 +63,13 @@ impl From<Written> for Encoding {
 
 impl Place {
     /// The place of an id, an event or a token.
+    #[inline]
     pub(super) fn source(self) -> Result<Source, ConfigError> {
         self.only(false, false)?;
         self.place()
     }
 
+    #[inline]
     pub(super) fn signature(self) -> Result<SignatureSpec, ConfigError> {
         self.only(true, false)?;
         let missing = || ConfigError::missing("`encoding` is missing: hex, base64 or base64url");
@@ -79,6 +82,7 @@ impl Place {
         })
     }
 
+    #[inline]
     pub(super) fn timestamp(self) -> Result<TimestampSpec, ConfigError> {
         self.only(false, true)?;
         let (format, tolerance) = (self.format, self.tolerance_seconds);
@@ -96,6 +100,7 @@ impl Place {
     }
 
     /// Refuses what only signatures or only timestamps have.
+    #[inline]
     fn only(&self, encoded: bool, timed: bool) -> Result<(), ConfigError> {
         let misplaced = [
             ("encoding", self.encoding.is_some() && !encoded),
@@ -109,6 +114,7 @@ impl Place {
         }
     }
 
+    #[inline]
     fn place(self) -> Result<Source, ConfigError> {
         let places = [
             ("header", self.header.map(scheme::header)),

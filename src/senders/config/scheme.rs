@@ -192,6 +192,7 @@ impl<'de> Deserialize<'de> for SchemeConfig {
         impl<'de> Visitor<'de> for Keys {
             type Value = SchemeConfig;
 
+            #[inline]
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("the rules of a sender")
             }
@@ -210,11 +211,13 @@ impl<'de> Deserialize<'de> for SchemeConfig {
 }
 
 impl SchemeConfig {
+    #[inline]
     pub(crate) fn name(&self) -> &Text {
         &self.0.name
     }
 
     /// Returns whether the sender signs with a private key.
+    #[inline]
     pub(crate) fn is_asymmetric(&self) -> bool {
         match self.0.algorithm {
             Algorithm::HmacSha256 | Algorithm::HmacSha384 | Algorithm::HmacSha512 | Algorithm::HmacSha1 => false,
@@ -227,17 +230,20 @@ impl SchemeConfig {
 
     /// Returns whether the sender signs with tokens.
     #[cfg(feature = "jwt")]
+    #[inline]
     pub(crate) fn is_jwt(&self) -> bool {
         self.0.algorithm == Algorithm::Jwt
     }
 
     /// Returns a builder that lacks the keys and the public URL.
+    #[inline]
     pub(crate) fn builder(self) -> Result<SchemeBuilder, ConfigError> {
         self.0.builder()
     }
 }
 
 impl Words {
+    #[inline]
     fn builder(mut self) -> Result<SchemeBuilder, ConfigError> {
         let at = |key: &'static str| move |error: ConfigError| error.with_setting(key);
         if self.jwt.is_some() != (self.algorithm == Algorithm::Jwt) {
@@ -306,6 +312,7 @@ impl Words {
     }
 
     /// Returns a builder for a signature at a place of its own.
+    #[inline]
     fn signed_builder(&mut self) -> Result<SchemeBuilder, ConfigError> {
         let at = |key: &'static str| move |error: ConfigError| error.with_setting(key);
         let place = self.signature.take().ok_or_else(|| ConfigError::missing("`signature` is missing"))?;
@@ -323,6 +330,7 @@ impl Words {
     }
 
     /// Refuses what an HTTP Message Signature says itself.
+    #[inline]
     fn only_message_signature(&self) -> Result<(), ConfigError> {
         let misplaced = [
             ("signature", self.signature.is_some()),
@@ -342,6 +350,7 @@ impl Words {
 }
 
 impl Algorithm {
+    #[inline]
     fn builder(self) -> Result<SchemeBuilder, ConfigError> {
         Ok(match self {
             Self::HmacSha256 => Scheme::hmac_sha256(),
@@ -374,16 +383,19 @@ impl Algorithm {
 }
 
 impl Jwt {
+    #[inline]
     fn is_shared(&self) -> bool {
         matches!(self.algorithm, Some(JwtAlgorithm::Hs256 | JwtAlgorithm::Hs384 | JwtAlgorithm::Hs512))
     }
 
     #[cfg(not(feature = "jwt"))]
+    #[inline]
     fn builder(self, _: Source) -> Result<SchemeBuilder, ConfigError> {
         Err(ConfigError::unavailable("this algorithm needs the feature `jwt`"))
     }
 
     #[cfg(feature = "jwt")]
+    #[inline]
     fn builder(self, place: Source) -> Result<SchemeBuilder, ConfigError> {
         let missing = || ConfigError::missing("`algorithm` of the tokens is missing");
         let mut rules = match self.algorithm.ok_or_else(missing)? {
@@ -434,6 +446,7 @@ impl Jwt {
 }
 
 impl Question {
+    #[inline]
     fn handshake(self) -> Result<Handshake, ConfigError> {
         Ok(match self {
             Self::QueryEcho(parameter) => Handshake::query_echo(Method::GET, parameter),
@@ -449,6 +462,7 @@ impl Question {
     }
 }
 
+#[inline]
 fn methods(names: &[Text]) -> Result<Vec<Method>, ConfigError> {
     let method = |name: &Text| Method::from_bytes(name.as_bytes());
     names.iter().map(method).collect::<Result<_, _>>().map_err(|_| ConfigError::invalid("a method's name is not valid"))
