@@ -74,7 +74,7 @@ impl<P: Provider> WebhookSettings<P> {
         let mut is_new = false;
         let delivery = extensions.get_or_insert_with(|| {
             is_new = true;
-            Delivery::new(&self.sender, verified, body)
+            Delivery::new(&self.sender, verified, body.clone())
         });
         if !is_new {
             // What a layer around this one has verified is replaced.
@@ -173,7 +173,7 @@ impl<P: Provider> WebhookSettings<P> {
 
 #[cold]
 fn replace(delivery: &mut Delivery, sender: &Sender, verified: &mut Verified, body: &Bytes) {
-    *delivery = Delivery::new(sender, verified, body);
+    *delivery = Delivery::new(sender, verified, body.clone());
 }
 
 impl<P> Clone for WebhookSettings<P> {
