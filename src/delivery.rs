@@ -100,14 +100,14 @@ impl Delivery {
     /// layer's future calls it. The contents of `verified` are taken.
     // A delivery is large, and is to be written where it stays.
     #[inline(always)]
-    pub(crate) fn new(sender: &Sender, verified: &mut Verified, body: &Bytes) -> Self {
+    pub(crate) fn new(sender: &Sender, verified: &mut Verified, body: Bytes) -> Self {
         // An id that is empty names nothing.
         if verified.id.as_ref().is_some_and(|id| id.as_bytes().is_empty()) {
             verified.id = None;
         }
         Self {
             sender: verified.sender.as_deref().unwrap_or(sender).clone(),
-            body: body.clone(),
+            body,
             id: verified.id.take(),
             event: verified.event.take(),
             timestamp: verified.timestamp,
@@ -168,7 +168,7 @@ impl Delivery {
         traits: Traits,
         mut verified: Verified,
         identity: Option<FoundId>,
-        body: &Bytes,
+        body: Bytes,
     ) -> Self {
         let found = FoundFields { identity, ..FoundFields::default() };
         let restored = Self::new(&Sender::new(provider, traits), &mut verified, body);
@@ -643,7 +643,7 @@ mod tests {
         });
         let body = Bytes::from_static(br#"{"id":17,"type":"paid"}"#);
         let mut verified = Verified::new(Signed::default()).with_body_fields(fields.shared());
-        let delivery = Delivery::new(&Sender::new(&"acme".into(), Traits::default()), &mut verified, &body);
+        let delivery = Delivery::new(&Sender::new(&"acme".into(), Traits::default()), &mut verified, body);
         assert_eq!(reads.load(Ordering::Relaxed), 0, "nobody has asked yet");
         assert_eq!(delivery.event(), Some("paid"));
         for delivery in [delivery.clone(), delivery] {

@@ -3,12 +3,13 @@
 use std::any::Any;
 use std::convert::Infallible;
 use std::fmt;
+use std::ops::BitOr;
 use std::sync::Arc;
 
+use hmac::EagerHash;
 use hmac::block_api::HmacCore;
-use hmac::digest::block_api::{Buffer, CoreProxy as _, FixedOutputCore as _, UpdateCore as _};
+use hmac::digest::block_api::{Buffer, FixedOutputCore as _, UpdateCore as _};
 use hmac::digest::{Digest as _, KeyInit, Output};
-use hmac::{EagerHash, Hmac, Mac as _};
 use sha1::Sha1;
 use sha2::{Sha256, Sha384, Sha512};
 use smallvec::SmallVec;
@@ -177,17 +178,16 @@ impl OtherMacs for SecretsThenText {
     }
 }
 
-fn started<D: EagerHash>(key: &HmacCore<D>) -> Hmac<D> {
-    Hmac::compose(key.clone(), Buffer::<HmacCore<D>>::default())
-}
-
 fn hmac_over<D: EagerHash, E>(
     key: &HmacCore<D>,
     feed: impl FnOnce(&mut dyn FnMut(&[u8])) -> Result<(), E>,
 ) -> Result<Digest, E> {
-    let mut mac = started(key);
-    feed(&mut |bytes| mac.update(bytes))?;
-    Ok(Digest::new(&mac.finalize().into_bytes()))
+    // By its parts, as an `Hmac` would be copied once more to be finished.
+    let (mut mac, mut waiting) = (key.clone(), Buffer::<HmacCore<D>>::default());
+    feed(&mut |bytes| waiting.digest_blocks(bytes, |blocks| mac.update_blocks(blocks)))?;
+    let mut code = Output::<HmacCore<D>>::default();
+    mac.finalize_fixed_core(&mut waiting, &mut code);
+    Ok(Digest::new(&code))
 }
 
 /// A digest of up to 64 bytes, without an allocation, compared in constant time.
@@ -223,7 +223,7 @@ impl Digest {
     /// Whether it is one of the candidates. It is compared with every one of them.
     #[inline]
     pub(crate) fn is_among<'a>(&self, candidates: impl Iterator<Item = &'a Self>) -> bool {
-        candidates.fold(Choice::from(0), |fits, candidate| fits | self.ct_eq(candidate)).into()
+        candidates.map(|candidate| self.ct_eq(candidate)).reduce(BitOr::bitor).is_some_and(Into::into)
     }
 
     /// Compares the whole array, which is zero behind the digest, by words: `subtle` compares a

@@ -26,7 +26,6 @@ const TAIL: usize = 64 * 1024;
 
 /// Collects the frames of one body. A single frame is passed on as it is. Several are copied
 /// together, once if the announced length is true or if they are long.
-#[derive(Default)]
 pub(super) struct Collector {
     limit: usize,
     collected: Collected,
@@ -39,12 +38,6 @@ enum Collected {
     Joined(Vec<u8>),
     /// Boxed, because it is rare and every body is received in room for it.
     Kept(Box<Frames>),
-}
-
-impl Default for Collected {
-    fn default() -> Self {
-        Self::One(Bytes::new())
-    }
 }
 
 /// Frames of a body whose length is not known, and a buffer for short ones behind them.
@@ -201,15 +194,16 @@ impl Collector {
         self.lease.complete()
     }
 
-    /// Returns the body, and the memory that is accounted for it.
+    /// Puts the body where it stays, and returns the memory that is accounted for it.
     #[inline]
-    pub(super) fn finish(self) -> (Bytes, Lease) {
-        let body = match self.collected {
-            Collected::One(frame) => frame,
-            Collected::Joined(joined) => joined.into(),
-            Collected::Kept(mut kept) => kept.join().into(),
-        };
-        (body, self.lease)
+    pub(super) fn finish(&mut self, body: &mut Bytes) -> Lease {
+        match &mut self.collected {
+            // Nearly every body. Exchanged, as a copy of what was just written is waited for.
+            Collected::One(frame) => mem::swap(body, frame),
+            Collected::Joined(joined) => *body = mem::take(joined).into(),
+            Collected::Kept(kept) => *body = kept.join().into(),
+        }
+        mem::take(&mut self.lease)
     }
 }
 
@@ -239,12 +233,18 @@ mod tests {
         }
     }
 
+    fn body_of(mut collector: Collector) -> Bytes {
+        let mut body = Bytes::new();
+        collector.finish(&mut body);
+        body
+    }
+
     fn collect(limit: usize, frames: &[&'static [u8]]) -> Result<Bytes, Reason> {
         let mut collector = Collector::new(limit, Lease::default());
         for &frame in frames {
             add(&mut collector, frame, None)?;
         }
-        Ok(collector.finish().0)
+        Ok(body_of(collector))
     }
 
     #[test]
@@ -254,7 +254,7 @@ mod tests {
         add(&mut collector, "", None).unwrap();
         add(&mut collector, frame.clone(), None).unwrap();
         add(&mut collector, "", None).unwrap();
-        assert_eq!(collector.finish().0.as_ptr(), frame.as_ptr());
+        assert_eq!(body_of(collector).as_ptr(), frame.as_ptr());
     }
 
     #[test]
@@ -297,7 +297,7 @@ mod tests {
                 }
             }
             collector.complete().unwrap();
-            assert!(seen == frames.concat() && collector.finish().0 == seen, "{sizes:?}");
+            assert!(seen == frames.concat() && body_of(collector) == seen, "{sizes:?}");
         }
     }
 
@@ -328,6 +328,6 @@ mod tests {
             capacities.insert(joined_capacity(&collector));
         }
         assert_eq!(capacities.len(), 2, "none and one: {capacities:?}");
-        assert_eq!(collector.finish().0.len(), 1 << 20);
+        assert_eq!(body_of(collector).len(), 1 << 20);
     }
 }

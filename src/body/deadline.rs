@@ -5,9 +5,7 @@ use std::time::Duration;
 
 /// A bound on waiting. The timer is created on the first wait, so that what is ready at once costs
 /// none.
-#[derive(Default)]
 pub(crate) enum Deadline {
-    #[default]
     Never,
     /// The first wait may last this long.
     #[cfg_attr(not(feature = "tokio"), allow(dead_code, reason = "there is no timer without a runtime"))]

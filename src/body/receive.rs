@@ -23,7 +23,6 @@ use super::deadline::Deadline;
 const MAX_FRAMES_PER_POLL: usize = 256;
 
 /// A body being received: what has arrived, and the bounds on the rest.
-#[derive(Default)]
 pub(crate) struct Receiver {
     collector: Collector,
     /// How much of it was fed to the verification.
@@ -107,12 +106,11 @@ impl Receiver {
         }
     }
 
-    /// Returns what arrived.
-    // A receiver would be copied into the call.
-    #[inline(always)]
-    pub(crate) fn finish(self) -> Received {
-        let (body, lease) = self.collector.finish();
-        Received { body, fed: self.fed, lease }
+    /// Puts what arrived where it stays.
+    #[inline]
+    pub(crate) fn finish(&mut self, received: &mut Received) {
+        received.fed = self.fed;
+        received.lease = self.collector.finish(&mut received.body);
     }
 }
 

@@ -238,7 +238,7 @@ mod tests {
     }
 
     fn of_traits(provider: &'static str, traits: Traits, verified: &mut Verified, body: &'static str) -> Delivery {
-        Delivery::new(&Sender::new(&provider.into(), traits), verified, &Bytes::from_static(body.as_bytes()))
+        Delivery::new(&Sender::new(&provider.into(), traits), verified, Bytes::from_static(body.as_bytes()))
     }
 
     fn signed(id: bool, timestamp: bool) -> Verified {

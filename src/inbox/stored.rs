@@ -118,7 +118,7 @@ impl Record {
             verified.parsed = Some(restored.ok_or(RecordError::Damaged("its payload cannot be parsed again"))?);
         }
         let identity = self.identity.map(|text| FoundId { text, is_string: !is_number });
-        let mut delivery = Delivery::restore(&self.provider, traits, verified, identity, &self.body);
+        let mut delivery = Delivery::restore(&self.provider, traits, verified, identity, self.body.clone());
         #[cfg(feature = "axum")]
         let is_large = self.body.len() > AXUM_BODY_LIMIT;
         let mut request = Request::new(Full::new(self.body));

@@ -208,7 +208,7 @@ impl<'a, P: Provider> Driver<'a, P> {
                     if let Err(rejection) = received {
                         self.refuse(rejection)
                     } else {
-                        self.received = mem::take(receiver).finish();
+                        receiver.finish(&mut self.received);
                         verification.as_mut().map_or(Next::HandOn, |verification| self.finish(verification))
                     }
                 }
@@ -280,7 +280,7 @@ impl<'a, P: Provider> Driver<'a, P> {
             match receiver.poll(body, cx, &mut feed) {
                 Poll::Ready(Err(rejection)) => return self.refuse(rejection),
                 Poll::Ready(Ok(())) => {
-                    self.received = receiver.finish();
+                    receiver.finish(&mut self.received);
                     return self.finish(verification);
                 }
                 Poll::Pending => {}
@@ -347,10 +347,12 @@ impl<'a, P: Provider> Driver<'a, P> {
     /// Hands on that the request is genuine.
     #[inline(always)]
     fn deliver(&mut self, verified: &mut Verified) {
-        let (shared, body) = (self.shared, &self.received.body);
+        let (shared, body) = (self.shared, &mut self.received.body);
         match &mut self.slot {
             None => shared.deliver(self.watch, verified, body, self.head),
+            // No one else takes the body.
             Some(slot) => {
+                let body = mem::take(body);
                 let delivery = slot.insert(Delivery::new(&shared.sender, verified, body));
                 shared.delivered(self.watch, delivery, &self.head.headers);
             }
@@ -437,7 +439,11 @@ where
         shared.check_announced(head, &*body).ok()?;
         let mut receiver = shared.receiver_at_once();
         match receiver.poll(body, cx, &mut |_| {}) {
-            Poll::Ready(Ok(())) => Some(receiver.finish().body),
+            Poll::Ready(Ok(())) => {
+                let mut received = Received::default();
+                receiver.finish(&mut received);
+                Some(received.body)
+            }
             _ => None,
         }
     });

@@ -75,7 +75,7 @@ impl<P: Provider> WebhookSettings<P> {
         let delivery = loop {
             let delivery = extensions.get_or_insert_with(|| {
                 is_new = true;
-                Delivery::new(&self.sender, verified, body)
+                Delivery::new(&self.sender, verified, body.clone())
             });
             if is_new {
                 break delivery;

@@ -154,36 +154,54 @@ impl<P: Proof> Form<P> {
         template.without_time(&read.values(head, body), self.fields.timestamp.as_ref())
     }
 
-    /// Returns what was proven of the request. What was read is taken.
-    #[inline(always)]
-    fn verified(
+    /// Returns that the request is genuine, and what was proven of it. What was read is taken.
+    //
+    // Written where it is returned: a copy of it would wait for what was just written in smaller pieces.
+    #[inline]
+    fn delivered(
         &self,
         read: &mut Unverified,
         offer: &P::Offer,
         key: MatchedKey,
         text: Option<Box<SignedText>>,
-    ) -> Verified {
+    ) -> Judged<Outcome> {
+        let mut delivered = Ok(MaybeReady::Ready(Outcome::Deliver(Verified::new(self.signed_of(read)))));
+        if let Ok(MaybeReady::Ready(Outcome::Deliver(verified))) = &mut delivered {
+            self.prove(verified, read, offer, key, text);
+        }
+        delivered
+    }
+
+    /// Returns what is signed of this request: a token may lack the time or the id.
+    #[inline]
+    fn signed_of(&self, read: &Unverified) -> Signed {
         let mut signed = self.signed;
-        // A token may lack either.
         signed.timestamp &= read.timestamp.is_some();
         signed.id &= read.id.is_some() || self.fields.id.is_some();
+        signed
+    }
+
+    /// Adds what was proven of the request, which is taken.
+    #[inline(always)]
+    fn prove(
+        &self,
+        verified: &mut Verified,
+        read: &mut Unverified,
+        offer: &P::Offer,
+        key: MatchedKey,
+        text: Option<Box<SignedText>>,
+    ) {
         let own = self.fields.timestamp.as_ref();
-        let (in_body, parsed) = (self.fields.in_body.clone(), self.proof.parsed(offer));
-        // Written at once: each of the methods that set one part would hand on the whole.
-        Verified {
-            sender: None,
-            id: read.id.take(),
-            event: read.event.take(),
-            in_body,
-            timestamp: read.timestamp.as_ref().map(|(_, time)| *time),
-            fresh_for: own.map_or(read.fresh_for, |own| Some(own.tolerance.width())),
-            key_print: key.print,
-            body_code: self.proof.body_code(offer).copied(),
-            text,
-            key_index: key.index.try_into().unwrap_or(u16::MAX),
-            signed,
-            parsed,
-        }
+        verified.id = read.id.take();
+        verified.event = read.event.take();
+        verified.in_body.clone_from(&self.fields.in_body);
+        verified.timestamp = read.timestamp.as_ref().map(|(_, time)| *time);
+        verified.fresh_for = own.map_or(read.fresh_for, |own| Some(own.tolerance.width()));
+        verified.key_print = key.print;
+        verified.body_code = self.proof.body_code(offer).copied();
+        verified.text = text;
+        verified.key_index = key.index.try_into().unwrap_or(u16::MAX);
+        verified.parsed = self.proof.parsed(offer);
     }
 }
 
@@ -242,12 +260,13 @@ impl<P: Proof> Form<P> {
                     }
                 }
                 let text = self.signed_text(read, head, body)?;
-                Ok(Outcome::Deliver(self.verified(read, offer, key, text)).into())
+                self.delivered(read, offer, key, text)
             }
             MaybeReady::Pending(key) => {
                 self.check_body(read, head, body)?;
                 let text = self.signed_text(read, head, body)?;
-                let verified = self.verified(read, offer, MatchedKey::default(), text);
+                let mut verified = Verified::new(self.signed_of(read));
+                self.prove(&mut verified, read, offer, MatchedKey::default(), text);
                 Ok(MaybeReady::pending(async move { key.await.map(|_| Outcome::Deliver(verified)) }))
             }
         }
