@@ -24,9 +24,15 @@ pin_project! {
     #[project = InnerOrFixedProj]
     enum InnerOrFixed<R> {
         Inner { #[pin] body: R },
-        // Boxed, because they are rare and every response is moved with room for them.
-        Fixed { #[pin] body: Full<Bytes>, trailers: Option<Box<HeaderMap>> },
+        // Boxed, because it is rare, and every response is moved with room for it. So one is no larger than the handler's.
+        Fixed { fixed: Box<Fixed> },
     }
+}
+
+#[derive(Debug)]
+struct Fixed {
+    body: Full<Bytes>,
+    trailers: Option<HeaderMap>,
 }
 
 /// What a state of a response future holds is there until the state is left, so this is reached in
@@ -47,7 +53,7 @@ impl<R> ResponseBody<R> {
 
     /// What a body had before it was collected.
     pub(crate) fn collected(body: Bytes, trailers: Option<HeaderMap>) -> Self {
-        Self { kind: InnerOrFixed::Fixed { body: Full::new(body), trailers: trailers.map(Box::new) } }
+        Self { kind: InnerOrFixed::Fixed { fixed: Box::new(Fixed { body: Full::new(body), trailers }) } }
     }
 }
 
@@ -64,10 +70,10 @@ impl<R: Body<Data = Bytes>> Body for ResponseBody<R> {
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, R::Error>>> {
         match self.project().kind.project() {
             InnerOrFixedProj::Inner { body } => body.poll_frame(cx),
-            InnerOrFixedProj::Fixed { body, trailers } => match ready!(body.poll_frame(cx)) {
+            InnerOrFixedProj::Fixed { fixed } => match ready!(Pin::new(&mut fixed.body).poll_frame(cx)) {
                 Some(Ok(frame)) => Poll::Ready(Some(Ok(frame))),
                 Some(Err(never)) => match never {},
-                None => Poll::Ready(trailers.take().map(|trailers| Ok(Frame::trailers(*trailers)))),
+                None => Poll::Ready(fixed.trailers.take().map(|trailers| Ok(Frame::trailers(trailers)))),
             },
         }
     }
@@ -75,14 +81,25 @@ impl<R: Body<Data = Bytes>> Body for ResponseBody<R> {
     fn is_end_stream(&self) -> bool {
         match &self.kind {
             InnerOrFixed::Inner { body } => body.is_end_stream(),
-            InnerOrFixed::Fixed { body, trailers } => body.is_end_stream() && trailers.is_none(),
+            InnerOrFixed::Fixed { fixed } => fixed.body.is_end_stream() && fixed.trailers.is_none(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match &self.kind {
             InnerOrFixed::Inner { body } => body.size_hint(),
-            InnerOrFixed::Fixed { body, .. } => body.size_hint(),
+            InnerOrFixed::Fixed { fixed } => fixed.body.size_hint(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_response_is_moved_with_no_more_than_the_handlers_body() {
+        type Inner = Pin<Box<dyn Body<Data = Bytes, Error = std::io::Error>>>;
+        assert_eq!(size_of::<ResponseBody<Inner>>(), size_of::<Inner>());
     }
 }
