@@ -274,7 +274,14 @@ impl Template {
         values: &Values<'_>,
         sink: &mut dyn FnMut(&[u8]),
     ) -> Result<(), Rejection> {
-        self.of_pieces.map_or(Ok(()), |of| pieces.try_for_each(|piece| (of.feed)(piece, values, sink)))
+        let Some(of) = self.of_pieces else { return Ok(()) };
+        pieces.try_for_each(|piece| match piece.short(values) {
+            Some(bytes) => {
+                sink(bytes);
+                Ok(())
+            }
+            None => (of.feed)(piece, values, sink),
+        })
     }
 
     pub(super) fn feed_before(&self, values: &Values<'_>, sink: &mut dyn FnMut(&[u8])) -> Result<(), Rejection> {
@@ -384,11 +391,20 @@ impl Piece {
         matches!(self, Self::Timestamp) || time.is_some_and(|time| self.is_of(&time.place))
     }
 
+    /// Returns what nearly every piece is, a literal, the time or the id, without a call.
+    #[inline]
+    fn short<'a>(&'a self, values: &Values<'a>) -> Option<&'a [u8]> {
+        match self {
+            Self::Literal(bytes) => Some(bytes),
+            Self::Timestamp => Some(values.timestamp.unwrap_or_default()),
+            Self::Id => Some(values.id.unwrap_or_default()),
+            _ => None,
+        }
+    }
+
     fn feed(&self, values: &Values<'_>, sink: &mut dyn FnMut(&[u8])) -> Result<(), Rejection> {
         match self {
-            Self::Literal(bytes) => sink(bytes),
-            Self::Timestamp => sink(values.timestamp.unwrap_or_default()),
-            Self::Id => sink(values.id.unwrap_or_default()),
+            Self::Literal(_) | Self::Timestamp | Self::Id => sink(self.short(values).unwrap_or_default()),
             Self::Method => sink(values.head.method.as_str().as_bytes()),
             Self::Url(url) => url.feed(values.head, sink)?,
             Self::Path => sink(requested_uri(values.head).path().as_bytes()),
