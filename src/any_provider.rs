@@ -10,7 +10,7 @@ use http::request::Parts;
 use crate::behavior::Behavior;
 use crate::facts::Facts;
 use crate::maybe_ready::MaybeReady;
-use crate::provider::{Begin, Outcome, Provider, Recognition, delegate};
+use crate::provider::{Begin, Outcome, Provider, Recognition, RecognizedBy, delegate};
 use crate::rejection::{Reason, Rejection};
 use crate::text::Text;
 use crate::time::Clock;
@@ -73,7 +73,7 @@ impl<P: Provider> Provider for Erased<P> {
 
     delegate! {
         self => self.0;
-        name, body_limit, behavior, facts, recognizes, recognizes_body, shares_head, refuse, clues
+        name, body_limit, behavior, facts, recognizes, recognized_by, recognizes_body, shares_head, refuse, clues
     }
 
     fn begin(&self, head: &Parts, clock: &dyn Clock) -> Result<MaybeReady<Begin<AnyVerification>>, Rejection> {
@@ -112,7 +112,7 @@ impl Provider for AnyProvider {
 
     delegate! {
         self => self.provider;
-        name, behavior, recognizes, recognizes_body, begin, shares_head, begin_shared, receive, finish, refuse, clues
+        name, behavior, recognizes, recognized_by, recognizes_body, begin, shares_head, begin_shared, receive, finish, refuse, clues
     }
 
     fn body_limit(&self) -> usize {

@@ -10,12 +10,12 @@ use http::request::Parts;
 use http::{Method, StatusCode};
 
 use crate::answer::Answer;
-use crate::headers::{LONGEST_HEADER, required};
+use crate::headers::{self, LONGEST_HEADER, required};
 use crate::mac::{Digest, Mac};
-use crate::provider::{Begin, MaybeReady};
+use crate::provider::{Begin, MaybeReady, RecognizedBy};
 use crate::rejection::{Reason, Rejection};
 use crate::secrets::{Keys, TriedKeys};
-use crate::urlencoded;
+use crate::urlencoded::{self, is_form};
 
 use crate::place::header_name;
 
@@ -45,14 +45,15 @@ const MAX_ECHO: usize = 1024;
 #[must_use]
 pub struct Handshake(Kind);
 
+/// A mark is what a head has if it may ask the question.
 #[derive(Clone)]
 enum Kind {
     /// A question that the head alone asks, and that it is answered by.
-    Head { about: Cow<'static, str>, recognizes: Arc<Recognizes>, answer: Arc<AnswerHead> },
+    Head { about: Cow<'static, str>, mark: Option<RecognizedBy>, recognizes: Arc<Recognizes>, answer: Arc<AnswerHead> },
     /// A query parameter that is answered with a MAC.
     QueryMac(QueryMac),
     /// An unsigned body of one exact form.
-    UnsignedBody { recognizes: Arc<Recognizes>, answer: AnswerUnsigned },
+    UnsignedBody { mark: Option<RecognizedBy>, recognizes: Arc<Recognizes>, answer: AnswerUnsigned },
     /// A body that was verified like any other.
     SignedBody(Arc<AnswerSigned>),
 }
@@ -222,7 +223,7 @@ impl Handshake {
     ) -> Self {
         let header = header_name(header.as_ref()).ok();
         let asks = move |head: &Parts| header.as_ref().is_some_and(|header| !head.headers.contains_key(header));
-        Self::unsigned_body(asks, move |body| Ok(answer(body)))
+        Self::unsigned_body(None, asks, move |body| Ok(answer(body)))
     }
 
     /// Answers a POST without this header, which is the one of the signature, whose body is a JSON
@@ -238,6 +239,16 @@ impl Handshake {
         only_member(body, member).map(|challenge| Answer::object(&[(member, &challenge)]))
     }
 
+    /// Answers a POST of a form without this header, which is the one of the signature.
+    pub(crate) fn unsigned_form(
+        header: &'static str,
+        answer: impl Fn(&[u8]) -> Result<Option<Answer>, Rejection> + Send + Sync + 'static,
+    ) -> Self {
+        let header = HeaderName::from_static(header);
+        let asks = move |head: &Parts| is_form(head) && !headers::has(head, &header);
+        Self::unsigned_body(Some(RecognizedBy::Form), asks, answer)
+    }
+
     /// Answers requests of this method that have this header. One whose name is not valid is never
     /// there.
     pub(crate) fn header(
@@ -251,7 +262,7 @@ impl Handshake {
         let asks = move |head: &Parts| {
             head.method == method && asked.as_ref().is_some_and(|header| head.headers.contains_key(header))
         };
-        Self::head(about, asks, move |head| {
+        Self::head_with(header.clone().map(RecognizedBy::Header), about.into(), asks, move |head| {
             let header = header.as_ref().ok_or(Reason::MissingHeader)?;
             answer(head, header, required(head, header, LONGEST_HEADER)?)
         })
@@ -263,7 +274,16 @@ impl Handshake {
         recognizes: impl Fn(&Parts) -> bool + Send + Sync + 'static,
         answer: impl Fn(&Parts) -> Result<Answer, Rejection> + Send + Sync + 'static,
     ) -> Self {
-        Self(Kind::Head { about: about.into(), recognizes: Arc::new(recognizes), answer: Arc::new(answer) })
+        Self::head_with(None, about.into(), recognizes, answer)
+    }
+
+    fn head_with(
+        mark: Option<RecognizedBy>,
+        about: Cow<'static, str>,
+        recognizes: impl Fn(&Parts) -> bool + Send + Sync + 'static,
+        answer: impl Fn(&Parts) -> Result<Answer, Rejection> + Send + Sync + 'static,
+    ) -> Self {
+        Self(Kind::Head { about, mark, recognizes: Arc::new(recognizes), answer: Arc::new(answer) })
     }
 
     /// Answers a GET that has this query parameter with a MAC over its value. `answer` must refuse
@@ -276,11 +296,12 @@ impl Handshake {
         Self(Kind::QueryMac(QueryMac::new(parameter.into(), Arc::new(answer), false)))
     }
 
-    pub(crate) fn unsigned_body(
+    fn unsigned_body(
+        mark: Option<RecognizedBy>,
         recognizes: impl Fn(&Parts) -> bool + Send + Sync + 'static,
         answer: impl Fn(&[u8]) -> Result<Option<Answer>, Rejection> + Send + Sync + 'static,
     ) -> Self {
-        Self(Kind::UnsignedBody { recognizes: Arc::new(recognizes), answer: Arc::new(answer) })
+        Self(Kind::UnsignedBody { mark, recognizes: Arc::new(recognizes), answer: Arc::new(answer) })
     }
 
     pub(crate) fn signed_body(
@@ -326,6 +347,15 @@ impl Handshake {
             Kind::QueryMac(question) => (question.is_in)(question, head),
             Kind::UnsignedBody { recognizes, .. } => head.method == Method::POST && recognizes(head),
             Kind::SignedBody(_) => false,
+        }
+    }
+
+    /// See [`Provider::recognized_by`](crate::provider::Provider::recognized_by).
+    pub(crate) fn recognized_by(&self) -> Option<Vec<RecognizedBy>> {
+        match &self.0 {
+            Kind::Head { mark, .. } | Kind::UnsignedBody { mark, .. } => mark.clone().map(|mark| vec![mark]),
+            Kind::QueryMac(_) => None,
+            Kind::SignedBody(_) => Some(Vec::new()),
         }
     }
 

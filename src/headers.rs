@@ -13,10 +13,16 @@ pub(crate) const LONGEST_HEADER: usize = 4096;
 /// With at most this many headers, looking through all of them is faster than hashing a name.
 const FEW: usize = 16;
 
+/// Returns whether a head has so few headers that looking through all is the faster way.
+#[inline]
+pub(crate) fn are_few(head: &Parts) -> bool {
+    head.headers.len() <= FEW
+}
+
 /// Whether there is a header of this name.
 #[inline]
 pub(crate) fn has(head: &Parts, name: &HeaderName) -> bool {
-    if head.headers.len() > FEW {
+    if !are_few(head) {
         return head.headers.contains_key(name);
     }
     head.headers.keys().any(|found| found == name)
@@ -25,7 +31,7 @@ pub(crate) fn has(head: &Parts, name: &HeaderName) -> bool {
 /// The first value of a header.
 #[inline]
 pub(crate) fn first<'a>(head: &'a Parts, name: &HeaderName) -> Option<&'a HeaderValue> {
-    if head.headers.len() > FEW {
+    if !are_few(head) {
         return head.headers.get(name);
     }
     head.headers.iter().find(|(found, _)| *found == name).map(|(_, value)| value)
@@ -40,7 +46,7 @@ pub(crate) fn single<'a>(
     longest: usize,
 ) -> Result<Option<&'a HeaderValue>, Rejection> {
     let headers = &head.headers;
-    if headers.len() > FEW {
+    if !are_few(head) {
         return only(name, headers.get_all(name).iter(), longest);
     }
     let mut values = headers.iter().filter(|(found, _)| *found == name).map(|(_, value)| value);

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use http::header::HeaderName;
 use http::request::Parts;
 
 use crate::answer::Answer;
@@ -103,6 +104,16 @@ pub trait Provider: Send + Sync + 'static {
     /// Returns whether the request looks like it came from this sender, so that several senders can
     /// share a route. It doesn't say whether the request is genuine.
     fn recognizes(&self, head: &Parts) -> Recognition;
+
+    /// Returns what tells the sender's requests: a head that has none of it is one of which
+    /// [`recognizes`](Self::recognizes) says [`No`](Recognition::No), and that
+    /// [`begin`](Self::begin) refuses. [`AnyOf`](crate::AnyOf) looks for that of all its senders at
+    /// once, and goes on with those whose is there; with only one, it doesn't call `recognizes`
+    /// about what `begin` takes. The default is `None`: nothing is known, and the sender is
+    /// asked about every request.
+    fn recognized_by(&self) -> Option<Vec<RecognizedBy>> {
+        None
+    }
 
     /// Returns whether the body looks like it came from this sender. It is asked only after
     /// [`recognizes`](Self::recognizes) said [`Perhaps`](Recognition::Perhaps), and only if
@@ -214,6 +225,16 @@ impl From<bool> for Recognition {
     }
 }
 
+/// What tells the head of a request that may be a sender's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RecognizedBy {
+    /// A header of this name.
+    Header(HeaderName),
+    /// A `Content-Type` of `application/x-www-form-urlencoded`.
+    Form,
+}
+
 /// What follows from the head of a request.
 #[non_exhaustive]
 pub enum Begin<V> {
@@ -270,6 +291,11 @@ macro_rules! delegate {
     (@recognizes $this:ident $inner:expr) => {
         fn recognizes(&$this, head: &Parts) -> Recognition {
             $inner.recognizes(head)
+        }
+    };
+    (@recognized_by $this:ident $inner:expr) => {
+        fn recognized_by(&$this) -> Option<Vec<RecognizedBy>> {
+            $inner.recognized_by()
         }
     };
     (@recognizes_body $this:ident $inner:expr) => {
@@ -331,7 +357,7 @@ impl<P: Provider + ?Sized> Provider for Arc<P> {
 
     delegate! {
         self => (**self);
-        name, body_limit, behavior, facts, recognizes, recognizes_body, begin, shares_head, begin_shared, receive, finish, refuse,
-        clues
+        name, body_limit, behavior, facts, recognizes, recognized_by, recognizes_body, begin, shares_head, begin_shared, receive,
+        finish, refuse, clues
     }
 }

@@ -15,13 +15,17 @@ use crate::uri::requested_uri;
 /// The most fields that a form may have. Twilio's largest have about sixty.
 const MAX_FIELDS: usize = 1000;
 
+/// The media type of forms.
+const FORM: &[u8] = b"application/x-www-form-urlencoded";
+
 /// Returns whether the head says that the body is a form.
 #[inline]
 pub(crate) fn is_form(head: &Parts) -> bool {
     let Some(value) = headers::first(head, &CONTENT_TYPE) else { return false };
-    let text = value.as_bytes();
-    let essence = &text[..memchr::memchr(b';', text).unwrap_or(text.len())];
-    essence.trim_ascii().eq_ignore_ascii_case(b"application/x-www-form-urlencoded") && value.to_str().is_ok()
+    // Nearly all others are told by their length.
+    let Some((essence, rest)) = value.as_bytes().trim_ascii_start().split_at_checked(FORM.len()) else { return false };
+    let ends = matches!(rest.trim_ascii_start(), [] | [b';', ..]);
+    ends && essence.eq_ignore_ascii_case(FORM) && value.to_str().is_ok()
 }
 
 /// A name and a value.
@@ -152,6 +156,33 @@ mod tests {
             assert_eq!(one(bad, "a"), Err(Reason::MalformedBody), "{bad}");
         }
         assert_eq!(one(&"a&".repeat(1001), "b"), Err(Reason::MalformedBody));
+    }
+
+    #[test]
+    fn a_form_is_told_by_its_media_type_in_any_case_and_with_any_parameters() {
+        let is_form = |value: &[u8]| {
+            let (head, ()) = http::Request::post("/").header(CONTENT_TYPE, value).body(()).unwrap().into_parts();
+            is_form(&head)
+        };
+        let form = "application/x-www-form-urlencoded";
+        for good in
+            [form, &form.to_uppercase(), &format!(" {form}\t"), &format!("{form} ; charset=utf-8"), &format!("{form};")]
+        {
+            assert!(is_form(good.as_bytes()), "{good}");
+        }
+        for bad in [
+            "",
+            ";",
+            "application/json",
+            &format!("{form}s"),
+            &format!("x{form}"),
+            &format!("a/b; c={form}"),
+            &form[1..],
+        ] {
+            assert!(!is_form(bad.as_bytes()), "{bad}");
+        }
+        assert!(!is_form(b"application/x-www-form-urlencoded; a=\xff"));
+        assert!(!super::is_form(&http::Request::new(()).into_parts().0));
     }
 
     #[test]

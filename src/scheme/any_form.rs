@@ -14,7 +14,7 @@ use http::request::Parts;
 use crate::mac::Mac;
 #[cfg(all(feature = "inspect", feature = "testing"))]
 use crate::place::Place;
-use crate::provider::{Facts, Outcome, Recognition};
+use crate::provider::{Facts, Outcome, Recognition, RecognizedBy};
 use crate::rejection::{Reason, Rejection};
 use crate::secrets::{HeadRef, Keys};
 use crate::time::Tolerance;
@@ -52,6 +52,8 @@ pub(crate) trait DrivenForm: Send + Sync {
     /// Returns whether the head has the proof, and the form is for such a request. That the proof
     /// is there is asked first: with several senders on a route, it mostly isn't.
     fn recognizes(&self, head: &Parts) -> Recognition;
+    /// See [`Proof::recognized_by`].
+    fn recognized_by(&self) -> Option<Vec<RecognizedBy>>;
     fn is_timed(&self) -> bool;
     /// Returns whether keys are looked up by the whole head.
     fn shares_head(&self) -> bool;
@@ -118,6 +120,10 @@ impl<P: Proof> DrivenForm for Form<P> {
             _ if !self.is_for(head) => Recognition::No,
             recognized => recognized,
         }
+    }
+
+    fn recognized_by(&self) -> Option<Vec<RecognizedBy>> {
+        self.proof.recognized_by()
     }
 
     fn begin_any(&self, head: HeadRef<'_>, now: SystemTime) -> Judged<AnyAttempt> {
@@ -265,6 +271,11 @@ impl AnyForm {
 
     pub(crate) fn recognizes(&self, head: &Parts) -> Recognition {
         of_form!(self, form => form.recognizes(head))
+    }
+
+    /// See [`Proof::recognized_by`].
+    pub(super) fn recognized_by(&self) -> Option<Vec<RecognizedBy>> {
+        of_form!(self, form => form.recognized_by())
     }
 
     pub(crate) fn recognizes_body(&self, head: &Parts, body: &[u8]) -> bool {

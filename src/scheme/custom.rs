@@ -10,7 +10,7 @@ use subtle::{Choice, ConstantTimeEq as _};
 
 use crate::encoding::Encoding;
 use crate::mac::Mac;
-use crate::provider::{MaybeReady, Recognition};
+use crate::provider::{MaybeReady, Recognition, RecognizedBy};
 use crate::rejection::{Reason, Rejection};
 use crate::secrets::{Keys, KeysFor, MatchedKey};
 #[cfg(feature = "testing")]
@@ -89,6 +89,10 @@ impl Proof for CustomProof {
     #[inline]
     fn recognizes(&self, _: &Parts) -> Recognition {
         Recognition::Perhaps
+    }
+
+    fn recognized_by(&self) -> Option<Vec<RecognizedBy>> {
+        None
     }
 
     #[inline]

@@ -255,8 +255,11 @@ impl<P: Proof> Form<P> {
             MaybeReady::Ready(key) => {
                 self.check_body(read, head, body)?;
                 for handshake in handshakes {
-                    if let Some(answer) = handshake.finish(head, body, self.proof.mac(keys, key.index))? {
-                        return Ok(Outcome::Answer(answer).into());
+                    // With `?`, an answer would be moved before it is known that there is one.
+                    match handshake.finish(head, body, self.proof.mac(keys, key.index)) {
+                        Ok(None) => {}
+                        Ok(Some(answer)) => return Ok(Outcome::Answer(answer).into()),
+                        Err(rejection) => return Err(rejection),
                     }
                 }
                 let text = self.signed_text(read, head, body)?;

@@ -13,7 +13,7 @@ use crate::mac::{Digest, Mac, MacKind, matching_key as matching_mac};
 use crate::message_signatures::write_digest;
 use crate::message_signatures::{Kind, MessageRules, Offered, check_digest};
 use crate::place::Place;
-use crate::provider::{MaybeReady, Recognition};
+use crate::provider::{MaybeReady, Recognition, RecognizedBy};
 #[cfg(feature = "fetch")]
 use crate::public_key::Verifies as _;
 use crate::public_key::{PublicKey, matching_key};
@@ -94,6 +94,10 @@ impl Proof for MessageProof {
 
     fn recognizes(&self, head: &Parts) -> Recognition {
         head.headers.contains_key(SIGNATURE_INPUT).into()
+    }
+
+    fn recognized_by(&self) -> Option<Vec<RecognizedBy>> {
+        Some(vec![RecognizedBy::Header(SIGNATURE_INPUT)])
     }
 
     #[cfg(feature = "inspect")]

@@ -11,7 +11,7 @@ use http::request::Parts;
 use crate::body_fields::BodyFields;
 use crate::delivery::Signed;
 use crate::mac::Mac;
-use crate::provider::{MaybeReady, Recognition};
+use crate::provider::{MaybeReady, Recognition, RecognizedBy};
 use crate::rejection::Rejection;
 use crate::secrets::{Keys, MatchedKey};
 use crate::time::Tolerance;
@@ -67,6 +67,11 @@ pub(crate) trait Proof: Clone + Send + Sync + 'static {
     /// Returns whether the head has the proof.
     fn recognizes(&self, head: &Parts) -> Recognition {
         Recognition::best(self.places().iter().map(|place| place.recognizes(head)))
+    }
+
+    /// See [`Provider::recognized_by`](crate::provider::Provider::recognized_by).
+    fn recognized_by(&self) -> Option<Vec<RecognizedBy>> {
+        self.places().iter().map(|place| place.header().cloned().map(RecognizedBy::Header)).collect()
     }
 
     /// Returns whether the body has the proof that the head could not show.

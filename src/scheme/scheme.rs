@@ -13,7 +13,7 @@ use crate::behavior::Behavior;
 #[cfg(feature = "inspect")]
 use crate::clues::Clues;
 use crate::config::ConfigError;
-use crate::provider::{Begin, Facts, MaybeReady, Outcome, Provider, Recognition};
+use crate::provider::{Begin, Facts, MaybeReady, Outcome, Provider, Recognition, RecognizedBy};
 use crate::rejection::{Reason, Rejection};
 use crate::secrets::HeadRef;
 use crate::text::Text;
@@ -248,6 +248,12 @@ impl Provider for Scheme {
             return Recognition::Yes;
         }
         Recognition::best(self.0.forms.iter().map(|form| form.recognizes(head)))
+    }
+
+    fn recognized_by(&self) -> Option<Vec<RecognizedBy>> {
+        let handshakes = self.0.handshakes.iter().map(Handshake::recognized_by);
+        let all: Option<Vec<_>> = handshakes.chain(self.0.forms.iter().map(AnyForm::recognized_by)).collect();
+        Some(all?.concat())
     }
 
     fn recognizes_body(&self, head: &Parts, body: &[u8]) -> bool {

@@ -11,11 +11,13 @@ use crate::any_provider::AnyProvider;
 use crate::clues::Clues;
 use crate::config::ConfigError;
 use crate::delivery::Sender;
-use crate::provider::{Begin, Facts, MaybeReady, Outcome, Provider, Recognition};
+use crate::provider::{Begin, Facts, MaybeReady, Outcome, Provider, Recognition, RecognizedBy};
 use crate::rejection::{Reason, Rejection};
 use crate::secrets::HeadRef;
 use crate::text::Text;
 use crate::time::Clock;
+
+use super::marks::Marks;
 
 /// The name if none of the senders was recognized.
 static NAME: Text = Text::from_static("any_of");
@@ -59,8 +61,12 @@ static NAME: Text = Text::from_static("any_of");
 ///
 /// The body limit is the largest of theirs.
 #[derive(Debug)]
-pub struct AnyOf<P = AnyProvider> {
-    providers: Arc<[Member<P>]>,
+pub struct AnyOf<P = AnyProvider>(Arc<Members<P>>);
+
+#[derive(Debug)]
+struct Members<P> {
+    all: Box<[Member<P>]>,
+    marks: Marks,
 }
 
 #[derive(Debug)]
@@ -81,30 +87,44 @@ impl<P: Provider> AnyOf<P> {
             let named = Arc::new(Sender::new(provider.name(), provider.behavior().traits()));
             Member { provider, named }
         };
-        let providers: Arc<[_]> = providers.into_iter().map(member).collect();
-        if providers.is_empty() {
+        let all: Box<[_]> = providers.into_iter().map(member).collect();
+        if all.is_empty() {
             return Err(ConfigError::missing("there is no sender to choose from"));
         }
-        Ok(Self { providers })
+        let marks = Marks::new(all.iter().map(|member| member.provider.recognized_by()));
+        Ok(Self(Arc::new(Members { all, marks })))
     }
 
     fn providers(&self) -> impl Iterator<Item = &P> {
-        self.providers.iter().map(|member| &member.provider)
+        self.0.all.iter().map(|member| &member.provider)
     }
 
     fn begin_by(&self, head: HeadRef<'_>, clock: &dyn Clock) -> Result<MaybeReady<Begun<P>>, Rejection> {
+        let may_be = self.0.marks.in_head(head.parts());
+        if let Some(index) = may_be.only() {
+            // Nearly every request. It is asked only about one that it refuses: what it takes, it recognizes.
+            let recognizes = || self.0.all[index].provider.recognizes(head.parts()) != Recognition::No;
+            return self.begin_one(index, head, clock, recognizes);
+        }
         let recognized = |wanted| {
-            let providers = self.providers().enumerate();
+            let providers = self.providers().enumerate().filter(move |(index, _)| may_be.has(*index));
             providers.filter(move |(_, provider)| provider.recognizes(head.parts()) == wanted).map(|(index, _)| index)
         };
         if let Some(index) = recognized(Recognition::Yes).next() {
-            return self.begin_one(index, head, clock);
+            return self.begin_one(index, head, clock, || true);
         }
         self.begin_all(recognized(Recognition::Perhaps), head, clock)
     }
 
-    fn begin_one(&self, index: usize, head: HeadRef<'_>, clock: &dyn Clock) -> Result<MaybeReady<Begun<P>>, Rejection> {
-        let provider = &self.providers[index].provider;
+    /// `recognizes` says whether the sender recognizes the head, if it refuses it.
+    fn begin_one(
+        &self,
+        index: usize,
+        head: HeadRef<'_>,
+        clock: &dyn Clock,
+        recognizes: impl FnOnce() -> bool,
+    ) -> Result<MaybeReady<Begun<P>>, Rejection> {
+        let provider = &self.0.all[index].provider;
         let verify =
             move |verification| Begin::Verify(AnyOfVerification { first: (index, verification), others: Vec::new() });
         let begun = match head.shared() {
@@ -115,9 +135,14 @@ impl<P: Provider> AnyOf<P> {
         if let Ok(MaybeReady::Ready(Begin::Verify(verification))) = begun {
             return Ok(MaybeReady::Ready(verify(verification)));
         }
-        named(begun, provider.name(), move |begun| match begun {
-            Begin::Verify(verification) => verify(verification),
-            Begin::Answer(answer) => Begin::Answer(answer),
+        if begun.is_err() && !recognizes() {
+            return Err(unrecognized());
+        }
+        named(begun, provider.name())?.and_then(move |begun| {
+            Ok(match begun {
+                Begin::Verify(verification) => verify(verification),
+                Begin::Answer(answer) => Begin::Answer(answer),
+            })
         })
     }
 
@@ -128,7 +153,7 @@ impl<P: Provider> AnyOf<P> {
         head: HeadRef<'_>,
         clock: &dyn Clock,
     ) -> Result<MaybeReady<Begun<P>>, Rejection> {
-        let begun: Vec<_> = candidates.map(|index| self.begin_one(index, head, clock)).collect();
+        let begun: Vec<_> = candidates.map(|index| self.begin_one(index, head, clock, || true)).collect();
         if begun.iter().any(|begun| matches!(begun, Ok(MaybeReady::Pending(_)))) {
             return Ok(MaybeReady::pending(async move {
                 let mut ready = Vec::with_capacity(begun.len());
@@ -186,18 +211,15 @@ fn stand_for(outcome: &mut Outcome, name: &Arc<Sender>) {
 }
 
 /// Names the sender that a verdict is from.
-fn named<T: Send + 'static, U>(
+fn named<T: Send + 'static>(
     verdict: Result<MaybeReady<T>, Rejection>,
     name: &Text,
-    wrap: impl FnOnce(T) -> U + Send + 'static,
-) -> Result<MaybeReady<U>, Rejection> {
+) -> Result<MaybeReady<T>, Rejection> {
     match verdict {
-        Ok(MaybeReady::Ready(value)) => Ok(MaybeReady::Ready(wrap(value))),
+        Ok(MaybeReady::Ready(value)) => Ok(MaybeReady::Ready(value)),
         Ok(MaybeReady::Pending(future)) => {
             let name = name.clone();
-            Ok(MaybeReady::pending(async move {
-                future.await.map(wrap).map_err(|rejection| rejection.with_provider(&name))
-            }))
+            Ok(MaybeReady::pending(async move { future.await.map_err(|rejection| rejection.with_provider(&name)) }))
         }
         Err(rejection) => Err(rejection.with_provider(name)),
     }
@@ -219,7 +241,14 @@ impl<P: Provider> Provider for AnyOf<P> {
     }
 
     fn recognizes(&self, head: &Parts) -> Recognition {
-        Recognition::best(self.providers().map(|provider| provider.recognizes(head)))
+        let may_be = self.0.marks.in_head(head);
+        let providers = self.providers().enumerate().filter(|(index, _)| may_be.has(*index));
+        Recognition::best(providers.map(|(_, provider)| provider.recognizes(head)))
+    }
+
+    fn recognized_by(&self) -> Option<Vec<RecognizedBy>> {
+        let all: Option<Vec<_>> = self.providers().map(P::recognized_by).collect();
+        Some(all?.concat())
     }
 
     fn recognizes_body(&self, head: &Parts, body: &[u8]) -> bool {
@@ -245,7 +274,7 @@ impl<P: Provider> Provider for AnyOf<P> {
 
     fn receive(&self, verification: &mut Self::Verification, head: &Parts, chunk: &[u8]) {
         for (index, verification) in verification.iter_mut() {
-            self.providers[*index].provider.receive(verification, head, chunk);
+            self.0.all[*index].provider.receive(verification, head, chunk);
         }
     }
 
@@ -258,9 +287,9 @@ impl<P: Provider> Provider for AnyOf<P> {
     ) -> Result<MaybeReady<Outcome>, Rejection> {
         let only = verification.others.is_empty();
         let mut candidates = verification.iter_mut();
-        let chosen = candidates.find(|(index, _)| only || self.providers[*index].provider.recognizes_body(head, body));
+        let chosen = candidates.find(|(index, _)| only || self.0.all[*index].provider.recognizes_body(head, body));
         let (index, verification) = chosen.ok_or_else(unrecognized)?;
-        let Member { provider, named: name } = &self.providers[*index];
+        let Member { provider, named: name } = &self.0.all[*index];
         let mut verdict = provider.finish(verification, head, body, rest);
         // Nearly every request, in its place.
         if let Ok(MaybeReady::Ready(outcome)) = &mut verdict {
@@ -268,9 +297,9 @@ impl<P: Provider> Provider for AnyOf<P> {
             return verdict;
         }
         let stood_for = name.clone();
-        named(verdict, provider.name(), move |mut outcome| {
+        named(verdict, provider.name())?.and_then(move |mut outcome| {
             stand_for(&mut outcome, &stood_for);
-            outcome
+            Ok(outcome)
         })
     }
 
@@ -290,7 +319,7 @@ impl<P: Provider> Provider for AnyOf<P> {
 
 impl<P> Clone for AnyOf<P> {
     fn clone(&self) -> Self {
-        Self { providers: self.providers.clone() }
+        Self(self.0.clone())
     }
 }
 

@@ -47,6 +47,7 @@ pub(crate) mod knowledge;
 #[cfg(feature = "inspect")]
 mod look_alike;
 mod mailgun;
+mod marks;
 mod mercado_pago;
 mod meta;
 mod notion;

@@ -35,7 +35,7 @@ fn empty(method: Method, uri: &str) -> Request<Full<Bytes>> {
     Request::builder().method(method).uri(uri).body(Full::default()).unwrap()
 }
 
-fn signed(scheme: &Scheme, headers: &[(&'static str, &str)], body: &'static str) -> Request<Full<Bytes>> {
+fn signed(scheme: &Scheme, headers: &[(&'static str, &str)], body: impl Into<Bytes>) -> Request<Full<Bytes>> {
     let request = headers.iter().fold(Request::post("/"), |head, (name, value)| head.header(*name, *value));
     testing::sign_at(scheme, request.body(body).unwrap(), UNIX_EPOCH + Duration::from_secs(NOW)).unwrap()
 }
@@ -436,6 +436,13 @@ async fn a_challenge_in_a_body_is_answered_once_it_is_verified() {
     assert_eq!(ask(&slack, signed(&senders::slack("t").unwrap(), &[], body)).await.0, 401);
     assert_eq!(ask(&slack, signed(&slack, &[], r#"{"type":"url_verification"}"#)).await.0, 400);
     assert_eq!(ask(&slack, signed(&slack, &[], r#"{"type":"event_callback"}"#)).await, answer(200, "the handler"));
+    // Slack's document has a question of 129 bytes; one of more than 512 is none.
+    for (len, answered) in [(512, "3eZbrw1aB"), (513, "the handler")] {
+        let more = "x".repeat(len - body.len() - r#","more":"""#.len());
+        let long = body.replace('}', &format!(r#","more":"{more}"}}"#));
+        assert_eq!(long.len(), len);
+        assert_eq!(ask(&slack, signed(&slack, &[], long)).await, answer(200, answered));
+    }
 
     let zoom = senders::zoom(Secrets::new(["old", "new"])).unwrap();
     let by_new = senders::zoom("new").unwrap();

@@ -677,7 +677,7 @@ const TIMELESS: &[&str] = &[
     "worldpay",
 ];
 
-const NOW: u64 = 1_800_000_000;
+pub const NOW: u64 = 1_800_000_000;
 const SECOND: Duration = Duration::from_secs(1);
 
 fn configure(config: &mut SenderConfig, case: &Case) {

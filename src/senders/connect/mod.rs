@@ -16,7 +16,7 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use http::Method;
-use http::header::CONTENT_LENGTH;
+use http::header::{AUTHORIZATION, CONTENT_LENGTH};
 use http::request::Parts;
 
 use crate::body_fields::BodyFields;
@@ -25,7 +25,7 @@ use crate::clues::Clues;
 use crate::config::ConfigError;
 use crate::jwt::{self, Backend};
 use crate::mac::{Mac, MacKind};
-use crate::provider::{Begin, Behavior, Facts, MaybeReady, Outcome, Provider, Recognition};
+use crate::provider::{Begin, Behavior, Facts, MaybeReady, Outcome, Provider, Recognition, RecognizedBy};
 use crate::rejection::Rejection;
 use crate::secrets::{HeadRef, KeyFormat, Keys, Secrets};
 use crate::senders::knowledge;
@@ -33,7 +33,7 @@ use crate::text::Text;
 use crate::time::Clock;
 
 pub(crate) use payload::ConnectPayload;
-use token_rules::TokenRules;
+use token_rules::{AUTHENTICATION, TokenRules};
 
 pub use token_rules::{DEFAULT_LEEWAY, TokenHeader};
 pub use trigger::{ObjectClass, Timestamp, Trigger};
@@ -241,6 +241,10 @@ impl Provider for Connect {
 
     fn recognizes(&self, head: &Parts) -> Recognition {
         (METHODS.contains(&head.method) && jwt::bearer(head, self.rules.header.of(&head.headers)).is_ok()).into()
+    }
+
+    fn recognized_by(&self) -> Option<Vec<RecognizedBy>> {
+        Some([AUTHORIZATION, AUTHENTICATION.clone()].map(RecognizedBy::Header).to_vec())
     }
 
     fn begin(&self, head: &Parts, clock: &dyn Clock) -> Result<MaybeReady<Begin<ConnectVerification>>, Rejection> {

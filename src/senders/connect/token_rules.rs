@@ -14,7 +14,7 @@ use crate::rejection::{Reason, Rejection};
 /// small beside that and more than synchronized clocks need.
 pub const DEFAULT_LEEWAY: Duration = Duration::from_secs(30);
 
-static AUTHENTICATION: HeaderName = HeaderName::from_static("authentication");
+pub(super) static AUTHENTICATION: HeaderName = HeaderName::from_static("authentication");
 
 /// The claims about the token rather than the event (RFC 7519, section 4.1). A member with such a
 /// name in the body is unrelated.

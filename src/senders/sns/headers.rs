@@ -8,7 +8,7 @@ use crate::rejection::{Reason, Rejection};
 
 use super::message::{Message, MessageType};
 
-const MESSAGE_TYPE: HeaderName = HeaderName::from_static("x-amz-sns-message-type");
+pub(super) const MESSAGE_TYPE: HeaderName = HeaderName::from_static("x-amz-sns-message-type");
 const MESSAGE_ID: HeaderName = HeaderName::from_static("x-amz-sns-message-id");
 const TOPIC_ARN: HeaderName = HeaderName::from_static("x-amz-sns-topic-arn");
 const RAW_DELIVERY: HeaderName = HeaderName::from_static("x-amz-sns-rawdelivery");

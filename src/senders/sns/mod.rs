@@ -21,14 +21,14 @@ use bytes::Bytes;
 use http::Method;
 use http::request::Parts;
 
-use crate::provider::{Begin, Behavior, Facts, MaybeReady, Outcome, Provider, Recognition};
+use crate::provider::{Begin, Behavior, Facts, MaybeReady, Outcome, Provider, Recognition, RecognizedBy};
 use crate::rejection::Rejection;
 use crate::senders::knowledge;
 use crate::text::Text;
 use crate::time::Clock;
 
 use basic_auth::Access;
-use headers::SnsHeaders;
+use headers::{MESSAGE_TYPE, SnsHeaders};
 use subscriber::Subscriber;
 
 pub use builder::{DEFAULT_TOLERANCE, RawProof, SnsBuilder};
@@ -113,6 +113,10 @@ impl Provider for Sns {
 
     fn recognizes(&self, head: &Parts) -> Recognition {
         SnsHeaders::are_present(head).into()
+    }
+
+    fn recognized_by(&self) -> Option<Vec<RecognizedBy>> {
+        Some(vec![RecognizedBy::Header(MESSAGE_TYPE)])
     }
 
     fn begin(&self, head: &Parts, clock: &dyn Clock) -> Result<MaybeReady<Begin<SnsVerification>>, Rejection> {

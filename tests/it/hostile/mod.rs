@@ -7,6 +7,7 @@ mod clients;
 mod disclosure;
 mod forgery;
 mod properties;
+mod recognition;
 mod subjects;
 mod wiped;
 mod wire;
