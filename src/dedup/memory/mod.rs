@@ -35,8 +35,9 @@ const MAX_SHARDS: u64 = 4096;
 ///
 /// It remembers a bounded number of handled deliveries, the latest ones. Only verified deliveries
 /// that a handler accepted are remembered, so an attacker cannot evict them. One whose answer is
-/// long counts once more for every 512 bytes. Claims are never evicted. There is one for each
-/// handler at work, so whatever bounds the requests in flight bounds them.
+/// long counts once more for every 512 bytes. The retention counts from the commit, or from the
+/// claim if the handler answered without being waited for. Claims are never evicted. There is one
+/// for each handler at work, so whatever bounds the requests in flight bounds them.
 ///
 /// # Examples
 ///
