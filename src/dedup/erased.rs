@@ -62,7 +62,7 @@ pub(super) trait ErasedStore: Send + Sync {
 }
 
 impl<S: Store> ErasedStore for S {
-    #[cfg_attr(not(feature = "memory-store"), allow(unused_variables))]
+    #[cfg_attr(not(feature = "memory-store"), allow(unused_variables, reason = "no other store tells anything"))]
     fn claim_now(
         &self,
         key: Key,
@@ -77,6 +77,7 @@ impl<S: Store> ErasedStore for S {
         self.is_ready_at_once().then(|| at_once(S::claim(self, key, token, lease)))
     }
 
+    #[cfg_attr(not(feature = "memory-store"), allow(unused_variables, reason = "no other store has told anything"))]
     fn commit_now(
         &self,
         key: Key,
@@ -89,7 +90,6 @@ impl<S: Store> ErasedStore for S {
         if let Some(store) = (self as &dyn Any).downcast_ref::<MemoryStore>() {
             return Some(Ok(store.commit_now(key, token, answer, retention, granted)));
         }
-        let _ = granted;
         self.is_ready_at_once().then(|| at_once(S::commit(self, key, token, answer.detached(), retention)))
     }
 
