@@ -12,7 +12,7 @@ use crate::observe::{self, StoreCall};
 use crate::text::Text;
 
 use super::answer::DoneAnswer;
-use super::erased::StoreFuture;
+use super::erased::{Granted, StoreFuture};
 use super::key::{ClaimToken, Key};
 use super::settlement::{End, Settlement};
 use super::shared::{DedupSettings, StoreFailure};
@@ -26,6 +26,8 @@ pub(super) struct ClaimGuard {
     failure: StoreFailure,
     key: Key,
     token: ClaimToken,
+    /// What the store told of the claim, unless the handler had to be waited for since.
+    granted: Option<Granted>,
     /// The claim or its renewal while it is under way. Whatever comes next waits for it, as a store
     /// may overtake one call by the next.
     claiming: Option<StoreFuture<Claim>>,
@@ -46,6 +48,7 @@ impl ClaimGuard {
             failure: settings.store_failure(delivery),
             key,
             token: ClaimToken::new(),
+            granted: None,
             claiming: None,
             renewal: settings.renewal(),
             owned: true,
@@ -55,7 +58,7 @@ impl ClaimGuard {
     /// Asks for the claim. The answer is there already if the store is in memory.
     #[inline]
     pub(super) fn claim(&mut self) -> Option<Result<Claim, StoreError>> {
-        let claimed = self.settings.store.claim_now(self.key, self.token, self.settings.lease);
+        let claimed = self.settings.store.claim_now(self.key, self.token, self.settings.lease, &mut self.granted);
         if claimed.is_none() {
             self.ask();
         }
@@ -91,6 +94,7 @@ impl ClaimGuard {
 
     /// Renews the claim when it is time. Called whenever the handler has to wait.
     pub(super) fn poll_renewal(&mut self, cx: &mut Context<'_>) {
+        self.granted = None;
         loop {
             if self.claiming.is_none() {
                 if self.renewal.poll(cx).is_pending() {
@@ -119,7 +123,8 @@ impl ClaimGuard {
         let retention = self.retention;
         // What fails at once is tried again as anything else.
         if self.claiming.is_none()
-            && let Some(Ok(was_ours)) = self.settings.store.commit_now(self.key, self.token, &answer, retention)
+            && let Some(Ok(was_ours)) =
+                self.settings.store.commit_now(self.key, self.token, &answer, retention, self.granted)
         {
             self.owned = false;
             if !was_ours {

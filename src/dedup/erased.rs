@@ -19,16 +19,34 @@ use super::store::{Claim, Store, StoreError};
 /// A call of the store that borrows nothing, so that it can outlive the request.
 pub(super) type StoreFuture<T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send>>;
 
+/// What a store in memory knows of a claim that it has granted, so that a commit right after it
+/// needs neither to search for it nor to look at the clock again.
+#[derive(Clone, Copy, Debug)]
+#[cfg_attr(not(feature = "memory-store"), allow(dead_code, reason = "no other store has anything to tell"))]
+pub(super) struct Granted {
+    /// Where the claim is.
+    pub(super) place: u32,
+    /// When it was granted, in nanoseconds since 1970.
+    pub(super) at: u64,
+}
+
 /// An object-safe [`Store`]. A call that goes over a network is boxed. One in memory is made at
 /// once, and is `None` for any other store.
 pub(super) trait ErasedStore: Send + Sync {
-    fn claim_now(&self, key: Key, token: ClaimToken, lease: Duration) -> Option<Result<Claim, StoreError>>;
+    fn claim_now(
+        &self,
+        key: Key,
+        token: ClaimToken,
+        lease: Duration,
+        granted: &mut Option<Granted>,
+    ) -> Option<Result<Claim, StoreError>>;
     fn commit_now(
         &self,
         key: Key,
         token: ClaimToken,
         answer: &DoneAnswer,
         retention: Duration,
+        granted: Option<Granted>,
     ) -> Option<Result<bool, StoreError>>;
     fn claim(self: Arc<Self>, key: Key, token: ClaimToken, lease: Duration, limit: Duration) -> StoreFuture<Claim>;
     fn commit(
@@ -44,20 +62,33 @@ pub(super) trait ErasedStore: Send + Sync {
 }
 
 impl<S: Store> ErasedStore for S {
-    fn claim_now(&self, key: Key, token: ClaimToken, lease: Duration) -> Option<Result<Claim, StoreError>> {
+    #[cfg_attr(not(feature = "memory-store"), allow(unused_variables, reason = "no other store tells anything"))]
+    fn claim_now(
+        &self,
+        key: Key,
+        token: ClaimToken,
+        lease: Duration,
+        granted: &mut Option<Granted>,
+    ) -> Option<Result<Claim, StoreError>> {
+        #[cfg(feature = "memory-store")]
+        if let Some(store) = (self as &dyn Any).downcast_ref::<MemoryStore>() {
+            return Some(Ok(store.claim_now(key, token, lease, granted)));
+        }
         self.is_ready_at_once().then(|| at_once(S::claim(self, key, token, lease)))
     }
 
+    #[cfg_attr(not(feature = "memory-store"), allow(unused_variables, reason = "no other store has told anything"))]
     fn commit_now(
         &self,
         key: Key,
         token: ClaimToken,
         answer: &DoneAnswer,
         retention: Duration,
+        granted: Option<Granted>,
     ) -> Option<Result<bool, StoreError>> {
         #[cfg(feature = "memory-store")]
         if let Some(store) = (self as &dyn Any).downcast_ref::<MemoryStore>() {
-            return Some(Ok(store.commit_now(key, token, answer, retention)));
+            return Some(Ok(store.commit_now(key, token, answer, retention, granted)));
         }
         self.is_ready_at_once().then(|| at_once(S::commit(self, key, token, answer.detached(), retention)))
     }

@@ -56,7 +56,7 @@ pin_project! {
         /// The handler works. Its claim, if it has one, is renewed.
         Handle { #[pin] handling: S::Future },
         /// The handler has answered, and the answer is collected, to be kept. The claim is renewed.
-        Collect { head: Option<Parts>, #[pin] body: R, collected: Collected },
+        Collect { #[pin] body: R, waiting: Option<Box<Collected>> },
         /// The handler is done, and the claim is committed or released.
         Finalize { finalizing: Box<(Finalize, Result<Response<ResponseBody<R>>, S::Error>)> },
         /// The answer is known without a handler.
@@ -66,9 +66,9 @@ pin_project! {
     }
 }
 
-/// What has arrived of a body.
-#[derive(Default)]
+/// What has arrived of a response.
 struct Collected {
+    head: Parts,
     /// The first frame, which nearly always is the only one.
     first: Bytes,
     /// All frames, if there are several.
@@ -77,6 +77,10 @@ struct Collected {
 }
 
 impl Collected {
+    fn new(head: Parts) -> Self {
+        Self { head, first: Bytes::new(), joined: BytesMut::new(), trailers: None }
+    }
+
     /// Polls for the rest of a body. Returns whether it arrived as it had announced itself, within
     /// this limit.
     fn poll<R: Body<Data = Bytes>>(&mut self, mut body: Pin<&mut R>, limit: usize, cx: &mut Context<'_>) -> Poll<bool> {
@@ -97,9 +101,9 @@ impl Collected {
         }
     }
 
-    fn into_parts(self) -> (Bytes, Option<HeaderMap>) {
+    fn into_parts(self) -> (Parts, Bytes, Option<HeaderMap>) {
         let body = if self.joined.is_empty() { self.first } else { self.joined.freeze() };
-        (body, self.trailers.map(|trailers| *trailers))
+        (self.head, body, self.trailers.map(|trailers| *trailers))
     }
 }
 
@@ -239,6 +243,8 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         let (mut state, claimed) = (this.state, this.guard);
+        // A response stays on the stack unless its body has to be waited for, as it is large.
+        let mut collecting: Option<Collected> = None;
         loop {
             // What the handler answered, and of it what is kept if the delivery is done.
             let (result, answer) = match state.as_mut().project() {
@@ -255,8 +261,8 @@ where
                             let (head, body) = response.into_parts();
                             let is_short = body.size_hint().upper().is_some_and(|upper| upper <= limit);
                             if is_short && !body.is_end_stream() && DoneAnswer::tells_all(&head.headers) {
-                                let (head, collected) = (Some(head), Collected::default());
-                                state.set(DedupState::Collect { head, body, collected });
+                                collecting = Some(Collected::new(head));
+                                state.set(DedupState::Collect { body, waiting: None });
                                 continue;
                             }
                             let answer = DoneAnswer::new(head.status);
@@ -265,25 +271,27 @@ where
                         (result, _) => (result.map(|response| response.map(ResponseBody::inner)), None),
                     }
                 }
-                DedupStateProj::Collect { head, body, collected } => {
+                DedupStateProj::Collect { body, waiting } => {
+                    let Some(mut collected) = collecting.take().or_else(|| waiting.take().map(|waiting| *waiting))
+                    else {
+                        polled_again()
+                    };
                     let Poll::Ready(is_whole) = collected.poll(body, MAX_ANSWER_LIMIT, cx) else {
+                        *waiting = Some(Box::new(collected));
                         if let Some(guard) = claimed {
                             guard.poll_renewal(cx);
                         }
                         return Poll::Pending;
                     };
-                    let (body, trailers) = mem::take(collected).into_parts();
-                    match head.take().filter(|_| is_whole) {
-                        Some(head) => {
-                            let answer = DoneAnswer::of(head.status, &head.headers, body.clone());
-                            (Ok(Response::from_parts(head, ResponseBody::collected(body, trailers))), Some(answer))
-                        }
+                    if is_whole {
+                        let (head, body, trailers) = collected.into_parts();
+                        let answer = DoneAnswer::of(head.status, &head.headers, body.clone());
+                        (Ok(Response::from_parts(head, ResponseBody::collected(body, trailers))), Some(answer))
+                    } else {
                         // An answer that failed has reached nobody, so nothing is done.
-                        None => {
-                            let mut failed = Response::new(ResponseBody::fixed(Bytes::new()));
-                            *failed.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
-                            (Ok(failed), None)
-                        }
+                        let mut failed = Response::new(ResponseBody::fixed(Bytes::new()));
+                        *failed.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
+                        (Ok(failed), None)
                     }
                 }
                 DedupStateProj::Finalize { finalizing } => {

@@ -303,6 +303,32 @@ async fn what_is_done_is_forgotten_after_the_retention_and_not_before() {
 }
 
 #[tokio::test]
+async fn what_a_handler_was_waited_for_is_remembered_from_its_end() {
+    let clock = ManualClock::new(UNIX_EPOCH + Duration::from_secs(1_000_000));
+    let calls = Arc::new(AtomicUsize::new(0));
+    let handler = service_fn({
+        let (clock, calls) = (clock.clone(), calls.clone());
+        move |_: Request<Full<Bytes>>| {
+            let (clock, calls) = (clock.clone(), calls.clone());
+            async move {
+                calls.fetch_add(1, Ordering::SeqCst);
+                tokio::task::yield_now().await;
+                clock.advance(Duration::from_secs(1000));
+                Ok::<_, Infallible>(Response::new(Full::new(Bytes::from_static(b"done"))))
+            }
+        }
+    });
+    let store = MemoryStore::new(10).with_clock(clock.clone());
+    let layer = DedupLayer::new(store).with_retention(Duration::from_secs(3600));
+    let service = ServiceBuilder::new().layer(WebhookLayer::new(acme())).layer(layer).service(handler);
+    for (seconds, expected) in [(0, 1), (3599, 1), (1, 2)] {
+        clock.advance(Duration::from_secs(seconds));
+        assert_eq!(service.clone().oneshot(delivery("1")).await.unwrap().status(), 200);
+        assert_eq!(calls.load(Ordering::SeqCst), expected, "after {seconds} more seconds");
+    }
+}
+
+#[tokio::test]
 async fn the_store_in_memory_keeps_the_rules() {
     let clock = ManualClock::new(UNIX_EPOCH);
     let store = MemoryStore::new(100).with_clock(clock.clone());

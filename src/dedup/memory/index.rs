@@ -66,6 +66,12 @@ impl Index {
         self.len -= 1;
     }
 
+    /// Returns what is in the slot where a search for this hash starts.
+    #[inline]
+    pub(super) fn start_of(&self, hash: u32) -> Option<u32> {
+        self.slots.get(self.home(hash)).copied()
+    }
+
     #[inline]
     fn position(&self, hash: u32, is_right: impl Fn(u32) -> bool) -> Result<usize, Vacancy> {
         if self.slots.is_empty() {

@@ -11,6 +11,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use crate::time::{Clock, SystemClock};
 
 use super::answer::DoneAnswer;
+use super::erased::Granted;
 use super::key::{ClaimToken, Key};
 use super::store::{Claim, Store, StoreError};
 use shard::{KeyHasher, Moment, Shard};
@@ -34,8 +35,9 @@ const MAX_SHARDS: u64 = 4096;
 ///
 /// It remembers a bounded number of handled deliveries, the latest ones. Only verified deliveries
 /// that a handler accepted are remembered, so an attacker cannot evict them. One whose answer is
-/// long counts once more for every 512 bytes. Claims are never evicted. There is one for each
-/// handler at work, so whatever bounds the requests in flight bounds them.
+/// long counts once more for every 512 bytes. The retention counts from the commit, or from the
+/// claim if the handler answered without being waited for. Claims are never evicted. There is one
+/// for each handler at work, so whatever bounds the requests in flight bounds them.
 ///
 /// # Examples
 ///
@@ -71,10 +73,42 @@ impl MemoryStore {
         self
     }
 
-    /// As [`commit`](Store::commit), but copies nothing of an answer that is as the one before.
-    pub(super) fn commit_now(&self, key: Key, token: ClaimToken, answer: &DoneAnswer, retention: Duration) -> bool {
-        let (now, until) = self.span(retention);
-        self.shard(&key).commit(key, token, answer, now, until)
+    /// As [`claim`](Store::claim), and tells of a claim that is granted what makes its commit
+    /// faster.
+    pub(super) fn claim_now(
+        &self,
+        key: Key,
+        token: ClaimToken,
+        lease: Duration,
+        granted: &mut Option<Granted>,
+    ) -> Claim {
+        let now = self.now();
+        match self.shard(&key).claim(key, token, now, end_of(lease, now)) {
+            Ok(place) => {
+                *granted = Some(Granted { place, at: now });
+                Claim::Won
+            }
+            Err(taken) => taken,
+        }
+    }
+
+    /// As [`commit`](Store::commit), but copies nothing of an answer that is as the one before. A
+    /// claim that was granted just now counts from then.
+    pub(super) fn commit_now(
+        &self,
+        key: Key,
+        token: ClaimToken,
+        answer: &DoneAnswer,
+        retention: Duration,
+        granted: Option<Granted>,
+    ) -> bool {
+        if let Some(Granted { place, at }) = granted
+            && self.shard(&key).commit_at(place, &key, token, answer, at, end_of(retention, at))
+        {
+            return true;
+        }
+        let now = self.now();
+        self.shard(&key).commit(key, token, answer, now, end_of(retention, now))
     }
 
     fn shard(&self, key: &Key) -> MutexGuard<'_, Shard> {
@@ -84,15 +118,17 @@ impl MemoryStore {
         lock(&self.shards[shard as usize])
     }
 
-    /// Returns the present time, and the end of a span of this length from now.
-    fn span(&self, length: Duration) -> (Moment, Moment) {
-        let now = moment(self.clock.now().duration_since(UNIX_EPOCH).unwrap_or_default());
-        (now, now.saturating_add(moment(length)))
+    fn now(&self) -> Moment {
+        moment(self.clock.now().duration_since(UNIX_EPOCH).unwrap_or_default())
     }
 }
 
 fn moment(since_epoch: Duration) -> Moment {
     since_epoch.as_secs().saturating_mul(1_000_000_000).saturating_add(since_epoch.subsec_nanos().into())
+}
+
+fn end_of(length: Duration, start: Moment) -> Moment {
+    start.saturating_add(moment(length))
 }
 
 fn lock(shard: &Mutex<Shard>) -> MutexGuard<'_, Shard> {
@@ -101,8 +137,7 @@ fn lock(shard: &Mutex<Shard>) -> MutexGuard<'_, Shard> {
 
 impl Store for MemoryStore {
     async fn claim(&self, key: Key, token: ClaimToken, lease: Duration) -> Result<Claim, StoreError> {
-        let (now, until) = self.span(lease);
-        Ok(self.shard(&key).claim(key, token, now, until))
+        Ok(self.claim_now(key, token, lease, &mut None))
     }
 
     async fn commit(
@@ -112,7 +147,7 @@ impl Store for MemoryStore {
         answer: DoneAnswer,
         retention: Duration,
     ) -> Result<bool, StoreError> {
-        Ok(self.commit_now(key, token, &answer, retention))
+        Ok(self.commit_now(key, token, &answer, retention, None))
     }
 
     async fn release(&self, key: Key, token: ClaimToken) -> Result<(), StoreError> {
@@ -285,5 +320,38 @@ mod tests {
         }
         let shard = lock(&store.shards[0]);
         assert_eq!((shard.count(), shard.weight(), shard.entries()), ((2, 0), 2, 2));
+    }
+
+    #[test]
+    fn a_commit_at_once_counts_from_its_claim_and_any_other_from_when_it_comes() {
+        let time = Arc::new(std::sync::atomic::AtomicU64::new(0));
+        let at = |second| time.store(second, std::sync::atomic::Ordering::Relaxed);
+        let seconds = time.clone();
+        let store = MemoryStore::new(100).with_clock(move || {
+            SystemTime::UNIX_EPOCH + Duration::from_secs(seconds.load(std::sync::atomic::Ordering::Relaxed))
+        });
+        let minute = Duration::from_secs(60);
+        let ok = DoneAnswer::new(StatusCode::OK);
+        for (id, is_at_once, after) in
+            [("at once", true, Claim::Won), ("later", false, Claim::Done(DoneAnswer::new(StatusCode::OK)))]
+        {
+            at(0);
+            let (key, token, mut granted) = (Key::new("test", id), ClaimToken::new(), None);
+            assert_eq!(store.claim_now(key, token, minute, &mut granted), Claim::Won);
+            at(10);
+            assert!(store.commit_now(key, token, &ok, minute, granted.filter(|_| is_at_once)));
+            at(65);
+            assert_eq!(now(store.claim(key, ClaimToken::new(), minute)), after);
+        }
+    }
+
+    #[test]
+    fn a_claim_that_was_lost_is_not_committed_by_where_it_was() {
+        let store = MemoryStore::new(100).with_clock(|| SystemTime::UNIX_EPOCH);
+        let (key, token, mut granted) = (Key::new("test", "1"), ClaimToken::new(), None);
+        assert_eq!(store.claim_now(key, token, Duration::from_secs(60), &mut granted), Claim::Won);
+        assert!(store.release_now(key, token));
+        assert_eq!(now(store.claim(key, ClaimToken::new(), Duration::from_secs(60))), Claim::Won);
+        assert!(!store.commit_now(key, token, &DoneAnswer::new(StatusCode::OK), Duration::from_secs(60), granted));
     }
 }

@@ -1,6 +1,7 @@
 //! A part of what a store in memory remembers.
 
 use std::hash::{BuildHasher as _, RandomState};
+use std::hint::black_box;
 
 use super::super::answer::DoneAnswer;
 use super::super::key::{ClaimToken, Key};
@@ -42,6 +43,12 @@ struct Entry {
 
 const _: () = assert!(size_of::<Entry>() == 64);
 
+impl Entry {
+    fn is_claimed_by(&self, token: ClaimToken) -> bool {
+        matches!(self.held, Held::Claim(owner) if owner == token)
+    }
+}
+
 /// Nanoseconds since 1970, which last until 2554.
 pub(super) type Moment = u64;
 
@@ -82,22 +89,23 @@ impl Shard {
         self.capacity
     }
 
-    pub(super) fn claim(&mut self, key: Key, token: ClaimToken, now: Moment, until: Moment) -> Claim {
+    /// Returns the place of a claim that is granted, and otherwise what the key belongs to.
+    pub(super) fn claim(&mut self, key: Key, token: ClaimToken, now: Moment, until: Moment) -> Result<u32, Claim> {
+        self.look_ahead();
         let place = match self.find(&key) {
             Ok(place) => place,
-            Err(vacancy) => {
-                self.insert(Entry { key, until, held: Held::Claim(token) }, vacancy);
-                return Claim::Won;
-            }
+            Err(vacancy) => return Ok(self.insert(Entry { key, until, held: Held::Claim(token) }, vacancy)),
         };
         let entry = &self.entries[place as usize];
         match &entry.held {
-            Held::Claim(owner) if *owner != token && entry.until > now => return Claim::InFlight,
-            Held::Done { answer, .. } if entry.until > now => return Claim::Done(self.answers.get(*answer).clone()),
+            Held::Claim(owner) if *owner != token && entry.until > now => return Err(Claim::InFlight),
+            Held::Done { answer, .. } if entry.until > now => {
+                return Err(Claim::Done(self.answers.get(*answer).clone()));
+            }
             _ => {}
         }
         self.set(place, Held::Claim(token), until);
-        Claim::Won
+        Ok(place)
     }
 
     pub(super) fn commit(
@@ -112,22 +120,44 @@ impl Shard {
             Err(vacancy) => self.insert(Entry { key, until, held: Held::Claim(token) }, vacancy),
             Ok(place) => {
                 let entry = &self.entries[place as usize];
-                let is_others = !matches!(entry.held, Held::Claim(owner) if owner == token);
-                if is_others && entry.until > now {
+                if !entry.is_claimed_by(token) && entry.until > now {
                     return false;
                 }
                 place
             }
         };
+        self.finish(place, answer, now, until);
+        true
+    }
+
+    /// As [`commit`](Self::commit), if the claim is still at this place. Otherwise nothing happens,
+    /// and it is to be searched for.
+    pub(super) fn commit_at(
+        &mut self,
+        place: u32,
+        key: &Key,
+        token: ClaimToken,
+        answer: &DoneAnswer,
+        now: Moment,
+        until: Moment,
+    ) -> bool {
+        let is_there =
+            self.entries.get(place as usize).is_some_and(|entry| entry.key == *key && entry.is_claimed_by(token));
+        if is_there {
+            self.finish(place, answer, now, until);
+        }
+        is_there
+    }
+
+    fn finish(&mut self, place: u32, answer: &DoneAnswer, now: Moment, until: Moment) {
         let answer = self.answers.add(answer);
         self.set(place, Held::Done { answer, older: NONE, newer: NONE }, until);
         self.evict(now);
-        true
     }
 
     pub(super) fn release(&mut self, key: Key, token: ClaimToken) {
         if let Ok(place) = self.find(&key)
-            && matches!(self.entries[place as usize].held, Held::Claim(owner) if owner == token)
+            && self.entries[place as usize].is_claimed_by(token)
         {
             self.remove(place);
         }
@@ -141,6 +171,21 @@ impl Shard {
                 return;
             }
             self.remove(self.oldest);
+        }
+    }
+
+    /// Has the processor fetch what a commit needs to forget the oldest delivery of a shard that is
+    /// full: where the index has it, and the one that is the oldest then. So long after they were
+    /// used, they come from memory, as does the new key's line of the index, and are waited for
+    /// together with it. A commit would wait for them alone, as it can't give back the lock
+    /// before they are there.
+    #[inline]
+    fn look_ahead(&self) {
+        if self.weight >= self.capacity
+            && let Some(Entry { key, held: Held::Done { newer, .. }, .. }) = self.entries.get(self.oldest as usize)
+        {
+            black_box(self.index.start_of(self.hasher.index_hash(key)));
+            black_box(self.entries.get(*newer as usize).map(|next| next.until));
         }
     }
 
@@ -327,17 +372,28 @@ mod tests {
             (chance >> 33) % end
         };
         let (tokens, mut now) = ([(); 3].map(|()| ClaimToken::new()), 0);
+        // Where a claim was granted, whatever came of it since.
+        let mut granted = HashMap::new();
         for _ in 0..100_000 {
             let (id, token) = (below(24), tokens[usize::try_from(below(3)).unwrap()]);
             let mut bytes = [0; 32];
             bytes[..8].copy_from_slice(&id.to_be_bytes());
             let (key, until) = (Key(bytes), now + 1 + below(30));
             match below(8) {
-                0..3 => assert_eq!(shard.claim(key, token, now, until), model.claim(id, token, now, until)),
+                0..3 => {
+                    let claim = shard.claim(key, token, now, until).map(|place| {
+                        granted.insert((id, token), place);
+                        Claim::Won
+                    });
+                    assert_eq!(claim.unwrap_or_else(|taken| taken), model.claim(id, token, now, until));
+                }
                 3..6 => {
                     let status =
                         [StatusCode::OK, StatusCode::CREATED, StatusCode::ACCEPTED][usize::try_from(below(3)).unwrap()];
-                    let committed = shard.commit(key, token, &answer(status), now, until);
+                    let answer = answer(status);
+                    let at = granted.get(&(id, token)).copied().unwrap_or(NONE);
+                    let committed = shard.commit_at(at, &key, token, &answer, now, until)
+                        || shard.commit(key, token, &answer, now, until);
                     assert_eq!(committed, model.commit(id, token, status, now, until));
                 }
                 6 => {
