@@ -2,9 +2,10 @@
 
 use std::any::Any;
 use std::sync::Arc;
-use std::time::SystemTime;
 
-use smallvec::SmallVec;
+use hmac::block_api::HmacCore;
+use sha2::Sha256;
+use smallvec::{SmallVec, smallvec};
 
 use crate::config::ConfigError;
 use crate::rejection::{Reason, Rejection};
@@ -70,16 +71,44 @@ impl<K> Keyring<K> {
     }
 }
 
-/// A keyring of a kind that what finds it doesn't know.
-pub(crate) trait AnyKeyring: Any + Send + Sync {
-    /// Returns a copy that is in one piece of memory with what a cache knows of it: among a million
-    /// tenants, a hit takes as long as the memory does to answer, once for each piece.
-    fn kept(&self, key: TenantKey, found: SystemTime, failed: Option<SystemTime>) -> Arc<Kept<dyn AnyKeyring>>;
+/// A key of a sender, as it is made of a secret.
+pub(crate) trait SenderKey: Clone + Send + Sync + 'static {
+    /// Returns the states of HMAC-SHA256 that it is, if that is all.
+    fn hmac_sha256(&self) -> Option<&HmacCore<Sha256>> {
+        None
+    }
+
+    /// Returns the key of these states, if there is one.
+    fn of_hmac_sha256(states: &HmacCore<Sha256>) -> Option<Self> {
+        let _ = states;
+        None
+    }
 }
 
-impl<K: Clone + Send + Sync + 'static> AnyKeyring for Keyring<K> {
-    fn kept(&self, key: TenantKey, found: SystemTime, failed: Option<SystemTime>) -> Arc<Kept<dyn AnyKeyring>> {
-        Arc::new(Kept { key, found, failed, value: self.clone() })
+/// A single key of the usual kind, in as little memory as it needs. It is wiped when it is dropped.
+#[derive(Clone)]
+pub(crate) struct SmallKey {
+    states: HmacCore<Sha256>,
+    print: KeyPrint,
+}
+
+/// A keyring of a kind that what finds it doesn't know.
+pub(crate) trait AnyKeyring: Any + Send + Sync {
+    /// Returns the only key if it is a small one.
+    fn small(&self) -> Option<SmallKey>;
+}
+
+impl<K: SenderKey> AnyKeyring for Keyring<K> {
+    fn small(&self) -> Option<SmallKey> {
+        Some(SmallKey { states: self.only()?.hmac_sha256()?.clone(), print: self.print(0)? })
+    }
+}
+
+impl SmallKey {
+    /// Returns the keyring that it was taken from.
+    pub(super) fn ring<K: SenderKey>(&self) -> Option<Arc<dyn AnyKeyring>> {
+        let key = K::of_hmac_sha256(&self.states)?;
+        Some(Arc::new(Keyring { keys: smallvec![key], prints: smallvec![self.print] }))
     }
 }
 
@@ -91,8 +120,6 @@ pub(crate) enum KeysFor {
     /// Those that a look-up has found. They aren't `known` if they are a decoy, so that an unknown
     /// tenant takes as long as a known one.
     Found { ring: Arc<dyn AnyKeyring>, known: bool },
-    /// A tenant's that a cache keeps.
-    Kept(Arc<Kept<dyn AnyKeyring>>),
 }
 
 /// The keys that the signature of a request is tried with.
@@ -101,28 +128,13 @@ pub(crate) struct TriedKeys<'a, K> {
     pub(crate) known: bool,
 }
 
-/// What tells a tenant from others.
-pub(super) type TenantKey = SmallVec<[u8; 96]>;
-
-/// What a cache keeps of a tenant.
-pub(crate) struct Kept<T: ?Sized> {
-    pub(super) key: TenantKey,
-    pub(super) found: SystemTime,
-    /// The last failure to find it anew.
-    pub(super) failed: Option<SystemTime>,
-    pub(super) value: T,
-}
-
 impl KeysFor {
     /// Returns the keys that were looked up, if they were and are of this kind.
     #[inline]
     pub(super) fn looked_up<K: 'static>(&self) -> Option<TriedKeys<'_, K>> {
-        let (ring, known): (&dyn Any, bool) = match self {
-            Self::Own => return None,
-            Self::Found { ring, known } => (&**ring, *known),
-            Self::Kept(kept) => (&kept.value, true),
-        };
-        ring.downcast_ref().map(|ring| TriedKeys { ring, known })
+        let Self::Found { ring, known } = self else { return None };
+        let ring: &dyn Any = &**ring;
+        ring.downcast_ref().map(|ring| TriedKeys { ring, known: *known })
     }
 }
 
