@@ -179,4 +179,56 @@ mod tests {
         }
         assert!(Keyring::new((0..9).map(Ok)).is_err());
     }
+
+    #[derive(Clone)]
+    struct States(HmacCore<Sha256>);
+
+    impl SenderKey for States {
+        fn hmac_sha256(&self) -> Option<&HmacCore<Sha256>> {
+            Some(&self.0)
+        }
+
+        fn of_hmac_sha256(states: &HmacCore<Sha256>) -> Option<Self> {
+            Some(Self(states.clone()))
+        }
+    }
+
+    fn code(key: &States) -> [u8; 32] {
+        use hmac::digest::block_api::{Buffer, CoreProxy as _};
+        use hmac::{Hmac, Mac as _};
+        let mut mac = Hmac::<Sha256>::compose(key.0.clone(), Buffer::<HmacCore<Sha256>>::default());
+        mac.update(b"text");
+        mac.finalize().into_bytes().into()
+    }
+
+    #[test]
+    fn a_single_key_of_the_usual_kind_is_small_and_becomes_the_same_ring() {
+        use hmac::KeyInit as _;
+        let ring = |texts: &[&str]| {
+            let secrets: Vec<_> = texts.iter().map(|text| Secret::new(*text)).collect();
+            let states =
+                |secret: &Secret| Ok(States(HmacCore::new_from_slice(secret.plain_key()?.as_slice()).unwrap()));
+            Keyring::from_secrets(&secrets, states).unwrap().unwrap()
+        };
+        let (one, other) = (ring(&["one"]), ring(&["other"]));
+        let found = KeysFor::Found { ring: one.small().unwrap().ring::<States>().unwrap(), known: true };
+        let tried = found.looked_up::<States>().unwrap();
+        assert_eq!(code(tried.ring.only().unwrap()), code(one.first()));
+        assert_ne!(code(tried.ring.only().unwrap()), code(other.first()));
+        assert!(tried.verdict(Some(0)).is_ok_and(|key| key.print.is_some() && key.print == one.print(0)));
+        // Several, those that no secret was behind, and those of another kind are kept as they are.
+        assert!(ring(&["one", "other"]).small().is_none());
+        assert!(Keyring::new([Ok(one.first().clone())]).unwrap().unwrap().small().is_none());
+        assert!(Keyring::from_secrets(&[Secret::new("one")], |_| Ok(1_u8)).unwrap().unwrap().small().is_none());
+        assert!(one.small().unwrap().ring::<u8>().is_none());
+    }
+
+    /// What a table drops is wiped.
+    #[test]
+    fn a_small_key_is_wiped_when_it_is_dropped() {
+        fn is_wiped<T: zeroize::ZeroizeOnDrop>() {}
+        // Both states are one of these.
+        is_wiped::<sha2::block_api::Sha256VarCore>();
+        assert!(std::mem::needs_drop::<SmallKey>());
+    }
 }
