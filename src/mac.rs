@@ -17,7 +17,7 @@ use subtle::{Choice, ConstantTimeEq as _};
 
 use crate::config::ConfigError;
 use crate::pointer;
-use crate::secrets::Keyring;
+use crate::secrets::{Keyring, SenderKey};
 
 /// The longest digest, that of SHA-512.
 pub(crate) const MAX_DIGEST: usize = 64;
@@ -68,6 +68,19 @@ pub(crate) enum Mac {
     /// That of nearly every sender, by the shortest way.
     Sha256(HmacCore<Sha256>),
     Other(Arc<dyn OtherMac>),
+}
+
+impl SenderKey for Mac {
+    fn hmac_sha256(&self) -> Option<&HmacCore<Sha256>> {
+        match self {
+            Self::Sha256(states) => Some(states),
+            Self::Other(_) => None,
+        }
+    }
+
+    fn of_hmac_sha256(states: &HmacCore<Sha256>) -> Option<Self> {
+        Some(Self::Sha256(states.clone()))
+    }
 }
 
 /// A key of another kind.

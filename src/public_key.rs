@@ -10,7 +10,7 @@ use rustls_pki_types::pem::PemObject as _;
 use crate::algorithm::Algorithm;
 use crate::config::ConfigError;
 use crate::encoding::Encoding;
-use crate::secrets::{DECOY, KeyFormat, Keyring, Secret};
+use crate::secrets::{DECOY, KeyFormat, Keyring, Secret, SenderKey};
 
 impl Algorithm {
     fn verification(self) -> &'static dyn VerificationAlgorithm {
@@ -50,6 +50,8 @@ impl Algorithm {
 /// A public key, parsed once.
 #[derive(Clone)]
 pub(crate) struct PublicKey(Arc<ParsedPublicKey>);
+
+impl SenderKey for PublicKey {}
 
 impl PublicKey {
     /// Reads a key in any of the forms that portals show: PEM, base64 or hexadecimal of the

@@ -20,7 +20,7 @@ use crate::place::Signature;
 #[cfg(feature = "asymmetric")]
 use crate::public_key::PublicKey;
 use crate::public_url::PublicUrl;
-use crate::secrets::{KeyFormat, Keys, Secret, Secrets};
+use crate::secrets::{KeyFormat, Keys, Secret, Secrets, SenderKey};
 
 use super::body_hash::BodyHash;
 use super::fields::Fields;
@@ -68,7 +68,7 @@ pub(crate) struct Settings {
 
 impl Settings {
     /// Makes a key from each secret, by the bytes that it stands for.
-    pub(crate) fn keys<K: Clone + Send + Sync + 'static>(
+    pub(crate) fn keys<K: SenderKey>(
         &self,
         make: impl Fn(&[u8]) -> Result<K, ConfigError> + Send + Sync + 'static,
     ) -> Result<Keys<K>, ConfigError> {

@@ -2,9 +2,8 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::hash::{BuildHasher as _, RandomState};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use futures_util::FutureExt as _;
 use futures_util::future::{Shared, WeakShared};
@@ -18,9 +17,10 @@ use crate::text::Text;
 use crate::time::{Clock, SystemClock};
 
 use super::head::{Head, HeadRef};
-use super::keyring::{AnyKeyring, Kept, KeysFor, TenantKey};
+use super::keyring::{AnyKeyring, KeysFor, SmallKey};
+use super::name::{Name, Namer};
 use super::source::{FindKeys, KeyMaker, LookUp};
-use super::table::Table;
+use super::table::{Row, Table};
 
 /// The most look-ups at a time for tenants that the cache doesn't know. A client can invent any
 /// number of tenants; this is what the source of the secrets has to bear of them at once.
@@ -138,9 +138,9 @@ impl CachePolicy {
 
     /// Returns whether secrets are used without asking again.
     #[inline]
-    fn is_fresh(&self, kept: &Kept<dyn AnyKeyring>, now: SystemTime) -> bool {
-        is_within(kept.found, now, self.fresh_for)
-            || kept.failed.is_some_and(|failed| is_within(failed, now, RETRY_AFTER_FAILURE))
+    fn is_fresh(&self, kept: &Known, now: Moment) -> bool {
+        kept.found.is_within(now, self.fresh_for)
+            || kept.failed.is_some_and(|failed| failed.is_within(now, RETRY_AFTER_FAILURE))
     }
 
     /// Returns what the look-up gets to see of a request: what tells tenants apart, and nothing
@@ -193,32 +193,56 @@ pub(super) struct KeyCache {
     policy: Arc<CachePolicy>,
     /// Those of the policy, read once.
     headers: Vec<HeaderName>,
-    hasher: RandomState,
+    namer: Namer,
     look_up: Arc<LookUp>,
     maker: Arc<KeyMaker>,
     tenants: Arc<Tenants>,
 }
 
 struct Tenants {
-    known: Box<[Mutex<Table<dyn AnyKeyring>>]>,
+    known: Box<[Mutex<Table<Known>>]>,
     /// Locked before a part of the known ones, if both are.
     others: Mutex<Others>,
 }
 
+/// A tenant whose keys were found. A row is two neighbouring lines of a processor's cache, which
+/// it fetches at the same time.
+#[derive(Clone)]
+#[repr(align(128))]
+struct Known {
+    name: Name,
+    found: Moment,
+    /// The last failure to find them anew.
+    failed: Option<Moment>,
+    was_used: bool,
+    keys: KnownKeys,
+}
+
+const _: () = assert!(size_of::<Option<Known>>() == 128);
+
+#[derive(Clone)]
+enum KnownKeys {
+    /// Copied for each request, which takes less than counting references in memory that is far
+    /// away.
+    Small(SmallKey),
+    Any(Arc<dyn AnyKeyring>),
+}
+
+#[derive(Clone)]
+struct Unknown {
+    name: Name,
+    found: Moment,
+    was_used: bool,
+}
+
 struct Others {
-    unknown: Table<()>,
+    unknown: Table<Unknown>,
     /// What every unknown tenant's signature is tried with.
     decoy: Option<KeysFor>,
-    lookups: HashMap<TenantKey, WeakShared<KeyLookup>>,
+    lookups: HashMap<Name, WeakShared<KeyLookup>>,
 }
 
 type KeyLookup = BoxFuture<Result<KeysFor, Rejection>>;
-
-/// A tenant's key and its hash.
-struct Tenant {
-    key: TenantKey,
-    hash: u64,
-}
 
 impl KeyCache {
     #[inline]
@@ -229,58 +253,55 @@ impl KeyCache {
         let others = Others { unknown: Table::new(policy.max_unknown), decoy: None, lookups: HashMap::new() };
         let headers = policy.header_names().collect();
         let tenants = Arc::new(Tenants { known, others: Mutex::new(others) });
-        Self { policy: Arc::new(policy), headers, hasher: RandomState::new(), look_up, maker, tenants }
+        Self { policy: Arc::new(policy), headers, namer: Namer::new(), look_up, maker, tenants }
     }
 
-    /// Returns the key of a tenant: every part that is visible, with its length before it.
+    /// Returns the name of a tenant: of every part that is visible.
     #[inline]
-    fn tenant(&self, parts: &Parts, hint: Option<&Text>) -> Tenant {
-        // No head has 4 GiB.
-        let short = |len: usize| u32::try_from(len).unwrap_or(u32::MAX).to_le_bytes();
-        let mut key = TenantKey::new();
-        let mut push = |part: &[u8]| {
-            key.extend_from_slice(&short(part.len()));
-            key.extend_from_slice(part);
-        };
-        push(parts.method.as_str().as_bytes());
-        push(parts.uri.path().as_bytes());
-        if self.policy.query {
-            push(parts.uri.query().unwrap_or_default().as_bytes());
-        }
-        for name in &self.headers {
-            let values = parts.headers.get_all(name);
-            push(&short(values.iter().count()));
-            values.iter().for_each(|value| push(value.as_bytes()));
-        }
-        push(hint.map_or(b"", |hint| hint.as_bytes()));
-        let hash = self.hasher.hash_one(&key[..]);
-        Tenant { key, hash }
+    fn name(&self, parts: &Parts, hint: Option<&Text>) -> Name {
+        self.namer.name(|push| {
+            push(parts.method.as_str().as_bytes());
+            push(parts.uri.path().as_bytes());
+            if self.policy.query {
+                push(parts.uri.query().unwrap_or_default().as_bytes());
+            }
+            for name in &self.headers {
+                let values = parts.headers.get_all(name);
+                push(&values.iter().count().to_le_bytes());
+                values.iter().for_each(|value| push(value.as_bytes()));
+            }
+            push(hint.map_or(b"", |hint| hint.as_bytes()));
+        })
     }
 
     /// Finds the keys of a tenant that is not known, or was known too long ago.
     #[cold]
     fn find_anew(
         &self,
-        tenant: Tenant,
+        name: Name,
         is_known: bool,
         head: &Parts,
         hint: Option<Text>,
-        now: SystemTime,
+        now: Moment,
     ) -> MaybeReady<KeysFor> {
         let mut others = lock(&self.tenants.others);
         // Another request may have found it meanwhile.
-        if let Some(kept) =
-            self.tenants.known(&tenant).get(tenant.hash, &tenant.key).filter(|kept| self.policy.is_fresh(kept, now))
+        if let Some(keys) = self
+            .tenants
+            .known(name)
+            .get(name)
+            .filter(|kept| self.policy.is_fresh(kept, now))
+            .and_then(|kept| kept.keys(&self.maker))
         {
-            return KeysFor::Kept(kept.clone()).into();
+            return keys.into();
         }
-        let unknown = others.unknown.get(tenant.hash, &tenant.key);
-        if unknown.is_some_and(|kept| is_within(kept.found, now, self.policy.unknown_for))
+        let unknown = others.unknown.get(name);
+        if unknown.is_some_and(|kept| kept.found.is_within(now, self.policy.unknown_for))
             && let Some(decoy) = &others.decoy
         {
             return decoy.clone().into();
         }
-        if let Some(lookup) = others.lookups.get(&tenant.key).and_then(WeakShared::upgrade) {
+        if let Some(lookup) = others.lookups.get(&name).and_then(WeakShared::upgrade) {
             return MaybeReady::Pending(Box::pin(lookup));
         }
         if others.lookups.len() >= MAX_LOOKUPS {
@@ -290,22 +311,20 @@ impl KeyCache {
             let busy = Rejection::new(Reason::SecretUnavailable).with_detail("too many unknown tenants are asked for");
             return MaybeReady::pending(async { Err(busy) });
         }
-        let key = tenant.key.clone();
-        let lookup = self.launch(tenant, self.policy.visible(head, hint));
+        let lookup = self.launch(name, self.policy.visible(head, hint));
         if let Some(weak) = lookup.downgrade() {
-            others.lookups.insert(key, weak);
+            others.lookups.insert(name, weak);
         }
         MaybeReady::Pending(Box::pin(lookup))
     }
 
     /// Starts a look-up that leaves its result in the cache before anyone who waits for it goes on.
-    #[inline]
-    fn launch(&self, tenant: Tenant, visible: Head) -> Shared<KeyLookup> {
-        let (tenants, policy) = (self.tenants.clone(), self.policy.clone());
+    fn launch(&self, name: Name, visible: Head) -> Shared<KeyLookup> {
+        let (tenants, policy, maker) = (self.tenants.clone(), self.policy.clone(), self.maker.clone());
         let look_up = (self.look_up)(visible, self.maker.clone());
         let lookup: KeyLookup = Box::pin(async move {
             let found = look_up.await;
-            tenants.keep(tenant, found, &policy)
+            tenants.keep(name, found, &policy, &maker)
         });
         lookup.shared()
     }
@@ -314,14 +333,21 @@ impl KeyCache {
 impl FindKeys for KeyCache {
     #[inline]
     fn find(&self, head: HeadRef<'_>, hint: Option<Text>) -> MaybeReady<KeysFor> {
-        let tenant = self.tenant(head.parts(), hint.as_ref());
-        let now = self.policy.clock.now();
-        let is_known = match self.tenants.known(&tenant).get(tenant.hash, &tenant.key) {
+        let now = Moment::of(self.policy.clock.now());
+        let name = self.name(head.parts(), hint.as_ref());
+        let is_known = {
+            let mut known = self.tenants.known(name);
+            let kept = known.get(name);
             // Nearly every request.
-            Some(kept) if self.policy.is_fresh(kept, now) => return KeysFor::Kept(kept.clone()).into(),
-            kept => kept.is_some(),
+            if let Some(kept) = &kept
+                && self.policy.is_fresh(kept, now)
+                && let Some(keys) = kept.keys(&self.maker)
+            {
+                return keys.into();
+            }
+            kept.is_some()
         };
-        self.find_anew(tenant, is_known, head.parts(), hint, now)
+        self.find_anew(name, is_known, head.parts(), hint, now)
     }
 
     /// What a look-up sees is taken out of the head.
@@ -335,9 +361,9 @@ impl Tenants {
     /// Returns the part of the known tenants that may have this one. Its table goes by the upper
     /// half of the hash.
     #[inline]
-    fn known(&self, tenant: &Tenant) -> MutexGuard<'_, Table<dyn AnyKeyring>> {
+    fn known(&self, name: Name) -> MutexGuard<'_, Table<Known>> {
         #[allow(clippy::cast_possible_truncation, reason = "it is one of 16")]
-        let shard = (((tenant.hash & 0xffff_ffff) * self.known.len() as u64) >> 32) as usize;
+        let shard = (((name.place & 0xffff_ffff) * self.known.len() as u64) >> 32) as usize;
         lock(&self.known[shard])
     }
 
@@ -345,41 +371,69 @@ impl Tenants {
     #[inline]
     fn keep(
         &self,
-        tenant: Tenant,
+        name: Name,
         found: Result<KeysFor, Rejection>,
         policy: &CachePolicy,
+        maker: &KeyMaker,
     ) -> Result<KeysFor, Rejection> {
-        let now = policy.clock.now();
+        let now = Moment::of(policy.clock.now());
         let mut others = lock(&self.others);
-        let mut known = self.known(&tenant);
-        let Tenant { key, hash } = tenant;
-        others.lookups.remove(&key);
+        let mut known = self.known(name);
+        others.lookups.remove(&name);
         match found {
             Ok(KeysFor::Found { ring, known: true }) => {
-                known.insert(hash, ring.kept(key, now, None));
+                let keys = ring.small().map_or_else(|| KnownKeys::Any(ring.clone()), KnownKeys::Small);
+                known.insert(Known { name, found: now, failed: None, was_used: false, keys });
                 Ok(KeysFor::Found { ring, known: true })
             }
             Ok(decoy) => {
-                known.remove(hash, &key);
-                others.unknown.insert(hash, Arc::new(Kept { key, found: now, failed: None, value: () }));
+                known.remove(name);
+                others.unknown.insert(Unknown { name, found: now, was_used: false });
                 others.decoy = Some(decoy.clone());
                 Ok(decoy)
             }
             Err(rejection) => {
                 let stale_for = policy.fresh_for.saturating_add(policy.stale_for);
-                let kept = known.get(hash, &key).filter(|kept| is_within(kept.found, now, stale_for)).cloned();
-                let kept = kept.ok_or(rejection)?.failed_at(now);
-                known.insert(hash, kept.clone());
-                Ok(KeysFor::Kept(kept))
+                let kept = known.get(name).filter(|kept| kept.found.is_within(now, stale_for));
+                let Some(kept) = kept else { return Err(rejection) };
+                kept.failed = Some(now);
+                kept.keys(maker).ok_or(rejection)
             }
         }
     }
 }
 
-impl Kept<dyn AnyKeyring> {
+impl Known {
+    /// Returns the keys for a request.
     #[inline]
-    fn failed_at(&self, now: SystemTime) -> Arc<Self> {
-        self.value.kept(self.key.clone(), self.found, Some(now))
+    fn keys(&self, maker: &KeyMaker) -> Option<KeysFor> {
+        let ring = match &self.keys {
+            KnownKeys::Small(key) => (maker.from_small)(key)?,
+            KnownKeys::Any(ring) => ring.clone(),
+        };
+        Some(KeysFor::Found { ring, known: true })
+    }
+}
+
+impl Row for Known {
+    #[inline]
+    fn name(&self) -> Name {
+        self.name
+    }
+
+    #[inline]
+    fn was_used(&mut self) -> &mut bool {
+        &mut self.was_used
+    }
+}
+
+impl Row for Unknown {
+    fn name(&self) -> Name {
+        self.name
+    }
+
+    fn was_used(&mut self) -> &mut bool {
+        &mut self.was_used
     }
 }
 
@@ -387,10 +441,30 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Returns whether less than `duration` has passed. A clock that was set back makes everything old.
-#[inline]
-fn is_within(start: SystemTime, now: SystemTime, duration: Duration) -> bool {
-    now.duration_since(start).is_ok_and(|passed| passed < duration)
+/// A time in little memory: milliseconds since 1970, in 48 bits.
+#[derive(Clone, Copy)]
+struct Moment([u16; 3]);
+
+impl Moment {
+    #[inline]
+    fn of(time: SystemTime) -> Self {
+        let millis = time.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
+        #[allow(clippy::cast_possible_truncation, reason = "each is 16 bits of it")]
+        Self([millis as u16, (millis >> 16) as u16, (millis >> 32) as u16])
+    }
+
+    #[inline]
+    fn millis(self) -> u64 {
+        let [low, middle, high] = self.0.map(u64::from);
+        high << 32 | middle << 16 | low
+    }
+
+    /// Returns whether less than `duration` has passed. A clock that was set back makes everything
+    /// old.
+    #[inline]
+    fn is_within(self, now: Self, duration: Duration) -> bool {
+        now.millis().checked_sub(self.millis()).is_some_and(|passed| Duration::from_millis(passed) < duration)
+    }
 }
 
 #[cfg(test)]
@@ -401,7 +475,9 @@ mod tests {
 
     use super::*;
     use crate::rejection::BoxError;
-    use crate::secrets::{Keys, Secret, Secrets};
+    use crate::secrets::{Keys, Secret, Secrets, SenderKey};
+
+    impl SenderKey for String {}
 
     /// A source of secrets that counts how often it is asked, and a clock that is set.
     #[derive(Clone)]

@@ -2,9 +2,10 @@
 
 use std::any::Any;
 use std::sync::Arc;
-use std::time::SystemTime;
 
-use smallvec::SmallVec;
+use hmac::block_api::HmacCore;
+use sha2::Sha256;
+use smallvec::{SmallVec, smallvec};
 
 use crate::config::ConfigError;
 use crate::rejection::{Reason, Rejection};
@@ -70,16 +71,44 @@ impl<K> Keyring<K> {
     }
 }
 
-/// A keyring of a kind that what finds it doesn't know.
-pub(crate) trait AnyKeyring: Any + Send + Sync {
-    /// Returns a copy that is in one piece of memory with what a cache knows of it: among a million
-    /// tenants, a hit takes as long as the memory does to answer, once for each piece.
-    fn kept(&self, key: TenantKey, found: SystemTime, failed: Option<SystemTime>) -> Arc<Kept<dyn AnyKeyring>>;
+/// A key of a sender, as it is made of a secret.
+pub(crate) trait SenderKey: Clone + Send + Sync + 'static {
+    /// Returns the states of HMAC-SHA256 that it is, if that is all.
+    fn hmac_sha256(&self) -> Option<&HmacCore<Sha256>> {
+        None
+    }
+
+    /// Returns the key of these states, if there is one.
+    fn of_hmac_sha256(states: &HmacCore<Sha256>) -> Option<Self> {
+        let _ = states;
+        None
+    }
 }
 
-impl<K: Clone + Send + Sync + 'static> AnyKeyring for Keyring<K> {
-    fn kept(&self, key: TenantKey, found: SystemTime, failed: Option<SystemTime>) -> Arc<Kept<dyn AnyKeyring>> {
-        Arc::new(Kept { key, found, failed, value: self.clone() })
+/// A single key of the usual kind, in as little memory as it needs. It is wiped when it is dropped.
+#[derive(Clone)]
+pub(crate) struct SmallKey {
+    states: HmacCore<Sha256>,
+    print: KeyPrint,
+}
+
+/// A keyring of a kind that what finds it doesn't know.
+pub(crate) trait AnyKeyring: Any + Send + Sync {
+    /// Returns the only key if it is a small one.
+    fn small(&self) -> Option<SmallKey>;
+}
+
+impl<K: SenderKey> AnyKeyring for Keyring<K> {
+    fn small(&self) -> Option<SmallKey> {
+        Some(SmallKey { states: self.only()?.hmac_sha256()?.clone(), print: self.print(0)? })
+    }
+}
+
+impl SmallKey {
+    /// Returns the keyring that it was taken from.
+    pub(super) fn ring<K: SenderKey>(&self) -> Option<Arc<dyn AnyKeyring>> {
+        let key = K::of_hmac_sha256(&self.states)?;
+        Some(Arc::new(Keyring { keys: smallvec![key], prints: smallvec![self.print] }))
     }
 }
 
@@ -91,8 +120,6 @@ pub(crate) enum KeysFor {
     /// Those that a look-up has found. They aren't `known` if they are a decoy, so that an unknown
     /// tenant takes as long as a known one.
     Found { ring: Arc<dyn AnyKeyring>, known: bool },
-    /// A tenant's that a cache keeps.
-    Kept(Arc<Kept<dyn AnyKeyring>>),
 }
 
 /// The keys that the signature of a request is tried with.
@@ -101,28 +128,13 @@ pub(crate) struct TriedKeys<'a, K> {
     pub(crate) known: bool,
 }
 
-/// What tells a tenant from others.
-pub(super) type TenantKey = SmallVec<[u8; 96]>;
-
-/// What a cache keeps of a tenant.
-pub(crate) struct Kept<T: ?Sized> {
-    pub(super) key: TenantKey,
-    pub(super) found: SystemTime,
-    /// The last failure to find it anew.
-    pub(super) failed: Option<SystemTime>,
-    pub(super) value: T,
-}
-
 impl KeysFor {
     /// Returns the keys that were looked up, if they were and are of this kind.
     #[inline]
     pub(super) fn looked_up<K: 'static>(&self) -> Option<TriedKeys<'_, K>> {
-        let (ring, known): (&dyn Any, bool) = match self {
-            Self::Own => return None,
-            Self::Found { ring, known } => (&**ring, *known),
-            Self::Kept(kept) => (&kept.value, true),
-        };
-        ring.downcast_ref().map(|ring| TriedKeys { ring, known })
+        let Self::Found { ring, known } = self else { return None };
+        let ring: &dyn Any = &**ring;
+        ring.downcast_ref().map(|ring| TriedKeys { ring, known: *known })
     }
 }
 
@@ -166,5 +178,57 @@ mod tests {
             assert!(keyring.iter().copied().eq(0..len));
         }
         assert!(Keyring::new((0..9).map(Ok)).is_err());
+    }
+
+    #[derive(Clone)]
+    struct States(HmacCore<Sha256>);
+
+    impl SenderKey for States {
+        fn hmac_sha256(&self) -> Option<&HmacCore<Sha256>> {
+            Some(&self.0)
+        }
+
+        fn of_hmac_sha256(states: &HmacCore<Sha256>) -> Option<Self> {
+            Some(Self(states.clone()))
+        }
+    }
+
+    fn code(key: &States) -> [u8; 32] {
+        use hmac::digest::block_api::{Buffer, CoreProxy as _};
+        use hmac::{Hmac, Mac as _};
+        let mut mac = Hmac::<Sha256>::compose(key.0.clone(), Buffer::<HmacCore<Sha256>>::default());
+        mac.update(b"text");
+        mac.finalize().into_bytes().into()
+    }
+
+    #[test]
+    fn a_single_key_of_the_usual_kind_is_small_and_becomes_the_same_ring() {
+        use hmac::KeyInit as _;
+        let ring = |texts: &[&str]| {
+            let secrets: Vec<_> = texts.iter().map(|text| Secret::new(*text)).collect();
+            let states =
+                |secret: &Secret| Ok(States(HmacCore::new_from_slice(secret.plain_key()?.as_slice()).unwrap()));
+            Keyring::from_secrets(&secrets, states).unwrap().unwrap()
+        };
+        let (one, other) = (ring(&["one"]), ring(&["other"]));
+        let found = KeysFor::Found { ring: one.small().unwrap().ring::<States>().unwrap(), known: true };
+        let tried = found.looked_up::<States>().unwrap();
+        assert_eq!(code(tried.ring.only().unwrap()), code(one.first()));
+        assert_ne!(code(tried.ring.only().unwrap()), code(other.first()));
+        assert!(tried.verdict(Some(0)).is_ok_and(|key| key.print.is_some() && key.print == one.print(0)));
+        // Several, those that no secret was behind, and those of another kind are kept as they are.
+        assert!(ring(&["one", "other"]).small().is_none());
+        assert!(Keyring::new([Ok(one.first().clone())]).unwrap().unwrap().small().is_none());
+        assert!(Keyring::from_secrets(&[Secret::new("one")], |_| Ok(1_u8)).unwrap().unwrap().small().is_none());
+        assert!(one.small().unwrap().ring::<u8>().is_none());
+    }
+
+    /// What a table drops is wiped.
+    #[test]
+    fn a_small_key_is_wiped_when_it_is_dropped() {
+        fn is_wiped<T: zeroize::ZeroizeOnDrop>() {}
+        // Both states are one of these.
+        is_wiped::<sha2::block_api::Sha256VarCore>();
+        assert!(std::mem::needs_drop::<SmallKey>());
     }
 }

@@ -13,7 +13,7 @@ use crate::text::Text;
 
 use super::cache::{CachePolicy, KeyCache};
 use super::head::{Head, HeadRef};
-use super::keyring::{AnyKeyring, Keyring, KeysFor, TriedKeys};
+use super::keyring::{AnyKeyring, Keyring, KeysFor, SenderKey, SmallKey, TriedKeys};
 use super::secret::Secret;
 use super::source::{self, FindKeys, KeyMaker, LookupSource, Wanted};
 
@@ -229,7 +229,7 @@ impl Secrets {
     }
 
     /// Turns secrets into a provider's keys, now or, for a look-up, with each request.
-    pub(crate) fn into_keys<K: Clone + Send + Sync + 'static>(
+    pub(crate) fn into_keys<K: SenderKey>(
         self,
         make: impl Fn(&Secret) -> Result<K, ConfigError> + Send + Sync + 'static,
     ) -> Result<Keys<K>, ConfigError> {
@@ -241,7 +241,7 @@ impl Secrets {
             SecretSource::Fixed(secrets) => make(&secrets).map(Keys::Fixed),
             SecretSource::Lookup(source) => {
                 let make = move |secrets: &[Secret]| make(secrets).map(|ring| -> Arc<dyn AnyKeyring> { ring });
-                Ok(Keys::Lookup(source.keys(Arc::new(make))))
+                Ok(Keys::Lookup(source.keys(Arc::new(make), SmallKey::ring::<K>)))
             }
         }
     }
@@ -305,6 +305,8 @@ impl<K: 'static> Keys<K> {
 mod tests {
     use super::*;
     use crate::rejection::BoxError;
+
+    impl SenderKey for u8 {}
 
     #[test]
     fn keys_that_were_found_elsewhere_are_tried_by_nobody() {

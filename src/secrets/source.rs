@@ -16,7 +16,7 @@ use crate::rejection::{BoxError, Reason, Rejection};
 use crate::text::Text;
 
 use super::head::{Head, HeadRef};
-use super::keyring::{AnyKeyring, KeysFor};
+use super::keyring::{AnyKeyring, KeysFor, SmallKey};
 use super::secret::Secret;
 
 /// Keys that depend on the request.
@@ -36,6 +36,9 @@ type Open = dyn Fn(Arc<LookUp>, Arc<KeyMaker>) -> Arc<dyn FindKeys> + Send + Syn
 
 /// Makes a sender's keys of secrets.
 pub(super) type MakeKeyring = dyn Fn(&[Secret]) -> Result<Arc<dyn AnyKeyring>, ConfigError> + Send + Sync;
+
+/// Makes a sender's keys of the small key that one of them has given.
+pub(super) type FromSmall = fn(&SmallKey) -> Option<Arc<dyn AnyKeyring>>;
 
 /// A look-up that is not yet of one sender.
 #[derive(Clone)]
@@ -75,9 +78,9 @@ impl LookupSource {
         Self { wanted: Some(wanted), ..self }
     }
 
-    /// Returns the keys of a sender for whom `make` makes them.
-    pub(super) fn keys(self, make: Arc<MakeKeyring>) -> Arc<dyn FindKeys> {
-        (self.open)(self.look_up, Arc::new(KeyMaker::new(make, self.wanted)))
+    /// Returns the keys of a sender for whom `make` and `from_small` make them.
+    pub(super) fn keys(self, make: Arc<MakeKeyring>, from_small: FromSmall) -> Arc<dyn FindKeys> {
+        (self.open)(self.look_up, Arc::new(KeyMaker::new(make, from_small, self.wanted)))
     }
 }
 
@@ -107,6 +110,7 @@ pub(crate) const DECOY: &[u8] = b"a decoy: no tenant has this key.";
 /// Makes a sender's keys of the secrets that were found.
 pub(super) struct KeyMaker {
     make: Arc<MakeKeyring>,
+    pub(super) from_small: FromSmall,
     wanted: Option<Wanted>,
     /// The secret that stands for that of an unknown tenant. Its key is made anew wherever the keys
     /// of tenants are, and kept where theirs are kept, so that one takes as long as the other.
@@ -121,8 +125,8 @@ struct KeysMade {
 }
 
 impl KeyMaker {
-    fn new(make: Arc<MakeKeyring>, wanted: Option<Wanted>) -> Self {
-        Self { make, wanted, decoy: Secret::from_bytes(DECOY), is_decoy_new: AtomicBool::new(true) }
+    fn new(make: Arc<MakeKeyring>, from_small: FromSmall, wanted: Option<Wanted>) -> Self {
+        Self { make, from_small, wanted, decoy: Secret::from_bytes(DECOY), is_decoy_new: AtomicBool::new(true) }
     }
 
     /// Returns the keys that a request is verified with if these secrets were found for it: the

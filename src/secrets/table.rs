@@ -1,31 +1,33 @@
 //! A bounded hash table of tenants.
 
-use std::sync::Arc;
+use std::hint::black_box;
 
-use super::keyring::Kept;
+use super::name::Name;
 
 /// A table of what is kept of tenants, which forgets those that were not used for long.
 ///
-/// A slot has the hash beside the pointer, so that a hit waits for memory twice: for the slot, and
-/// for what it points to. What is removed leaves no mark. If the table is full, a hand goes round
-/// over the slots, as in the algorithm "clock": what was used since it last came by is spared.
-pub(super) struct Table<T: ?Sized> {
+/// A tenant's row is in the table itself, so that a hit waits for memory once. What is removed
+/// leaves no mark, and is dropped where it was. If the table is full, a hand goes round over the
+/// slots, as in the algorithm "clock": what was used since it last came by is spared.
+pub(super) struct Table<R> {
     /// None, or a power of two, of which at most four in five are taken.
-    slots: Vec<Slot<T>>,
+    slots: Vec<Option<R>>,
     len: usize,
     most: usize,
     hand: usize,
 }
 
-struct Slot<T: ?Sized> {
-    hash: u32,
-    was_used: bool,
-    kept: Option<Arc<Kept<T>>>,
+/// What is kept of a tenant.
+pub(super) trait Row: Clone {
+    fn name(&self) -> Name;
+
+    /// Whether it was used since the hand last came by.
+    fn was_used(&mut self) -> &mut bool;
 }
 
 const FEWEST_SLOTS: usize = 16;
 
-impl<T: ?Sized> Table<T> {
+impl<R: Row> Table<R> {
     /// Creates a table of so many tenants at most, at least one.
     pub(super) fn new(most: usize) -> Self {
         Self { slots: Vec::new(), len: 0, most: most.max(1), hand: 0 }
@@ -37,17 +39,22 @@ impl<T: ?Sized> Table<T> {
     }
 
     #[inline]
-    pub(super) fn get(&mut self, hash: u64, key: &[u8]) -> Option<&Arc<Kept<T>>> {
-        let position = self.position(upper(hash), key)?;
-        let slot = &mut self.slots[position];
-        slot.was_used = true;
-        slot.kept.as_ref()
+    pub(super) fn get(&mut self, name: Name) -> Option<&mut R> {
+        let position = self.position(name)?;
+        let row = self.slots[position].as_mut()?;
+        // Mostly it is set, and what isn't written needn't be written back to memory.
+        if !*row.was_used() {
+            *row.was_used() = true;
+        }
+        Some(row)
     }
 
-    pub(super) fn insert(&mut self, hash: u64, kept: Arc<Kept<T>>) {
-        let hash = upper(hash);
-        if let Some(position) = self.position(hash, &kept.key) {
-            self.slots[position].kept = Some(kept);
+    pub(super) fn insert(&mut self, mut row: R) {
+        let name = row.name();
+        if let Some(position) = self.position(name) {
+            let slot = &mut self.slots[position];
+            *row.was_used() = slot.as_mut().is_some_and(|before| *before.was_used());
+            *slot = Some(row);
             return;
         }
         if self.len >= self.most {
@@ -57,25 +64,26 @@ impl<T: ?Sized> Table<T> {
             self.grow();
         }
         self.len += 1;
-        self.put(Slot { hash, was_used: false, kept: Some(kept) });
+        self.put(row);
     }
 
-    pub(super) fn remove(&mut self, hash: u64, key: &[u8]) {
-        if let Some(position) = self.position(upper(hash), key) {
+    pub(super) fn remove(&mut self, name: Name) {
+        if let Some(position) = self.position(name) {
             self.remove_at(position);
         }
     }
 
     #[inline]
-    fn position(&self, hash: u32, key: &[u8]) -> Option<usize> {
+    fn position(&self, name: Name) -> Option<usize> {
         if self.slots.is_empty() {
             return None;
         }
-        let mut position = self.home(hash);
+        let mut position = self.home(name);
+        // Every third row or so is not in its home but behind it. Read in advance, both are fetched from
+        // memory at the same time. Otherwise the second one would be waited for after the first.
+        black_box(self.slots[self.next(position)].as_ref().map(R::name));
         loop {
-            let slot = &self.slots[position];
-            let kept = slot.kept.as_ref()?;
-            if slot.hash == hash && kept.key[..] == *key {
+            if self.slots[position].as_ref()?.name() == name {
                 return Some(position);
             }
             position = self.next(position);
@@ -86,8 +94,7 @@ impl<T: ?Sized> Table<T> {
     fn evict(&mut self) {
         loop {
             let hand = self.hand;
-            let slot = &mut self.slots[hand];
-            if slot.kept.is_some() && !std::mem::take(&mut slot.was_used) {
+            if self.slots[hand].as_mut().is_some_and(|row| !std::mem::take(row.was_used())) {
                 return self.remove_at(hand);
             }
             self.hand = self.next(hand);
@@ -96,43 +103,43 @@ impl<T: ?Sized> Table<T> {
 
     /// Empties a slot. What follows moves up, unless it is nearer to its home than that.
     fn remove_at(&mut self, mut hole: usize) {
-        self.slots[hole].kept = None;
+        self.slots[hole] = None;
         self.len -= 1;
         let mut position = hole;
         loop {
             position = self.next(position);
-            let slot = &self.slots[position];
-            if slot.kept.is_none() {
-                return;
-            }
-            if self.distance(self.home(slot.hash), position) >= self.distance(hole, position) {
+            let Some(row) = &self.slots[position] else { return };
+            if self.distance(self.home(row.name()), position) >= self.distance(hole, position) {
                 self.slots.swap(hole, position);
                 hole = position;
             }
         }
     }
 
-    fn put(&mut self, slot: Slot<T>) {
-        let mut position = self.home(slot.hash);
-        while self.slots[position].kept.is_some() {
+    fn put(&mut self, row: R) {
+        let mut position = self.home(row.name());
+        while self.slots[position].is_some() {
             position = self.next(position);
         }
-        self.slots[position] = slot;
+        self.slots[position] = Some(row);
     }
 
     #[cold]
     fn grow(&mut self) {
         let len = (2 * self.slots.len()).max(FEWEST_SLOTS);
-        let free = || Slot { hash: 0, was_used: false, kept: None };
-        let before = std::mem::replace(&mut self.slots, std::iter::repeat_with(free).take(len).collect());
+        let before = std::mem::replace(&mut self.slots, std::iter::repeat_with(|| None).take(len).collect());
         self.hand = 0;
-        before.into_iter().filter(|slot| slot.kept.is_some()).for_each(|slot| self.put(slot));
+        // Cloned, since a row that is dropped is wiped, and one that is moved stays behind in memory that
+        // is given back.
+        before.iter().flatten().for_each(|row| self.put(row.clone()));
     }
 
-    /// The slot of a hash that is alone: its highest bits.
+    /// The slot of a name that is alone: the highest bits of its hash.
     #[inline]
-    fn home(&self, hash: u32) -> usize {
-        (hash >> (32 - self.slots.len().trailing_zeros())) as usize
+    fn home(&self, name: Name) -> usize {
+        #[allow(clippy::cast_possible_truncation, reason = "there are fewer slots than addresses")]
+        let home = (name.place >> (64 - self.slots.len().trailing_zeros())) as usize;
+        home
     }
 
     #[inline]
@@ -146,26 +153,40 @@ impl<T: ?Sized> Table<T> {
     }
 }
 
-#[allow(clippy::cast_possible_truncation, reason = "it is half of it")]
-fn upper(hash: u64) -> u32 {
-    (hash >> 32) as u32
-}
-
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
     use std::collections::HashMap;
-    use std::time::SystemTime;
+    use std::rc::Rc;
 
     use super::*;
 
-    fn kept(key: u32, value: u32) -> Arc<Kept<u32>> {
-        let key = key.to_le_bytes()[..].into();
-        Arc::new(Kept { key, found: SystemTime::UNIX_EPOCH, failed: None, value })
+    #[derive(Clone)]
+    struct Numbered<T> {
+        key: u64,
+        value: T,
+        was_used: bool,
+    }
+
+    impl<T> Numbered<T> {
+        fn new(key: u64, value: T) -> Self {
+            Self { key, value, was_used: false }
+        }
+    }
+
+    impl<T: Clone> Row for Numbered<T> {
+        fn name(&self) -> Name {
+            name(self.key)
+        }
+
+        fn was_used(&mut self) -> &mut bool {
+            &mut self.was_used
+        }
     }
 
     /// Few hashes, at both ends of a table, so that they collide and run over its end.
-    fn hash(key: u32) -> u64 {
-        u64::from((key % 64).wrapping_sub(32).wrapping_mul(0x0040_0000)) << 32
+    fn name(key: u64) -> Name {
+        Name::at((key % 64).wrapping_sub(32).wrapping_mul(0x0040_0000) << 32, key)
     }
 
     #[test]
@@ -173,19 +194,19 @@ mod tests {
         let (mut table, mut map, mut chance) = (Table::new(1000), HashMap::new(), 1_u64);
         for value in 0..20_000 {
             chance = chance.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            let key = u32::try_from(chance >> 54).unwrap() % 300;
+            let key = (chance >> 54) % 300;
             if chance & 0x0100_0000 == 0 {
-                table.insert(hash(key), kept(key, value));
+                table.insert(Numbered::new(key, value));
                 map.insert(key, value);
             } else {
-                table.remove(hash(key), &key.to_le_bytes());
+                table.remove(name(key));
                 map.remove(&key);
             }
-            let found = table.get(hash(key), &key.to_le_bytes()).map(|kept| kept.value);
+            let found = table.get(name(key)).map(|row| row.value);
             assert_eq!((found, table.len()), (map.get(&key).copied(), map.len()));
         }
         for (key, value) in map {
-            assert_eq!(table.get(hash(key), &key.to_le_bytes()).unwrap().value, value);
+            assert_eq!(table.get(name(key)).unwrap().value, value);
         }
     }
 
@@ -193,13 +214,39 @@ mod tests {
     fn a_full_table_forgets_what_was_not_used() {
         let mut table = Table::new(100);
         for key in 0..100_000 {
-            table.insert(hash(key), kept(key, key));
+            table.insert(Numbered::new(key, 7));
             assert!(table.len() <= 100);
             // One is used all the time.
-            assert_eq!(table.get(hash(0), &0_u32.to_le_bytes()).unwrap().value, 0);
+            assert_eq!(table.get(name(0)).unwrap().value, 7);
         }
         assert_eq!(table.len(), 100);
-        assert!(table.get(hash(99_999), &99_999_u32.to_le_bytes()).is_some());
-        assert!(table.get(hash(1), &1_u32.to_le_bytes()).is_none());
+        assert!(table.get(name(99_999)).is_some());
+        assert!(table.get(name(1)).is_none());
+    }
+
+    /// A row that is dropped is wiped, and one that is moved away isn't.
+    #[test]
+    fn what_is_removed_replaced_evicted_or_outgrown_is_dropped_where_it_was() {
+        #[derive(Clone)]
+        struct Counted(Rc<Cell<usize>>);
+        impl Drop for Counted {
+            fn drop(&mut self) {
+                self.0.set(self.0.get() + 1);
+            }
+        }
+        let drops = Rc::new(Cell::new(0));
+        let mut table = Table::new(FEWEST_SLOTS);
+        let insert = |table: &mut Table<_>, key| {
+            table.insert(Numbered::new(key, Counted(drops.clone())));
+            drops.replace(0)
+        };
+        // Each of the first 13 that are there when the 14th comes.
+        assert_eq!((0..16).map(|key| insert(&mut table, key)).sum::<usize>(), 13);
+        assert_eq!(insert(&mut table, 3), 1, "it was there before");
+        assert_eq!(insert(&mut table, 16), 1, "another one has gone");
+        table.remove(name(16));
+        assert_eq!(drops.replace(0), 1);
+        drop(table);
+        assert_eq!(drops.get(), 15);
     }
 }
