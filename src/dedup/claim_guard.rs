@@ -12,11 +12,11 @@ use crate::observe::{self, StoreCall};
 use crate::text::Text;
 
 use super::answer::DoneAnswer;
-use super::erased::{Granted, StoreFuture};
+use super::erased::StoreFuture;
 use super::key::{ClaimToken, Key};
 use super::settlement::{End, Settlement};
 use super::shared::{DedupSettings, StoreFailure};
-use super::store::{Claim, StoreError};
+use super::store::{Claim, Granted, StoreError};
 
 /// A claim that was asked for. Dropping the guard releases it.
 pub(super) struct ClaimGuard {

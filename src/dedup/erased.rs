@@ -14,21 +14,10 @@ use super::answer::DoneAnswer;
 use super::key::{ClaimToken, Key};
 #[cfg(feature = "memory-store")]
 use super::memory::MemoryStore;
-use super::store::{Claim, Store, StoreError};
+use super::store::{Claim, Granted, Store, StoreError};
 
 /// A call of the store that borrows nothing, so that it can outlive the request.
 pub(super) type StoreFuture<T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send>>;
-
-/// What a store in memory knows of a claim that it has granted, so that a commit right after it
-/// needs neither to search for it nor to look at the clock again.
-#[derive(Clone, Copy, Debug)]
-#[cfg_attr(not(feature = "memory-store"), allow(dead_code, reason = "no other store has anything to tell"))]
-pub(super) struct Granted {
-    /// Where the claim is.
-    pub(super) place: u32,
-    /// When it was granted, in nanoseconds since 1970.
-    pub(super) at: u64,
-}
 
 /// An object-safe [`Store`]. A call that goes over a network is boxed. One in memory is made at
 /// once, and is `None` for any other store.

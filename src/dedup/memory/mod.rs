@@ -11,9 +11,8 @@ use std::time::{Duration, UNIX_EPOCH};
 use crate::time::{Clock, SystemClock};
 
 use super::answer::DoneAnswer;
-use super::erased::Granted;
 use super::key::{ClaimToken, Key};
-use super::store::{Claim, Store, StoreError};
+use super::store::{Claim, Granted, Store, StoreError};
 use shard::{KeyHasher, Moment, Shard};
 
 /// The default number of handled deliveries to remember: one a second for a day, in some 10 MB
