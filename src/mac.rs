@@ -5,10 +5,10 @@ use std::convert::Infallible;
 use std::fmt;
 use std::sync::Arc;
 
+use hmac::EagerHash;
 use hmac::block_api::HmacCore;
-use hmac::digest::block_api::{Buffer, CoreProxy as _, FixedOutputCore as _, UpdateCore as _};
+use hmac::digest::block_api::{Buffer, FixedOutputCore as _, UpdateCore as _};
 use hmac::digest::{Digest as _, KeyInit, Output};
-use hmac::{EagerHash, Hmac, Mac as _};
 use sha1::Sha1;
 use sha2::{Sha256, Sha384, Sha512};
 use smallvec::SmallVec;
@@ -173,17 +173,16 @@ impl OtherMacs for SecretsThenText {
     }
 }
 
-fn started<D: EagerHash>(key: &HmacCore<D>) -> Hmac<D> {
-    Hmac::compose(key.clone(), Buffer::<HmacCore<D>>::default())
-}
-
 fn hmac_over<D: EagerHash, E>(
     key: &HmacCore<D>,
     feed: impl FnOnce(&mut dyn FnMut(&[u8])) -> Result<(), E>,
 ) -> Result<Digest, E> {
-    let mut mac = started(key);
-    feed(&mut |bytes| mac.update(bytes))?;
-    Ok(Digest::new(&mac.finalize().into_bytes()))
+    // The parts of an `Hmac`, which would be moved as a whole to be finalized.
+    let (mut running, mut waiting) = (key.clone(), Buffer::<HmacCore<D>>::default());
+    feed(&mut |bytes| waiting.digest_blocks(bytes, |blocks| running.update_blocks(blocks)))?;
+    let mut code = Output::<HmacCore<D>>::default();
+    running.finalize_fixed_core(&mut waiting, &mut code);
+    Ok(Digest::new(&code))
 }
 
 /// A digest of up to 64 bytes, without an allocation, compared in constant time.
