@@ -95,16 +95,16 @@ fn request(chance: &mut Chance, names: &[HeaderName]) -> Request<Bytes> {
     let targets = ["/", "/?token=a&hub.mode=subscribe", "/?challenge=a", "/?validationToken=a&crc_token=b"];
     let methods = [Method::POST, Method::POST, Method::POST, Method::GET, Method::HEAD, Method::PUT, Method::OPTIONS];
     let mut request =
-        Request::new(Bytes::from_static(*chance.pick(&[&b"{}"[..], b"", b"a=b", br#"{"challenge":"a"}"#])));
+        Request::new(Bytes::from_static(chance.pick(&[&b"{}"[..], b"", b"a=b", br#"{"challenge":"a"}"#])));
     *request.method_mut() = chance.pick(&methods).clone();
     *request.uri_mut() = chance.pick(&targets).parse().unwrap();
     let headers = request.headers_mut();
     for _ in 0..*chance.pick(&[0, 1, 1, 1, 2, 3, 30]) {
-        headers.append(chance.pick(names).clone(), HeaderValue::from_static(*chance.pick(&values)));
+        headers.append(chance.pick(names).clone(), HeaderValue::from_static(chance.pick(&values)));
     }
     match chance.below(4) {
-        0 => headers.insert("content-type", HeaderValue::from_static(*chance.pick(&forms))),
-        1 => headers.insert("content-type", HeaderValue::from_static(*chance.pick(&values))),
+        0 => headers.insert("content-type", HeaderValue::from_static(chance.pick(&forms))),
+        1 => headers.insert("content-type", HeaderValue::from_static(chance.pick(&values))),
         _ => None,
     };
     request
