@@ -1,20 +1,18 @@
 //! Message authentication codes: keyed once, cloned for each request, fed as the bytes arrive.
 
-use std::any::Any;
 use std::convert::Infallible;
 use std::fmt;
 use std::sync::Arc;
 
-use hmac::block_api::HmacCore;
-use hmac::digest::block_api::{Buffer, CoreProxy as _, FixedOutputCore as _, UpdateCore as _};
-use hmac::digest::{Digest as _, KeyInit, Output};
-use hmac::{EagerHash, Hmac, Mac as _};
 use sha1::Sha1;
-use sha2::{Sha256, Sha384, Sha512};
+use sha2::digest::Output;
+use sha2::digest::block_api::{Block, Buffer, EagerHash, FixedOutputCore as _, UpdateCore as _};
+use sha2::digest::common::hazmat::{SerializableState, SerializedState};
+use sha2::{Digest as _, Sha256, Sha384, Sha512};
 use smallvec::SmallVec;
 use subtle::{Choice, ConstantTimeEq as _};
+use zeroize::Zeroize as _;
 
-use crate::config::ConfigError;
 use crate::pointer;
 use crate::secrets::Keyring;
 
@@ -31,13 +29,12 @@ pub(crate) struct MacKind {
     pub(crate) is_strong: bool,
     /// What a body has to be, so that nobody can make another one of the same code.
     pub(crate) takes: Option<fn(&[u8]) -> bool>,
-    key: fn(&[u8]) -> Option<Mac>,
+    key: fn(&[u8]) -> Mac,
 }
 
 impl MacKind {
     pub(crate) const SHA1: Self = Self::hmac("HMAC-SHA1", 20, false, other_key::<Sha1>);
-    pub(crate) const SHA256: Self =
-        Self::hmac("HMAC-SHA256", 32, true, |key| HmacCore::new_from_slice(key).map(Mac::Sha256).ok());
+    pub(crate) const SHA256: Self = Self::hmac("HMAC-SHA256", 32, true, |key| Mac::Sha256(HmacKey::new(key)));
     pub(crate) const SHA384: Self = Self::hmac("HMAC-SHA384", 48, false, other_key::<Sha384>);
     pub(crate) const SHA512: Self = Self::hmac("HMAC-SHA512", 64, true, other_key::<Sha512>);
     /// No HMAC at all: SHA-256 of the secret and then the text. It can be continued by anyone who
@@ -45,11 +42,11 @@ impl MacKind {
     pub(crate) const SECRET_THEN_TEXT_SHA256: Self = Self {
         takes: Some(pointer::is_one_value),
         ..Self::hmac("SHA-256 of secret and text", 32, false, |key| {
-            Some(Mac::Other(Arc::new(SecretThenText(Sha256::new_with_prefix(key)))))
+            Mac::Other(Arc::new(SecretThenText(Sha256::new_with_prefix(key))))
         })
     };
 
-    const fn hmac(name: &'static str, digest_len: usize, is_strong: bool, key: fn(&[u8]) -> Option<Mac>) -> Self {
+    const fn hmac(name: &'static str, digest_len: usize, is_strong: bool, key: fn(&[u8]) -> Mac) -> Self {
         Self { name, digest_len, is_strong, takes: None, key }
     }
 }
@@ -65,29 +62,35 @@ impl fmt::Debug for MacKind {
 #[derive(Clone)]
 pub(crate) enum Mac {
     /// That of nearly every sender, by the shortest way.
-    Sha256(HmacCore<Sha256>),
+    Sha256(HmacKey<Sha256>),
     Other(Arc<dyn OtherMac>),
 }
 
 /// A key of another kind.
-pub(crate) trait OtherMac: Any + Send + Sync {
+pub(crate) trait OtherMac: Send + Sync {
     /// Returns the code of what is fed.
     fn over(&self, feed: &mut dyn FnMut(&mut dyn FnMut(&[u8]))) -> Digest;
 
-    /// Begins the codes by all these keys, which are of this kind too.
-    fn begin(&self, all: &mut dyn Iterator<Item = &dyn OtherMac>) -> Box<dyn OtherMacs>;
+    /// Returns the key if its code of a text can be begun before the whole text is there.
+    fn running(&self) -> Option<&dyn RunningMac> {
+        None
+    }
 }
 
-/// The codes of one text by keys of another kind.
-pub(crate) trait OtherMacs: Send {
-    fn update(&mut self, bytes: &[u8]);
+/// A key by which a text is fed bit by bit.
+pub(crate) trait RunningMac {
+    /// Returns the state before the text.
+    fn begin(&self) -> HashState;
 
-    fn finish(self: Box<Self>) -> SmallVec<[Digest; 1]>;
+    /// Feeds the next bytes to the states by this key and others of its kind.
+    fn update(&self, states: &mut [HashState], rest: &mut Rest, bytes: &[u8]);
+
+    fn finish(&self, state: &HashState, rest: &Rest) -> Digest;
 }
 
 impl Mac {
-    pub(crate) fn new(kind: MacKind, key: &[u8]) -> Result<Self, ConfigError> {
-        (kind.key)(key).ok_or_else(|| ConfigError::key("a secret is no HMAC key"))
+    pub(crate) fn new(kind: MacKind, key: &[u8]) -> Self {
+        (kind.key)(key)
     }
 
     /// The code of a text that is there as a whole. Only the state that is needed is copied, and it
@@ -104,7 +107,7 @@ impl Mac {
     #[inline]
     pub(crate) fn over<E>(&self, feed: impl FnOnce(&mut dyn FnMut(&[u8])) -> Result<(), E>) -> Result<Digest, E> {
         match self {
-            Self::Sha256(key) => hmac_over(key, feed),
+            Self::Sha256(key) => key.over(feed),
             Self::Other(key) => {
                 let (mut feed, mut fed) = (Some(feed), Ok(()));
                 let code = key.over(&mut |sink| fed = feed.take().map_or(Ok(()), |feed| feed(sink)));
@@ -112,44 +115,117 @@ impl Mac {
             }
         }
     }
+
+    fn running(&self) -> Option<&dyn RunningMac> {
+        match self {
+            Self::Sha256(key) => Some(key),
+            Self::Other(key) => key.running(),
+        }
+    }
 }
 
-fn other_key<D: EagerHash + 'static>(key: &[u8]) -> Option<Mac>
-where
-    HmacCore<D>: Send + Sync,
-    Hmacs<D>: Send,
-{
-    Some(Mac::Other(Arc::new(HmacCore::<D>::new_from_slice(key).ok()?)))
+/// A hash function that HMAC is made of, and whose state can be put aside.
+pub(crate) trait Hash: EagerHash<Core: SerializableState + Send + Sync> + 'static {}
+
+impl<D: EagerHash<Core: SerializableState + Send + Sync> + 'static> Hash for D {}
+
+/// A key of HMAC (RFC 2104): the hash function's states after the block that is made of the key,
+/// for the text and for the hash of the text.
+//
+// The crate `hmac` has the same pair, but keeps both of them in each running code, where the second is needed only at
+// the end and is at hand by then, and has no way to put a running code aside.
+#[derive(Clone)]
+pub(crate) struct HmacKey<D: Hash> {
+    inner: D::Core,
+    outer: D::Core,
 }
 
-impl<D: EagerHash + 'static> OtherMac for HmacCore<D>
-where
-    Self: Send + Sync,
-    Hmacs<D>: Send,
-{
+impl<D: Hash> HmacKey<D> {
+    fn new(key: &[u8]) -> Self {
+        let mut block = Block::<D::Core>::default();
+        if let Some(start) = block.get_mut(..key.len()) {
+            start.copy_from_slice(key);
+        } else {
+            let mut hash = D::digest(key);
+            block[..hash.len()].copy_from_slice(&hash);
+            hash.as_mut_slice().zeroize();
+        }
+        let mut after = |pad: u8| {
+            block.iter_mut().for_each(|byte| *byte ^= pad);
+            let mut state = D::Core::default();
+            state.update_blocks(std::slice::from_ref(&block));
+            block.iter_mut().for_each(|byte| *byte ^= pad);
+            state
+        };
+        let own = Self { inner: after(0x36), outer: after(0x5c) };
+        block.as_mut_slice().zeroize();
+        own
+    }
+
+    #[inline]
+    fn over<E>(&self, feed: impl FnOnce(&mut dyn FnMut(&[u8])) -> Result<(), E>) -> Result<Digest, E> {
+        let (mut inner, mut rest) = (self.inner.clone(), Buffer::<D::Core>::default());
+        feed(&mut |bytes| rest.digest_blocks(bytes, |blocks| inner.update_blocks(blocks)))?;
+        Ok(self.code(inner, &mut rest))
+    }
+
+    /// Returns the code of a text, of which `inner` has had all but the rest.
+    #[inline]
+    fn code(&self, mut inner: D::Core, rest: &mut Buffer<D::Core>) -> Digest {
+        let (mut hash, mut outer) = (Output::<D::Core>::default(), self.outer.clone());
+        inner.finalize_fixed_core(rest, &mut hash);
+        rest.reset();
+        rest.digest_blocks(&hash, |blocks| outer.update_blocks(blocks));
+        outer.finalize_fixed_core(rest, &mut hash);
+        Digest::new(&hash)
+    }
+}
+
+fn other_key<D: Hash>(key: &[u8]) -> Mac {
+    Mac::Other(Arc::new(HmacKey::<D>::new(key)))
+}
+
+impl<D: Hash> OtherMac for HmacKey<D> {
     fn over(&self, feed: &mut dyn FnMut(&mut dyn FnMut(&[u8]))) -> Digest {
-        let Ok(code) = hmac_over::<D, Infallible>(self, |sink| {
+        let Ok(code) = self.over::<Infallible>(|sink| {
             feed(sink);
             Ok(())
         });
         code
     }
 
-    fn begin(&self, all: &mut dyn Iterator<Item = &dyn OtherMac>) -> Box<dyn OtherMacs> {
-        Box::new(Hmacs::<D>::new(of_kind(all)))
+    fn running(&self) -> Option<&dyn RunningMac> {
+        Some(self)
     }
 }
 
-/// The keys of this kind, which are all.
-fn of_kind<K: OtherMac + Clone>(all: &mut dyn Iterator<Item = &dyn OtherMac>) -> SmallVec<[K; 1]> {
-    all.filter_map(|key| (key as &dyn Any).downcast_ref::<K>()).cloned().collect()
+impl<D: Hash> RunningMac for HmacKey<D> {
+    fn begin(&self) -> HashState {
+        HashState::of(&self.inner)
+    }
+
+    fn update(&self, states: &mut [HashState], rest: &mut Rest, bytes: &[u8]) {
+        let mut inner: SmallVec<[D::Core; 2]> = states.iter().map(HashState::load).collect();
+        let mut waiting = rest.load::<D>();
+        waiting.digest_blocks(bytes, |blocks| match &mut inner[..] {
+            [only] => only.update_blocks(blocks),
+            all => {
+                for turn in blocks.chunks(TURN / D::block_size()) {
+                    all.iter_mut().for_each(|inner| inner.update_blocks(turn));
+                }
+            }
+        });
+        states.iter_mut().zip(&inner).for_each(|(state, inner)| state.store(inner));
+        rest.store(waiting.get_data());
+    }
+
+    fn finish(&self, state: &HashState, rest: &Rest) -> Digest {
+        self.code(state.load(), &mut rest.load::<D>())
+    }
 }
 
 #[derive(Clone)]
 struct SecretThenText(Sha256);
-
-/// The secrets are as long as they are, so that each is in a block of its own length.
-struct SecretsThenText(SmallVec<[SecretThenText; 1]>);
 
 impl OtherMac for SecretThenText {
     fn over(&self, feed: &mut dyn FnMut(&mut dyn FnMut(&[u8]))) -> Digest {
@@ -157,33 +233,6 @@ impl OtherMac for SecretThenText {
         feed(&mut |bytes| hash.update(bytes));
         Digest::new(&hash.finalize())
     }
-
-    fn begin(&self, all: &mut dyn Iterator<Item = &dyn OtherMac>) -> Box<dyn OtherMacs> {
-        Box::new(SecretsThenText(of_kind(all)))
-    }
-}
-
-impl OtherMacs for SecretsThenText {
-    fn update(&mut self, bytes: &[u8]) {
-        self.0.iter_mut().for_each(|hash| hash.0.update(bytes));
-    }
-
-    fn finish(self: Box<Self>) -> SmallVec<[Digest; 1]> {
-        self.0.into_iter().map(|hash| Digest::new(&hash.0.finalize())).collect()
-    }
-}
-
-fn started<D: EagerHash>(key: &HmacCore<D>) -> Hmac<D> {
-    Hmac::compose(key.clone(), Buffer::<HmacCore<D>>::default())
-}
-
-fn hmac_over<D: EagerHash, E>(
-    key: &HmacCore<D>,
-    feed: impl FnOnce(&mut dyn FnMut(&[u8])) -> Result<(), E>,
-) -> Result<Digest, E> {
-    let mut mac = started(key);
-    feed(&mut |bytes| mac.update(bytes))?;
-    Ok(Digest::new(&mac.finalize().into_bytes()))
 }
 
 /// A digest of up to 64 bytes, without an allocation, compared in constant time.
@@ -238,86 +287,104 @@ impl Digest {
 /// gaps with those of the next key, as far ahead as it looks, which is two or three blocks.
 const TURN: usize = 128;
 
-/// The codes of one text that is fed bit by bit, by every key. All keys of a ring are of one kind.
-pub(crate) enum Macs {
-    Sha256(Hmacs<Sha256>),
-    Other(Box<dyn OtherMacs>),
+/// The longest state of a hash function, that of SHA-512.
+const MAX_STATE: usize = 80;
+/// The longest block, that of SHA-512.
+const MAX_BLOCK: usize = 128;
+
+/// The state of a hash function after whole blocks, as bytes: so one of any function has room in a
+/// verification, without a box and without the code of that function.
+pub(crate) struct HashState([u8; MAX_STATE]);
+
+impl HashState {
+    fn of<C: SerializableState>(core: &C) -> Self {
+        let mut own = Self([0; MAX_STATE]);
+        own.store(core);
+        own
+    }
+
+    fn store<C: SerializableState>(&mut self, core: &C) {
+        let mut bytes = core.serialize();
+        self.0[..bytes.len()].copy_from_slice(&bytes);
+        bytes.as_mut_slice().zeroize();
+    }
+
+    /// What a state of another function would become fits no code.
+    fn load<C: SerializableState + Default>(&self) -> C {
+        let mut bytes = SerializedState::<C>::default();
+        let len = bytes.len();
+        bytes.copy_from_slice(&self.0[..len]);
+        let core = C::deserialize(&bytes).unwrap_or_default();
+        bytes.as_mut_slice().zeroize();
+        core
+    }
 }
 
-/// What was fed, by each of the keys. The part of a block that waits for more is the same for all.
-pub(crate) struct Hmacs<D: EagerHash> {
-    running: SmallVec<[HmacCore<D>; 1]>,
-    waiting: Buffer<HmacCore<D>>,
+impl Drop for HashState {
+    fn drop(&mut self) {
+        self.0.zeroize();
+    }
 }
+
+/// The part of a block that waits for more.
+pub(crate) struct Rest {
+    bytes: [u8; MAX_BLOCK],
+    len: usize,
+}
+
+impl Rest {
+    const NONE: Self = Self { bytes: [0; MAX_BLOCK], len: 0 };
+
+    fn store(&mut self, bytes: &[u8]) {
+        self.bytes[..bytes.len()].copy_from_slice(bytes);
+        self.len = bytes.len();
+    }
+
+    fn load<D: Hash>(&self) -> Buffer<D::Core> {
+        Buffer::<D::Core>::try_new(&self.bytes[..self.len]).unwrap_or_default()
+    }
+}
+
+/// The codes of one text that is fed bit by bit, by every key of a ring, which each call is given.
+/// All keys of a ring are of one kind, so that they share the part of a block that waits for more.
+pub(crate) struct Macs {
+    states: HashStates,
+    rest: Rest,
+}
+
+/// What is kept of codes while their text is waited for, if the part of a block that waits for more
+/// can be fed once more.
+pub(crate) type HashStates = SmallVec<[HashState; 1]>;
 
 impl Macs {
-    pub(crate) fn by(keys: &Keyring<Mac>) -> Self {
-        let own = |key: &Mac| if let Mac::Sha256(key) = key { Some(key.clone()) } else { None };
-        match keys.first() {
-            Mac::Sha256(_) => Self::Sha256(Hmacs::new(keys.iter().filter_map(own).collect())),
-            Mac::Other(first) => {
-                Self::Other(first.begin(
-                    &mut keys.iter().filter_map(|key| if let Mac::Other(key) = key { Some(&**key) } else { None }),
-                ))
-            }
+    /// Returns nothing if these keys need the whole text.
+    pub(crate) fn by(keys: &Keyring<Mac>) -> Option<Self> {
+        let states = keys.iter().map(|key| Some(key.running()?.begin())).collect::<Option<_>>()?;
+        Some(Self::resumed(states))
+    }
+
+    /// Goes on behind the last whole block.
+    pub(crate) fn resumed(states: HashStates) -> Self {
+        Self { states, rest: Rest::NONE }
+    }
+
+    pub(crate) fn update(&mut self, keys: &Keyring<Mac>, bytes: &[u8]) {
+        if let Some(key) = keys.first().running() {
+            key.update(&mut self.states, &mut self.rest, bytes);
         }
     }
 
-    pub(crate) fn update(&mut self, bytes: &[u8]) {
-        match self {
-            Self::Sha256(macs) => macs.update(bytes),
-            Self::Other(macs) => macs.update(bytes),
-        }
+    /// Returns the states after the last whole block, and how many bytes behind it have to be fed
+    /// once more.
+    pub(crate) fn suspended(self) -> (HashStates, usize) {
+        (self.states, self.rest.len)
     }
 
-    /// The code by each key of what was fed.
-    pub(crate) fn finish(self) -> impl Iterator<Item = Digest> {
-        let codes = match self {
-            Self::Sha256(macs) => macs.finish(),
-            Self::Other(macs) => macs.finish(),
-        };
-        codes.into_iter()
-    }
-}
-
-impl<D: EagerHash> OtherMacs for Hmacs<D>
-where
-    Self: Send,
-{
-    fn update(&mut self, bytes: &[u8]) {
-        self.update(bytes);
-    }
-
-    fn finish(self: Box<Self>) -> SmallVec<[Digest; 1]> {
-        (*self).finish()
-    }
-}
-
-impl<D: EagerHash> Hmacs<D> {
-    fn new(running: SmallVec<[HmacCore<D>; 1]>) -> Self {
-        Self { running, waiting: Buffer::<HmacCore<D>>::default() }
-    }
-
-    fn update(&mut self, bytes: &[u8]) {
-        let Self { running, waiting } = self;
-        waiting.digest_blocks(bytes, |blocks| match &mut running[..] {
-            [only] => only.update_blocks(blocks),
-            all => {
-                for turn in blocks.chunks(TURN / D::block_size()) {
-                    all.iter_mut().for_each(|mac| mac.update_blocks(turn));
-                }
-            }
-        });
-    }
-
-    fn finish(self) -> SmallVec<[Digest; 1]> {
-        let Self { running, waiting } = self;
-        let code = |mut mac: HmacCore<D>| {
-            let mut code = Output::<HmacCore<D>>::default();
-            mac.finalize_fixed_core(&mut waiting.clone(), &mut code);
-            Digest::new(&code)
-        };
-        running.into_iter().map(code).collect()
+    /// Returns the code by each key of what was fed.
+    pub(crate) fn finish(self, keys: &Keyring<Mac>) -> impl Iterator<Item = Digest> {
+        let codes =
+            keys.iter().zip(&self.states).filter_map(|(key, state)| Some(key.running()?.finish(state, &self.rest)));
+        codes.collect::<SmallVec<[_; 1]>>().into_iter()
     }
 }
 
@@ -341,15 +408,16 @@ pub(crate) fn matching_key<'a>(
 mod tests {
     use super::*;
 
-    fn mac(kind: MacKind, key: &str, data: &str) -> String {
-        let mut macs = Macs::by(&Keyring::new([Mac::new(kind, key.as_bytes())]).unwrap().unwrap());
-        data.as_bytes().chunks(1).for_each(|byte| macs.update(byte));
-        hex::encode(macs.finish().next().unwrap().as_bytes())
+    fn mac(kind: MacKind, key: &[u8], data: &[u8]) -> String {
+        let keys = Keyring::new([Ok(Mac::new(kind, key))]).unwrap().unwrap();
+        let mut macs = Macs::by(&keys).unwrap();
+        data.chunks(1).for_each(|byte| macs.update(&keys, byte));
+        hex::encode(macs.finish(&keys).next().unwrap().as_bytes())
     }
 
     #[test]
     fn the_rfc_vectors_hold() {
-        let (key, data) = ("Jefe", "what do ya want for nothing?");
+        let (key, data): (&[u8], &[u8]) = (b"Jefe", b"what do ya want for nothing?");
         assert_eq!(mac(MacKind::SHA1, key, data), "effcdf6ae5eb2fa2d27416d5f184df9c259a7c79");
         assert_eq!(mac(MacKind::SHA256, key, data), "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843");
         assert_eq!(
@@ -360,7 +428,7 @@ mod tests {
 
     #[test]
     fn any_key_and_any_candidate_may_match_and_the_first_key_is_named() {
-        let code = |key: &str| Mac::new(MacKind::SHA256, key.as_bytes()).unwrap().of(b"");
+        let code = |key: &str| Mac::new(MacKind::SHA256, key.as_bytes()).of(b"");
         let codes = |keys: &'static [&str]| keys.iter().map(|key| code(key));
         let [a, b, c] = ["a", "b", "c"].map(code);
         assert_eq!(matching_key(codes(&["a", "b"]), [b].iter()), Some(1));
@@ -371,21 +439,77 @@ mod tests {
     }
 
     #[test]
+    fn keys_of_any_length_make_the_codes_that_another_implementation_makes() {
+        fn check<D: EagerHash>(kind: MacKind) {
+            use hmac::{Hmac, KeyInit as _, Mac as _};
+
+            let bytes: Vec<u8> = (0..=255).cycle().take(300).collect();
+            for len in 0..=bytes.len() {
+                let (key, text) = (&bytes[..len], &bytes[len / 2..]);
+                let other = Hmac::<D>::new_from_slice(key).unwrap().chain_update(text).finalize().into_bytes();
+                assert_eq!(Mac::new(kind, key).of(text).as_bytes(), &other[..], "{kind:?} by {len} bytes");
+            }
+        }
+        check::<Sha1>(MacKind::SHA1);
+        check::<Sha256>(MacKind::SHA256);
+        check::<Sha384>(MacKind::SHA384);
+        check::<Sha512>(MacKind::SHA512);
+    }
+
+    #[test]
+    fn a_key_that_is_longer_than_a_block_is_hashed_first() {
+        // RFC 4231, test case 6.
+        let (key, data): (_, &[u8]) = ([0xaa; 131], b"Test Using Larger Than Block-Size Key - Hash Key First");
+        assert_eq!(
+            mac(MacKind::SHA256, &key, data),
+            "60e431591ee0b67f0d8a26aacbf5b77f8e0bc6213728c5140546040f0ee37f54"
+        );
+        assert_eq!(
+            mac(MacKind::SHA384, &key, data),
+            "4ece084485813e9088d2c63a041bc5b44f9ef1012a2b588f3cd11f05033ac4c60c2ef6ab4030fe8296248df163f44952"
+        );
+        assert_eq!(
+            mac(MacKind::SHA512, &key, data),
+            "80b24263c7c1a3ebb71493c1dd7be8b49b46d1f41b4aeec1121b013783f8f3526b56d037e05f2598bd0fd2215d6a1e5295e64f73f63f0aec8b915a985d786598"
+        );
+    }
+
+    #[test]
     fn several_keys_are_fed_the_same_text_however_it_is_split() {
         let text: Vec<u8> = (0..=255).cycle().take(1000).collect();
-        for kind in [MacKind::SHA1, MacKind::SHA256, MacKind::SHA384, MacKind::SHA512, MacKind::SECRET_THEN_TEXT_SHA256]
-        {
-            let keys = || ["a", "b", "c"].map(|key| Mac::new(kind, key.as_bytes()));
-            let expected: Vec<_> = keys().into_iter().map(|mac| mac.unwrap().of(&text)).collect();
+        for kind in [MacKind::SHA1, MacKind::SHA256, MacKind::SHA384, MacKind::SHA512] {
+            let keys = ["a", "b", "c"].map(|key| Mac::new(kind, key.as_bytes()));
+            let expected: Vec<_> = keys.iter().map(|mac| mac.of(&text)).collect();
+            let keys = Keyring::new(keys.map(Ok)).unwrap().unwrap();
             for chunk in [1, 7, 64, 127, 128, 129, 300, 1000] {
-                let mut macs = Macs::by(&Keyring::new(keys()).unwrap().unwrap());
-                text.chunks(chunk).for_each(|chunk| macs.update(chunk));
-                let digests: Vec<_> = macs.finish().collect();
+                let mut macs = Macs::by(&keys).unwrap();
+                text.chunks(chunk).for_each(|chunk| macs.update(&keys, chunk));
+                let digests: Vec<_> = macs.finish(&keys).collect();
                 assert!(
                     digests.iter().map(Digest::as_bytes).eq(expected.iter().map(Digest::as_bytes)),
                     "{kind:?} in chunks of {chunk}"
                 );
             }
+            for fed in [0, 1, 63, 64, 127, 128, 129, 300, 1000] {
+                let mut macs = Macs::by(&keys).unwrap();
+                macs.update(&keys, &text[..fed]);
+                let (states, again) = macs.suspended();
+                let mut macs = Macs::resumed(states);
+                macs.update(&keys, &text[fed - again..]);
+                let digests = macs.finish(&keys);
+                assert!(
+                    digests.map(|it| it.as_bytes().to_vec()).eq(expected.iter().map(Digest::as_bytes)),
+                    "{kind:?} at {fed}"
+                );
+            }
         }
+    }
+
+    #[test]
+    fn a_code_that_is_no_hmac_needs_the_whole_text() {
+        let key = Mac::new(MacKind::SECRET_THEN_TEXT_SHA256, b"Jefe");
+        let code = Sha256::digest(b"Jefe wants nothing");
+        assert_eq!(key.of(b" wants nothing").as_bytes(), &code[..]);
+        assert!(Macs::by(&Keyring::new([Ok(key)]).unwrap().unwrap()).is_none());
     }
 }

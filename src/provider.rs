@@ -13,6 +13,8 @@ use crate::text::Text;
 use crate::time::Clock;
 
 pub use crate::behavior::{Behavior, DEFAULT_BODY_LIMIT, ExpectedAnswer, Repeats};
+#[doc(hidden)]
+pub use crate::body::Arrived;
 #[cfg(feature = "inspect")]
 #[doc(hidden)]
 pub use crate::clues::Clues;
@@ -164,6 +166,16 @@ pub trait Provider: Send + Sync + 'static {
         rest: &[u8],
     ) -> Result<MaybeReady<Outcome>, Rejection>;
 
+    /// Returns a verification that has to wait for its body, in as little memory as that takes. It
+    /// was given the first `fed` bytes of the body.
+    #[doc(hidden)]
+    fn park(&self, verification: Self::Verification, fed: usize) -> Box<dyn Parked<Self>>
+    where
+        Self: Sized,
+    {
+        Box::new(Whole { verification, fed })
+    }
+
     /// Dresses a rejection for this sender: its status, a challenge, a header. The layer calls it
     /// once for each rejection, whichever step it came from.
     #[must_use]
@@ -177,6 +189,34 @@ pub trait Provider: Send + Sync + 'static {
     #[doc(hidden)]
     fn clues(&self) -> Clues {
         Clues::default()
+    }
+}
+
+/// A verification that waits for its body: whatever of the body it has to see again, it may see
+/// again.
+#[doc(hidden)]
+pub trait Parked<P: ?Sized>: Send {
+    /// Sees what has arrived so far.
+    fn receive(&mut self, provider: &P, head: &Parts, arrived: Arrived<'_>);
+
+    /// See [`Provider::finish`].
+    fn finish(&mut self, provider: &P, head: &Parts, body: &Bytes) -> Result<MaybeReady<Outcome>, Rejection>;
+}
+
+/// One that is kept as it is.
+pub(crate) struct Whole<V> {
+    pub(crate) verification: V,
+    pub(crate) fed: usize,
+}
+
+impl<P: Provider> Parked<P> for Whole<P::Verification> {
+    fn receive(&mut self, provider: &P, head: &Parts, arrived: Arrived<'_>) {
+        arrived.each_since(self.fed, &mut |chunk| provider.receive(&mut self.verification, head, chunk));
+        self.fed = arrived.len();
+    }
+
+    fn finish(&mut self, provider: &P, head: &Parts, body: &Bytes) -> Result<MaybeReady<Outcome>, Rejection> {
+        provider.finish(&mut self.verification, head, body, &body[self.fed..])
     }
 }
 

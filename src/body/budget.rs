@@ -116,50 +116,39 @@ impl Account {
     }
 }
 
-/// The memory that one request holds of a budget, given back when it is dropped. Without a budget
-/// it is a number alone.
+/// The memory that one request holds of a budget, if there is one, given back when it is dropped.
+/// It is in a box, because every request is moved with room for it.
 #[derive(Default)]
-pub(crate) struct Lease {
-    /// Boxed, because every request is moved with room for it.
-    of: Option<Box<Share>>,
-    held: usize,
-}
+pub(crate) struct Lease(Option<Box<Share>>);
 
-/// Who holds the memory of a lease. It is what gives it back, so that a lease without a budget
-/// costs nothing to drop.
 struct Share {
     budget: MemoryBudget,
     id: u64,
+    held: usize,
     claim: Arc<Claim>,
 }
 
 impl Lease {
     #[inline]
     pub(crate) fn new(budget: Option<&MemoryBudget>) -> Self {
-        Self { of: budget.map(Share::of), held: 0 }
+        Self(budget.map(Share::of))
     }
 
     /// Sees that at least this much is held.
     #[inline]
     pub(super) fn hold(&mut self, bytes: usize) -> Result<(), Reason> {
-        if bytes > self.held {
-            if let Some(share) = &self.of {
-                share.grant(bytes)?;
-            }
-            self.held = bytes;
-        }
-        Ok(())
+        self.0.as_mut().map_or(Ok(()), |share| share.hold(bytes))
     }
 
     /// Has this task woken should its memory be revoked while it waits. Fails if it has been.
     pub(super) fn wait(&self, waker: &Waker) -> Result<(), Reason> {
-        self.of.as_ref().map_or(Ok(()), |share| share.wait(waker))
+        self.0.as_ref().map_or(Ok(()), |share| share.wait(waker))
     }
 
     /// Keeps what is held: the body is complete. Fails if it was revoked just now.
     #[inline]
     pub(super) fn complete(&self) -> Result<(), Reason> {
-        self.of.as_ref().map_or(Ok(()), |share| share.complete())
+        self.0.as_ref().map_or(Ok(()), |share| share.complete())
     }
 }
 
@@ -171,12 +160,16 @@ impl Share {
         let id = account.next_id;
         account.next_id += 1;
         drop(account);
-        Box::new(Self { budget: budget.clone(), id, claim: Arc::default() })
+        Box::new(Self { budget: budget.clone(), id, held: 0, claim: Arc::default() })
     }
 
     #[cold]
-    fn grant(&self, bytes: usize) -> Result<(), Reason> {
-        self.budget.lock().grant(self.id, &self.claim, bytes)
+    fn hold(&mut self, bytes: usize) -> Result<(), Reason> {
+        if bytes > self.held {
+            self.budget.lock().grant(self.id, &self.claim, bytes)?;
+            self.held = bytes;
+        }
+        Ok(())
     }
 
     #[cold]

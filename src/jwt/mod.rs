@@ -246,7 +246,7 @@ mod tests {
         ["f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU", "x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0"];
 
     fn mac(key: &[u8]) -> Mac {
-        Mac::new(MacKind::SHA256, key).unwrap()
+        Mac::new(MacKind::SHA256, key)
     }
 
     fn ring(keys: &[&[u8]]) -> Keyring<Mac> {

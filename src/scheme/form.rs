@@ -114,8 +114,7 @@ impl<P: Proof> Form<P> {
     ) -> Judged<T> {
         let (head, shared) = (head.parts(), head.shared());
         let mut read = Unverified::new(now);
-        let offer = if self.is_in_body { P::Offer::default() } else { self.proof.read(head, b"", &mut read)? };
-        self.fields.read(&mut read, head)?;
+        let offer = self.read_head(&mut read, head)?;
         let form = FormId::of(self);
         match self.proof.start(&offer, &Values { shared, ..read.values(head, b"") })? {
             MaybeReady::Ready(keys) => {
@@ -125,6 +124,14 @@ impl<P: Proof> Form<P> {
                 Ok(wrap(Attempt { form, read, offer, keys: keys.await?, progress: P::Progress::default() }))
             })),
         }
+    }
+
+    /// Reads what the head says about the request, and the proof that it offers.
+    #[inline(always)]
+    pub(super) fn read_head(&self, read: &mut Unverified, head: &Parts) -> Result<P::Offer, Rejection> {
+        let offer = if self.is_in_body { P::Offer::default() } else { self.proof.read(head, b"", read)? };
+        self.fields.read(read, head)?;
+        Ok(offer)
     }
 
     /// Checks what is left to be compared with the body.
@@ -218,10 +225,10 @@ pub(crate) struct Attempt<P: Proof> {
     /// The form that has begun it, and that alone may decide. It isn't held, as what drives the
     /// verification has the scheme.
     pub(super) form: FormId,
-    read: Unverified,
-    offer: P::Offer,
-    keys: P::Keys,
-    progress: P::Progress,
+    pub(super) read: Unverified,
+    pub(super) offer: P::Offer,
+    pub(super) keys: P::Keys,
+    pub(super) progress: P::Progress,
 }
 
 impl<P: Proof> Form<P> {

@@ -84,7 +84,7 @@ impl JwtProof {
             _ => MacKind::SHA256,
         };
         let keys = if rules.is_shared() {
-            JwtKeys::Shared(kind, settings.keys(move |key| Mac::new(kind, key))?)
+            JwtKeys::Shared(kind, settings.keys(move |key| Ok(Mac::new(kind, key)))?)
         } else if rules.brings_certificates() {
             settings.no_secrets()?;
             #[cfg(feature = "certificates")]

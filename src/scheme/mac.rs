@@ -1,6 +1,7 @@
 //! Proof by a message authentication code over the signed text.
 
 use http::request::Parts;
+use smallvec::SmallVec;
 
 use crate::config::ConfigError;
 use crate::mac::{Mac, MacKind, Macs, matching_key};
@@ -31,10 +32,15 @@ pub(crate) struct MacProof {
 
 impl MacProof {
     pub(crate) fn new(kind: MacKind, settings: &mut Settings) -> Result<Self, ConfigError> {
-        let keys = settings.keys(move |key| Mac::new(kind, key))?;
+        let keys = settings.keys(move |key| Ok(Mac::new(kind, key)))?;
         let text = SignedText::new(settings)?;
         let names_body = kind.is_strong && text.template.is_body() && text.signature.is_single();
         Ok(Self { kind, keys, text, names_body })
+    }
+
+    /// Returns whether the MACs may be begun before the whole body is there.
+    pub(super) fn streams(&self) -> bool {
+        self.text.streams
     }
 
     #[inline(always)]
@@ -63,17 +69,21 @@ impl MacProof {
     ) -> Result<Option<usize>, Rejection> {
         let (offer, template) = (run.offer, &self.text.template);
         if let Some(mut macs) = run.progress.take() {
-            macs.update(rest);
-            template.feed_after(values, &mut |bytes| macs.update(bytes))?;
-            return Ok(matching_key(macs.finish(), offer.iter()));
+            macs.update(ring, rest);
+            template.feed_after(values, &mut |bytes| macs.update(ring, bytes))?;
+            return Ok(matching_key(macs.finish(ring), offer.iter()));
         }
         if let Some(only) = ring.only() {
             let code = only.over(|sink| template.feed(values, sink))?;
             return Ok(code.is_among(offer.iter()).then_some(0));
         }
-        let mut macs = Macs::by(ring);
-        template.feed(values, &mut |bytes| macs.update(bytes))?;
-        Ok(matching_key(macs.finish(), offer.iter()))
+        if let Some(mut macs) = Macs::by(ring) {
+            template.feed(values, &mut |bytes| macs.update(ring, bytes))?;
+            return Ok(matching_key(macs.finish(ring), offer.iter()));
+        }
+        let codes = ring.iter().map(|key| key.over(|sink| template.feed(values, sink)));
+        let codes = codes.collect::<Result<SmallVec<[_; 1]>, _>>()?;
+        Ok(matching_key(codes.into_iter(), offer.iter()))
     }
 }
 
@@ -99,19 +109,19 @@ impl Proof for MacProof {
     }
 
     fn receive(&self, run: Run<'_, Self>, values: &Values<'_>, chunk: &[u8]) {
-        if !self.text.streams {
+        if !self.streams() {
             return;
         }
-        if run.progress.is_none() {
-            // If that fails, it fails again when the whole is judged, and is refused there.
-            let Ok(keys) = self.keys.tried(run.keys) else { return };
-            let mut macs = Macs::by(keys.ring);
-            if self.text.template.feed_before(values, &mut |bytes| macs.update(bytes)).is_ok() {
-                *run.progress = Some(macs);
-            }
+        // If anything here fails, it fails again when the whole is judged, and is refused there.
+        let Ok(keys) = self.keys.tried(run.keys) else { return };
+        if run.progress.is_none()
+            && let Some(mut macs) = Macs::by(keys.ring)
+            && self.text.template.feed_before(values, &mut |bytes| macs.update(keys.ring, bytes)).is_ok()
+        {
+            *run.progress = Some(macs);
         }
         if let Some(macs) = run.progress {
-            macs.update(chunk);
+            macs.update(keys.ring, chunk);
         }
     }
 

@@ -71,7 +71,7 @@ impl MessageProof {
             return Err(ConfigError::conflict(message).with_setting("covering").with_setting("message_signature"));
         }
         let keys = match rules.kind {
-            Kind::HmacSha256 => MessageKeys::Shared(settings.keys(|key| Mac::new(MacKind::SHA256, key))?),
+            Kind::HmacSha256 => MessageKeys::Shared(settings.keys(|key| Ok(Mac::new(MacKind::SHA256, key)))?),
             Kind::Public(algorithm) => Self::public(algorithm, settings)?,
         };
         Ok(Self { rules, keys, public_url: settings.public_url.clone() })

@@ -12,6 +12,7 @@ mod kinds;
 mod mac;
 #[cfg(feature = "asymmetric")]
 mod message_signature;
+mod parked;
 mod proof;
 #[cfg(feature = "asymmetric")]
 mod public_key;

@@ -13,7 +13,7 @@ use crate::behavior::Behavior;
 #[cfg(feature = "inspect")]
 use crate::clues::Clues;
 use crate::config::ConfigError;
-use crate::provider::{Begin, Facts, MaybeReady, Outcome, Provider, Recognition};
+use crate::provider::{Begin, Facts, MaybeReady, Outcome, Parked, Provider, Recognition};
 use crate::rejection::{Reason, Rejection};
 use crate::secrets::HeadRef;
 use crate::text::Text;
@@ -21,6 +21,7 @@ use crate::time::{Clock, Tolerance};
 
 use super::any_form::{AnyAttempt, AnyForm};
 use super::form::foreign;
+use super::parked::parked;
 use super::proof::Judged;
 use crate::handshake::{AnswerUnsigned, Handshake};
 
@@ -273,6 +274,10 @@ impl Provider for Scheme {
                 }
             }
         }
+    }
+
+    fn park(&self, verification: SchemeVerification, fed: usize) -> Box<dyn Parked<Self>> {
+        parked(verification, fed)
     }
 
     fn finish(

@@ -36,7 +36,7 @@ const MAX_ITEMS: usize = 32;
 ///
 /// Returns an error if a secret is missing or not hexadecimal.
 pub fn adyen_payments(secrets: impl Into<Secrets>) -> Result<Scheme, ConfigError> {
-    SchemeBuilder::rule(Items, |secret| Mac::new(MacKind::SHA256, secret))
+    SchemeBuilder::rule(Items, |secret| Ok(Mac::new(MacKind::SHA256, secret)))
         .with_key_format(KeyFormat::Hex)
         .event(json("/notificationItems/0/NotificationRequestItem/eventCode"))
         .with_identity(identity)

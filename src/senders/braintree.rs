@@ -36,7 +36,7 @@ pub fn braintree(public_key: impl Into<String>, secrets: impl Into<Secrets>) -> 
         return Err(ConfigError::invalid("the public key is not letters, digits and _"));
     }
     let account = public_key.clone();
-    let key = |secret: &[u8]| Mac::new(MacKind::SHA1, &Sha1::digest(secret));
+    let key = |secret: &[u8]| Ok(Mac::new(MacKind::SHA1, &Sha1::digest(secret)));
     SchemeBuilder::rule(Payload { public_key }, key)
         // With its last line feed and without, it is the same to the signature, so it is the same delivery.
         .with_identity(|body| Some(payload(body).ok()?.trim_end_matches('\n').to_owned().into()))

@@ -130,7 +130,7 @@ impl Connect {
     /// first use settles the choice.
     pub fn new(secrets: impl Into<Secrets>) -> Result<Self, ConfigError> {
         Backend::prove()?;
-        let keys = secrets.into().into_keys(|secret| Mac::new(MacKind::SHA256, &secret.key(KeyFormat::Text)?))?;
+        let keys = secrets.into().into_keys(|secret| Ok(Mac::new(MacKind::SHA256, &secret.key(KeyFormat::Text)?)))?;
         let body_fields = BodyFields::new().with_identity_by(ConnectPayload::identity).shared();
         Ok(Self { name: "cloudblue_connect".into(), keys: Arc::new(keys), rules: Arc::default(), body_fields })
     }
