@@ -169,6 +169,17 @@ impl<D: Hash> HmacKey<D> {
         Ok(self.code(inner, &mut rest))
     }
 
+    /// Returns the code of one text by each of these keys.
+    fn over_each<E>(
+        keys: &[&Self],
+        feed: impl FnOnce(&mut dyn FnMut(&[u8])) -> Result<(), E>,
+    ) -> Result<SmallVec<[Digest; 1]>, E> {
+        let mut inner: SmallVec<[D::Core; 2]> = keys.iter().map(|key| key.inner.clone()).collect();
+        let mut rest = Buffer::<D::Core>::default();
+        feed(&mut |bytes| feed_each::<D>(&mut inner, &mut rest, bytes))?;
+        Ok(keys.iter().zip(inner).map(|(key, inner)| key.code(inner, &mut rest.clone())).collect())
+    }
+
     /// Returns the code of a text, of which `inner` has had all but the rest.
     #[inline]
     fn code(&self, mut inner: D::Core, rest: &mut Buffer<D::Core>) -> Digest {
@@ -179,6 +190,18 @@ impl<D: Hash> HmacKey<D> {
         outer.finalize_fixed_core(rest, &mut hash);
         Digest::new(&hash)
     }
+}
+
+/// Feeds several states, which share the part of a block that waits for more.
+fn feed_each<D: Hash>(inner: &mut [D::Core], rest: &mut Buffer<D::Core>, bytes: &[u8]) {
+    rest.digest_blocks(bytes, |blocks| match &mut *inner {
+        [only] => only.update_blocks(blocks),
+        all => {
+            for turn in blocks.chunks(TURN / D::block_size()) {
+                all.iter_mut().for_each(|inner| inner.update_blocks(turn));
+            }
+        }
+    });
 }
 
 fn other_key<D: Hash>(key: &[u8]) -> Mac {
@@ -207,14 +230,7 @@ impl<D: Hash> RunningMac for HmacKey<D> {
     fn update(&self, states: &mut [HashState], rest: &mut Rest, bytes: &[u8]) {
         let mut inner: SmallVec<[D::Core; 2]> = states.iter().map(HashState::load).collect();
         let mut waiting = rest.load::<D>();
-        waiting.digest_blocks(bytes, |blocks| match &mut inner[..] {
-            [only] => only.update_blocks(blocks),
-            all => {
-                for turn in blocks.chunks(TURN / D::block_size()) {
-                    all.iter_mut().for_each(|inner| inner.update_blocks(turn));
-                }
-            }
-        });
+        feed_each::<D>(&mut inner, &mut waiting, bytes);
         states.iter_mut().zip(&inner).for_each(|(state, inner)| state.store(inner));
         rest.store(waiting.get_data());
     }
@@ -381,11 +397,28 @@ impl Macs {
     }
 
     /// Returns the code by each key of what was fed.
-    pub(crate) fn finish(self, keys: &Keyring<Mac>) -> impl Iterator<Item = Digest> {
+    pub(crate) fn finish(self, keys: &Keyring<Mac>) -> SmallVec<[Digest; 1]> {
         let codes =
             keys.iter().zip(&self.states).filter_map(|(key, state)| Some(key.running()?.finish(state, &self.rest)));
-        codes.collect::<SmallVec<[_; 1]>>().into_iter()
+        codes.collect()
     }
+}
+
+/// Returns the code by each key of a text that is there as a whole.
+pub(crate) fn codes<E>(
+    keys: &Keyring<Mac>,
+    feed: impl Fn(&mut dyn FnMut(&[u8])) -> Result<(), E>,
+) -> Result<SmallVec<[Digest; 1]>, E> {
+    let usual = keys.iter().filter_map(|key| if let Mac::Sha256(key) = key { Some(key) } else { None });
+    let usual: SmallVec<[_; 2]> = usual.collect();
+    if !usual.is_empty() {
+        return HmacKey::over_each(&usual, feed);
+    }
+    if let Some(mut macs) = Macs::by(keys) {
+        feed(&mut |bytes| macs.update(keys, bytes))?;
+        return Ok(macs.finish(keys));
+    }
+    keys.iter().map(|key| key.over(&feed)).collect()
 }
 
 /// The position of the first key whose code, of those given in the keys' order, is one of the
@@ -412,7 +445,7 @@ mod tests {
         let keys = Keyring::new([Ok(Mac::new(kind, key))]).unwrap().unwrap();
         let mut macs = Macs::by(&keys).unwrap();
         data.chunks(1).for_each(|byte| macs.update(&keys, byte));
-        hex::encode(macs.finish(&keys).next().unwrap().as_bytes())
+        hex::encode(macs.finish(&keys)[0].as_bytes())
     }
 
     #[test]
@@ -481,10 +514,16 @@ mod tests {
             let keys = ["a", "b", "c"].map(|key| Mac::new(kind, key.as_bytes()));
             let expected: Vec<_> = keys.iter().map(|mac| mac.of(&text)).collect();
             let keys = Keyring::new(keys.map(Ok)).unwrap().unwrap();
+            let Ok(whole) = codes::<Infallible>(&keys, |sink| {
+                sink(&text[..100]);
+                sink(&text[100..]);
+                Ok(())
+            });
+            assert!(whole.iter().map(Digest::as_bytes).eq(expected.iter().map(Digest::as_bytes)), "{kind:?}");
             for chunk in [1, 7, 64, 127, 128, 129, 300, 1000] {
                 let mut macs = Macs::by(&keys).unwrap();
                 text.chunks(chunk).for_each(|chunk| macs.update(&keys, chunk));
-                let digests: Vec<_> = macs.finish(&keys).collect();
+                let digests = macs.finish(&keys);
                 assert!(
                     digests.iter().map(Digest::as_bytes).eq(expected.iter().map(Digest::as_bytes)),
                     "{kind:?} in chunks of {chunk}"
@@ -498,7 +537,7 @@ mod tests {
                 macs.update(&keys, &text[fed - again..]);
                 let digests = macs.finish(&keys);
                 assert!(
-                    digests.map(|it| it.as_bytes().to_vec()).eq(expected.iter().map(Digest::as_bytes)),
+                    digests.iter().map(|it| it.as_bytes().to_vec()).eq(expected.iter().map(Digest::as_bytes)),
                     "{kind:?} at {fed}"
                 );
             }
@@ -510,6 +549,13 @@ mod tests {
         let key = Mac::new(MacKind::SECRET_THEN_TEXT_SHA256, b"Jefe");
         let code = Sha256::digest(b"Jefe wants nothing");
         assert_eq!(key.of(b" wants nothing").as_bytes(), &code[..]);
-        assert!(Macs::by(&Keyring::new([Ok(key)]).unwrap().unwrap()).is_none());
+        let keys = Keyring::new([Ok(key.clone()), Ok(key)]).unwrap().unwrap();
+        assert!(Macs::by(&keys).is_none());
+        let Ok(both) = codes::<Infallible>(&keys, |sink| {
+            sink(b" wants ");
+            sink(b"nothing");
+            Ok(())
+        });
+        assert!(both.iter().map(Digest::as_bytes).eq([&code[..], &code[..]]));
     }
 }

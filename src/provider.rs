@@ -166,14 +166,16 @@ pub trait Provider: Send + Sync + 'static {
         rest: &[u8],
     ) -> Result<MaybeReady<Outcome>, Rejection>;
 
-    /// Returns a verification that has to wait for its body, in as little memory as that takes. It
-    /// was given the first `fed` bytes of the body.
+    /// Returns what is needed of a verification that has to wait for its body, if that is less than
+    /// all of it. What is left of it is not used again. It was given the first `fed` bytes of the
+    /// body.
     #[doc(hidden)]
-    fn park(&self, verification: Self::Verification, fed: usize) -> Box<dyn Parked<Self>>
+    fn park(&self, verification: &mut Self::Verification, fed: usize) -> Option<Box<dyn Parked<Self>>>
     where
         Self: Sized,
     {
-        Box::new(Whole { verification, fed })
+        let _ = (verification, fed);
+        None
     }
 
     /// Dresses a rejection for this sender: its status, a challenge, a header. The layer calls it
@@ -201,23 +203,6 @@ pub trait Parked<P: ?Sized>: Send {
 
     /// See [`Provider::finish`].
     fn finish(&mut self, provider: &P, head: &Parts, body: &Bytes) -> Result<MaybeReady<Outcome>, Rejection>;
-}
-
-/// One that is kept as it is.
-pub(crate) struct Whole<V> {
-    pub(crate) verification: V,
-    pub(crate) fed: usize,
-}
-
-impl<P: Provider> Parked<P> for Whole<P::Verification> {
-    fn receive(&mut self, provider: &P, head: &Parts, arrived: Arrived<'_>) {
-        arrived.each_since(self.fed, &mut |chunk| provider.receive(&mut self.verification, head, chunk));
-        self.fed = arrived.len();
-    }
-
-    fn finish(&mut self, provider: &P, head: &Parts, body: &Bytes) -> Result<MaybeReady<Outcome>, Rejection> {
-        provider.finish(&mut self.verification, head, body, &body[self.fed..])
-    }
 }
 
 /// Whether a request looks like it came from a sender.

@@ -108,6 +108,24 @@ impl<P: Provider> Receiving<P> {
     }
 }
 
+/// A verification that is kept as it is.
+struct Whole<V> {
+    verification: V,
+    /// How much of the body it was given.
+    fed: usize,
+}
+
+impl<P: Provider> Parked<P> for Whole<P::Verification> {
+    fn receive(&mut self, provider: &P, head: &Parts, arrived: Arrived<'_>) {
+        arrived.each_since(self.fed, &mut |chunk| provider.receive(&mut self.verification, head, chunk));
+        self.fed = arrived.len();
+    }
+
+    fn finish(&mut self, provider: &P, head: &Parts, body: &Bytes) -> Result<MaybeReady<Outcome>, Rejection> {
+        provider.finish(&mut self.verification, head, body, &body[self.fed..])
+    }
+}
+
 type PendingBegin<V> = BoxFuture<Result<Begin<V>, Rejection>>;
 
 /// The head of a request while a look-up may hold it too. In its place is an empty one.
@@ -316,15 +334,17 @@ impl<'a, P: Provider> Driver<'a, P> {
                     self.received = receiver.finish();
                     return self.finish(verification, fed);
                 }
-                Poll::Pending => received = Some((receiver, fed)),
+                Poll::Pending => match shared.provider.as_ref().park(verification, fed) {
+                    Some(parked) => return self.wait(Receiving::new(Some(parked), receiver), cx),
+                    None => received = Some((receiver, fed)),
+                },
             }
         }
         match begun {
             Ok(MaybeReady::Ready(Begin::Verify(verification))) => {
                 // It is always there.
                 let (receiver, fed) = received.unwrap_or_else(|| (shared.receiver(), 0));
-                let parked = shared.provider.as_ref().park(verification, fed);
-                self.wait(Receiving::new(Some(parked), receiver), cx)
+                self.wait(Receiving::new(Some(Box::new(Whole { verification, fed })), receiver), cx)
             }
             Ok(MaybeReady::Ready(begun)) => self.begun(Ok(begun), &*body),
             // Not reached, as what was pending has been polled.
@@ -355,8 +375,9 @@ impl<'a, P: Provider> Driver<'a, P> {
     /// Acts on what the head and a look-up led to.
     fn begun(&mut self, begun: Result<Begin<P::Verification>, Rejection>, body: &impl Body) -> Next<P> {
         let would = match begun {
-            Ok(Begin::Verify(verification)) => {
-                let parked = self.shared.provider.as_ref().park(verification, 0);
+            Ok(Begin::Verify(mut verification)) => {
+                let parked = self.shared.provider.as_ref().park(&mut verification, 0);
+                let parked = parked.unwrap_or_else(|| Box::new(Whole { verification, fed: 0 }));
                 return Next::Stage(Stage::Receive(Receiving::new(Some(parked), self.shared.receiver())));
             }
             Ok(Begin::Answer(answer)) if self.shared.observe_only => Ok(answer),

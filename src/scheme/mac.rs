@@ -1,10 +1,9 @@
 //! Proof by a message authentication code over the signed text.
 
 use http::request::Parts;
-use smallvec::SmallVec;
 
 use crate::config::ConfigError;
-use crate::mac::{Mac, MacKind, Macs, matching_key};
+use crate::mac::{Mac, MacKind, Macs, codes, matching_key};
 use crate::place::Candidates;
 use crate::provider::MaybeReady;
 use crate::rejection::{Reason, Rejection};
@@ -71,18 +70,13 @@ impl MacProof {
         if let Some(mut macs) = run.progress.take() {
             macs.update(ring, rest);
             template.feed_after(values, &mut |bytes| macs.update(ring, bytes))?;
-            return Ok(matching_key(macs.finish(ring), offer.iter()));
+            return Ok(matching_key(macs.finish(ring).into_iter(), offer.iter()));
         }
         if let Some(only) = ring.only() {
             let code = only.over(|sink| template.feed(values, sink))?;
             return Ok(code.is_among(offer.iter()).then_some(0));
         }
-        if let Some(mut macs) = Macs::by(ring) {
-            template.feed(values, &mut |bytes| macs.update(ring, bytes))?;
-            return Ok(matching_key(macs.finish(ring), offer.iter()));
-        }
-        let codes = ring.iter().map(|key| key.over(|sink| template.feed(values, sink)));
-        let codes = codes.collect::<Result<SmallVec<[_; 1]>, _>>()?;
+        let codes = codes(ring, |sink| template.feed(values, sink))?;
         Ok(matching_key(codes.into_iter(), offer.iter()))
     }
 }

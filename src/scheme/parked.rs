@@ -14,31 +14,32 @@ use http::request::Parts;
 use crate::body::Arrived;
 use crate::mac::{HashStates, Macs};
 use crate::place::Candidates;
-use crate::provider::{MaybeReady, Outcome, Parked, Whole};
+use crate::provider::{MaybeReady, Outcome, Parked};
 use crate::rejection::Rejection;
 use crate::secrets::KeysFor;
 
 use super::any_form::{AnyAttempt, AnyForm, DrivenForm};
 use super::fields::Unverified;
-use super::form::{Attempt, Form, FormId, foreign};
+use super::form::{Form, FormId, foreign};
 use super::mac::MacProof;
 use super::proof::{Proof as _, Run};
 use super::scheme::{Scheme, SchemeVerification, State};
 
-/// Keeps of a verification, which was given the first `fed` bytes of the body, what is needed while
-/// it waits for more.
-pub(super) fn parked(verification: SchemeVerification, fed: usize) -> Box<dyn Parked<Scheme>> {
-    match verification.0 {
+/// Takes of a verification, which was given the first `fed` bytes of the body, what is needed while
+/// it waits for more. Those by several forms are rare, and stay as they are.
+pub(super) fn parked(verification: &mut SchemeVerification, fed: usize) -> Option<Box<dyn Parked<Scheme>>> {
+    match &mut verification.0 {
         State::Verify { first: AnyAttempt::Mac(attempt), rest } if rest.is_empty() => {
-            let Attempt { form, read, keys, progress, .. } = attempt;
-            let mut parked = ParkedMacs { form, now: read.now, keys, states: HashStates::new(), seen: 0 };
-            parked.keep(progress, fed);
-            Box::new(parked)
+            let keys = mem::replace(&mut attempt.keys, KeysFor::Own);
+            let states = HashStates::new();
+            let mut parked = Box::new(ParkedMacs { form: attempt.form, now: attempt.read.now, keys, states, seen: 0 });
+            parked.keep(attempt.progress.take(), fed);
+            Some(parked)
         }
         State::Verify { first: AnyAttempt::Other(form, attempt), rest } if rest.is_empty() => {
-            Box::new(ParkedOther { form, attempt, fed })
+            Some(Box::new(ParkedOther { form: *form, attempt: mem::replace(attempt, Box::new(())), fed }))
         }
-        state => Box::new(Whole { verification: SchemeVerification(state), fed }),
+        _ => None,
     }
 }
 
@@ -95,11 +96,10 @@ impl Parked<Scheme> for ParkedMacs {
 
     fn finish(&mut self, scheme: &Scheme, head: &Parts, body: &Bytes) -> Result<MaybeReady<Outcome>, Rejection> {
         let form = self.form(scheme).ok_or_else(foreign)?;
-        let (mut read, progress) = (Unverified::new(self.now), self.progress());
-        let offer = form.read_head(&mut read, head)?;
-        let keys = mem::replace(&mut self.keys, KeysFor::Own);
-        let mut attempt = Attempt { form: self.form, read, offer, keys, progress };
-        form.finish(&mut attempt, &scheme.0.handshakes, head, body, &body[self.seen..])
+        let (mut read, mut progress) = (Unverified::new(self.now), self.progress());
+        let mut offer = form.read_head(&mut read, head)?;
+        let run = Run { offer: &mut offer, keys: &self.keys, progress: &mut progress };
+        form.finish(&mut read, run, &scheme.0.handshakes, head, body, &body[self.seen..])
     }
 }
 

@@ -276,7 +276,7 @@ impl Provider for Scheme {
         }
     }
 
-    fn park(&self, verification: SchemeVerification, fed: usize) -> Box<dyn Parked<Self>> {
+    fn park(&self, verification: &mut SchemeVerification, fed: usize) -> Option<Box<dyn Parked<Self>>> {
         parked(verification, fed)
     }
 
