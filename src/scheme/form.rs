@@ -114,7 +114,8 @@ impl<P: Proof> Form<P> {
     ) -> Judged<T> {
         let (head, shared) = (head.parts(), head.shared());
         let mut read = Unverified::new(now);
-        let offer = self.read_head(&mut read, head)?;
+        let offer = if self.is_in_body { P::Offer::default() } else { self.proof.read(head, b"", &mut read)? };
+        self.fields.read(&mut read, head)?;
         let form = FormId::of(self);
         match self.proof.start(&offer, &Values { shared, ..read.values(head, b"") })? {
             MaybeReady::Ready(keys) => {
@@ -124,14 +125,6 @@ impl<P: Proof> Form<P> {
                 Ok(wrap(Attempt { form, read, offer, keys: keys.await?, progress: P::Progress::default() }))
             })),
         }
-    }
-
-    /// Reads what the head says about the request, and the proof that it offers.
-    #[inline(always)]
-    pub(super) fn read_head(&self, read: &mut Unverified, head: &Parts) -> Result<P::Offer, Rejection> {
-        let offer = if self.is_in_body { P::Offer::default() } else { self.proof.read(head, b"", read)? };
-        self.fields.read(read, head)?;
-        Ok(offer)
     }
 
     /// Checks what is left to be compared with the body.
@@ -226,7 +219,7 @@ pub(crate) struct Attempt<P: Proof> {
     /// verification has the scheme.
     pub(super) form: FormId,
     pub(super) read: Unverified,
-    offer: P::Offer,
+    pub(super) offer: P::Offer,
     pub(super) keys: P::Keys,
     pub(super) progress: P::Progress,
 }

@@ -12,41 +12,31 @@ use bytes::Bytes;
 use http::request::Parts;
 
 use crate::body::Arrived;
+use crate::handshake::Handshake;
 use crate::mac::{HashStates, Macs};
 use crate::place::Candidates;
-use crate::provider::{MaybeReady, Outcome, Parked};
-use crate::rejection::Rejection;
+use crate::provider::Outcome;
 use crate::secrets::KeysFor;
 
-use super::any_form::{AnyAttempt, AnyForm, DrivenForm};
+use super::any_form::{AnyForm, DrivenForm};
 use super::fields::Unverified;
-use super::form::{Form, FormId, foreign};
+use super::form::{Attempt, Form, FormId, foreign};
 use super::mac::MacProof;
-use super::proof::{Proof as _, Run};
-use super::scheme::{Scheme, SchemeVerification, State};
+use super::proof::{Judged, Proof as _, Run};
 
-/// Takes of a verification, which was given the first `fed` bytes of the body, what is needed while
-/// it waits for more. Those by several forms are rare, and stay as they are.
-pub(super) fn parked(verification: &mut SchemeVerification, fed: usize) -> Option<Box<dyn Parked<Scheme>>> {
-    match &mut verification.0 {
-        State::Verify { first: AnyAttempt::Mac(attempt), rest } if rest.is_empty() => {
-            let keys = mem::replace(&mut attempt.keys, KeysFor::Own);
-            let states = HashStates::new();
-            let mut parked = Box::new(ParkedMacs { form: attempt.form, now: attempt.read.now, keys, states, seen: 0 });
-            parked.keep(attempt.progress.take(), fed);
-            Some(parked)
-        }
-        State::Verify { first: AnyAttempt::Other(form, attempt), rest } if rest.is_empty() => {
-            Some(Box::new(ParkedOther { form: *form, attempt: mem::replace(attempt, Box::new(())), fed }))
-        }
-        _ => None,
-    }
+/// An attempt of which only that is kept which is needed while it waits.
+pub(super) trait ParkedAttempt: Send {
+    /// Sees what has arrived so far. The form that has begun the attempt is among these.
+    fn receive(&mut self, forms: &[AnyForm], head: &Parts, arrived: Arrived<'_>);
+
+    fn finish(&mut self, forms: &[AnyForm], handshakes: &[Handshake], head: &Parts, body: &Bytes) -> Judged<Outcome>;
 }
 
 /// An attempt by MACs.
-struct ParkedMacs {
+pub(super) struct ParkedMacs {
     form: FormId,
     now: SystemTime,
+    offer: Candidates,
     keys: KeysFor,
     /// None unless the text was begun.
     states: HashStates,
@@ -55,8 +45,22 @@ struct ParkedMacs {
 }
 
 impl ParkedMacs {
-    fn form<'a>(&self, scheme: &'a Scheme) -> Option<&'a Form<MacProof>> {
-        scheme.0.forms.iter().find_map(|form| match form {
+    /// Takes it of an attempt that was given the first `fed` bytes of the body.
+    pub(super) fn of(attempt: &mut Attempt<MacProof>, fed: usize) -> Self {
+        let mut own = Self {
+            form: attempt.form,
+            now: attempt.read.now,
+            offer: mem::take(&mut attempt.offer),
+            keys: mem::replace(&mut attempt.keys, KeysFor::Own),
+            states: HashStates::new(),
+            seen: 0,
+        };
+        own.keep(attempt.progress.take(), fed);
+        own
+    }
+
+    fn form<'a>(&self, forms: &'a [AnyForm]) -> Option<&'a Form<MacProof>> {
+        forms.iter().find_map(|form| match form {
             AnyForm::Mac(form) if FormId::of(form) == self.form => Some(form),
             _ => None,
         })
@@ -79,55 +83,60 @@ impl ParkedMacs {
     }
 }
 
-impl Parked<Scheme> for ParkedMacs {
-    fn receive(&mut self, scheme: &Scheme, head: &Parts, arrived: Arrived<'_>) {
-        let Some(form) = self.form(scheme).filter(|form| form.proof.streams()) else { return };
+impl ParkedAttempt for ParkedMacs {
+    fn receive(&mut self, forms: &[AnyForm], head: &Parts, arrived: Arrived<'_>) {
+        let Some(form) = self.form(forms).filter(|form| form.proof.streams()) else { return };
         let (mut read, mut progress) = (Unverified::new(self.now), self.progress());
-        if progress.is_none() && form.read_head(&mut read, head).is_err() {
+        if progress.is_none() && form.fields.read(&mut read, head).is_err() {
             return;
         }
-        let (values, mut offer) = (read.values(head, b""), Candidates::new());
+        let values = read.values(head, b"");
         arrived.each_since(self.seen, &mut |chunk| {
-            let run = Run { offer: &mut offer, keys: &self.keys, progress: &mut progress };
+            let run = Run { offer: &mut self.offer, keys: &self.keys, progress: &mut progress };
             form.proof.receive(run, &values, chunk);
         });
         self.keep(progress, arrived.len());
     }
 
-    fn finish(&mut self, scheme: &Scheme, head: &Parts, body: &Bytes) -> Result<MaybeReady<Outcome>, Rejection> {
-        let form = self.form(scheme).ok_or_else(foreign)?;
+    fn finish(&mut self, forms: &[AnyForm], handshakes: &[Handshake], head: &Parts, body: &Bytes) -> Judged<Outcome> {
+        let form = self.form(forms).ok_or_else(foreign)?;
         let (mut read, mut progress) = (Unverified::new(self.now), self.progress());
-        let mut offer = form.read_head(&mut read, head)?;
-        let run = Run { offer: &mut offer, keys: &self.keys, progress: &mut progress };
-        form.finish(&mut read, run, &scheme.0.handshakes, head, body, &body[self.seen..])
+        form.fields.read(&mut read, head)?;
+        let run = Run { offer: &mut self.offer, keys: &self.keys, progress: &mut progress };
+        form.finish(&mut read, run, handshakes, head, body, &body[self.seen..])
     }
 }
 
 /// An attempt by another kind of proof, which is in a box anyway.
-struct ParkedOther {
+pub(super) struct ParkedOther {
     form: FormId,
     attempt: Box<dyn Any + Send>,
     fed: usize,
 }
 
 impl ParkedOther {
-    fn form<'a>(&self, scheme: &'a Scheme) -> Option<&'a dyn DrivenForm> {
-        scheme.0.forms.iter().find_map(|form| match form {
+    /// Takes it of an attempt that was given the first `fed` bytes of the body.
+    pub(super) fn of(form: FormId, attempt: &mut Box<dyn Any + Send>, fed: usize) -> Self {
+        Self { form, attempt: mem::replace(attempt, Box::new(())), fed }
+    }
+
+    fn form<'a>(&self, forms: &'a [AnyForm]) -> Option<&'a dyn DrivenForm> {
+        forms.iter().find_map(|form| match form {
             AnyForm::Other(form) if form.id() == self.form => Some(&**form),
             _ => None,
         })
     }
 }
 
-impl Parked<Scheme> for ParkedOther {
-    fn receive(&mut self, scheme: &Scheme, head: &Parts, arrived: Arrived<'_>) {
-        let Some(form) = self.form(scheme) else { return };
+impl ParkedAttempt for ParkedOther {
+    fn receive(&mut self, forms: &[AnyForm], head: &Parts, arrived: Arrived<'_>) {
+        let Some(form) = self.form(forms) else { return };
         arrived.each_since(self.fed, &mut |chunk| form.receive_any(&mut *self.attempt, head, chunk));
         self.fed = arrived.len();
     }
 
-    fn finish(&mut self, scheme: &Scheme, head: &Parts, body: &Bytes) -> Result<MaybeReady<Outcome>, Rejection> {
-        let form = self.form(scheme).ok_or_else(foreign)?;
-        form.finish_any(&mut *self.attempt, &scheme.0.handshakes, head, body, &body[self.fed..])
+    fn finish(&mut self, forms: &[AnyForm], handshakes: &[Handshake], head: &Parts, body: &Bytes) -> Judged<Outcome> {
+        let form = self.form(forms).ok_or_else(foreign)?;
+        form.finish_any(&mut *self.attempt, handshakes, head, body, &body[self.fed..])
     }
 }

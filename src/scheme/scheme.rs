@@ -10,6 +10,7 @@ use http::StatusCode;
 use http::request::Parts;
 
 use crate::behavior::Behavior;
+use crate::body::Arrived;
 #[cfg(feature = "inspect")]
 use crate::clues::Clues;
 use crate::config::ConfigError;
@@ -21,7 +22,7 @@ use crate::time::{Clock, Tolerance};
 
 use super::any_form::{AnyAttempt, AnyForm};
 use super::form::foreign;
-use super::parked::parked;
+use super::parked::{ParkedAttempt, ParkedMacs, ParkedOther};
 use super::proof::Judged;
 use crate::handshake::{AnswerUnsigned, Handshake};
 
@@ -277,7 +278,16 @@ impl Provider for Scheme {
     }
 
     fn park(&self, verification: &mut SchemeVerification, fed: usize) -> Option<Box<dyn Parked<Self>>> {
-        parked(verification, fed)
+        match &mut verification.0 {
+            State::Verify { first: AnyAttempt::Mac(attempt), rest } if rest.is_empty() => {
+                Some(Box::new(ParkedMacs::of(attempt, fed)))
+            }
+            State::Verify { first: AnyAttempt::Other(form, attempt), rest } if rest.is_empty() => {
+                Some(Box::new(ParkedOther::of(*form, attempt, fed)))
+            }
+            // Those by several forms are rare, and stay as they are.
+            _ => None,
+        }
     }
 
     fn finish(
@@ -322,6 +332,16 @@ impl Provider for Scheme {
         clues.signs_address = self.0.forms.iter().any(AnyForm::signs_address);
         clues.is_repeatable = true;
         clues
+    }
+}
+
+impl<A: ParkedAttempt> Parked<Scheme> for A {
+    fn receive(&mut self, scheme: &Scheme, head: &Parts, arrived: Arrived<'_>) {
+        ParkedAttempt::receive(self, &scheme.0.forms, head, arrived);
+    }
+
+    fn finish(&mut self, scheme: &Scheme, head: &Parts, body: &Bytes) -> Result<MaybeReady<Outcome>, Rejection> {
+        ParkedAttempt::finish(self, &scheme.0.forms, &scheme.0.handshakes, head, body)
     }
 }
 
