@@ -12,7 +12,7 @@ use hmac::digest::block_api::{Buffer, FixedOutputCore as _, UpdateCore as _};
 use hmac::digest::{Digest as _, KeyInit, Output};
 use sha1::Sha1;
 use sha2::{Sha256, Sha384, Sha512};
-use smallvec::SmallVec;
+use smallvec::{SmallVec, smallvec};
 use subtle::{Choice, ConstantTimeEq as _};
 
 use crate::config::ConfigError;
@@ -267,7 +267,34 @@ pub(crate) struct Hmacs<D: EagerHash> {
     waiting: Buffer<HmacCore<D>>,
 }
 
+/// What is kept of codes while more of their text is waited for: nothing, for the code by one key
+/// of HMAC-SHA256, of the part of a block that waits, as it can be fed once more.
+pub(crate) enum HeldMacs {
+    Sha256(HmacCore<Sha256>),
+    Other(Box<dyn OtherMacs>),
+}
+
 impl Macs {
+    /// Returns what is kept while more is waited for, and how many of the last bytes have to be fed
+    /// once more then.
+    pub(crate) fn held(self) -> (HeldMacs, usize) {
+        match self {
+            Self::Sha256(macs) => match &macs.running[..] {
+                [only] => (HeldMacs::Sha256(only.clone()), macs.waiting.get_pos()),
+                _ => (HeldMacs::Other(Box::new(macs)), 0),
+            },
+            Self::Other(macs) => (HeldMacs::Other(macs), 0),
+        }
+    }
+
+    /// Goes on behind what was fed, but for the bytes that have to be fed once more.
+    pub(crate) fn resumed(held: HeldMacs) -> Self {
+        match held {
+            HeldMacs::Sha256(only) => Self::Sha256(Hmacs::new(smallvec![only])),
+            HeldMacs::Other(macs) => Self::Other(macs),
+        }
+    }
+
     pub(crate) fn by(keys: &Keyring<Mac>) -> Self {
         let own = |key: &Mac| if let Mac::Sha256(key) = key { Some(key.clone()) } else { None };
         match keys.first() {

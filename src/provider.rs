@@ -14,6 +14,8 @@ use crate::text::Text;
 use crate::time::Clock;
 
 pub use crate::behavior::{Behavior, DEFAULT_BODY_LIMIT, ExpectedAnswer, Repeats};
+#[doc(hidden)]
+pub use crate::body::Arrived;
 #[cfg(feature = "inspect")]
 #[doc(hidden)]
 pub use crate::clues::Clues;
@@ -175,6 +177,18 @@ pub trait Provider: Send + Sync + 'static {
         rest: &[u8],
     ) -> Result<MaybeReady<Outcome>, Rejection>;
 
+    /// Returns what is needed of a verification that has to wait for its body, if that is less than
+    /// all of it. What is left of it is not used again. It was given the first `fed` bytes of the
+    /// body.
+    #[doc(hidden)]
+    fn park(&self, verification: &mut Self::Verification, fed: usize) -> Option<Box<dyn Parked<Self>>>
+    where
+        Self: Sized,
+    {
+        let _ = (verification, fed);
+        None
+    }
+
     /// Dresses a rejection for this sender: its status, a challenge, a header. The layer calls it
     /// once for each rejection, whichever step it came from.
     #[must_use]
@@ -189,6 +203,17 @@ pub trait Provider: Send + Sync + 'static {
     fn clues(&self) -> Clues {
         Clues::default()
     }
+}
+
+/// A verification that waits for its body: whatever of the body it has to see again, it may see
+/// again.
+#[doc(hidden)]
+pub trait Parked<P: ?Sized>: Send {
+    /// Sees what has arrived so far.
+    fn receive(&mut self, provider: &P, head: &Parts, arrived: Arrived<'_>);
+
+    /// See [`Provider::finish`].
+    fn finish(&mut self, provider: &P, head: &Parts, body: &Bytes) -> Result<MaybeReady<Outcome>, Rejection>;
 }
 
 /// Whether a request looks like it came from a sender.

@@ -127,20 +127,17 @@ impl Account {
     }
 }
 
-/// The memory that one request holds of a budget, given back when it is dropped. Without a budget
-/// it is a number alone.
+/// The memory that one request holds of a budget, if there is one, given back when it is dropped.
+/// It is in a box, because every request is moved with room for it.
 #[derive(Default)]
-pub(crate) struct Lease {
-    /// Boxed, because every request is moved with room for it.
-    of: Option<Box<Share>>,
-    held: usize,
-}
+pub(crate) struct Lease(Option<Box<Share>>);
 
-/// Who holds the memory of a lease. It is what gives it back, so that a lease without a budget
-/// costs nothing to drop.
+/// What one request holds of a budget. Its ledger is what gives it back, so that a lease without a
+/// budget costs nothing to drop.
 pub(crate) struct Share {
     ledger: Arc<dyn Ledger>,
     id: u64,
+    held: usize,
     claim: Arc<Claim>,
 }
 
@@ -157,30 +154,29 @@ pub(crate) trait Ledger: Send + Sync {
 impl Lease {
     #[inline]
     pub(crate) fn new(budget: Option<&Arc<dyn Ledger>>) -> Self {
-        Self { of: budget.map(|ledger| ledger.clone().open()), held: 0 }
+        Self(budget.map(|ledger| ledger.clone().open()))
     }
 
     /// Sees that at least this much is held.
     #[inline]
     pub(super) fn hold(&mut self, bytes: usize) -> Result<(), Reason> {
-        if bytes > self.held {
-            if let Some(share) = &self.of {
-                share.ledger.grant(share, bytes)?;
-            }
-            self.held = bytes;
+        let Some(share) = &mut self.0 else { return Ok(()) };
+        if bytes > share.held {
+            share.ledger.grant(share, bytes)?;
+            share.held = bytes;
         }
         Ok(())
     }
 
     /// Has this task woken should its memory be revoked while it waits. Fails if it has been.
     pub(super) fn wait(&self, waker: &Waker) -> Result<(), Reason> {
-        self.of.as_ref().map_or(Ok(()), |share| share.ledger.wait(share, waker))
+        self.0.as_ref().map_or(Ok(()), |share| share.ledger.wait(share, waker))
     }
 
     /// Keeps what is held: the body is complete. Fails if it was revoked just now.
     #[inline]
     pub(super) fn complete(&self) -> Result<(), Reason> {
-        self.of.as_ref().map_or(Ok(()), |share| share.ledger.complete(share))
+        self.0.as_ref().map_or(Ok(()), |share| share.ledger.complete(share))
     }
 }
 
@@ -191,7 +187,7 @@ impl Ledger for Mutex<Account> {
         let id = account.next_id;
         account.next_id += 1;
         drop(account);
-        Box::new(Share { ledger: self, id, claim: Arc::default() })
+        Box::new(Share { ledger: self, id, held: 0, claim: Arc::default() })
     }
 
     #[inline]

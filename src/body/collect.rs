@@ -26,18 +26,30 @@ const TAIL: usize = 64 * 1024;
 
 /// Collects the frames of one body. A single frame is passed on as it is. Several are copied
 /// together, once if the announced length is true or if they are long.
+#[derive(Default)]
 pub(super) struct Collector {
-    limit: usize,
     collected: Collected,
     lease: Lease,
 }
 
+// In two steps, so that what tells the kinds apart is within them: a request that waits holds
+// nothing beside.
 enum Collected {
     /// The only frame so far. Empty if there is none.
     One(Bytes),
+    Several(Several),
+}
+
+enum Several {
     Joined(Vec<u8>),
     /// Boxed, because it is rare and every body is received in room for it.
     Kept(Box<Frames>),
+}
+
+impl Default for Collected {
+    fn default() -> Self {
+        Self::One(Bytes::new())
+    }
 }
 
 /// Frames of a body whose length is not known, and a buffer for short ones behind them.
@@ -104,16 +116,16 @@ impl Frames {
 }
 
 impl Collector {
-    pub(super) fn new(limit: usize, lease: Lease) -> Self {
-        Self { limit, collected: Collected::One(Bytes::new()), lease }
+    pub(super) fn new(lease: Lease) -> Self {
+        Self { collected: Collected::default(), lease }
     }
 
     /// Returns how much has arrived.
     pub(super) fn len(&self) -> usize {
         match &self.collected {
             Collected::One(frame) => frame.len(),
-            Collected::Joined(joined) => joined.len(),
-            Collected::Kept(kept) => kept.len,
+            Collected::Several(Several::Joined(joined)) => joined.len(),
+            Collected::Several(Several::Kept(kept)) => kept.len,
         }
     }
 
@@ -121,16 +133,22 @@ impl Collector {
     pub(super) fn each_since(&self, from: usize, mut take: impl FnMut(&[u8])) {
         match &self.collected {
             Collected::One(frame) => take(&frame[from..]),
-            Collected::Joined(joined) => take(&joined[from..]),
-            Collected::Kept(kept) => kept.each_since(from, take),
+            Collected::Several(Several::Joined(joined)) => take(&joined[from..]),
+            Collected::Several(Several::Kept(kept)) => kept.each_since(from, take),
         }
     }
 
-    /// Adds a frame. `announced` is the length that the body claims to have after it, a mere hint.
+    /// Adds a frame, up to this limit in all. `announced` is the length that the body claims to
+    /// have after it, a mere hint.
     #[inline]
-    pub(super) fn push(&mut self, frame: Bytes, announced: impl Fn() -> Option<u64>) -> Result<(), Reason> {
+    pub(super) fn push(
+        &mut self,
+        frame: Bytes,
+        limit: usize,
+        announced: impl Fn() -> Option<u64>,
+    ) -> Result<(), Reason> {
         let len = self.len().saturating_add(frame.len());
-        if len > self.limit {
+        if len > limit {
             return Err(Reason::BodyTooLarge);
         }
         match &mut self.collected {
@@ -143,32 +161,34 @@ impl Collector {
                 let mut kept = Box::new(Frames::new(mem::take(first), 0));
                 kept.push(frame);
                 self.lease.hold(kept.len + kept.unused)?;
-                self.collected = Collected::Kept(kept);
+                self.collected = Collected::Several(Several::Kept(kept));
             }
             Collected::One(first) => {
-                let capacity = capacity(len, announced(), self.limit);
+                let capacity = capacity(len, announced(), limit);
                 // The first frame is still there while it is copied.
                 self.lease.hold(capacity.saturating_add(first.len()))?;
                 let mut joined = Vec::new();
                 joined.reserve_exact(capacity);
                 joined.extend_from_slice(first);
                 joined.extend_from_slice(&frame);
-                self.collected = Collected::Joined(joined);
+                self.collected = Collected::Several(Several::Joined(joined));
             }
-            Collected::Joined(joined) if len > joined.capacity().max(KEEP_FROM) && announced().is_none() => {
+            Collected::Several(Several::Joined(joined))
+                if len > joined.capacity().max(KEEP_FROM) && announced().is_none() =>
+            {
                 let unused = joined.capacity() - joined.len();
                 let mut kept = Box::new(Frames::new(mem::take(joined).into(), unused));
                 kept.push(frame);
                 self.lease.hold(kept.len + kept.unused)?;
-                self.collected = Collected::Kept(kept);
+                self.collected = Collected::Several(Several::Kept(kept));
             }
-            Collected::Kept(kept) => {
+            Collected::Several(Several::Kept(kept)) => {
                 kept.push(frame);
                 self.lease.hold(kept.len + kept.unused)?;
             }
-            Collected::Joined(joined) => {
+            Collected::Several(Several::Joined(joined)) => {
                 if len > joined.capacity() {
-                    let capacity = capacity(len, announced(), self.limit);
+                    let capacity = capacity(len, announced(), limit);
                     self.lease.hold(capacity)?;
                     joined.reserve_exact(capacity - joined.len());
                 }
@@ -186,10 +206,10 @@ impl Collector {
     /// Joins what is there as a whole, and keeps its memory.
     #[inline]
     pub(super) fn complete(&mut self) -> Result<(), Reason> {
-        if let Collected::Kept(kept) = &mut self.collected {
+        if let Collected::Several(Several::Kept(kept)) = &mut self.collected {
             // The frames are still there while they are copied.
             self.lease.hold(kept.len + kept.unused + kept.len)?;
-            self.collected = Collected::Joined(kept.join());
+            self.collected = Collected::Several(Several::Joined(kept.join()));
         }
         self.lease.complete()
     }
@@ -200,8 +220,8 @@ impl Collector {
         match &mut self.collected {
             // Nearly every body. Exchanged, as a copy of what was just written is waited for.
             Collected::One(frame) => mem::swap(body, frame),
-            Collected::Joined(joined) => *body = mem::take(joined).into(),
-            Collected::Kept(kept) => *body = kept.join().into(),
+            Collected::Several(Several::Joined(joined)) => *body = mem::take(joined).into(),
+            Collected::Several(Several::Kept(kept)) => *body = kept.join().into(),
         }
         mem::take(&mut self.lease)
     }
@@ -222,14 +242,14 @@ mod tests {
     use super::*;
 
     fn add(collector: &mut Collector, frame: impl Into<Bytes>, announced: Option<u64>) -> Result<(), Reason> {
-        collector.push(frame.into(), || announced)
+        collector.push(frame.into(), usize::MAX, || announced)
     }
 
     fn joined_capacity(collector: &Collector) -> usize {
         match &collector.collected {
             Collected::One(_) => 0,
-            Collected::Joined(joined) => joined.capacity(),
-            Collected::Kept(_) => panic!("its length was announced"),
+            Collected::Several(Several::Joined(joined)) => joined.capacity(),
+            Collected::Several(Several::Kept(_)) => panic!("its length was announced"),
         }
     }
 
@@ -240,9 +260,9 @@ mod tests {
     }
 
     fn collect(limit: usize, frames: &[&'static [u8]]) -> Result<Bytes, Reason> {
-        let mut collector = Collector::new(limit, Lease::default());
+        let mut collector = Collector::default();
         for &frame in frames {
-            add(&mut collector, frame, None)?;
+            collector.push(frame.into(), limit, || None)?;
         }
         Ok(body_of(collector))
     }
@@ -250,7 +270,7 @@ mod tests {
     #[test]
     fn one_frame_is_not_copied() {
         let frame = Bytes::from(vec![7; 100]);
-        let mut collector = Collector::new(100, Lease::default());
+        let mut collector = Collector::default();
         add(&mut collector, "", None).unwrap();
         add(&mut collector, frame.clone(), None).unwrap();
         add(&mut collector, "", None).unwrap();
@@ -267,7 +287,7 @@ mod tests {
 
     #[test]
     fn memory_follows_what_arrived_and_not_what_was_announced() {
-        let mut collector = Collector::new(usize::MAX, Lease::default());
+        let mut collector = Collector::default();
         add(&mut collector, "a", Some(u64::MAX)).unwrap();
         assert_eq!(joined_capacity(&collector), 0);
         add(&mut collector, "b", Some(u64::MAX)).unwrap();
@@ -287,10 +307,10 @@ mod tests {
             &[100_000, 1, 80_000, 1, 80_000],
         ] {
             let frames: Vec<Bytes> = sizes.iter().map(|size| bytes.by_ref().take(*size).collect()).collect();
-            let mut collector = Collector::new(usize::MAX, Lease::default());
+            let mut collector = Collector::default();
             let (mut fed, mut seen) = (0, Vec::new());
             for (place, frame) in frames.iter().enumerate() {
-                collector.push(frame.clone(), || None).unwrap();
+                collector.push(frame.clone(), usize::MAX, || None).unwrap();
                 if place > 0 {
                     collector.each_since(fed, |part| seen.extend_from_slice(part));
                     fed = collector.len();
@@ -303,12 +323,12 @@ mod tests {
 
     #[test]
     fn short_frames_of_an_unknown_length_keep_no_more_memory_than_twice_what_arrived() {
-        let mut collector = Collector::new(usize::MAX, Lease::default());
+        let mut collector = Collector::default();
         let mut len = 0;
         for size in [70_000].into_iter().chain([1, 4_096].repeat(200)).chain([1_000; 300]) {
             add(&mut collector, vec![1; size], None).unwrap();
             len += size;
-            if let Collected::Kept(kept) = &collector.collected {
+            if let Collected::Several(Several::Kept(kept)) = &collector.collected {
                 assert_eq!(kept.len, len);
                 assert!(kept.unused <= len, "{} unused of {len}", kept.unused);
                 let buffers = kept.frames.len() + usize::from(!kept.tail.is_empty());
@@ -319,7 +339,7 @@ mod tests {
 
     #[test]
     fn a_true_announcement_costs_one_allocation() {
-        let mut collector = Collector::new(1 << 20, Lease::default());
+        let mut collector = Collector::default();
         let mut left = 1_u64 << 20;
         let mut capacities = std::collections::BTreeSet::new();
         for _ in 0..64 {

@@ -1,7 +1,11 @@
-//! A lazily started time-out. This is the only file that knows whose timer it is.
+//! Lazily started time-outs. This is the only file that knows whose timer it is.
 
+use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
+
+#[cfg(feature = "tokio")]
+use pin_project_lite::pin_project;
 
 /// A bound on waiting. The timer is created on the first wait, so that what is ready at once costs
 /// none.
@@ -11,7 +15,7 @@ pub(crate) enum Deadline {
     #[cfg_attr(not(feature = "tokio"), allow(dead_code, reason = "there is no timer without a runtime"))]
     Limit(Duration),
     #[cfg(feature = "tokio")]
-    Runs(std::pin::Pin<Box<tokio::time::Sleep>>),
+    Runs(Pin<Box<tokio::time::Sleep>>),
 }
 
 impl Deadline {
@@ -39,6 +43,42 @@ impl Deadline {
     /// must end the wait, and the layers have no setters for one.
     #[cfg(not(feature = "tokio"))]
     pub(crate) fn poll(&mut self, _: &mut Context<'_>) -> Poll<()> {
+        Poll::Pending
+    }
+}
+
+#[cfg(feature = "tokio")]
+pin_project! {
+    /// As a [`Deadline`], in its place: for what is in a box anyway, and knows the limit.
+    #[derive(Default)]
+    pub(crate) struct Timer {
+        #[pin]
+        sleep: Option<tokio::time::Sleep>,
+    }
+}
+
+#[cfg(feature = "tokio")]
+impl Timer {
+    /// Becomes ready when this limit is over, which begins with the first call.
+    pub(crate) fn poll(self: Pin<&mut Self>, limit: Option<Duration>, cx: &mut Context<'_>) -> Poll<()> {
+        use std::future::Future as _;
+
+        let Some(limit) = limit else { return Poll::Pending };
+        let mut sleep = self.project().sleep;
+        if sleep.is_none() {
+            sleep.set(Some(tokio::time::sleep(limit)));
+        }
+        sleep.as_pin_mut().map_or(Poll::Pending, |sleep| sleep.poll(cx))
+    }
+}
+
+#[cfg(not(feature = "tokio"))]
+#[derive(Default)]
+pub(crate) struct Timer;
+
+#[cfg(not(feature = "tokio"))]
+impl Timer {
+    pub(crate) fn poll(self: Pin<&mut Self>, _: Option<Duration>, _: &mut Context<'_>) -> Poll<()> {
         Poll::Pending
     }
 }

@@ -1,10 +1,10 @@
 //! Reading a body to its end.
 
 use std::error::Error;
+use std::fmt;
 use std::io;
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
-use std::time::Duration;
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http::HeaderMap;
@@ -16,27 +16,44 @@ use crate::rejection::{BoxError, Reason, Rejection};
 
 use super::budget::Lease;
 use super::collect::Collector;
-use super::deadline::Deadline;
 
 /// After this many frames without a pause the task yields, so that a client that sends tiny frames
 /// can't hold a thread.
 const MAX_FRAMES_PER_POLL: usize = 256;
 
-/// A body being received: what has arrived, and the bounds on the rest.
+/// A body being received.
+#[derive(Default)]
 pub(crate) struct Receiver {
     collector: Collector,
-    /// How much of it was fed to the verification.
-    fed: usize,
-    deadline: Deadline,
 }
 
 /// A whole body.
 #[derive(Default)]
 pub(crate) struct Received {
     pub(crate) body: Bytes,
-    /// How much of it, from its start, was fed to the verification.
-    pub(crate) fed: usize,
     pub(crate) lease: Lease,
+}
+
+/// What has arrived of a body.
+#[derive(Clone, Copy)]
+pub struct Arrived<'a>(&'a Collector);
+
+impl fmt::Debug for Arrived<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Arrived").field("len", &self.len()).finish_non_exhaustive()
+    }
+}
+
+impl Arrived<'_> {
+    /// Returns how much it is.
+    pub(crate) fn len(self) -> usize {
+        self.0.len()
+    }
+
+    /// Hands on what is behind the first `from` bytes.
+    pub(crate) fn each_since(self, from: usize, take: &mut dyn FnMut(&[u8])) {
+        self.0.each_since(from, take);
+    }
 }
 
 /// Refuses a body by the length that it announces, before any of it is read.
@@ -54,62 +71,59 @@ pub(crate) fn check_announced(headers: &HeaderMap, body: &impl Body, limit: usiz
 
 impl Receiver {
     #[inline]
-    pub(crate) fn new(limit: usize, timeout: Option<Duration>, lease: Lease) -> Self {
-        Self { collector: Collector::new(limit, lease), fed: 0, deadline: Deadline::new(timeout) }
+    pub(crate) fn new(lease: Lease) -> Self {
+        Self { collector: Collector::new(lease) }
     }
 
-    /// Polls the body to its end. Trailers are ignored.
+    /// Polls the body to its end, up to this limit. Trailers are ignored.
     ///
-    /// What has arrived goes to `feed` once there is a second frame, or nothing to do but wait for
-    /// one: a body that is there at once can be verified in one go.
+    /// What has arrived is shown to `feed` once there is a second frame, or nothing to do but wait
+    /// for one: a body that is there at once can be verified in one go.
     pub(crate) fn poll<B>(
         &mut self,
         mut body: Pin<&mut B>,
         cx: &mut Context<'_>,
-        feed: &mut dyn FnMut(&[u8]),
+        limit: usize,
+        feed: &mut dyn FnMut(Arrived<'_>),
     ) -> Poll<Result<(), Rejection>>
     where
         B: Body<Data = Bytes>,
         B::Error: Into<BoxError>,
     {
+        let mut is_new = false;
         for _ in 0..MAX_FRAMES_PER_POLL {
             match body.as_mut().poll_frame(cx) {
                 Poll::Ready(Some(Ok(frame))) => {
                     let Ok(data) = frame.into_data() else { continue };
                     let is_first = self.collector.len() == 0;
-                    self.collector.push(data, || body.size_hint().exact())?;
-                    if !is_first {
-                        self.feed(feed);
+                    is_new |= !data.is_empty();
+                    self.collector.push(data, limit, || body.size_hint().exact())?;
+                    if is_new && !is_first {
+                        feed(Arrived(&self.collector));
+                        is_new = false;
                     }
                 }
                 Poll::Ready(Some(Err(error))) => return Poll::Ready(Err(broken(error.into()))),
                 Poll::Ready(None) => return Poll::Ready(self.collector.complete().map_err(Into::into)),
                 Poll::Pending => {
-                    self.feed(feed);
+                    if is_new {
+                        feed(Arrived(&self.collector));
+                    }
                     self.collector.wait(cx.waker())?;
-                    ready!(self.deadline.poll(cx));
-                    return Poll::Ready(Err(Reason::BodyTimeout.into()));
+                    return Poll::Pending;
                 }
             }
         }
-        if self.deadline.poll(cx).is_ready() {
-            return Poll::Ready(Err(Reason::BodyTimeout.into()));
+        if is_new {
+            feed(Arrived(&self.collector));
         }
         cx.waker().wake_by_ref();
         Poll::Pending
     }
 
-    fn feed(&mut self, feed: &mut dyn FnMut(&[u8])) {
-        if self.fed < self.collector.len() {
-            self.collector.each_since(self.fed, feed);
-            self.fed = self.collector.len();
-        }
-    }
-
     /// Puts what arrived where it stays.
     #[inline]
     pub(crate) fn finish(&mut self, received: &mut Received) {
-        received.fed = self.fed;
         received.lease = self.collector.finish(&mut received.body);
     }
 }

@@ -16,15 +16,17 @@ use pin_project_lite::pin_project;
 use tower_service::Service;
 
 use crate::answer::Answer;
-use crate::body::{Deadline, Lease, Received, Receiver, ResponseBody, polled_again};
+use crate::body::{Arrived, Deadline, Lease, Received, Receiver, ResponseBody, Timer, polled_again};
 use crate::delivery::{Delivery, Verified};
 use crate::grpc::Protocol;
 use crate::observe::Watch;
-use crate::provider::{Begin, BoxFuture, MaybeReady, Outcome, Provider};
+use crate::provider::{Begin, BoxFuture, MaybeReady, Outcome, Parked, Provider};
 use crate::rejection::{BoxError, Reason, Rejection};
 #[cfg(feature = "inspect")]
 use crate::verdict::Verdict;
 
+#[cfg(feature = "inspect")]
+use super::diagnose::MAX_DIAGNOSED;
 use super::shared::WebhookSettings;
 
 pin_project! {
@@ -58,7 +60,7 @@ pin_project! {
         P: Provider,
     {
         /// The request is being verified.
-        Verify { call: PendingCall<S>, stage: Stage<P::Verification>, #[pin] body: B },
+        Verify { call: PendingCall<S>, stage: Stage<P>, #[pin] body: B },
         /// The handler works.
         Handle { #[pin] handling: S::Future },
         /// The answer is known without a handler.
@@ -78,15 +80,50 @@ enum PendingCall<S> {
 }
 
 /// How far the verification is.
-pub(crate) enum Stage<V> {
+pub(crate) enum Stage<P: Provider> {
     /// Nothing has been done yet.
     Begin,
     /// It waits for a secret, and may have lent the head for that.
-    LookUp(Box<(PendingBegin<V>, Option<Lent>, Deadline)>),
-    /// The body arrives. In observe mode there may be a verdict already, and then no verification.
-    Receive(Box<(Option<V>, Receiver)>),
+    LookUp(Box<(PendingBegin<P::Verification>, Option<Lent>, Deadline)>),
+    /// The body arrives.
+    Receive(Pin<Box<Receiving<P>>>),
     /// The body is complete, and the verdict waits for a key or a certificate.
     Decide(Box<(BoxFuture<Result<Outcome, Rejection>>, Received)>),
+}
+
+pin_project! {
+    /// A request that waits for its body.
+    pub(crate) struct Receiving<P> {
+        // In observe mode there may be a verdict already, and then no verification.
+        verification: Option<Box<dyn Parked<P>>>,
+        receiver: Receiver,
+        #[pin]
+        timer: Timer,
+    }
+}
+
+impl<P: Provider> Receiving<P> {
+    fn new(verification: Option<Box<dyn Parked<P>>>, receiver: Receiver) -> Pin<Box<Self>> {
+        Box::pin(Self { verification, receiver, timer: Timer::default() })
+    }
+}
+
+/// A verification that is kept as it is.
+struct Whole<V> {
+    verification: V,
+    /// How much of the body it was given.
+    fed: usize,
+}
+
+impl<P: Provider> Parked<P> for Whole<P::Verification> {
+    fn receive(&mut self, provider: &P, head: &Parts, arrived: Arrived<'_>) {
+        arrived.each_since(self.fed, &mut |chunk| provider.receive(&mut self.verification, head, chunk));
+        self.fed = arrived.len();
+    }
+
+    fn finish(&mut self, provider: &P, head: &Parts, body: &Bytes) -> Result<MaybeReady<Outcome>, Rejection> {
+        provider.finish(&mut self.verification, head, body, &body[self.fed..])
+    }
 }
 
 type PendingBegin<V> = BoxFuture<Result<Begin<V>, Rejection>>;
@@ -106,11 +143,11 @@ impl Lent {
 }
 
 /// What follows from a step.
-enum Next<V> {
+enum Next<P: Provider> {
     /// The next stage, which may be ready.
-    Stage(Stage<V>),
+    Stage(Stage<P>),
     /// The next stage, which has been polled and waits.
-    Wait(Stage<V>),
+    Wait(Stage<P>),
     /// The handler gets the request.
     HandOn,
     Reply(Response<Bytes>),
@@ -171,7 +208,7 @@ impl<'a, P: Provider> Driver<'a, P> {
     #[inline(always)]
     pub(crate) fn poll<B>(
         &mut self,
-        stage: &mut Stage<P::Verification>,
+        stage: &mut Stage<P>,
         mut body: Pin<&mut B>,
         cx: &mut Context<'_>,
     ) -> Poll<Result<(), Response<Bytes>>>
@@ -197,19 +234,29 @@ impl<'a, P: Provider> Driver<'a, P> {
                     self.take_back(lent);
                     self.begun(found, &*body)
                 }
-                Stage::Receive(waiting) => {
-                    let (verification, receiver) = &mut **waiting;
-                    let (shared, head) = (self.shared, &*self.head);
-                    let received = ready!(receiver.poll(body.as_mut(), cx, &mut |chunk| {
-                        if let Some(verification) = verification {
-                            shared.provider.receive(verification, head, chunk);
+                Stage::Receive(receiving) => {
+                    let receiving = receiving.as_mut().project();
+                    let (provider, head) = (&*self.shared.provider, &*self.head);
+                    let mut feed = |arrived: Arrived<'_>| {
+                        if let Some(verification) = receiving.verification {
+                            verification.receive(provider, head, arrived);
                         }
-                    }));
-                    if let Err(rejection) = received {
-                        self.refuse(rejection)
-                    } else {
-                        receiver.finish(&mut self.received);
-                        verification.as_mut().map_or(Next::HandOn, |verification| self.finish(verification))
+                    };
+                    match receiving.receiver.poll(body.as_mut(), cx, self.shared.body_limit, &mut feed) {
+                        Poll::Ready(Ok(())) => {
+                            receiving.receiver.finish(&mut self.received);
+                            match receiving.verification {
+                                Some(verification) => {
+                                    self.judged(verification.finish(provider, head, &self.received.body))
+                                }
+                                None => Next::HandOn,
+                            }
+                        }
+                        Poll::Ready(Err(rejection)) => self.refuse(rejection),
+                        Poll::Pending => {
+                            ready!(receiving.timer.poll(self.shared.body_timeout, cx));
+                            self.refuse(Reason::BodyTimeout.into())
+                        }
                     }
                 }
                 Stage::Decide(waiting) => {
@@ -237,7 +284,7 @@ impl<'a, P: Provider> Driver<'a, P> {
 
     /// Judges the head, and the body too if it is there at once.
     #[inline(always)]
-    fn begin<B>(&mut self, body: Pin<&mut B>, cx: &mut Context<'_>) -> Next<P::Verification>
+    fn begin<B>(&mut self, mut body: Pin<&mut B>, cx: &mut Context<'_>) -> Next<P>
     where
         B: Body<Data = Bytes>,
         B::Error: Into<BoxError>,
@@ -270,28 +317,35 @@ impl<'a, P: Provider> Driver<'a, P> {
         }
         self.take_back(lent);
         let head = &*self.head;
+        let mut received = None;
         // Nearly every request goes this way, so nothing large is moved on it.
         if let Ok(MaybeReady::Ready(Begin::Verify(verification))) = &mut begun {
             if let Err(rejection) = shared.check_announced(head, &*body) {
                 return self.refuse(rejection);
             }
-            let mut receiver = shared.receiver();
-            let mut feed = |chunk: &[u8]| shared.provider.receive(verification, head, chunk);
-            match receiver.poll(body, cx, &mut feed) {
+            let (mut receiver, mut fed) = (shared.receiver(), 0);
+            let mut feed = |arrived: Arrived<'_>| {
+                arrived.each_since(fed, &mut |chunk| shared.provider.receive(verification, head, chunk));
+                fed = arrived.len();
+            };
+            match receiver.poll(body.as_mut(), cx, shared.body_limit, &mut feed) {
                 Poll::Ready(Err(rejection)) => return self.refuse(rejection),
                 Poll::Ready(Ok(())) => {
                     receiver.finish(&mut self.received);
-                    return self.finish(verification);
+                    return self.finish(verification, fed);
                 }
-                Poll::Pending => {}
+                Poll::Pending => match shared.provider.as_ref().park(verification, fed) {
+                    Some(parked) => return self.wait(Receiving::new(Some(parked), receiver), cx),
+                    None => received = Some((receiver, fed)),
+                },
             }
-            let verification = match begun {
-                Ok(MaybeReady::Ready(Begin::Verify(verification))) => Some(verification),
-                _ => None,
-            };
-            return Next::Wait(Stage::Receive(Box::new((verification, receiver))));
         }
         match begun {
+            Ok(MaybeReady::Ready(Begin::Verify(verification))) => {
+                // It is always there.
+                let (receiver, fed) = received.unwrap_or_else(|| (shared.receiver(), 0));
+                self.wait(Receiving::new(Some(Box::new(Whole { verification, fed })), receiver), cx)
+            }
             Ok(MaybeReady::Ready(begun)) => self.begun(Ok(begun), &*body),
             // Not reached, as what was pending has been polled.
             Ok(MaybeReady::Pending(pending)) => {
@@ -299,6 +353,14 @@ impl<'a, P: Provider> Driver<'a, P> {
                 Next::Stage(Stage::LookUp(Box::new((pending, None, deadline))))
             }
             Err(rejection) => self.begun(Err(rejection), &*body),
+        }
+    }
+
+    /// Begins to wait for the rest of the body.
+    fn wait(&mut self, mut receiving: Pin<Box<Receiving<P>>>, cx: &mut Context<'_>) -> Next<P> {
+        match receiving.as_mut().project().timer.poll(self.shared.body_timeout, cx) {
+            Poll::Ready(()) => self.refuse(Reason::BodyTimeout.into()),
+            Poll::Pending => Next::Wait(Stage::Receive(receiving)),
         }
     }
 
@@ -311,9 +373,13 @@ impl<'a, P: Provider> Driver<'a, P> {
     }
 
     /// Acts on what the head and a look-up led to.
-    fn begun(&mut self, begun: Result<Begin<P::Verification>, Rejection>, body: &impl Body) -> Next<P::Verification> {
+    fn begun(&mut self, begun: Result<Begin<P::Verification>, Rejection>, body: &impl Body) -> Next<P> {
         let would = match begun {
-            Ok(Begin::Verify(verification)) => return receive(Some(verification), self.shared.receiver()),
+            Ok(Begin::Verify(mut verification)) => {
+                let parked = self.shared.provider.as_ref().park(&mut verification, 0);
+                let parked = parked.unwrap_or_else(|| Box::new(Whole { verification, fed: 0 }));
+                return Next::Stage(Stage::Receive(Receiving::new(Some(parked), self.shared.receiver())));
+            }
             Ok(Begin::Answer(answer)) if self.shared.observe_only => Ok(answer),
             Err(rejection) if self.shared.observe_only => Err(rejection),
             Ok(Begin::Answer(answer)) => return self.answer(answer),
@@ -321,16 +387,21 @@ impl<'a, P: Provider> Driver<'a, P> {
         };
         self.observe(would, false);
         match self.shared.check_announced(self.head, body) {
-            Ok(()) => receive(None, self.shared.receiver()),
+            Ok(()) => Next::Stage(Stage::Receive(Receiving::new(None, self.shared.receiver()))),
             Err(rejection) => self.refuse(rejection),
         }
     }
 
-    /// Has the whole body judged.
+    /// Has the whole body judged, of which the verification was fed so much.
     #[inline(always)]
-    fn finish(&mut self, verification: &mut P::Verification) -> Next<P::Verification> {
-        let Received { body, fed, .. } = &self.received;
-        let mut verdict = self.shared.provider.finish(verification, self.head, body, &body[*fed..]);
+    fn finish(&mut self, verification: &mut P::Verification, fed: usize) -> Next<P> {
+        let body = &self.received.body;
+        self.judged(self.shared.provider.finish(verification, self.head, body, &body[fed..]))
+    }
+
+    /// Acts on a verdict on the whole body, which may have to wait.
+    #[inline(always)]
+    fn judged(&mut self, mut verdict: Result<MaybeReady<Outcome>, Rejection>) -> Next<P> {
         if let Ok(MaybeReady::Ready(Outcome::Deliver(verified))) = &mut verdict {
             self.deliver(verified);
             return Next::HandOn;
@@ -360,7 +431,7 @@ impl<'a, P: Provider> Driver<'a, P> {
     }
 
     /// Acts on a verdict on the whole body.
-    fn decide(&mut self, verdict: Result<Outcome, Rejection>) -> Next<P::Verification> {
+    fn decide(&mut self, verdict: Result<Outcome, Rejection>) -> Next<P> {
         match verdict {
             Ok(Outcome::Deliver(mut verified)) => self.deliver(&mut verified),
             Ok(Outcome::Answer(answer)) if self.shared.observe_only => self.observe(Ok(answer), true),
@@ -383,16 +454,16 @@ impl<'a, P: Provider> Driver<'a, P> {
         self.head.extensions.insert(verdict);
     }
 
-    fn answer(&mut self, answer: Answer) -> Next<P::Verification> {
+    fn answer(&mut self, answer: Answer) -> Next<P> {
         Next::Reply(self.shared.answer(self.watch, self.head, answer))
     }
 
-    fn refuse(&mut self, rejection: Rejection) -> Next<P::Verification> {
+    fn refuse(&mut self, rejection: Rejection) -> Next<P> {
         Next::Reply(self.shared.refuse(self.watch, self.head, rejection))
     }
 
     /// Refuses a request whose body is there.
-    fn refuse_whole(&mut self, rejection: Rejection) -> Next<P::Verification> {
+    fn refuse_whole(&mut self, rejection: Rejection) -> Next<P> {
         #[cfg_attr(not(feature = "inspect"), allow(unused_mut))]
         let mut response = self.shared.refuse(self.watch, self.head, rejection);
         #[cfg(feature = "inspect")]
@@ -437,8 +508,8 @@ where
             return Some(body);
         }
         shared.check_announced(head, &*body).ok()?;
-        let mut receiver = shared.receiver_at_once();
-        match receiver.poll(body, cx, &mut |_| {}) {
+        let mut receiver = shared.receiver();
+        match receiver.poll(body, cx, shared.body_limit.min(MAX_DIAGNOSED), &mut |_| {}) {
             Poll::Ready(Ok(())) => {
                 let mut received = Received::default();
                 receiver.finish(&mut received);
@@ -448,10 +519,6 @@ where
         }
     });
     response
-}
-
-fn receive<V>(verification: Option<V>, receiver: Receiver) -> Next<V> {
-    Next::Stage(Stage::Receive(Box::new((verification, receiver))))
 }
 
 /// Lifts axum's own limit: the body is bounded already, and axum would refuse, unseen, what the

@@ -51,13 +51,7 @@ impl<P: Provider> WebhookSettings<P> {
     /// Returns a receiver for a body whose announced length was checked.
     #[inline]
     pub(super) fn receiver(&self) -> Receiver {
-        Receiver::new(self.body_limit, self.body_timeout, Lease::new(self.budget.as_ref()))
-    }
-
-    /// Returns a receiver for a body that is not waited for.
-    #[cfg(feature = "inspect")]
-    pub(super) fn receiver_at_once(&self) -> Receiver {
-        Receiver::new(self.body_limit.min(MAX_DIAGNOSED), None, Lease::new(self.budget.as_ref()))
+        Receiver::new(Lease::new(self.budget.as_ref()))
     }
 
     /// Tells the handler that the request is genuine.

@@ -146,7 +146,10 @@ impl<P: Proof> DrivenForm for Form<P> {
         rest: &[u8],
     ) -> Judged<Outcome> {
         match attempt.downcast_mut() {
-            Some(attempt) => self.finish(attempt, handshakes, head, body, rest),
+            Some(attempt) => {
+                let (read, run) = Attempt::parts(attempt);
+                self.finish(read, run, handshakes, head, body, rest)
+            }
             None => Err(foreign()),
         }
     }
@@ -377,7 +380,10 @@ impl AnyForm {
         rest: &[u8],
     ) -> Judged<Outcome> {
         match (self, attempt) {
-            (Self::Mac(form), AnyAttempt::Mac(attempt)) => form.finish(attempt, handshakes, head, body, rest),
+            (Self::Mac(form), AnyAttempt::Mac(attempt)) => {
+                let (read, run) = attempt.parts();
+                form.finish(read, run, handshakes, head, body, rest)
+            }
             (Self::Other(form), AnyAttempt::Other(_, attempt)) => {
                 form.finish_any(&mut **attempt, handshakes, head, body, rest)
             }

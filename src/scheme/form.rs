@@ -222,29 +222,38 @@ pub(crate) struct Attempt<P: Proof> {
     /// The form that has begun it, and that alone may decide. It isn't held, as what drives the
     /// verification has the scheme.
     pub(super) form: FormId,
-    read: Unverified,
-    offer: P::Offer,
-    keys: P::Keys,
-    progress: P::Progress,
+    pub(super) read: Unverified,
+    pub(super) offer: P::Offer,
+    pub(super) keys: P::Keys,
+    pub(super) progress: P::Progress,
+}
+
+impl<P: Proof> Attempt<P> {
+    /// Returns what was read from the head, and what the proof keeps.
+    #[inline]
+    pub(super) fn parts(&mut self) -> (&mut Unverified, Run<'_, P>) {
+        let Self { read, offer, keys, progress, .. } = self;
+        (read, Run { offer, keys, progress })
+    }
 }
 
 impl<P: Proof> Form<P> {
     pub(super) fn receive(&self, attempt: &mut Attempt<P>, head: &Parts, chunk: &[u8]) {
-        let Attempt { read, offer, keys, progress, .. } = attempt;
-        self.proof.receive(Run { offer, keys, progress }, &read.values(head, b""), chunk);
+        let (read, run) = attempt.parts();
+        self.proof.receive(run, &read.values(head, b""), chunk);
     }
 
     /// Called once.
     #[inline]
     pub(super) fn finish(
         &self,
-        attempt: &mut Attempt<P>,
+        read: &mut Unverified,
+        Run { offer, keys, progress }: Run<'_, P>,
         handshakes: &[Handshake],
         head: &Parts,
         body: &Bytes,
         rest: &[u8],
     ) -> Judged<Outcome> {
-        let Attempt { read, offer, keys, progress, .. } = attempt;
         if self.is_in_body {
             *offer = self.proof.read(head, body, read)?;
         }

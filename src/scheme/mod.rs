@@ -12,6 +12,7 @@ mod kinds;
 mod mac;
 #[cfg(feature = "asymmetric")]
 mod message_signature;
+mod parked;
 mod pieces;
 mod proof;
 #[cfg(feature = "asymmetric")]

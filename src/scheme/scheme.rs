@@ -10,10 +10,11 @@ use http::StatusCode;
 use http::request::Parts;
 
 use crate::behavior::Behavior;
+use crate::body::Arrived;
 #[cfg(feature = "inspect")]
 use crate::clues::Clues;
 use crate::config::ConfigError;
-use crate::provider::{Begin, Facts, MaybeReady, Outcome, Provider, Recognition, RecognizedBy};
+use crate::provider::{Begin, Facts, MaybeReady, Outcome, Parked, Provider, Recognition, RecognizedBy};
 use crate::rejection::{Reason, Rejection};
 use crate::secrets::HeadRef;
 use crate::text::Text;
@@ -21,6 +22,7 @@ use crate::time::{Clock, Tolerance};
 
 use super::any_form::{AnyAttempt, AnyForm};
 use super::form::foreign;
+use super::parked::{ParkedAttempt, ParkedMacs, ParkedOther};
 use super::proof::Judged;
 use crate::handshake::{AnswerUnsigned, Handshake};
 
@@ -286,6 +288,19 @@ impl Provider for Scheme {
         }
     }
 
+    fn park(&self, verification: &mut SchemeVerification, fed: usize) -> Option<Box<dyn Parked<Self>>> {
+        match &mut verification.0 {
+            State::Verify { first: AnyAttempt::Mac(attempt), rest } if rest.is_empty() => {
+                Some(Box::new(ParkedMacs::of(attempt, fed)))
+            }
+            State::Verify { first: AnyAttempt::Other(form, attempt), rest } if rest.is_empty() => {
+                Some(Box::new(ParkedOther::of(*form, attempt, fed)))
+            }
+            // Those by several forms are rare, and stay as they are.
+            _ => None,
+        }
+    }
+
     fn finish(
         &self,
         verification: &mut SchemeVerification,
@@ -328,6 +343,16 @@ impl Provider for Scheme {
         clues.signs_address = self.0.forms.iter().any(AnyForm::signs_address);
         clues.is_repeatable = true;
         clues
+    }
+}
+
+impl<A: ParkedAttempt> Parked<Scheme> for A {
+    fn receive(&mut self, scheme: &Scheme, head: &Parts, arrived: Arrived<'_>) {
+        ParkedAttempt::receive(self, &scheme.0.forms, head, arrived);
+    }
+
+    fn finish(&mut self, scheme: &Scheme, head: &Parts, body: &Bytes) -> Result<MaybeReady<Outcome>, Rejection> {
+        ParkedAttempt::finish(self, &scheme.0.forms, &scheme.0.handshakes, head, body)
     }
 }
 

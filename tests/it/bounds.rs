@@ -11,12 +11,13 @@ use http::{Request, StatusCode};
 use http_body::SizeHint;
 use http_body_util::Full;
 use tower::{Service, ServiceExt};
+use tower_webhook::scheme::header;
 use tower_webhook::testing::{self, ScriptedBody, Step};
-use tower_webhook::{CdrManager, MemoryBudget, Reason, Rejection, WebhookLayer};
+use tower_webhook::{CdrManager, MemoryBudget, Reason, Rejection, Scheme, Secrets, WebhookLayer};
 
 use crate::support::{serve, service};
 
-fn provider() -> tower_webhook::Scheme {
+fn provider() -> Scheme {
     CdrManager::new("Jefe").unwrap()
 }
 
@@ -24,7 +25,7 @@ fn signed(body: impl Into<Bytes>) -> Request<Full<Bytes>> {
     testing::sign(&provider(), Request::post("/").body(body.into()).unwrap()).unwrap()
 }
 
-async fn refused<B>(layer: WebhookLayer<tower_webhook::Scheme>, request: Request<B>) -> (StatusCode, Option<Reason>)
+async fn refused<B>(layer: WebhookLayer<Scheme>, request: Request<B>) -> (StatusCode, Option<Reason>)
 where
     B: http_body::Body<Data = Bytes>,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
@@ -33,7 +34,7 @@ where
     (response.status(), response.extensions().get::<Rejection>().map(Rejection::reason))
 }
 
-fn layer() -> WebhookLayer<tower_webhook::Scheme> {
+fn layer() -> WebhookLayer<Scheme> {
     WebhookLayer::new(provider())
 }
 
@@ -174,6 +175,36 @@ async fn how_the_body_is_split_has_no_meaning() {
     let odd =
         [Step::Pause, Step::Data(Bytes::new()), Step::Data(body), Step::Trailers(http::HeaderMap::new()), Step::Pause];
     assert_eq!(refused(layer(), with_body("0123456789abcdef", ScriptedBody::new(odd))).await.0, 200);
+}
+
+/// What waits for its body is taken up again in the middle of the text, of a block, and of what is
+/// signed before the body.
+#[tokio::test]
+async fn how_a_signed_text_is_split_has_no_meaning() {
+    let body: Bytes = (0..=255).cycle().take(1000).collect();
+    let forged: Bytes = body.iter().map(|byte| byte ^ 1).collect();
+    for kind in
+        [Scheme::hmac_sha1_for_legacy_senders_only, Scheme::hmac_sha256, Scheme::hmac_sha384, Scheme::hmac_sha512]
+    {
+        for text in ["{body}", "{timestamp}.{body}", "{header:x-60}.{body}", "{header:x-60}....{body}.{timestamp}"] {
+            let by = |secrets: &[&'static str]| {
+                let text = if text.contains("{timestamp}") { text.to_owned() } else { format!("{text}{{timestamp}}") };
+                let scheme = kind().signature(header("x-signature").hex()).signed(text);
+                let scheme = scheme.timestamp(header("x-timestamp").unix_seconds());
+                scheme.secret(Secrets::new(secrets.iter().copied())).build("split").unwrap()
+            };
+            let (sender, scheme) = (by(&["secret"]), by(&["another", "secret"]));
+            let request = Request::post("/").header("x-60", "x".repeat(60)).body(body.clone()).unwrap();
+            let (head, _) = testing::sign(&sender, request).unwrap().into_parts();
+            for size in [1, 4, 59, 60, 63, 64, 65, 127, 128, 129, 999, 1000] {
+                for (body, status) in [(&body, 200), (&forged, 401)] {
+                    let request = Request::from_parts(head.clone(), ScriptedBody::in_frames(body, size));
+                    let answer = refused(WebhookLayer::new(scheme.clone()), request).await.0;
+                    assert_eq!(answer, status, "`{text}` in frames of {size}");
+                }
+            }
+        }
+    }
 }
 
 #[tokio::test]
