@@ -277,6 +277,7 @@ pub(crate) enum HeldMacs {
 impl Macs {
     /// Returns what is kept while more is waited for, and how many of the last bytes have to be fed
     /// once more then.
+    #[inline]
     pub(crate) fn held(self) -> (HeldMacs, usize) {
         match self {
             Self::Sha256(macs) => match &macs.running[..] {
@@ -288,6 +289,7 @@ impl Macs {
     }
 
     /// Goes on behind what was fed, but for the bytes that have to be fed once more.
+    #[inline]
     pub(crate) fn resumed(held: HeldMacs) -> Self {
         match held {
             HeldMacs::Sha256(only) => Self::Sha256(Hmacs::new(smallvec![only])),

@@ -146,6 +146,7 @@ impl Place {
         }
     }
 
+    #[inline]
     fn recognizes_elsewhere(&self, head: &Parts) -> Recognition {
         match &self.spot {
             Spot::Header(name) | Spot::InHeader(name, _) => headers::has(head, name),

@@ -122,6 +122,7 @@ impl<P: Proof> DrivenForm for Form<P> {
         }
     }
 
+    #[inline]
     fn recognized_by(&self) -> Option<Vec<RecognizedBy>> {
         self.proof.recognized_by()
     }
@@ -166,6 +167,7 @@ impl<P: Proof> DrivenForm for Form<P> {
         self.proof.shares_head()
     }
 
+    #[inline]
     fn describe(&self, facts: &mut Facts) {
         self.describe(facts);
     }
@@ -174,6 +176,7 @@ impl<P: Proof> DrivenForm for Form<P> {
         &self.methods
     }
 
+    #[inline]
     fn recognizes_body(&self, head: &Parts, body: &[u8]) -> bool {
         self.proof.recognizes_body(head, body)
     }
@@ -272,15 +275,18 @@ impl AnyForm {
         of_form!(self, form => form.is_for(head))
     }
 
+    #[inline]
     pub(crate) fn recognizes(&self, head: &Parts) -> Recognition {
         of_form!(self, form => form.recognizes(head))
     }
 
     /// See [`Proof::recognized_by`].
+    #[inline]
     pub(super) fn recognized_by(&self) -> Option<Vec<RecognizedBy>> {
         of_form!(self, form => form.recognized_by())
     }
 
+    #[inline]
     pub(crate) fn recognizes_body(&self, head: &Parts, body: &[u8]) -> bool {
         of_form!(self, form => form.recognizes_body(head, body))
     }
@@ -294,6 +300,7 @@ impl AnyForm {
         of_form!(self, form => form.shares_head())
     }
 
+    #[inline]
     pub(crate) fn describe(&self, facts: &mut Facts) {
         of_form!(self, form => form.describe(facts));
     }

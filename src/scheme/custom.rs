@@ -91,6 +91,7 @@ impl Proof for CustomProof {
         Recognition::Perhaps
     }
 
+    #[inline]
     fn recognized_by(&self) -> Option<Vec<RecognizedBy>> {
         None
     }

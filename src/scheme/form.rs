@@ -84,6 +84,7 @@ impl<P: Proof> Form<P> {
     }
 
     /// Adds what the form tells of its sender.
+    #[inline]
     pub(super) fn describe(&self, facts: &mut Facts) {
         let (fields, signed) = (&self.fields, self.signed);
         let in_body = fields.in_body.as_ref();

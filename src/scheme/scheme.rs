@@ -245,6 +245,7 @@ impl Provider for Scheme {
     }
 
     /// If the signature is in the body or the path, every request could be the sender's.
+    #[inline]
     fn recognizes(&self, head: &Parts) -> Recognition {
         if self.0.handshakes.iter().any(|handshake| handshake.recognizes(head)) {
             return Recognition::Yes;
@@ -252,12 +253,14 @@ impl Provider for Scheme {
         Recognition::best(self.0.forms.iter().map(|form| form.recognizes(head)))
     }
 
+    #[inline]
     fn recognized_by(&self) -> Option<Vec<RecognizedBy>> {
         let handshakes = self.0.handshakes.iter().map(Handshake::recognized_by);
         let all: Option<Vec<_>> = handshakes.chain(self.0.forms.iter().map(AnyForm::recognized_by)).collect();
         Some(all?.concat())
     }
 
+    #[inline]
     fn recognizes_body(&self, head: &Parts, body: &[u8]) -> bool {
         self.forms_for(head).any(|form| form.recognizes_body(head, body))
     }
@@ -337,6 +340,7 @@ impl Provider for Scheme {
     }
 
     #[cfg(feature = "inspect")]
+    #[inline]
     fn clues(&self) -> Clues {
         let mut clues = self.0.clues.clone();
         clues.marks = self.0.forms.iter().flat_map(AnyForm::marks).collect();

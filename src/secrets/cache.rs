@@ -132,6 +132,7 @@ impl CachePolicy {
     }
 
     /// Returns the headers that tell tenants apart. One whose name is not valid is never there.
+    #[inline]
     fn header_names(&self) -> impl Iterator<Item = HeaderName> {
         self.headers.iter().filter_map(|name| HeaderName::from_bytes(name.as_bytes()).ok())
     }
@@ -319,6 +320,7 @@ impl KeyCache {
     }
 
     /// Starts a look-up that leaves its result in the cache before anyone who waits for it goes on.
+    #[inline]
     fn launch(&self, name: Name, visible: Head) -> Shared<KeyLookup> {
         let (tenants, policy, maker) = (self.tenants.clone(), self.policy.clone(), self.maker.clone());
         let look_up = (self.look_up)(visible, self.maker.clone());
@@ -428,15 +430,18 @@ impl Row for Known {
 }
 
 impl Row for Unknown {
+    #[inline]
     fn name(&self) -> Name {
         self.name
     }
 
+    #[inline]
     fn was_used(&mut self) -> &mut bool {
         &mut self.was_used
     }
 }
 
+#[inline]
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

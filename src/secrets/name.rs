@@ -18,6 +18,7 @@ pub(super) struct Name {
 pub(super) struct Namer(RandomState);
 
 impl Namer {
+    #[inline]
     pub(super) fn new() -> Self {
         Self(RandomState::new())
     }

@@ -29,6 +29,7 @@ const FEWEST_SLOTS: usize = 16;
 
 impl<R: Row> Table<R> {
     /// Creates a table of so many tenants at most, at least one.
+    #[inline]
     pub(super) fn new(most: usize) -> Self {
         Self { slots: Vec::new(), len: 0, most: most.max(1), hand: 0 }
     }

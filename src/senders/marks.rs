@@ -49,6 +49,7 @@ impl Senders {
 
 impl Marks {
     /// Takes what each of the senders is recognized by, in their order.
+    #[inline]
     pub(super) fn new(senders: impl Iterator<Item = Option<Vec<RecognizedBy>>>) -> Self {
         let none = Senders::default();
         let mut all = Self { headers: Vec::new(), lengths: 0, forms: none, always: none };
@@ -68,6 +69,7 @@ impl Marks {
         all
     }
 
+    #[inline]
     fn add_header(&mut self, header: HeaderName, sender: Senders) {
         self.lengths |= length(&header);
         match self.headers.iter_mut().find(|(own, _)| *own == header) {
@@ -77,6 +79,7 @@ impl Marks {
     }
 
     /// Returns the senders whose marks a head has.
+    #[inline]
     pub(super) fn in_head(&self, head: &Parts) -> Senders {
         let mut senders = self.always;
         if headers::are_few(head) {
