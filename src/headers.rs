@@ -72,6 +72,7 @@ fn only<'a>(
 }
 
 /// The one value of a header that the sender always sets.
+#[inline]
 pub(crate) fn required<'a>(head: &'a Parts, name: &HeaderName, longest: usize) -> Result<&'a HeaderValue, Rejection> {
     single(head, name, longest)?.ok_or_else(|| Rejection::new(Reason::MissingHeader).with_detail(format!("`{name}`")))
 }
@@ -101,6 +102,7 @@ pub(crate) fn bearer(value: &HeaderValue) -> Option<&[u8]> {
 
 /// Returns the decoded `user:password` of `Basic <base64>`, or `None` if the value has another
 /// scheme or is not base64.
+#[inline]
 pub(crate) fn basic(value: &HeaderValue) -> Option<Vec<u8>> {
     Encoding::Base64.decode(credentials(value, "basic")?)
 }

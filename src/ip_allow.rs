@@ -108,6 +108,7 @@ impl IpAllowList {
 }
 
 impl AddressRules {
+    #[inline]
     fn check(&self, head: &Parts) -> Result<(), Rejection> {
         let refuse = |detail| Err(Rejection::new(Reason::PeerNotAllowed).with_detail(detail));
         let Some(peer) = (self.peer)(head).map(|peer| peer.to_canonical()) else {
@@ -170,6 +171,7 @@ impl fmt::Debug for IpAllowList {
 }
 
 /// Returns the address that the server left in the extensions.
+#[inline]
 fn peer_of_extensions(head: &Parts) -> Option<IpAddr> {
     let extensions = &head.extensions;
     #[cfg(feature = "axum")]

@@ -8,6 +8,7 @@ const DAY: i64 = 24 * HOUR;
 
 /// Reads a time with any offset. A leap second is taken for the last moment of the second before
 /// it.
+#[inline]
 pub(crate) fn parse(text: &[u8]) -> Option<SystemTime> {
     let (date, rest) = text.split_at_checked(10)?;
     let (time, rest) = rest.split_at_checked(9)?;
@@ -50,6 +51,7 @@ pub(crate) fn format(time: SystemTime) -> Option<String> {
 }
 
 /// Returns the nanoseconds behind a point, if there is one, and what follows.
+#[inline]
 fn fraction(text: &[u8]) -> Option<(u64, &[u8])> {
     let Some(fraction) = text.strip_prefix(b".") else { return Some((0, text)) };
     let len = fraction.iter().take_while(|byte| byte.is_ascii_digit()).count();
@@ -79,6 +81,7 @@ fn number(digits: &[u8]) -> Option<i64> {
     digits.iter().try_fold(0, |sum, digit| digit.is_ascii_digit().then(|| sum * 10 + i64::from(digit - b'0')))
 }
 
+#[inline]
 fn days_in(year: i64, month: i64) -> i64 {
     let next = if month == 12 { days(year + 1, 1, 1) } else { days(year, month + 1, 1) };
     next - days(year, month, 1)
@@ -101,6 +104,7 @@ fn days(year: i64, month: i64, day: i64) -> i64 {
 }
 
 /// Returns year, month and day, so many days after 1970.
+#[inline]
 fn date_of(days: i64) -> (i64, i64, i64) {
     let days = days + DAYS_TO_1970;
     let (era, of_era) = (days.div_euclid(DAYS_OF_400_YEARS), days.rem_euclid(DAYS_OF_400_YEARS));

@@ -38,6 +38,7 @@ impl Signature {
     }
 
     /// Adds another place.
+    #[inline]
     pub(crate) fn or(mut self, place: Place) -> Self {
         self.missing += &format!(" or {place}");
         self.places.push(place);

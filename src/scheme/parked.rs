@@ -8,28 +8,28 @@ use std::any::Any;
 use std::mem;
 use std::time::SystemTime;
 
-use bytes::Bytes;
 use http::request::Parts;
 
-use crate::body::Arrived;
-use crate::handshake::Handshake;
 use crate::mac::{HeldMacs, Macs};
 use crate::place::Candidates;
-use crate::provider::Outcome;
+use crate::rejection::Rejection;
 use crate::secrets::KeysFor;
 
-use super::any_form::{AnyForm, DrivenForm};
+use super::any_form::{AnyAttempt, AnyForm};
 use super::fields::Unverified;
-use super::form::{Attempt, Form, FormId, foreign};
+use super::form::{Attempt, FormId, foreign};
 use super::mac::MacProof;
-use super::proof::{Judged, Proof as _, Run};
 
 /// An attempt of which only that is kept which is needed while it waits.
 pub(super) trait ParkedAttempt: Send {
-    /// Sees what has arrived so far. The form that has begun the attempt is among these.
-    fn receive(&mut self, forms: &[AnyForm], head: &Parts, arrived: Arrived<'_>);
+    /// Returns how much of the body the attempt has seen.
+    fn seen(&self) -> usize;
 
-    fn finish(&mut self, forms: &[AnyForm], handshakes: &[Handshake], head: &Parts, body: &Bytes) -> Judged<Outcome>;
+    /// Returns the attempt as it was. The form that has begun it is among these.
+    fn resume(&mut self, forms: &[AnyForm], head: &Parts) -> Result<AnyAttempt, Rejection>;
+
+    /// Keeps the attempt, which was given the first `fed` bytes of the body.
+    fn keep(&mut self, attempt: &mut AnyAttempt, fed: usize);
 }
 
 /// An attempt by MACs.
@@ -45,35 +45,40 @@ pub(super) struct ParkedMacs {
 }
 
 impl ParkedMacs {
-    /// Takes it of an attempt that was given the first `fed` bytes of the body.
-    pub(super) fn of(attempt: &mut Attempt<MacProof>, fed: usize) -> Self {
-        let mut own = Self {
-            form: attempt.form,
-            now: attempt.read.now,
-            offer: mem::take(&mut attempt.offer),
-            keys: mem::replace(&mut attempt.keys, KeysFor::Own),
-            macs: None,
-            seen: 0,
-        };
-        own.keep(attempt.progress.take(), fed);
-        own
+    /// Returns one that keeps nothing yet.
+    pub(super) fn new(attempt: &Attempt<MacProof>) -> Self {
+        let (form, now) = (attempt.form, attempt.read.now);
+        Self { form, now, offer: Candidates::new(), keys: KeysFor::Own, macs: None, seen: 0 }
+    }
+}
+
+impl ParkedAttempt for ParkedMacs {
+    fn seen(&self) -> usize {
+        self.seen
     }
 
-    fn form<'a>(&self, forms: &'a [AnyForm]) -> Option<&'a Form<MacProof>> {
-        forms.iter().find_map(|form| match form {
+    fn resume(&mut self, forms: &[AnyForm], head: &Parts) -> Result<AnyAttempt, Rejection> {
+        let form = forms.iter().find_map(|form| match form {
             AnyForm::Mac(form) if FormId::of(form) == self.form => Some(form),
             _ => None,
-        })
+        });
+        let mut read = Unverified::new(self.now);
+        form.ok_or_else(foreign)?.fields.read(&mut read, head)?;
+        Ok(AnyAttempt::Mac(Attempt::<MacProof> {
+            form: self.form,
+            read,
+            offer: mem::take(&mut self.offer),
+            keys: mem::replace(&mut self.keys, KeysFor::Own),
+            progress: self.macs.take().map(Macs::resumed),
+        }))
     }
 
-    fn progress(&mut self) -> Option<Macs> {
-        self.macs.take().map(Macs::resumed)
-    }
-
-    /// Keeps the MACs of what was fed, with the first `fed` bytes of the body.
-    fn keep(&mut self, progress: Option<Macs>, fed: usize) {
+    fn keep(&mut self, attempt: &mut AnyAttempt, fed: usize) {
+        let AnyAttempt::Mac(attempt) = attempt else { return };
+        self.offer = mem::take(&mut attempt.offer);
+        self.keys = mem::replace(&mut attempt.keys, KeysFor::Own);
         self.seen = 0;
-        if let Some((macs, again)) = progress.map(Macs::held)
+        if let Some((macs, again)) = attempt.progress.take().map(Macs::held)
             // Otherwise what is signed before the body isn't in a whole block yet: the text is begun anew.
             && let Some(seen) = fed.checked_sub(again)
         {
@@ -82,60 +87,33 @@ impl ParkedMacs {
     }
 }
 
-impl ParkedAttempt for ParkedMacs {
-    fn receive(&mut self, forms: &[AnyForm], head: &Parts, arrived: Arrived<'_>) {
-        let Some(form) = self.form(forms).filter(|form| form.proof.streams()) else { return };
-        let (mut read, mut progress) = (Unverified::new(self.now), self.progress());
-        if progress.is_none() && form.fields.read(&mut read, head).is_err() {
-            return;
-        }
-        let values = read.values(head, b"");
-        arrived.each_since(self.seen, &mut |chunk| {
-            let run = Run { offer: &mut self.offer, keys: &self.keys, progress: &mut progress };
-            form.proof.receive(run, &values, chunk);
-        });
-        self.keep(progress, arrived.len());
-    }
-
-    fn finish(&mut self, forms: &[AnyForm], handshakes: &[Handshake], head: &Parts, body: &Bytes) -> Judged<Outcome> {
-        let form = self.form(forms).ok_or_else(foreign)?;
-        let (mut read, mut progress) = (Unverified::new(self.now), self.progress());
-        form.fields.read(&mut read, head)?;
-        let run = Run { offer: &mut self.offer, keys: &self.keys, progress: &mut progress };
-        form.finish(&mut read, run, handshakes, head, body, &body[self.seen..])
-    }
-}
-
 /// An attempt by another kind of proof, which is in a box anyway.
 pub(super) struct ParkedOther {
     form: FormId,
     attempt: Box<dyn Any + Send>,
-    fed: usize,
+    seen: usize,
 }
 
 impl ParkedOther {
-    /// Takes it of an attempt that was given the first `fed` bytes of the body.
-    pub(super) fn of(form: FormId, attempt: &mut Box<dyn Any + Send>, fed: usize) -> Self {
-        Self { form, attempt: mem::replace(attempt, Box::new(())), fed }
-    }
-
-    fn form<'a>(&self, forms: &'a [AnyForm]) -> Option<&'a dyn DrivenForm> {
-        forms.iter().find_map(|form| match form {
-            AnyForm::Other(form) if form.id() == self.form => Some(&**form),
-            _ => None,
-        })
+    /// Returns one that keeps nothing yet.
+    pub(super) fn new(form: FormId) -> Self {
+        Self { form, attempt: Box::new(()), seen: 0 }
     }
 }
 
 impl ParkedAttempt for ParkedOther {
-    fn receive(&mut self, forms: &[AnyForm], head: &Parts, arrived: Arrived<'_>) {
-        let Some(form) = self.form(forms) else { return };
-        arrived.each_since(self.fed, &mut |chunk| form.receive_any(&mut *self.attempt, head, chunk));
-        self.fed = arrived.len();
+    fn seen(&self) -> usize {
+        self.seen
     }
 
-    fn finish(&mut self, forms: &[AnyForm], handshakes: &[Handshake], head: &Parts, body: &Bytes) -> Judged<Outcome> {
-        let form = self.form(forms).ok_or_else(foreign)?;
-        form.finish_any(&mut *self.attempt, handshakes, head, body, &body[self.fed..])
+    fn resume(&mut self, _: &[AnyForm], _: &Parts) -> Result<AnyAttempt, Rejection> {
+        Ok(AnyAttempt::Other(self.form, mem::replace(&mut self.attempt, Box::new(()))))
+    }
+
+    fn keep(&mut self, attempt: &mut AnyAttempt, fed: usize) {
+        if let AnyAttempt::Other(_, attempt) = attempt {
+            self.attempt = mem::replace(attempt, Box::new(()));
+            self.seen = fed;
+        }
     }
 }

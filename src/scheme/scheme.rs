@@ -293,12 +293,10 @@ impl Provider for Scheme {
 
     fn park(&self, verification: &mut SchemeVerification, fed: usize) -> Option<Box<dyn Parked<Self>>> {
         match &mut verification.0 {
-            State::Verify { first: AnyAttempt::Mac(attempt), rest } if rest.is_empty() => {
-                Some(Box::new(ParkedMacs::of(attempt, fed)))
-            }
-            State::Verify { first: AnyAttempt::Other(form, attempt), rest } if rest.is_empty() => {
-                Some(Box::new(ParkedOther::of(*form, attempt, fed)))
-            }
+            State::Verify { first, rest } if rest.is_empty() => Some(match first {
+                AnyAttempt::Mac(attempt) => kept(ParkedMacs::new(attempt), first, fed),
+                AnyAttempt::Other(form, _) => kept(ParkedOther::new(*form), first, fed),
+            }),
             // Those by several forms are rare, and stay as they are.
             _ => None,
         }
@@ -350,13 +348,25 @@ impl Provider for Scheme {
     }
 }
 
+fn kept(mut parked: impl ParkedAttempt + 'static, attempt: &mut AnyAttempt, fed: usize) -> Box<dyn Parked<Scheme>> {
+    parked.keep(attempt, fed);
+    Box::new(parked)
+}
+
 impl<A: ParkedAttempt> Parked<Scheme> for A {
     fn receive(&mut self, scheme: &Scheme, head: &Parts, arrived: Arrived<'_>) {
-        ParkedAttempt::receive(self, &scheme.0.forms, head, arrived);
+        // If that fails, it fails again when the whole is judged, and is refused there.
+        let Ok(mut attempt) = self.resume(&scheme.0.forms, head) else { return };
+        if let Some(form) = scheme.form_of(&attempt) {
+            arrived.each_since(self.seen(), &mut |chunk| form.receive(&mut attempt, head, chunk));
+        }
+        self.keep(&mut attempt, arrived.len());
     }
 
     fn finish(&mut self, scheme: &Scheme, head: &Parts, body: &Bytes) -> Result<MaybeReady<Outcome>, Rejection> {
-        ParkedAttempt::finish(self, &scheme.0.forms, &scheme.0.handshakes, head, body)
+        let first = self.resume(&scheme.0.forms, head)?;
+        let mut verification = SchemeVerification(State::Verify { first, rest: Vec::new() });
+        scheme.finish(&mut verification, head, body, &body[self.seen()..])
     }
 }
 

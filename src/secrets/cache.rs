@@ -277,6 +277,7 @@ impl KeyCache {
 
     /// Finds the keys of a tenant that is not known, or was known too long ago.
     #[cold]
+    #[inline]
     fn find_anew(
         &self,
         name: Name,

@@ -234,6 +234,7 @@ pub enum KeyFormat {
 }
 
 impl KeyFormat {
+    #[inline]
     fn decode(self, text: &str) -> Result<Zeroizing<Vec<u8>>, ConfigError> {
         let decoded = match self {
             Self::Text => Some(text.as_bytes().to_vec()),

@@ -17,6 +17,7 @@ impl Token {
         Self(Sha256::digest(text).into())
     }
 
+    #[inline]
     pub(crate) fn is(&self, other: &Self) -> bool {
         self.0.ct_eq(&other.0).into()
     }
