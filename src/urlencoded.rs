@@ -5,7 +5,7 @@
 
 use std::borrow::Cow;
 
-use http::header::CONTENT_TYPE;
+use http::header::{CONTENT_TYPE, HeaderValue};
 use http::request::Parts;
 
 use crate::headers;
@@ -21,7 +21,12 @@ const FORM: &[u8] = b"application/x-www-form-urlencoded";
 /// Returns whether the head says that the body is a form.
 #[inline]
 pub(crate) fn is_form(head: &Parts) -> bool {
-    let Some(value) = headers::first(head, &CONTENT_TYPE) else { return false };
+    headers::first(head, &CONTENT_TYPE).is_some_and(names_form)
+}
+
+/// Returns whether a content type is that of a form.
+#[inline]
+pub(crate) fn names_form(value: &HeaderValue) -> bool {
     // Nearly all others are told by their length.
     let Some((essence, rest)) = value.as_bytes().trim_ascii_start().split_at_checked(FORM.len()) else { return false };
     let ends = matches!(rest.trim_ascii_start(), [] | [b';', ..]);

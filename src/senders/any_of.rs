@@ -285,10 +285,13 @@ impl<P: Provider> Provider for AnyOf<P> {
         body: &Bytes,
         rest: &[u8],
     ) -> Result<MaybeReady<Outcome>, Rejection> {
-        let only = verification.others.is_empty();
-        let mut candidates = verification.iter_mut();
-        let chosen = candidates.find(|(index, _)| only || self.0.all[*index].provider.recognizes_body(head, body));
-        let (index, verification) = chosen.ok_or_else(unrecognized)?;
+        let (index, verification) = if verification.others.is_empty() {
+            &mut verification.first
+        } else {
+            let mut candidates = verification.iter_mut();
+            let chosen = candidates.find(|(index, _)| self.0.all[*index].provider.recognizes_body(head, body));
+            chosen.ok_or_else(unrecognized)?
+        };
         let Member { provider, named: name } = &self.0.all[*index];
         let mut verdict = provider.finish(verification, head, body, rest);
         // Nearly every request, in its place.

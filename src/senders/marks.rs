@@ -1,18 +1,18 @@
 //! What tells the senders of a route apart, looked for in a head all at once.
 
-use http::header::HeaderName;
+use http::header::{CONTENT_TYPE, HeaderName};
 use http::request::Parts;
 
 use crate::headers;
 use crate::provider::RecognizedBy;
-use crate::urlencoded::is_form;
+use crate::urlencoded::{is_form, names_form};
 
 /// What several senders are [recognized by](crate::provider::Provider::recognized_by), so that one
 /// pass over a head tells which of them to ask: nearly always one.
 #[derive(Debug)]
 pub(super) struct Marks {
     headers: Vec<(HeaderName, Senders)>,
-    /// The lengths of these headers' names: most names of a request have another.
+    /// The lengths of the names to look at: most names of a request have another.
     lengths: u64,
     forms: Senders,
     /// Those to ask about every request.
@@ -62,7 +62,10 @@ impl Marks {
             for mark in marks {
                 match mark {
                     RecognizedBy::Header(header) => all.add_header(header, sender),
-                    RecognizedBy::Form => all.forms.add(sender),
+                    RecognizedBy::Form => {
+                        all.lengths |= length(&CONTENT_TYPE);
+                        all.forms.add(sender);
+                    }
                 }
             }
         }
@@ -83,18 +86,26 @@ impl Marks {
     pub(super) fn in_head(&self, head: &Parts) -> Senders {
         let mut senders = self.always;
         if headers::are_few(head) {
-            for name in head.headers.keys().filter(|name| self.lengths & length(name) != 0) {
+            let mut content_type = None;
+            for (name, value) in head.headers.iter().filter(|(name, _)| self.lengths & length(name) != 0) {
                 if let Some((_, own)) = self.headers.iter().find(|(own, _)| own == name) {
                     senders.add(*own);
                 }
+                if *name == CONTENT_TYPE {
+                    // The first one counts.
+                    content_type.get_or_insert(value);
+                }
+            }
+            if content_type.is_some_and(names_form) {
+                senders.add(self.forms);
             }
         } else {
             for (_, own) in self.headers.iter().filter(|(name, _)| headers::has(head, name)) {
                 senders.add(*own);
             }
-        }
-        if self.forms != Senders::default() && is_form(head) {
-            senders.add(self.forms);
+            if is_form(head) {
+                senders.add(self.forms);
+            }
         }
         senders
     }
