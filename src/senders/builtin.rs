@@ -67,8 +67,8 @@ const fn seconds(seconds: u64) -> Duration {
 }
 
 /// The longest body that may be Slack's question for an address, three short texts that take 129
-/// bytes in Slack's document: longer bodies are not searched for it.
-const MAX_SLACK_QUESTION: usize = 4 << 10;
+/// bytes in Slack's document: longer bodies, as most events are, are not searched for it.
+const MAX_SLACK_QUESTION: usize = 512;
 
 /// The tolerance for senders whose documents name none.
 const OURS: Duration = seconds(300);
