@@ -61,6 +61,8 @@ impl Marks {
             };
             for mark in marks {
                 match mark {
+                    // Which tells nobody.
+                    RecognizedBy::Header(header) if header == CONTENT_TYPE => all.always.add(sender),
                     RecognizedBy::Header(header) => all.add_header(header, sender),
                     RecognizedBy::Form => {
                         all.lengths |= length(&CONTENT_TYPE);
@@ -88,12 +90,11 @@ impl Marks {
         if headers::are_few(head) {
             let mut content_type = None;
             for (name, value) in head.headers.iter().filter(|(name, _)| self.lengths & length(name) != 0) {
-                if let Some((_, own)) = self.headers.iter().find(|(own, _)| own == name) {
-                    senders.add(*own);
-                }
                 if *name == CONTENT_TYPE {
                     // The first one counts.
                     content_type.get_or_insert(value);
+                } else if let Some((_, own)) = self.headers.iter().find(|(own, _)| own == name) {
+                    senders.add(*own);
                 }
             }
             if content_type.is_some_and(names_form) {
@@ -112,6 +113,7 @@ impl Marks {
 }
 
 /// The length of a name, modulo 64, as one of as many bits.
+#[inline]
 fn length(name: &HeaderName) -> u64 {
     1 << (name.as_str().len() % 64)
 }
@@ -143,7 +145,8 @@ mod tests {
         // The length of a name, modulo 64, is no more than a hint.
         assert_eq!(told(&senders, &["x-two", &"x".repeat(64 + 5)], 0), (vec![2], Some(2)));
         senders.push(None);
-        assert_eq!(told(&senders, &[], 0), (vec![2, 4], None));
+        senders.push(marked(&["content-type"]));
+        assert_eq!(told(&senders, &[], 0), (vec![2, 4, 5], None));
     }
 
     #[test]
