@@ -357,7 +357,7 @@ impl<A: ParkedAttempt> Parked<Scheme> for A {
     fn receive(&mut self, scheme: &Scheme, head: &Parts, arrived: Arrived<'_>) {
         // If that fails, it fails again when the whole is judged, and is refused there.
         let Ok(mut attempt) = self.resume(&scheme.0.forms, head) else { return };
-        if let Some(form) = scheme.form_of(&attempt) {
+        if let Some(form) = scheme.form_of(&attempt).filter(|form| form.streams()) {
             arrived.each_since(self.seen(), &mut |chunk| form.receive(&mut attempt, head, chunk));
         }
         self.keep(&mut attempt, arrived.len());
