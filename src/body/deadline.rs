@@ -74,7 +74,7 @@ impl Timer {
 
 #[cfg(not(feature = "tokio"))]
 #[derive(Default)]
-pub(crate) struct Timer;
+pub(crate) struct Timer(());
 
 #[cfg(not(feature = "tokio"))]
 impl Timer {
