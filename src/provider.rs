@@ -14,8 +14,6 @@ use crate::text::Text;
 use crate::time::Clock;
 
 pub use crate::behavior::{Behavior, DEFAULT_BODY_LIMIT, ExpectedAnswer, Repeats};
-#[doc(hidden)]
-pub use crate::body::Arrived;
 #[cfg(feature = "inspect")]
 #[doc(hidden)]
 pub use crate::clues::Clues;
@@ -205,15 +203,15 @@ pub trait Provider: Send + Sync + 'static {
     }
 }
 
-/// A verification that waits for its body: whatever of the body it has to see again, it may see
-/// again.
+/// What is kept of a verification while it waits for its body.
 #[doc(hidden)]
-pub trait Parked<P: ?Sized>: Send {
-    /// Sees what has arrived so far.
-    fn receive(&mut self, provider: &P, head: &Parts, arrived: Arrived<'_>);
+pub trait Parked<P: Provider>: Send {
+    /// Returns the verification as it was, and how much of the body it has seen. It may be less
+    /// than it was given.
+    fn resume(&mut self, provider: &P, head: &Parts) -> Result<(P::Verification, usize), Rejection>;
 
-    /// See [`Provider::finish`].
-    fn finish(&mut self, provider: &P, head: &Parts, body: &Bytes) -> Result<MaybeReady<Outcome>, Rejection>;
+    /// Keeps the verification, which was given the first `fed` bytes of the body.
+    fn keep(&mut self, verification: P::Verification, fed: usize);
 }
 
 /// Whether a request looks like it came from a sender.

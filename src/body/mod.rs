@@ -9,7 +9,6 @@ mod response;
 pub use budget::MemoryBudget;
 pub(crate) use budget::{Lease, Ledger};
 pub(crate) use deadline::{Deadline, Timer};
-pub use receive::Arrived;
-pub(crate) use receive::{Received, Receiver, check_announced};
+pub(crate) use receive::{Arrived, Received, Receiver, check_announced};
 pub use response::ResponseBody;
 pub(crate) use response::polled_again;

@@ -1,7 +1,6 @@
 //! Reading a body to its end.
 
 use std::error::Error;
-use std::fmt;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -36,13 +35,7 @@ pub(crate) struct Received {
 
 /// What has arrived of a body.
 #[derive(Clone, Copy)]
-pub struct Arrived<'a>(&'a Collector);
-
-impl fmt::Debug for Arrived<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Arrived").field("len", &self.len()).finish_non_exhaustive()
-    }
-}
+pub(crate) struct Arrived<'a>(&'a Collector);
 
 impl Arrived<'_> {
     /// Returns how much it is.

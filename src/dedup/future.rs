@@ -272,16 +272,18 @@ where
                     }
                 }
                 DedupStateProj::Collect { body, waiting } => {
-                    let Some(mut collected) = collecting.take().or_else(|| waiting.take().map(|waiting| *waiting))
-                    else {
-                        polled_again()
-                    };
+                    let Some(collected) = collecting.as_mut().or(waiting.as_deref_mut()) else { polled_again() };
                     let Poll::Ready(is_whole) = collected.poll(body, MAX_ANSWER_LIMIT, cx) else {
-                        *waiting = Some(Box::new(collected));
+                        if let Some(collected) = collecting {
+                            *waiting = Some(Box::new(collected));
+                        }
                         if let Some(guard) = claimed {
                             guard.poll_renewal(cx);
                         }
                         return Poll::Pending;
+                    };
+                    let Some(collected) = collecting.take().or_else(|| waiting.take().map(|waiting| *waiting)) else {
+                        polled_again()
                     };
                     if is_whole {
                         let (head, body, trailers) = collected.into_parts();

@@ -108,21 +108,16 @@ impl<P: Provider> Receiving<P> {
     }
 }
 
-/// A verification that is kept as it is.
-struct Whole<V> {
-    verification: V,
-    /// How much of the body it was given.
-    fed: usize,
-}
+/// A verification that is kept as it is, and how much of the body it was given.
+struct Whole<V>(Option<(V, usize)>);
 
 impl<P: Provider> Parked<P> for Whole<P::Verification> {
-    fn receive(&mut self, provider: &P, head: &Parts, arrived: Arrived<'_>) {
-        arrived.each_since(self.fed, &mut |chunk| provider.receive(&mut self.verification, head, chunk));
-        self.fed = arrived.len();
+    fn resume(&mut self, _: &P, _: &Parts) -> Result<(P::Verification, usize), Rejection> {
+        self.0.take().map_or_else(|| polled_again(), Ok)
     }
 
-    fn finish(&mut self, provider: &P, head: &Parts, body: &Bytes) -> Result<MaybeReady<Outcome>, Rejection> {
-        provider.finish(&mut self.verification, head, body, &body[self.fed..])
+    fn keep(&mut self, verification: P::Verification, fed: usize) {
+        self.0 = Some((verification, fed));
     }
 }
 
@@ -236,27 +231,35 @@ impl<'a, P: Provider> Driver<'a, P> {
                 }
                 Stage::Receive(receiving) => {
                     let receiving = receiving.as_mut().project();
-                    let (provider, head) = (&*self.shared.provider, &*self.head);
-                    let mut feed = |arrived: Arrived<'_>| {
-                        if let Some(verification) = receiving.verification {
-                            verification.receive(provider, head, arrived);
-                        }
-                    };
-                    match receiving.receiver.poll(body.as_mut(), cx, self.shared.body_limit, &mut feed) {
-                        Poll::Ready(Ok(())) => {
-                            receiving.receiver.finish(&mut self.received);
-                            match receiving.verification {
-                                Some(verification) => {
-                                    self.judged(verification.finish(provider, head, &self.received.body))
+                    let (shared, head) = (self.shared, &*self.head);
+                    let resumed = receiving.verification.as_mut().map(|parked| parked.resume(&shared.provider, head));
+                    match resumed.transpose() {
+                        Ok(mut resumed) => {
+                            let mut feed = |arrived: Arrived<'_>| {
+                                if let Some((verification, fed)) = &mut resumed {
+                                    shared.feed(verification, head, arrived, fed);
                                 }
-                                None => Next::HandOn,
+                            };
+                            match receiving.receiver.poll(body.as_mut(), cx, shared.body_limit, &mut feed) {
+                                Poll::Ready(Ok(())) => {
+                                    receiving.receiver.finish(&mut self.received);
+                                    match resumed {
+                                        Some((mut verification, fed)) => self.finish(&mut verification, fed),
+                                        None => Next::HandOn,
+                                    }
+                                }
+                                Poll::Ready(Err(rejection)) => self.refuse(rejection),
+                                Poll::Pending => {
+                                    if let (Some(parked), Some((verification, fed))) = (receiving.verification, resumed)
+                                    {
+                                        parked.keep(verification, fed);
+                                    }
+                                    ready!(receiving.timer.poll(shared.body_timeout, cx));
+                                    self.refuse(Reason::BodyTimeout.into())
+                                }
                             }
                         }
-                        Poll::Ready(Err(rejection)) => self.refuse(rejection),
-                        Poll::Pending => {
-                            ready!(receiving.timer.poll(self.shared.body_timeout, cx));
-                            self.refuse(Reason::BodyTimeout.into())
-                        }
+                        Err(rejection) => self.refuse(rejection),
                     }
                 }
                 Stage::Decide(waiting) => {
@@ -324,10 +327,7 @@ impl<'a, P: Provider> Driver<'a, P> {
                 return self.refuse(rejection);
             }
             let (mut receiver, mut fed) = (shared.receiver(), 0);
-            let mut feed = |arrived: Arrived<'_>| {
-                arrived.each_since(fed, &mut |chunk| shared.provider.receive(verification, head, chunk));
-                fed = arrived.len();
-            };
+            let mut feed = |arrived: Arrived<'_>| shared.feed(verification, head, arrived, &mut fed);
             match receiver.poll(body.as_mut(), cx, shared.body_limit, &mut feed) {
                 Poll::Ready(Err(rejection)) => return self.refuse(rejection),
                 Poll::Ready(Ok(())) => {
@@ -344,7 +344,7 @@ impl<'a, P: Provider> Driver<'a, P> {
             Ok(MaybeReady::Ready(Begin::Verify(verification))) => {
                 // It is always there.
                 let (receiver, fed) = received.unwrap_or_else(|| (shared.receiver(), 0));
-                self.wait(Receiving::new(Some(Box::new(Whole { verification, fed })), receiver), cx)
+                self.wait(Receiving::new(Some(Box::new(Whole(Some((verification, fed))))), receiver), cx)
             }
             Ok(MaybeReady::Ready(begun)) => self.begun(Ok(begun), &*body),
             // Not reached, as what was pending has been polled.
@@ -377,7 +377,7 @@ impl<'a, P: Provider> Driver<'a, P> {
         let would = match begun {
             Ok(Begin::Verify(mut verification)) => {
                 let parked = self.shared.provider.as_ref().park(&mut verification, 0);
-                let parked = parked.unwrap_or_else(|| Box::new(Whole { verification, fed: 0 }));
+                let parked = parked.unwrap_or_else(|| Box::new(Whole(Some((verification, 0)))));
                 return Next::Stage(Stage::Receive(Receiving::new(Some(parked), self.shared.receiver())));
             }
             Ok(Begin::Answer(answer)) if self.shared.observe_only => Ok(answer),
@@ -396,12 +396,7 @@ impl<'a, P: Provider> Driver<'a, P> {
     #[inline(always)]
     fn finish(&mut self, verification: &mut P::Verification, fed: usize) -> Next<P> {
         let body = &self.received.body;
-        self.judged(self.shared.provider.finish(verification, self.head, body, &body[fed..]))
-    }
-
-    /// Acts on a verdict on the whole body, which may have to wait.
-    #[inline(always)]
-    fn judged(&mut self, mut verdict: Result<MaybeReady<Outcome>, Rejection>) -> Next<P> {
+        let mut verdict = self.shared.provider.finish(verification, self.head, body, &body[fed..]);
         if let Ok(MaybeReady::Ready(Outcome::Deliver(verified))) = &mut verdict {
             self.deliver(verified);
             return Next::HandOn;

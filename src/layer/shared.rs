@@ -12,7 +12,7 @@ use http_body::Body;
 use crate::answer::Answer;
 #[cfg(feature = "inspect")]
 use crate::any_provider::AnyProvider;
-use crate::body::{Lease, Ledger, Receiver, check_announced};
+use crate::body::{Arrived, Lease, Ledger, Receiver, check_announced};
 use crate::delivery::{Delivery, Sender, Verified};
 use crate::observe::{self, End, Watch};
 use crate::provider::{Provider, Repeats};
@@ -52,6 +52,12 @@ impl<P: Provider> WebhookSettings<P> {
     #[inline]
     pub(super) fn receiver(&self) -> Receiver {
         Receiver::new(Lease::new(self.budget.as_ref()))
+    }
+
+    /// Gives a verification what has arrived and what it wasn't fed.
+    pub(super) fn feed(&self, verification: &mut P::Verification, head: &Parts, arrived: Arrived<'_>, fed: &mut usize) {
+        arrived.each_since(*fed, &mut |chunk| self.provider.receive(verification, head, chunk));
+        *fed = arrived.len();
     }
 
     /// Tells the handler that the request is genuine.

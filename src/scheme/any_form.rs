@@ -275,14 +275,6 @@ impl AnyForm {
         of_form!(self, form => form.is_for(head))
     }
 
-    /// Returns whether an attempt may have use for a part of the body.
-    pub(super) fn streams(&self) -> bool {
-        match self {
-            Self::Mac(form) => form.proof.streams(),
-            Self::Other(_) => true,
-        }
-    }
-
     #[inline]
     pub(crate) fn recognizes(&self, head: &Parts) -> Recognition {
         of_form!(self, form => form.recognizes(head))

@@ -40,11 +40,6 @@ impl MacProof {
         Ok(Self { kind, keys, text, names_body })
     }
 
-    /// Returns whether the MACs may be begun before the whole body is there.
-    pub(super) fn streams(&self) -> bool {
-        self.text.streams
-    }
-
     #[inline(always)]
     fn matching(
         &self,
@@ -111,7 +106,7 @@ impl Proof for MacProof {
     }
 
     fn receive(&self, run: Run<'_, Self>, values: &Values<'_>, chunk: &[u8]) {
-        if !self.streams() {
+        if !self.text.streams {
             return;
         }
         if run.progress.is_none() {

@@ -1,8 +1,8 @@
 //! A verification by a scheme that waits for its body.
 //!
 //! Many may wait at a time, so one by MACs keeps no more than its keys, the codes to compare with,
-//! and the states of the hash functions. What else was read from the head is read once more at the
-//! end, and the part of a block that waits for more is in the body.
+//! and the states of the hash functions. What else was read from the head is read once more when it
+//! goes on, and the part of a block that waits for more is in the body.
 
 use std::any::Any;
 use std::mem;
@@ -22,11 +22,9 @@ use super::mac::MacProof;
 
 /// An attempt of which only that is kept which is needed while it waits.
 pub(super) trait ParkedAttempt: Send {
-    /// Returns how much of the body the attempt has seen.
-    fn seen(&self) -> usize;
-
-    /// Returns the attempt as it was. The form that has begun it is among these.
-    fn resume(&mut self, forms: &[AnyForm], head: &Parts) -> Result<AnyAttempt, Rejection>;
+    /// Returns the attempt as it was, and how much of the body it has seen. The form that has begun
+    /// it is among these.
+    fn resume(&mut self, forms: &[AnyForm], head: &Parts) -> Result<(AnyAttempt, usize), Rejection>;
 
     /// Keeps the attempt, which was given the first `fed` bytes of the body.
     fn keep(&mut self, attempt: &mut AnyAttempt, fed: usize);
@@ -53,37 +51,34 @@ impl ParkedMacs {
 }
 
 impl ParkedAttempt for ParkedMacs {
-    fn seen(&self) -> usize {
-        self.seen
-    }
-
-    fn resume(&mut self, forms: &[AnyForm], head: &Parts) -> Result<AnyAttempt, Rejection> {
+    fn resume(&mut self, forms: &[AnyForm], head: &Parts) -> Result<(AnyAttempt, usize), Rejection> {
         let form = forms.iter().find_map(|form| match form {
             AnyForm::Mac(form) if FormId::of(form) == self.form => Some(form),
             _ => None,
         });
         let mut read = Unverified::new(self.now);
         form.ok_or_else(foreign)?.fields.read(&mut read, head)?;
-        Ok(AnyAttempt::Mac(Attempt::<MacProof> {
+        let attempt = Attempt::<MacProof> {
             form: self.form,
             read,
             offer: mem::take(&mut self.offer),
             keys: mem::replace(&mut self.keys, KeysFor::Own),
             progress: self.macs.take().map(Macs::resumed),
-        }))
+        };
+        Ok((AnyAttempt::Mac(attempt), self.seen))
     }
 
     fn keep(&mut self, attempt: &mut AnyAttempt, fed: usize) {
         let AnyAttempt::Mac(attempt) = attempt else { return };
         self.offer = mem::take(&mut attempt.offer);
         self.keys = mem::replace(&mut attempt.keys, KeysFor::Own);
-        self.seen = 0;
-        if let Some((macs, again)) = attempt.progress.take().map(Macs::held)
-            // Otherwise what is signed before the body isn't in a whole block yet: the text is begun anew.
-            && let Some(seen) = fed.checked_sub(again)
-        {
-            (self.macs, self.seen) = (Some(macs), seen);
-        }
+        (self.macs, self.seen) = match attempt.progress.take().map(Macs::held) {
+            Some((macs, again)) if again <= fed => (Some(macs), fed - again),
+            // What is signed before the body isn't in a whole block yet: the text is begun anew.
+            Some(_) => (None, 0),
+            // Nothing was given yet, or nothing begins before the whole body is there.
+            None => (None, fed),
+        };
     }
 }
 
@@ -102,12 +97,8 @@ impl ParkedOther {
 }
 
 impl ParkedAttempt for ParkedOther {
-    fn seen(&self) -> usize {
-        self.seen
-    }
-
-    fn resume(&mut self, _: &[AnyForm], _: &Parts) -> Result<AnyAttempt, Rejection> {
-        Ok(AnyAttempt::Other(self.form, mem::replace(&mut self.attempt, Box::new(()))))
+    fn resume(&mut self, _: &[AnyForm], _: &Parts) -> Result<(AnyAttempt, usize), Rejection> {
+        Ok((AnyAttempt::Other(self.form, mem::replace(&mut self.attempt, Box::new(()))), self.seen))
     }
 
     fn keep(&mut self, attempt: &mut AnyAttempt, fed: usize) {

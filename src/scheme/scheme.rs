@@ -10,7 +10,6 @@ use http::StatusCode;
 use http::request::Parts;
 
 use crate::behavior::Behavior;
-use crate::body::Arrived;
 #[cfg(feature = "inspect")]
 use crate::clues::Clues;
 use crate::config::ConfigError;
@@ -354,19 +353,15 @@ fn kept(mut parked: impl ParkedAttempt + 'static, attempt: &mut AnyAttempt, fed:
 }
 
 impl<A: ParkedAttempt> Parked<Scheme> for A {
-    fn receive(&mut self, scheme: &Scheme, head: &Parts, arrived: Arrived<'_>) {
-        // If that fails, it fails again when the whole is judged, and is refused there.
-        let Ok(mut attempt) = self.resume(&scheme.0.forms, head) else { return };
-        if let Some(form) = scheme.form_of(&attempt).filter(|form| form.streams()) {
-            arrived.each_since(self.seen(), &mut |chunk| form.receive(&mut attempt, head, chunk));
-        }
-        self.keep(&mut attempt, arrived.len());
+    fn resume(&mut self, scheme: &Scheme, head: &Parts) -> Result<(SchemeVerification, usize), Rejection> {
+        let (first, seen) = self.resume(&scheme.0.forms, head)?;
+        Ok((SchemeVerification(State::Verify { first, rest: Vec::new() }), seen))
     }
 
-    fn finish(&mut self, scheme: &Scheme, head: &Parts, body: &Bytes) -> Result<MaybeReady<Outcome>, Rejection> {
-        let first = self.resume(&scheme.0.forms, head)?;
-        let mut verification = SchemeVerification(State::Verify { first, rest: Vec::new() });
-        scheme.finish(&mut verification, head, body, &body[self.seen()..])
+    fn keep(&mut self, mut verification: SchemeVerification, fed: usize) {
+        if let State::Verify { first, .. } = &mut verification.0 {
+            self.keep(first, fed);
+        }
     }
 }
 
